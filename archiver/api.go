@@ -1,0 +1,97 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+	"tapefs/crypto"
+)
+
+var (
+	// ErrPartial: done, but some files or sources failed. They are in the run's errors.
+	ErrPartial = errors.New("some files were not archived")
+	// ErrNeedsOperator: no tape to write to; wrapped with what is needed.
+	ErrNeedsOperator = errors.New("an operator is needed")
+	// ErrLocked: another run holds the source.
+	ErrLocked = errors.New("another run holds the lock")
+)
+
+// Source is one entry of the configuration's sources.
+type Source struct {
+	Name        string
+	URL         string   // user@host:/path, rsync://host/module/path, or a local path
+	Copies      []string // pool names
+	SSH         []string // further arguments of ssh: -p 2222 -i FILE …
+	RsyncPath   string   // program on the far side
+	Exclude     []string // rsync patterns
+	Include     []string
+	BundleBelow int64 // files smaller than this are bundled; 0: 64 MiB
+	BundleSize  int64 // 0: 4 GiB
+}
+
+// Pool is one entry of the configuration's pools.
+type Pool struct {
+	Name        string
+	Include     []string // barcode patterns, path.Match
+	Exclude     []string
+	FormatBlank bool
+	KeepFree    int64 // bytes; 0: max(2 %, min(5 GiB, 5 % of the tape))
+}
+
+// Config wires an Archiver.
+type Config struct {
+	DB         *catalog.DB
+	Keys       *crypto.Keyring
+	Library    *changer.Library
+	SpoolDir   string
+	SpoolMax   int64 // bytes; 0: leave 10 % of the spool's file system
+	RunDir     string
+	Sources    []Source
+	Pools      []Pool
+	Rsync, SSH string        // programs; "" the usual names
+	SyncBytes  int64         // 0: 32 GiB
+	SyncEvery  time.Duration // 0: 10 min
+	Log        *slog.Logger
+	Progress   Progress // may be nil
+	Version    string   // of tapefs, for README.txt and manifests
+}
+
+// Progress is told what happens, for bars and log lines. Calls come from several goroutines.
+type Progress interface {
+	Stage(stage string, done, total int64) // list, fetch, write: bytes or files so far; total 0 unknown
+	Note(text string)                      // "loading VT0001L8 into drive 0"
+}
+
+// Options of one run.
+type Options struct {
+	DryRun bool
+	Limit  int64     // bytes to fetch at most; 0 no limit
+	Until  time.Time // start nothing new after; zero: no end
+}
+
+// Summary is what a run did.
+type Summary struct {
+	Run     int64
+	Counts  map[string]map[string]int64
+	Tapes   []string
+	Skipped int // sockets, fifos, devices
+}
+
+type Archiver struct{}
+
+func New(c Config) (*Archiver, error) { panic("unwritten") }
+
+// Archive makes the wanted copies of the named sources (all when none is named).
+func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (Summary, error) {
+	panic("unwritten")
+}
+
+// FormatTape makes a tape of a pool: loads it, looks at it, formats, writes README.txt and
+// restore.sh, syncs, and records it. erase must name the barcode to format over what is there.
+func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool string, erase bool) (catalog.Tape, error) {
+	panic("unwritten")
+}
