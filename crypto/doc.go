@@ -1,3 +1,6 @@
-// Package crypto seals and opens objects in the format of openssl enc, and keeps
-// keys. FORMAT.md beside it has the byte tables. It imports nothing else of tapefs.
+// Package crypto holds the keys and the container that tapes carry: what
+// `openssl enc -aes-256-ctr -pbkdf2 -iter 10000 -md sha256` writes, byte for byte,
+// sealed and opened by Go's own AES, so that any offset opens at once. FORMAT.md
+// beside this file describes it, and all else that lies on a tape, for somebody who
+// has nothing but the tape. The package imports nothing else of tapefs.
 package crypto
