@@ -1,7 +1,6 @@
 package archiver
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -58,6 +57,8 @@ type Config struct {
 	Log        *slog.Logger
 	Progress   Progress // may be nil
 	Version    string   // of tapefs, for README.txt and manifests
+	// RequireKeyCopy refuses to write to any tape until a second copy of the key was seen.
+	RequireKeyCopy bool
 }
 
 // Progress is told what happens, for bars and log lines. Calls come from several goroutines.
@@ -79,19 +80,4 @@ type Summary struct {
 	Counts  map[string]map[string]int64
 	Tapes   []string
 	Skipped int // sockets, fifos, devices
-}
-
-type Archiver struct{}
-
-func New(c Config) (*Archiver, error) { panic("unwritten") }
-
-// Archive makes the wanted copies of the named sources (all when none is named).
-func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (Summary, error) {
-	panic("unwritten")
-}
-
-// FormatTape makes a tape of a pool: loads it, looks at it, formats, writes README.txt and
-// restore.sh, syncs, and records it. erase must name the barcode to format over what is there.
-func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool string, erase bool) (catalog.Tape, error) {
-	panic("unwritten")
 }
