@@ -6,15 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 )
 
 // Foreign opens what openssl enc -pbkdf2 -md sha256 sealed with a passphrase and other parameters
 // (older archives). Nothing is ever written this way.
 type Foreign struct {
-	Passphrase []byte // without the newline of its file
+	Passphrase []byte `json:"-"` // without the newline of its file
 	Cipher     string // CTR or CBC
 	Iterations int    // 0: DefaultIterations
 }
+
+// Format prints cipher and iterations for every verb, never the passphrase.
+func (f Foreign) Format(s fmt.State, _ rune) {
+	fmt.Fprintf(s, "crypto.Foreign(%s, %d iterations)", f.Cipher, f.Iterations)
+}
+
+// LogValue is what Format prints.
+func (f Foreign) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(f)) }
 
 func (f Foreign) derive(salt []byte) (cipher.Block, [aes.BlockSize]byte, error) {
 	if f.Cipher != CTR && f.Cipher != CBC {

@@ -42,7 +42,18 @@ const (
 // Key is 256 random bits. Whatever prints it prints its fingerprint, never the secret.
 // It is safe for concurrent use.
 type Key struct {
-	s *secret // behind a pointer, so that printing a struct that holds a Key shows an address at most
+	// secret returns the same one always; nil in a zero Key. It is a function because fmt, asked for
+	// a verb that does not fit, prints what a pointer deep inside an argument points to, but not what
+	// a function returns.
+	secret func() *secret
+}
+
+// open is the secret, or nil.
+func (k Key) open() *secret {
+	if k.secret == nil {
+		return nil
+	}
+	return k.secret()
 }
 
 type secret struct {
@@ -86,7 +97,7 @@ func newKey(digits []byte) *Key {
 	sum.Write(digits)
 	io.WriteString(sum, "\n")
 	s.fingerprint = hex.EncodeToString(sum.Sum(nil)[:8])
-	return &Key{s: s}
+	return &Key{secret: func() *secret { return s }}
 }
 
 // LoadKey reads a key file. A file that its group or others may read is refused with
@@ -122,14 +133,15 @@ func LoadKey(path string) (*Key, error) {
 // Save writes a key file that only its owner can read (0600) and makes it durable. It never
 // writes over another file.
 func (k Key) Save(path string) (err error) {
-	if k.s == nil {
+	s := k.open()
+	if s == nil {
 		return fmt.Errorf("save key %s: %w", path, ErrNoKey)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("save key: %w", err)
 	}
-	_, err = f.Write(append(k.s.text[:], '\n'))
+	_, err = f.Write(append(s.text[:], '\n'))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -162,18 +174,20 @@ func syncDir(dir string) error {
 // Fingerprint is 16 hex digits of a SHA-256 over the key: the key's name on tapes and in the
 // catalog. FORMAT.md says how a shell computes it.
 func (k Key) Fingerprint() string {
-	if k.s == nil {
+	s := k.open()
+	if s == nil {
 		return ""
 	}
-	return k.s.fingerprint
+	return s.fingerprint
 }
 
 // Text is the secret: 64 hex digits, for the safe.
 func (k Key) Text() string {
-	if k.s == nil {
+	s := k.open()
+	if s == nil {
 		return ""
 	}
-	return string(k.s.text[:])
+	return string(s.text[:])
 }
 
 // String is the fingerprint.
@@ -201,15 +215,11 @@ func (k Key) MarshalText() ([]byte, error) { return []byte(k.Fingerprint()), nil
 // the .mac file before its last line); write the sealed bytes to it. The HKDF's secret is the 32
 // bytes that the key's digits spell, its salt is empty.
 func (k Key) ManifestMAC(header []byte) hash.Hash {
-	return k.mac(macInfo, header)
-}
-
-func (k Key) mac(info string, header []byte) hash.Hash {
-	raw, err := hex.DecodeString(string(k.s.text[:]))
+	raw, err := hex.DecodeString(k.Text())
 	if err != nil {
 		panic("crypto: a key is not hex: " + k.Fingerprint()) // ParseKey let it through
 	}
-	macKey, err := hkdf.Key(sha256.New, raw, nil, info, macKeySize)
+	macKey, err := hkdf.Key(sha256.New, raw, nil, macInfo, macKeySize)
 	if err != nil {
 		panic("crypto: HKDF refuses constants: " + err.Error())
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 )
 
 const (
@@ -79,18 +80,19 @@ func (k Key) Stream(salt []byte) (*Stream, error) {
 	if len(salt) != SaltSize {
 		return nil, fmt.Errorf("derive a key: the salt has %d bytes, not %d", len(salt), SaltSize)
 	}
-	if k.s == nil {
+	secret := k.open()
+	if secret == nil {
 		return nil, fmt.Errorf("derive a key: %w", ErrNoKey)
 	}
 	id := [SaltSize]byte(salt)
-	if s := k.s.kept(id); s != nil {
+	if s := secret.kept(id); s != nil {
 		return s, nil
 	}
-	block, iv, err := derive(string(k.s.text[:]), salt, DefaultIterations)
+	block, iv, err := derive(string(secret.text[:]), salt, DefaultIterations)
 	if err != nil {
 		return nil, err
 	}
-	return k.s.keep(&Stream{salt: id, block: block, iv: iv}), nil
+	return secret.keep(&Stream{salt: id, block: block, iv: iv}), nil
 }
 
 // kept returns a stream derived before, or nil.
@@ -124,6 +126,12 @@ func (s *secret) keep(st *Stream) *Stream {
 }
 
 func streamOf(e *list.Element) *Stream { st, _ := e.Value.(*Stream); return st }
+
+// Format prints the salt for every verb, never what was derived.
+func (s *Stream) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "crypto.Stream(%x)", s.salt) }
+
+// LogValue is what Format prints.
+func (s *Stream) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
 // Header is "Salted__" and the salt.
 func (s *Stream) Header() []byte { return append([]byte(magic), s.salt[:]...) }

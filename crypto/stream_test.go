@@ -86,17 +86,18 @@ func TestCounterCarry(t *testing.T) {
 // Streams are kept, but no more than a fixed number, and asking from many goroutines is safe.
 func TestStreamsAreKept(t *testing.T) {
 	k := parse(t, testKey)
+	cache := k.open()
 	for i := range byte(200) {
-		k.s.keep(&Stream{salt: [SaltSize]byte{i, 1}})
+		cache.keep(&Stream{salt: [SaltSize]byte{i, 1}})
 	}
-	first := k.s.kept([SaltSize]byte{0, 1})
+	first := cache.kept([SaltSize]byte{0, 1})
 	for i := range streamsKept - 1 {
-		k.s.keep(&Stream{salt: [SaltSize]byte{byte(i), byte(i >> 8), 2}})
+		cache.keep(&Stream{salt: [SaltSize]byte{byte(i), byte(i >> 8), 2}})
 	}
-	if k.s.recent.Len() != streamsKept || len(k.s.streams) != streamsKept {
-		t.Errorf("%d streams in the list and %d in the map, want %d", k.s.recent.Len(), len(k.s.streams), streamsKept)
+	if cache.recent.Len() != streamsKept || len(cache.streams) != streamsKept {
+		t.Errorf("%d streams in the list and %d in the map, want %d", cache.recent.Len(), len(cache.streams), streamsKept)
 	}
-	if k.s.kept([SaltSize]byte{0, 1}) != first || k.s.kept([SaltSize]byte{1, 1}) != nil {
+	if cache.kept([SaltSize]byte{0, 1}) != first || cache.kept([SaltSize]byte{1, 1}) != nil {
 		t.Error("the stream used last is gone or an older one stayed")
 	}
 
