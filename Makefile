@@ -1,0 +1,38 @@
+# make help lists the targets.
+
+GO ?= go
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@2026.1
+
+.PHONY: help build deps demo test race lint check bench clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+build: ## Build ./tapefs
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o tapefs ./cmd/tapefs
+
+deps: ## Install the programs that demo and tests use (Debian)
+	@sh .ci/deps
+
+demo: deps build ## The whole journey with a virtual library; SRC=/some/dir archives that directory
+	./tapefs demo $(if $(SRC),--src '$(SRC)')
+
+test: deps ## Run all tests
+	$(GO) test -timeout 15m ./...
+
+race: deps ## Run the tests of concurrent packages with the race detector
+	$(GO) test -race -short -timeout 20m ./catalog ./changer/... ./crypto ./fs/... ./archiver
+
+lint: ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+check: lint test ## What a change must pass
+
+bench: deps ## Benchmarks: find over 1,000,000 entries, sealing beside openssl
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./fs ./crypto
+
+clean: ## Remove what was built
+	rm -f tapefs

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/term"
+
+	"tapefs/archiver"
+)
+
+type archiveCmd struct {
+	Sources []string `arg:"" optional:"" name:"source" help:"Sources by name; all when none is named."`
+	DryRun  bool     `help:"List and compare only; say what would be done."`
+	Limit   string   `help:"Fetch at most this much." placeholder:"SIZE"`
+	Until   string   `help:"Start nothing new after this time of day." placeholder:"HH:MM"`
+}
+
+func (c *archiveCmd) Run(ctx context.Context, a *app) error {
+	options, err := c.options(time.Now())
+	if err != nil {
+		return err
+	}
+	conf, db, err := a.writeCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if len(conf.Sources) == 0 {
+		return withHint(usagef("no source is configured"), "add one under sources: in %s", conf.path)
+	}
+	for _, name := range c.Sources {
+		if _, ok := conf.Sources[name]; !ok {
+			return usagef("no source %q in %s", name, conf.path)
+		}
+	}
+	arch, err := a.newArchiver(conf, db, newProgress(a))
+	if err != nil {
+		return err
+	}
+	summary, err := arch.Archive(ctx, c.Sources, options)
+	if summary.Run != 0 || c.DryRun {
+		if a.JSON {
+			if jsonErr := printJSON(a.stdout, summaryJSON{Run: summary.Run, Counts: summary.Counts, Tapes: summary.Tapes}); err == nil {
+				err = jsonErr
+			}
+		} else {
+			fmt.Fprintln(a.stdout, summaryLine(summary, c.DryRun))
+		}
+	}
+	if errors.Is(err, archiver.ErrPartial) && summary.Run != 0 {
+		return withHint(err, "tapefs runs %d lists them", summary.Run)
+	}
+	return err
+}
+
+type summaryJSON struct {
+	Run    int64                       `json:"run"`
+	Counts map[string]map[string]int64 `json:"counts"`
+	Tapes  []string                    `json:"tapes"`
+}
+
+func (c *archiveCmd) options(now time.Time) (archiver.Options, error) {
+	o := archiver.Options{DryRun: c.DryRun}
+	if c.Limit != "" {
+		n, err := humanize.ParseBytes(c.Limit)
+		if err != nil || n > 1<<62 {
+			return o, usagef("--limit %q is not a size such as 500GiB", c.Limit)
+		}
+		o.Limit = int64(n)
+	}
+	if c.Until != "" {
+		t, err := time.ParseInLocation("15:04", c.Until, time.Local)
+		if err != nil {
+			return o, usagef("--until %q is not a time such as 06:30", c.Until)
+		}
+		o.Until = time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, time.Local)
+		if !o.Until.After(now) {
+			o.Until = o.Until.AddDate(0, 0, 1)
+		}
+	}
+	return o, nil
+}
+
+// summaryLine is the one line a run leaves in cron's mail.
+func summaryLine(s archiver.Summary, dryRun bool) string {
+	sum := func(name string) (n int64) {
+		for _, counts := range s.Counts {
+			n += counts[name]
+		}
+		return n
+	}
+	verb := "archived"
+	if dryRun {
+		verb = "would archive"
+	}
+	line := fmt.Sprintf("%s: %s new, %s changed, %s vanished", verb,
+		count(sum("new"), "file", "files"), humanize.Comma(sum("changed")), humanize.Comma(sum("vanished")))
+	if n := sum("written_bytes"); n > 0 {
+		line += fmt.Sprintf("; %s written", bytesText(n))
+	}
+	for i, barcode := range s.Tapes {
+		if i == 0 {
+			line += " to " + barcode
+		} else {
+			line += ", " + barcode
+		}
+	}
+	if n := sum("skipped"); n > 0 {
+		line += fmt.Sprintf("; %s skipped (sockets, fifos, devices)", humanize.Comma(n))
+	}
+	if n := sum("failed"); n > 0 {
+		line += fmt.Sprintf("; %s failed", humanize.Comma(n))
+	}
+	return line
+}
+
+// newProgress prints what happens on a terminal or with -v, and nothing for cron.
+func newProgress(a *app) archiver.Progress {
+	if f, ok := a.stderr.(interface{ Fd() uintptr }); ok && term.IsTerminal(int(f.Fd())) || a.Verbose {
+		return &lineProgress{w: a.stderr, last: map[string]time.Time{}}
+	}
+	return nil
+}
+
+// lineProgress prints notes as they come and each stage at most once a second.
+type lineProgress struct {
+	mu   sync.Mutex
+	w    io.Writer
+	last map[string]time.Time
+}
+
+func (p *lineProgress) Stage(stage string, done, total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.last[stage]) < time.Second && (total == 0 || done < total) {
+		return
+	} else {
+		p.last[stage] = now
+	}
+	amount := bytesText(done)
+	if stage == "list" {
+		amount = count(done, "file", "files")
+	} else if total > 0 {
+		amount += " of " + bytesText(total)
+	}
+	fmt.Fprintf(p.w, "%s: %s\n", stage, amount)
+}
+
+func (p *lineProgress) Note(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fmt.Fprintln(p.w, text)
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"tapefs/changer/virtual"
+)
+
+// version is set by the build: -ldflags "-X main.version=…".
+var version = "dev"
+
+// globals are the flags that every command takes.
+type globals struct {
+	Config    string           `help:"Configuration file; else $$TAPEFS_CONFIG, then config.yaml in $$XDG_CONFIG_HOME/tapefs, then /etc/tapefs." placeholder:"FILE"`
+	State     string           `help:"State folder: catalog, keys, spool, cache, run. Overrides the configuration." placeholder:"DIR"`
+	JSON      bool             `name:"json" help:"Print JSON, for programs."`
+	Verbose   bool             `short:"v" help:"Log each step."`
+	LogFormat string           `help:"Format of log lines: text or json." enum:"text,json" default:"text"`
+	Version   kong.VersionFlag `help:"Print the version."`
+}
+
+// cli is the command line.
+type cli struct {
+	globals
+
+	Init    initCmd    `cmd:"" help:"Write a configuration, a key and an empty catalog."`
+	Archive archiveCmd `cmd:"" help:"Bring new and changed files of sources onto tape."`
+	Mount   mountCmd   `cmd:"" help:"Show the archive in a directory."`
+	Ls      lsCmd      `cmd:"" help:"List a directory of the archive, from the catalog alone."`
+	Find    findCmd    `cmd:"" help:"Find files by name, from the catalog alone."`
+	Info    infoCmd    `cmd:"" help:"Say all that is known of a path: versions, object, copies, tapes."`
+	Status  statusCmd  `cmd:"" help:"Drives, tapes, sources, spool, cache, owed copies."`
+	Runs    runsCmd    `cmd:"" help:"What earlier runs did."`
+	Tape    tapeCmd    `cmd:"" help:"Tapes of this catalog."`
+	Library libraryCmd `cmd:"" help:"The tape library."`
+	Key     keyCmd     `cmd:"" help:"Keys: without them the tapes are noise."`
+	Virtual virtualCmd `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
+	Demo    demoCmd    `cmd:"" help:"Show the whole journey with a virtual library in a temporary folder."`
+}
+
+// app is what a command gets besides its own flags.
+type app struct {
+	globals
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	log    *slog.Logger
+}
+
+// virtualCmd is handled before parsing: its arguments are those of other programs.
+type virtualCmd struct {
+	Args []string `arg:"" optional:"" passthrough:"" help:"create, fault, log, or mtx, mt, mkltfs, ltfs, ltfsck, lsscsi with their own arguments."`
+}
+
+func (c *virtualCmd) Run(a *app) error {
+	return exitStatus(virtual.Main(c.Args, a.stdin, a.stdout, a.stderr))
+}
+
+// exitStatus passes another program's exit code through.
+type exitStatus int
+
+func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "virtual" {
+		return virtual.Main(args[1:], stdin, stdout, stderr)
+	}
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("tapefs"),
+		kong.Description("A tape archive that is used through an ordinary directory.\n\n"+exitHelp),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.Vars{"version": "tapefs " + version},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintf(stderr, "tapefs: %v\n", err)
+		return exitFailed
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		report(stderr, err)
+		fmt.Fprintln(stderr, "hint: tapefs --help")
+		return exitUsage
+	}
+	a := &app{globals: c.globals, stdin: stdin, stdout: stdout, stderr: stderr}
+	a.log = newLogger(stderr, a.LogFormat, a.Verbose)
+	err = parsed.Run(a)
+	if status, ok := err.(exitStatus); ok {
+		return int(status)
+	}
+	if err != nil {
+		report(stderr, err)
+	}
+	return exitCode(err)
+}
+
+// newLogger writes warnings and worse, with -v everything.
+func newLogger(w io.Writer, format string, verbose bool) *slog.Logger {
+	level := slog.LevelWarn
+	if verbose {
+		level = slog.LevelDebug
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	options.ReplaceAttr = func(groups []string, attr slog.Attr) slog.Attr {
+		if attr.Key == slog.TimeKey && len(groups) == 0 && os.Getenv("JOURNAL_STREAM") != "" {
+			return slog.Attr{} // the journal has its own time
+		}
+		return attr
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

@@ -1,0 +1,335 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/goccy/go-yaml"
+
+	"tapefs/archiver"
+	"tapefs/changer"
+)
+
+// config is the configuration file. config.yaml.tmpl explains each key.
+type config struct {
+	State   string                  `yaml:"state"`
+	Library libraryConfig           `yaml:"library"`
+	Keys    keysConfig              `yaml:"keys"`
+	Pools   map[string]poolConfig   `yaml:"pools"`
+	Sources map[string]sourceConfig `yaml:"sources"`
+	Spool   spoolConfig             `yaml:"spool"`
+	Cache   cacheConfig             `yaml:"cache"`
+	Mount   mountConfig             `yaml:"mount"`
+	Tools   toolsConfig             `yaml:"tools"`
+
+	path string // where it was read from
+}
+
+type libraryConfig struct {
+	Changer           string         `yaml:"changer"`
+	Drives            []driveConfig  `yaml:"drives"`
+	Flavor            string         `yaml:"flavor"`
+	Programs          programsConfig `yaml:"programs"`
+	LTFSOptions       []string       `yaml:"ltfs_options"`
+	EjectBeforeUnload bool           `yaml:"eject_before_unload"`
+	MoveTimeout       time.Duration  `yaml:"move_timeout"`
+	ReadyTimeout      time.Duration  `yaml:"ready_timeout"`
+	MountTimeout      time.Duration  `yaml:"mount_timeout"`
+	UnmountTimeout    time.Duration  `yaml:"unmount_timeout"`
+	IdleUnmount       time.Duration  `yaml:"idle_unmount"`
+}
+
+type driveConfig struct {
+	Serial  string `yaml:"serial"`
+	Element int    `yaml:"element"`
+	Device  string `yaml:"device"`
+	Tape    string `yaml:"tape"`
+}
+
+type programsConfig struct {
+	Mtx    string `yaml:"mtx"`
+	Mt     string `yaml:"mt"`
+	Mkltfs string `yaml:"mkltfs"`
+	Ltfs   string `yaml:"ltfs"`
+	Ltfsck string `yaml:"ltfsck"`
+	Lsscsi string `yaml:"lsscsi"`
+}
+
+type keysConfig struct {
+	Dir             string `yaml:"dir"`
+	AcceptSingleKey bool   `yaml:"accept_single_key"`
+}
+
+type poolConfig struct {
+	Include     []string `yaml:"include"`
+	Exclude     []string `yaml:"exclude"`
+	FormatBlank bool     `yaml:"format_blank"`
+	KeepFree    size     `yaml:"keep_free"`
+}
+
+type sourceConfig struct {
+	URL         string   `yaml:"url"`
+	Copies      []string `yaml:"copies"`
+	SSH         []string `yaml:"ssh"`
+	RsyncPath   string   `yaml:"rsync_path"`
+	Include     []string `yaml:"include"`
+	Exclude     []string `yaml:"exclude"`
+	BundleBelow size     `yaml:"bundle_below"`
+	BundleSize  size     `yaml:"bundle_size"`
+}
+
+type spoolConfig struct {
+	Dir string `yaml:"dir"`
+	Max size   `yaml:"max"`
+}
+
+type cacheConfig struct {
+	Dir string `yaml:"dir"`
+	Max size   `yaml:"max"`
+}
+
+type mountConfig struct {
+	Owners     string `yaml:"owners"`
+	AllowOther *bool  `yaml:"allow_other"`
+}
+
+type toolsConfig struct {
+	Rsync     string        `yaml:"rsync"`
+	SSH       string        `yaml:"ssh"`
+	SyncBytes size          `yaml:"sync_bytes"`
+	SyncEvery time.Duration `yaml:"sync_every"`
+}
+
+// size is a number of bytes, written as 64MiB, 1.5TB or a plain number.
+type size int64
+
+func (s *size) UnmarshalYAML(text []byte) error {
+	word := strings.Trim(strings.TrimSpace(string(text)), `"'`)
+	n, err := humanize.ParseBytes(word)
+	if err != nil || n > 1<<62 {
+		return fmt.Errorf("%q is not a size such as 64MiB", word)
+	}
+	*s = size(n)
+	return nil
+}
+
+// defaultCacheMax bounds the cache of sealed extents where the configuration says nothing.
+const defaultCacheMax = 20 << 30
+
+// sourceName is DESIGN's rule for names of sources and pools: they become parts of paths on tape.
+var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+
+// configPaths lists where a configuration is looked for, first match wins.
+func configPaths() []string {
+	return []string{userConfigPath(), "/etc/tapefs/config.yaml"}
+}
+
+func userConfigPath() string {
+	dir := os.Getenv("XDG_CONFIG_HOME")
+	if dir == "" {
+		dir = filepath.Join(os.Getenv("HOME"), ".config")
+	}
+	return filepath.Join(dir, "tapefs", "config.yaml")
+}
+
+// defaultState is where the state lies when nothing names a place.
+func defaultState() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/tapefs"
+	}
+	dir := os.Getenv("XDG_STATE_HOME")
+	if dir == "" {
+		dir = filepath.Join(os.Getenv("HOME"), ".local", "state")
+	}
+	return filepath.Join(dir, "tapefs")
+}
+
+// findConfig returns the configuration file to read.
+func findConfig(flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	if env := os.Getenv("TAPEFS_CONFIG"); env != "" {
+		return env, nil
+	}
+	for _, path := range configPaths() {
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", withHint(usagef("no configuration in %s", strings.Join(configPaths(), " or ")),
+		"tapefs init writes one; tapefs init --virtual DIR tries things out without a library")
+}
+
+// loadConfig reads and checks the configuration. Unknown keys are errors.
+func loadConfig(flagConfig, flagState string) (*config, error) {
+	path, err := findConfig(flagConfig)
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, withHint(usagef("read configuration: %w", err), "tapefs init --config %s writes one", path)
+	} else if err != nil {
+		return nil, usagef("read configuration: %w", err)
+	}
+	c, err := parseConfig(data)
+	if err != nil {
+		return nil, usagef("configuration %s: %w", path, err)
+	}
+	c.path = path
+	if flagState != "" {
+		c.State = flagState
+	}
+	if c.State == "" {
+		c.State = defaultState()
+	}
+	if c.State, err = filepath.Abs(c.State); err != nil {
+		return nil, usagef("state folder: %w", err)
+	}
+	c.fillPaths()
+	return c, nil
+}
+
+// parseConfig reads a configuration's text and checks what does not need the machine.
+func parseConfig(data []byte) (*config, error) {
+	c := new(config)
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *config) check() error {
+	if f := c.Library.Flavor; f != "" && f != "open" {
+		return fmt.Errorf("library.flavor: %q is not known; open is for OpenLTFS", f)
+	}
+	serials := map[string]bool{}
+	elements := map[int]bool{}
+	for i, d := range c.Library.Drives {
+		if d.Serial == "" || strings.ContainsAny(d.Serial, "/\x00") || d.Serial == "." || d.Serial == ".." {
+			return fmt.Errorf("library.drives[%d].serial: %q is no serial number", i, d.Serial)
+		}
+		if serials[d.Serial] || elements[d.Element] {
+			return fmt.Errorf("library.drives[%d]: serial %s or element %d is named twice", i, d.Serial, d.Element)
+		}
+		serials[d.Serial], elements[d.Element] = true, true
+	}
+	if len(c.Pools) == 0 {
+		c.Pools = map[string]poolConfig{"main": {}}
+	}
+	for name, p := range c.Pools {
+		if !sourceName.MatchString(name) {
+			return fmt.Errorf("pools: %q: names are made of a-z, 0-9, '.', '_', '-'", name)
+		}
+		for _, pattern := range slices.Concat(p.Include, p.Exclude) {
+			if _, err := filepath.Match(pattern, ""); err != nil {
+				return fmt.Errorf("pools.%s: pattern %q: %w", name, pattern, err)
+			}
+		}
+	}
+	for name, s := range c.Sources {
+		if !sourceName.MatchString(name) {
+			return fmt.Errorf("sources: %q: names are made of a-z, 0-9, '.', '_', '-'", name)
+		}
+		if s.URL == "" {
+			return fmt.Errorf("sources.%s.url is missing", name)
+		}
+		for _, pool := range s.Copies {
+			if _, ok := c.Pools[pool]; !ok {
+				return fmt.Errorf("sources.%s.copies: no pool %q", name, pool)
+			}
+		}
+	}
+	switch c.Mount.Owners {
+	case "", "name", "number", "squash":
+	default:
+		return fmt.Errorf("mount.owners: %q is none of name, number, squash", c.Mount.Owners)
+	}
+	return nil
+}
+
+// fillPaths sets what defaults to a place below the state folder, and sizes.
+func (c *config) fillPaths() {
+	below := func(path *string, name string) {
+		if *path == "" {
+			*path = filepath.Join(c.State, name)
+		}
+	}
+	below(&c.Keys.Dir, "keys")
+	below(&c.Spool.Dir, "spool")
+	below(&c.Cache.Dir, "cache")
+	if c.Cache.Max == 0 {
+		c.Cache.Max = defaultCacheMax
+	}
+	if c.Mount.Owners == "" {
+		c.Mount.Owners = "name"
+	}
+}
+
+func (c *config) catalogPath() string { return filepath.Join(c.State, "catalog.db") }
+func (c *config) runDir() string      { return filepath.Join(c.State, "run") }
+
+// changerConfig is the library section as package changer wants it.
+func (c *config) changerConfig() changer.Config {
+	l := c.Library
+	drives := make([]changer.DriveConfig, len(l.Drives))
+	for i, d := range l.Drives {
+		drives[i] = changer.DriveConfig{Serial: d.Serial, Element: d.Element, Device: d.Device, Tape: d.Tape}
+	}
+	return changer.Config{
+		Changer:           l.Changer,
+		Drives:            drives,
+		RunDir:            c.runDir(),
+		Programs:          changer.Programs(l.Programs),
+		LTFSOptions:       l.LTFSOptions,
+		EjectBeforeUnload: l.EjectBeforeUnload,
+		MoveTimeout:       l.MoveTimeout,
+		ReadyTimeout:      l.ReadyTimeout,
+		MountTimeout:      l.MountTimeout,
+		UnmountTimeout:    l.UnmountTimeout,
+	}
+}
+
+// archiverPools lists the pools by name.
+func (c *config) archiverPools() []archiver.Pool {
+	pools := make([]archiver.Pool, 0, len(c.Pools))
+	for name, p := range c.Pools {
+		if len(p.Include) == 0 {
+			p.Include = []string{"*"}
+		}
+		pools = append(pools, archiver.Pool{Name: name, Include: p.Include, Exclude: p.Exclude,
+			FormatBlank: p.FormatBlank, KeepFree: int64(p.KeepFree)})
+	}
+	slices.SortFunc(pools, func(a, b archiver.Pool) int { return strings.Compare(a.Name, b.Name) })
+	return pools
+}
+
+// archiverSources lists the sources by name. A source without copies gets one in the first pool.
+func (c *config) archiverSources() []archiver.Source {
+	first := c.archiverPools()[0].Name
+	sources := make([]archiver.Source, 0, len(c.Sources))
+	for name, s := range c.Sources {
+		if len(s.Copies) == 0 {
+			s.Copies = []string{first}
+		}
+		sources = append(sources, archiver.Source{Name: name, URL: s.URL, Copies: s.Copies, SSH: s.SSH,
+			RsyncPath: s.RsyncPath, Include: s.Include, Exclude: s.Exclude,
+			BundleBelow: int64(s.BundleBelow), BundleSize: int64(s.BundleSize)})
+	}
+	slices.SortFunc(sources, func(a, b archiver.Source) int { return strings.Compare(a.Name, b.Name) })
+	return sources
+}

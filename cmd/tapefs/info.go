@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tapefs/catalog"
+)
+
+type infoCmd struct {
+	Path     string `arg:"" help:"A path of the archive: /source/dir/file."`
+	Versions bool   `help:"Show all versions, not only the current one."`
+}
+
+// infoJSON is all that is known of a path.
+type infoJSON struct {
+	pathJSON
+	Versions []versionJSON `json:"versions"`
+}
+
+type versionJSON struct {
+	entryJSON
+	Current bool       `json:"current"`
+	State   string     `json:"state"`
+	Since   *time.Time `json:"since,omitempty"`
+	Until   *time.Time `json:"until,omitempty"`
+	Inode   catalog.ID `json:"inode"`
+	Links   uint32     `json:"links"`
+	Spooled string     `json:"spooled,omitempty"`
+	Object  string     `json:"object,omitempty"`
+	Key     string     `json:"key,omitempty"`
+	Offset  int64      `json:"offset,omitempty"`
+	Copies  []copyJSON `json:"copies"`
+}
+
+type copyJSON struct {
+	Pool     string     `json:"pool"`
+	State    string     `json:"state"`
+	Verified *time.Time `json:"verified,omitempty"`
+	Parts    []partJSON `json:"parts"`
+}
+
+type partJSON struct {
+	Tape  string `json:"tape"`
+	File  string `json:"file"`
+	Size  int64  `json:"size"`
+	State string `json:"state"`
+}
+
+func copyStateName(s catalog.CopyState) string {
+	return nameOf(int(s), "owed", "writing", "written", "durable", "damaged", "dropped")
+}
+
+func partStateName(s catalog.PartState) string {
+	return nameOf(int(s), "writing", "written", "durable", "abandoned", "damaged", "lost")
+}
+
+func versionStateName(s catalog.VersionState) string {
+	return nameOf(int(s), "planned", "present", "void", "forgotten")
+}
+
+func nameOf(i int, names ...string) string {
+	if i < 0 || i >= len(names) {
+		return fmt.Sprintf("state %d", i)
+	}
+	return names[i]
+}
+
+func (c *infoCmd) Run(ctx context.Context, a *app) error {
+	_, db, err := a.readCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	v, err := resolve(ctx, db, c.Path)
+	if err != nil {
+		return err
+	}
+	versions := []catalog.Version{v}
+	if c.Versions && v.Kind != catalog.Directory {
+		if versions, err = db.Versions(ctx, v.Parent, v.Name); err != nil {
+			return err
+		}
+	}
+	pools, err := poolNames(ctx, db)
+	if err != nil {
+		return err
+	}
+	base := cleanPath(c.Path)
+	out := infoJSON{pathJSON: jsonPath(base)}
+	for i := range versions {
+		described, err := describe(ctx, db, pools, base, &versions[i])
+		if err != nil {
+			return err
+		}
+		out.Versions = append(out.Versions, described)
+	}
+	if a.JSON {
+		return printJSON(a.stdout, out)
+	}
+	fmt.Fprintln(a.stdout, printable(base))
+	for i := range out.Versions {
+		printVersion(a, &versions[i], &out.Versions[i])
+	}
+	return nil
+}
+
+func poolNames(ctx context.Context, db *catalog.DB) (map[int64]string, error) {
+	pools, err := db.Pools(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := map[int64]string{}
+	for _, p := range pools {
+		names[p.ID] = p.Name
+	}
+	return names, nil
+}
+
+func describe(ctx context.Context, db *catalog.DB, pools map[int64]string, path string, v *catalog.Version) (versionJSON, error) {
+	d := versionJSON{
+		entryJSON: entryOf(path, v), Current: v.Current, State: versionStateName(v.State),
+		Since: timeOrNil(v.Since), Until: timeOrNil(v.Until), Inode: v.Inode, Links: v.Nlink,
+		Copies: []copyJSON{},
+	}
+	loc, err := db.Locate(ctx, v.ID)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return d, nil
+	} else if err != nil {
+		return d, err
+	}
+	if loc.Batch != nil {
+		d.Spooled = loc.Batch.Dir
+	}
+	if loc.Object.ID == 0 {
+		return d, nil
+	}
+	d.Object, d.Key, d.Offset = loc.Object.OID, loc.Object.Fingerprint, loc.Data
+	copies, err := db.ObjectCopies(ctx, loc.Object.ID)
+	if err != nil {
+		return d, err
+	}
+	for _, one := range copies {
+		parts, err := db.CopyParts(ctx, one.ID)
+		if err != nil {
+			return d, err
+		}
+		listed := copyJSON{Pool: pools[one.Pool], State: copyStateName(one.State), Verified: timeOrNil(one.Verified), Parts: []partJSON{}}
+		for _, p := range parts {
+			listed.Parts = append(listed.Parts, partJSON{Tape: p.Barcode, File: p.Name, Size: p.Size, State: partStateName(p.State)})
+		}
+		d.Copies = append(d.Copies, listed)
+	}
+	return d, nil
+}
+
+func printVersion(a *app, v *catalog.Version, d *versionJSON) {
+	user, group := ownerText(v.Owner)
+	t := newTable(a.stdout)
+	t.row("  version", fmt.Sprintf("%d (%s%s)", d.ID, d.State, map[bool]string{true: ", current"}[d.Current]))
+	t.row("  kind", d.Kind)
+	t.row("  mode, owner", modeText(v)+" "+user+":"+group)
+	if v.Kind == catalog.File {
+		t.row("  size", fmt.Sprintf("%d bytes (%s)", d.Size, bytesText(d.Size)))
+	}
+	if d.Target != nil {
+		t.row("  target", printable(v.Target))
+	}
+	t.row("  modified", d.MTime.Format(time.RFC3339Nano))
+	if d.SHA256 != "" {
+		t.row("  sha256", d.SHA256)
+	}
+	if d.Links > 1 {
+		t.row("  hard links", fmt.Sprintf("%d, inode %d", d.Links, d.Inode))
+	}
+	if d.Until != nil {
+		t.row("  replaced", dateOr(d.Until, ""))
+	}
+	if d.Vanished != nil {
+		t.row("  vanished", dateOr(d.Vanished, ""))
+	}
+	if d.Spooled != "" {
+		t.row("  spooled", printable(d.Spooled))
+	}
+	if d.Object != "" {
+		t.row("  object", fmt.Sprintf("%s, key %s, offset %d", d.Object, d.Key, d.Offset))
+	}
+	for _, c := range d.Copies {
+		t.row("  copy in "+c.Pool, c.State)
+		for _, p := range c.Parts {
+			t.row("    on "+p.Tape, fmt.Sprintf("%s (%s, %s)", p.File, bytesText(p.Size), p.State))
+		}
+	}
+	t.flush()
+}

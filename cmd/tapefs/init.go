@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/dustin/go-humanize"
+
+	"tapefs/catalog"
+	"tapefs/changer/virtual"
+	"tapefs/crypto"
+)
+
+//go:embed config.yaml.tmpl
+var configTemplate string
+
+type initCmd struct {
+	Virtual  string   `help:"Make a virtual library in this folder and configure it." placeholder:"DIR"`
+	Slots    int      `help:"Slots of the virtual library." default:"8"`
+	Drives   int      `help:"Drives of the virtual library." default:"2"`
+	TapeSize string   `help:"Size of its tapes." default:"1GiB" placeholder:"SIZE"`
+	Source   []string `help:"Add a source; may be given several times." placeholder:"NAME=URL" sep:"none"`
+}
+
+// initConfig fills config.yaml.tmpl.
+type initConfig struct {
+	State, KeysDir, SpoolDir, CacheDir string
+	Changer                            string
+	Drives                             []virtual.Drive
+	Programs                           []namedProgram
+	AcceptSingleKey, FormatBlank       bool
+	Sources                            []namedSource
+}
+
+type namedProgram struct{ Name, Path string }
+type namedSource struct{ Name, URL string }
+
+// ltfsPrograms are the programs of a library in the order of the configuration.
+var ltfsPrograms = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi"}
+
+func (c *initCmd) Run(ctx context.Context, a *app) error {
+	sources, err := parseSources(c.Source)
+	if err != nil {
+		return err
+	}
+	configPath := c.configPath(a.Config)
+	state := a.State
+	if state == "" {
+		state = defaultState()
+	}
+	if state, err = filepath.Abs(state); err != nil {
+		return usagef("state folder: %w", err)
+	}
+	fill := initConfig{
+		State: state, KeysDir: filepath.Join(state, "keys"),
+		SpoolDir: filepath.Join(state, "spool"), CacheDir: filepath.Join(state, "cache"),
+		Sources: sources,
+	}
+	for _, name := range ltfsPrograms {
+		fill.Programs = append(fill.Programs, namedProgram{Name: name})
+	}
+	catalogPath := filepath.Join(state, "catalog.db")
+	for _, path := range []string{configPath, catalogPath} {
+		if _, err := os.Lstat(path); err == nil {
+			return withHint(fmt.Errorf("initialise: %s exists already; nothing was changed", path),
+				"choose another --config and --state, or use what is there")
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("initialise: %w", err)
+		}
+	}
+	if c.Virtual != "" {
+		if err := c.createLibrary(&fill); err != nil {
+			return err
+		}
+	}
+
+	for _, dir := range []string{state, filepath.Join(state, "run"), fill.SpoolDir, fill.CacheDir, fill.KeysDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make state folder: %w", err)
+		}
+	}
+	key, keyPath, madeKey, err := currentOrNewKey(fill.KeysDir)
+	if err != nil {
+		return err
+	}
+	db, err := catalog.Create(ctx, catalogPath)
+	if err != nil {
+		return fmt.Errorf("create catalog: %w", err)
+	}
+	defer db.Close()
+	if _, err := db.EnsureKey(ctx, key.Fingerprint(), crypto.CTR, crypto.DefaultIterations); err != nil {
+		return fmt.Errorf("record key: %w", err)
+	}
+	if err := writeConfig(configPath, fill); err != nil {
+		return err
+	}
+
+	fmt.Fprintf(a.stdout, "wrote %s\n", configPath)
+	fmt.Fprintf(a.stdout, "wrote %s\n", catalogPath)
+	if madeKey {
+		fmt.Fprintf(a.stdout, "wrote %s\n", keyPath)
+	} else {
+		fmt.Fprintf(a.stdout, "kept  %s\n", keyPath)
+	}
+	if c.Virtual != "" {
+		fmt.Fprintf(a.stdout, "made a virtual library in %s: %d slots, %d drives, tapes of %s\n",
+			c.Virtual, c.Slots, c.Drives, c.TapeSize)
+	}
+	fmt.Fprintf(a.stdout, "\nWithout the key %s the tapes are noise. Copy it to a safe place now:\n"+
+		"  tapefs key print                 text for the safe\n"+
+		"  tapefs key check --copy FILE     proves that the copy is good\n", key.Fingerprint())
+	if c.Virtual == "" {
+		fmt.Fprintf(a.stdout, "\nNext: name your library and sources in %s, then: tapefs archive\n", configPath)
+	} else if len(sources) > 0 {
+		fmt.Fprintf(a.stdout, "\nNext: tapefs archive\n")
+	}
+	return nil
+}
+
+// configPath is where init writes: what was named, else where this user's commands will look.
+func (c *initCmd) configPath(flag string) string {
+	switch env := os.Getenv("TAPEFS_CONFIG"); {
+	case flag != "":
+		return flag
+	case env != "":
+		return env
+	case os.Geteuid() == 0 && os.Getenv("XDG_CONFIG_HOME") == "":
+		return "/etc/tapefs/config.yaml"
+	}
+	return userConfigPath()
+}
+
+func (c *initCmd) createLibrary(fill *initConfig) error {
+	bytes, err := humanize.ParseBytes(c.TapeSize)
+	if err != nil || bytes > 1<<62 {
+		return usagef("--tape-size %q is not a size such as 1GiB", c.TapeSize)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the tapefs program: %w", err)
+	}
+	dir, err := filepath.Abs(c.Virtual)
+	if err != nil {
+		return usagef("--virtual: %w", err)
+	}
+	lib, err := virtual.Create(dir, virtual.Options{Slots: c.Slots, Drives: c.Drives, TapeSize: int64(bytes),
+		Program: []string{self, "virtual"}})
+	if err != nil {
+		return fmt.Errorf("create virtual library: %w", err)
+	}
+	fill.Changer, fill.Drives = lib.Changer, lib.Drives
+	fill.AcceptSingleKey, fill.FormatBlank = true, true
+	for i := range fill.Programs {
+		fill.Programs[i].Path = filepath.Join(lib.Bin, fill.Programs[i].Name)
+	}
+	return nil
+}
+
+// currentOrNewKey keeps a key that is there already: init overwrites nothing.
+func currentOrNewKey(dir string) (key *crypto.Key, path string, made bool, err error) {
+	ring, err := crypto.LoadKeyring(dir)
+	if err != nil {
+		return nil, "", false, fmt.Errorf("read keys: %w", err)
+	}
+	if len(ring.Keys()) > 0 {
+		key, err = ring.Current()
+		if err != nil {
+			return nil, "", false, err
+		}
+		return key, ring.Path(key.Fingerprint()), false, nil
+	}
+	if key, err = crypto.NewKey(); err != nil {
+		return nil, "", false, err
+	}
+	if path, err = ring.Add(dir, key); err != nil {
+		return nil, "", false, fmt.Errorf("save key: %w", err)
+	}
+	return key, path, true, nil
+}
+
+func parseSources(args []string) ([]namedSource, error) {
+	var sources []namedSource
+	seen := map[string]bool{}
+	for _, arg := range args {
+		name, url, ok := strings.Cut(arg, "=")
+		if !ok || url == "" {
+			return nil, usagef("--source %q: write NAME=URL", arg)
+		}
+		if !sourceName.MatchString(name) {
+			return nil, usagef("--source %q: names are made of a-z, 0-9, '.', '_', '-'", name)
+		}
+		if seen[name] {
+			return nil, usagef("--source %q is named twice", name)
+		}
+		seen[name] = true
+		if isRelative(url) {
+			abs, err := filepath.Abs(url)
+			if err != nil {
+				return nil, usagef("--source %q: %w", name, err)
+			}
+			url = abs
+		}
+		sources = append(sources, namedSource{name, url})
+	}
+	return sources, nil
+}
+
+// isRelative tells a relative local path from an absolute one and from host:path.
+func isRelative(url string) bool {
+	colon := strings.IndexByte(url, ':')
+	slash := strings.IndexByte(url, '/')
+	remote := colon >= 0 && (slash < 0 || colon < slash)
+	return !remote && !filepath.IsAbs(url)
+}
+
+func writeConfig(path string, fill initConfig) error {
+	tmpl, err := template.New("config.yaml").Funcs(template.FuncMap{"quote": strconv.Quote}).Parse(configTemplate)
+	if err != nil {
+		return fmt.Errorf("configuration template: %w", err)
+	}
+	var text strings.Builder
+	if err := tmpl.Execute(&text, fill); err != nil {
+		return fmt.Errorf("configuration template: %w", err)
+	}
+	if _, err := parseConfig([]byte(text.String())); err != nil {
+		return usagef("write configuration: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	_, err = f.WriteString(text.String())
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"tapefs/catalog"
+	"tapefs/fs"
+	"tapefs/fs/recall"
+)
+
+type mountCmd struct {
+	Mountpoint string `arg:"" help:"An empty directory."`
+	Daemon     bool   `help:"Return once the mount answers, and serve in the background."`
+
+	ReadyFD int `hidden:"" help:"File descriptor to report readiness on (given by --daemon)."`
+}
+
+func (c *mountCmd) Run(ctx context.Context, a *app) error {
+	dir, err := filepath.Abs(c.Mountpoint)
+	if err != nil {
+		return usagef("mount point: %w", err)
+	}
+	if info, err := os.Stat(dir); err != nil {
+		return usagef("mount point: %w", err)
+	} else if !info.IsDir() {
+		return usagef("mount point %s is not a directory", dir)
+	}
+	if c.Daemon {
+		return c.background(a, dir)
+	}
+	return c.serve(ctx, a, dir)
+}
+
+// serve mounts, and unmounts on a signal or returns when somebody else unmounted.
+func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
+	conf, db, err := a.readCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	queue, err := a.newQueue(conf, db)
+	if err != nil {
+		return err
+	}
+	allowOther := allowOtherPermitted()
+	if conf.Mount.AllowOther != nil {
+		allowOther = *conf.Mount.AllowOther
+	}
+	m, err := fs.Serve(ctx, dir, db, opener{queue}, fs.Options{
+		Owners: conf.Mount.Owners, AllowOther: allowOther, Log: a.log,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("mount %s: %w", dir, err), queue.Close(context.WithoutCancel(ctx)))
+	}
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		a.log.Warn("notify systemd", "error", err)
+	}
+	if c.ReadyFD > 0 {
+		if err := reportReady(c.ReadyFD); err != nil {
+			a.log.Warn("report readiness", "error", err)
+		}
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- m.Wait() }()
+	err = c.untilUnmounted(ctx, a, m, waited)
+	return errors.Join(err, queue.Close(context.WithoutCancel(ctx)))
+}
+
+// untilUnmounted waits for the end. After a signal it unmounts, again and again while files are open.
+func (c *mountCmd) untilUnmounted(ctx context.Context, a *app, m *fs.Mount, waited <-chan error) error {
+	select {
+	case err := <-waited:
+		return err
+	case <-ctx.Done():
+	}
+	retry := time.NewTicker(500 * time.Millisecond)
+	defer retry.Stop()
+	for said := false; ; {
+		err := m.Unmount()
+		if err == nil {
+			return <-waited
+		}
+		if !said {
+			a.log.Warn("files are open in the mount; waiting for them", "error", err)
+			said = true
+		}
+		select {
+		case err := <-waited:
+			return err
+		case <-retry.C:
+		}
+	}
+}
+
+// background starts this command again, detached, and waits until its mount answers.
+func (c *mountCmd) background(a *app, dir string) error {
+	conf, err := a.configuration()
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the tapefs program: %w", err)
+	}
+	if err := os.MkdirAll(conf.runDir(), 0o700); err != nil {
+		return fmt.Errorf("make run folder: %w", err)
+	}
+	logPath := filepath.Join(conf.runDir(), "mount.log")
+	logFile, err := os.OpenFile(logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer logFile.Close()
+	started, err := logFile.Seek(0, io.SeekEnd)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	ready, report, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start in the background: %w", err)
+	}
+	defer ready.Close()
+
+	args := []string{"--config", conf.path, "--state", conf.State, "--log-format", a.LogFormat}
+	if a.Verbose {
+		args = append(args, "-v")
+	}
+	cmd := exec.Command(self, slices.Concat(args, []string{"mount", "--ready-fd", "3", "--", dir})...)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	cmd.ExtraFiles = []*os.File{report}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if abs, err := filepath.Abs(conf.path); err == nil {
+		cmd.Args[2] = abs
+	}
+	err = cmd.Start()
+	report.Close()
+	if err != nil {
+		return fmt.Errorf("start in the background: %w", err)
+	}
+	if word, err := io.ReadAll(ready); err == nil && len(word) > 0 {
+		return cmd.Process.Release()
+	}
+	// It ended without a word: what it logged says why.
+	err = cmd.Wait()
+	if text, readErr := readFrom(logPath, started); readErr == nil && len(text) > 0 {
+		a.stderr.Write(text)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return exitStatus(exit.ExitCode())
+	}
+	return withHint(fmt.Errorf("mount in the background ended: %w", err), "see %s", logPath)
+}
+
+func readFrom(path string, offset int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.NewSectionReader(f, offset, 64<<10))
+}
+
+func reportReady(fd int) error {
+	f := os.NewFile(uintptr(fd), "ready")
+	if f == nil {
+		return fmt.Errorf("no file descriptor %d", fd)
+	}
+	_, err := f.WriteString("ready\n")
+	return errors.Join(err, f.Close())
+}
+
+var userAllowOther = regexp.MustCompile(`(?m)^\s*user_allow_other\s*$`)
+
+// allowOtherPermitted: root may let others in, users when /etc/fuse.conf says so.
+func allowOtherPermitted() bool {
+	if os.Geteuid() == 0 {
+		return true
+	}
+	conf, err := os.ReadFile("/etc/fuse.conf")
+	return err == nil && userAllowOther.Match(conf)
+}
+
+// newQueue opens the recall queue. Without a configured library it serves spool and cache.
+func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
+	keys, err := conf.keyring()
+	if err != nil {
+		return nil, err
+	}
+	options := recall.Options{
+		CacheDir: conf.Cache.Dir, CacheMax: int64(conf.Cache.Max), SpoolDir: conf.Spool.Dir,
+		IdleUnmount: conf.Library.IdleUnmount, Log: a.log,
+	}
+	if conf.Library.Changer == "" || len(conf.Library.Drives) == 0 {
+		return recall.New(db, keys, nil, options)
+	}
+	lib, err := a.library(conf)
+	if err != nil {
+		return nil, err
+	}
+	return recall.New(db, keys, lib, options)
+}
+
+// opener is the queue as package fs wants it.
+type opener struct{ *recall.Queue }
+
+func (o opener) Open(ctx context.Context, id catalog.ID) (fs.Content, error) {
+	f, err := o.Queue.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}

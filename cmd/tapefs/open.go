@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"tapefs/archiver"
+	"tapefs/catalog"
+	"tapefs/changer"
+	"tapefs/crypto"
+)
+
+// configuration loads the configuration that the flags name.
+func (a *app) configuration() (*config, error) {
+	return loadConfig(a.Config, a.State)
+}
+
+// readCatalog opens the catalog for reading. Close it.
+func (a *app) readCatalog(ctx context.Context) (*config, *catalog.DB, error) {
+	c, err := a.configuration()
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := catalog.OpenReadOnly(ctx, c.catalogPath())
+	if err != nil {
+		return nil, nil, openError(err, c)
+	}
+	return c, db, nil
+}
+
+// writeCatalog opens the catalog for writing. Close it.
+func (a *app) writeCatalog(ctx context.Context) (*config, *catalog.DB, error) {
+	c, err := a.configuration()
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := catalog.Open(ctx, c.catalogPath())
+	if err != nil {
+		return nil, nil, openError(err, c)
+	}
+	return c, db, nil
+}
+
+func openError(err error, c *config) error {
+	err = fmt.Errorf("open catalog %s: %w", c.catalogPath(), err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return withHint(err, "tapefs init makes one; is the state folder %s the right one?", c.State)
+	}
+	return err
+}
+
+// library opens the configured library.
+func (a *app) library(c *config) (*changer.Library, error) {
+	if len(c.Library.Drives) == 0 || c.Library.Changer == "" {
+		return nil, withHint(usagef("no tape library is configured"),
+			"set library.changer and library.drives in %s", c.path)
+	}
+	if err := os.MkdirAll(c.runDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("make run folder: %w", err)
+	}
+	lib, err := changer.Open(c.changerConfig(), a.log)
+	if err != nil {
+		return nil, fmt.Errorf("open library: %w", err)
+	}
+	return lib, nil
+}
+
+// keyring reads the keys.
+func (c *config) keyring() (*crypto.Keyring, error) {
+	ring, err := crypto.LoadKeyring(c.Keys.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("read keys in %s: %w", c.Keys.Dir, err)
+	}
+	return ring, nil
+}
+
+// newArchiver opens all else that writing to tape needs.
+func (a *app) newArchiver(c *config, db *catalog.DB, progress archiver.Progress) (*archiver.Archiver, error) {
+	keys, err := c.keyring()
+	if err != nil {
+		return nil, err
+	}
+	lib, err := a.library(c)
+	if err != nil {
+		return nil, err
+	}
+	return archiver.New(archiver.Config{
+		DB:             db,
+		Keys:           keys,
+		Library:        lib,
+		SpoolDir:       c.Spool.Dir,
+		SpoolMax:       int64(c.Spool.Max),
+		RunDir:         c.runDir(),
+		Sources:        c.archiverSources(),
+		Pools:          c.archiverPools(),
+		Rsync:          c.Tools.Rsync,
+		SSH:            c.Tools.SSH,
+		SyncBytes:      int64(c.Tools.SyncBytes),
+		SyncEvery:      c.Tools.SyncEvery,
+		RequireKeyCopy: !c.Keys.AcceptSingleKey,
+		Log:            a.log,
+		Progress:       progress,
+		Version:        version,
+	})
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"tapefs/catalog"
+)
+
+type runsCmd struct {
+	ID    int64 `arg:"" optional:"" help:"Show one run whole."`
+	Limit int   `help:"How many runs to list." default:"20"`
+}
+
+type runJSON struct {
+	ID      int64                       `json:"id"`
+	Kind    string                      `json:"kind"`
+	Args    []string                    `json:"args"`
+	Started time.Time                   `json:"started"`
+	Ended   *time.Time                  `json:"ended,omitempty"`
+	State   string                      `json:"state"`
+	Message string                      `json:"message,omitempty"`
+	Counts  map[string]map[string]int64 `json:"counts"`
+	Errors  []runErrorJSON              `json:"errors"`
+	Tapes   []runTapeJSON               `json:"tapes"`
+}
+
+type runErrorJSON struct {
+	Source string `json:"source"`
+	pathJSON
+	Message string `json:"message"`
+}
+
+type runTapeJSON struct {
+	Tape  string `json:"tape"`
+	Bytes int64  `json:"bytes"`
+	Parts int    `json:"parts"`
+}
+
+func runOf(r catalog.RunReport) runJSON {
+	out := runJSON{ID: r.ID, Kind: r.Kind, Args: r.Args, Started: r.Started, Ended: timeOrNil(r.Ended),
+		State: r.State, Message: r.Message, Counts: r.Counts, Errors: []runErrorJSON{}, Tapes: []runTapeJSON{}}
+	for _, e := range r.Errors {
+		out.Errors = append(out.Errors, runErrorJSON{e.Source, jsonPath(e.Path), e.Message})
+	}
+	for _, t := range r.Tapes {
+		out.Tapes = append(out.Tapes, runTapeJSON{t.Barcode, t.Bytes, t.Parts})
+	}
+	return out
+}
+
+func (c *runsCmd) Run(ctx context.Context, a *app) error {
+	_, db, err := a.readCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if c.ID != 0 {
+		return c.one(ctx, a, db)
+	}
+	runs, err := db.Runs(ctx, c.Limit)
+	if err != nil {
+		return err
+	}
+	rows := []runJSON{}
+	for _, r := range runs {
+		report, err := db.RunReport(ctx, r.ID)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, runOf(report))
+	}
+	if a.JSON {
+		return printJSON(a.stdout, rows)
+	}
+	if len(rows) == 0 {
+		fmt.Fprintln(a.stdout, "no runs yet")
+		return nil
+	}
+	t := newTable(a.stdout, "RUN", "KIND", "STARTED", "TOOK", "STATE", "NEW", "CHANGED", "WRITTEN", "ERRORS", "TAPES")
+	for _, r := range rows {
+		t.row(fmt.Sprint(r.ID), r.Kind, dateOr(&r.Started, ""), took(r), r.State,
+			humanize.Comma(r.sum("new")), humanize.Comma(r.sum("changed")), bytesText(r.sum("written_bytes")),
+			fmt.Sprint(len(r.Errors)), orDash(strings.Join(r.tapes(), " ")))
+	}
+	return t.flush()
+}
+
+func (c *runsCmd) one(ctx context.Context, a *app, db *catalog.DB) error {
+	report, err := db.RunReport(ctx, c.ID)
+	if err != nil {
+		return fmt.Errorf("run %d: %w", c.ID, err)
+	}
+	r := runOf(report)
+	if a.JSON {
+		return printJSON(a.stdout, r)
+	}
+	fmt.Fprintf(a.stdout, "run %d: %s %s\n", r.ID, r.Kind, strings.Join(r.Args, " "))
+	t := newTable(a.stdout)
+	t.row("  state", r.State+" "+r.Message)
+	t.row("  started", r.Started.Local().Format(time.DateTime))
+	t.row("  took", took(r))
+	for _, source := range sortedKeys(r.Counts) {
+		for _, name := range sortedKeys(r.Counts[source]) {
+			value := r.Counts[source][name]
+			text := humanize.Comma(value)
+			if strings.HasSuffix(name, "_bytes") {
+				text = bytesText(value)
+			}
+			t.row("  "+strings.TrimSpace(source+" "+strings.ReplaceAll(name, "_", " ")), text)
+		}
+	}
+	for _, tape := range r.Tapes {
+		t.row("  tape "+tape.Tape, fmt.Sprintf("%s in %s", bytesText(tape.Bytes), count(int64(tape.Parts), "part", "parts")))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for _, e := range report.Errors {
+		fmt.Fprintf(a.stdout, "  %s: %s: %s\n", orDash(e.Source), printable(e.Path), e.Message)
+	}
+	return nil
+}
+
+func (r *runJSON) sum(name string) (n int64) {
+	for _, counts := range r.Counts {
+		n += counts[name]
+	}
+	return n
+}
+
+func (r *runJSON) tapes() []string {
+	names := make([]string, len(r.Tapes))
+	for i, t := range r.Tapes {
+		names[i] = t.Tape
+	}
+	return names
+}
+
+func took(r runJSON) string {
+	if r.Ended == nil {
+		return "-"
+	}
+	return r.Ended.Sub(r.Started).Round(time.Second).String()
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"tapefs/catalog"
+)
+
+type statusCmd struct{}
+
+type statusJSON struct {
+	Catalog string       `json:"catalog"`
+	Files   int64        `json:"files"`
+	Bytes   int64        `json:"bytes"`
+	Sources []sourceJSON `json:"sources"`
+	Tapes   []tapeJSON   `json:"tapes"`
+	Drives  []driveJSON  `json:"drives"`
+	Library string       `json:"library_error,omitempty"`
+	Owed    []owedJSON   `json:"owed"`
+	Spool   folderJSON   `json:"spool"`
+	Cache   folderJSON   `json:"cache"`
+	LastRun *runJSON     `json:"last_run,omitempty"`
+	Keys    []keyRow     `json:"keys"`
+}
+
+type sourceJSON struct {
+	Name   string     `json:"name"`
+	URL    string     `json:"url"`
+	Listed *time.Time `json:"listed,omitempty"`
+}
+
+type owedJSON struct {
+	Pool   string `json:"pool"`
+	Copies int    `json:"copies"`
+	Bytes  int64  `json:"bytes"`
+}
+
+type folderJSON struct {
+	Dir   string `json:"dir"`
+	Bytes int64  `json:"bytes"`
+	Max   int64  `json:"max,omitempty"`
+}
+
+func (c *statusCmd) Run(ctx context.Context, a *app) error {
+	conf, db, err := a.readCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	s, err := readStatus(ctx, a, conf, db)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return printJSON(a.stdout, s)
+	}
+	s.print(a)
+	return nil
+}
+
+func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*statusJSON, error) {
+	s := &statusJSON{Catalog: conf.catalogPath(), Sources: []sourceJSON{}, Owed: []owedJSON{}, Drives: []driveJSON{}}
+	var err error
+	if s.Files, s.Bytes, err = db.Totals(ctx); err != nil {
+		return nil, err
+	}
+	listed := map[string]catalog.Source{}
+	sources, err := db.Sources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, src := range sources {
+		listed[src.Name] = src
+		if _, ok := conf.Sources[src.Name]; !ok {
+			s.Sources = append(s.Sources, sourceJSON{src.Name, "(no longer configured) " + src.URL, timeOrNil(src.Listed)})
+		}
+	}
+	for _, src := range conf.archiverSources() {
+		s.Sources = append(s.Sources, sourceJSON{src.Name, src.URL, timeOrNil(listed[src.Name].Listed)})
+	}
+	if s.Tapes, err = tapeRows(ctx, db); err != nil {
+		return nil, err
+	}
+	debts, err := db.Debts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range debts {
+		s.Owed = append(s.Owed, owedJSON{d.Pool, d.Copies, d.Bytes})
+	}
+	runs, err := db.Runs(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(runs) > 0 {
+		report, err := db.RunReport(ctx, runs[0].ID)
+		if err != nil {
+			return nil, err
+		}
+		last := runOf(report)
+		s.LastRun = &last
+	}
+	ring, err := conf.keyring()
+	if err != nil {
+		return nil, err
+	}
+	if s.Keys, err = keyRows(ctx, db, ring); err != nil {
+		return nil, err
+	}
+	s.Spool = folderJSON{conf.Spool.Dir, folderBytes(conf.Spool.Dir), int64(conf.Spool.Max)}
+	s.Cache = folderJSON{conf.Cache.Dir, folderBytes(conf.Cache.Dir), int64(conf.Cache.Max)}
+	s.readDrives(ctx, a, conf, db)
+	return s, nil
+}
+
+// readDrives looks at the library; status works without it too.
+func (s *statusJSON) readDrives(ctx context.Context, a *app, conf *config, db *catalog.DB) {
+	lib, err := a.library(conf)
+	if err == nil {
+		var status *libraryJSON
+		if status, err = readLibrary(ctx, conf, db, lib); err == nil {
+			s.Drives = status.Drives
+			return
+		}
+	}
+	s.Library = err.Error()
+}
+
+func (s *statusJSON) print(a *app) {
+	fmt.Fprintf(a.stdout, "%s, %s in the archive\n\n", count(s.Files, "file", "files"), bytesText(s.Bytes))
+	if s.Library != "" {
+		fmt.Fprintf(a.stdout, "library: %s\n", s.Library)
+	} else {
+		printDrives(a, s.Drives)
+	}
+	if len(s.Tapes) > 0 {
+		fmt.Fprintln(a.stdout)
+		printTapes(a, s.Tapes)
+	}
+	if len(s.Sources) > 0 {
+		fmt.Fprintln(a.stdout)
+		t := newTable(a.stdout, "SOURCE", "LAST LISTED WHOLE", "URL")
+		for _, src := range s.Sources {
+			t.row(src.Name, dateOr(src.Listed, "never"), printable(src.URL))
+		}
+		t.flush()
+	}
+	fmt.Fprintln(a.stdout)
+	t := newTable(a.stdout)
+	for _, d := range s.Owed {
+		t.row("owed to "+d.Pool, fmt.Sprintf("%s, %s", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes)))
+	}
+	if len(s.Owed) == 0 {
+		t.row("owed", "nothing")
+	}
+	t.row("spool", folderText(s.Spool))
+	t.row("cache", folderText(s.Cache))
+	for _, k := range s.Keys {
+		switch {
+		case k.File == "":
+			t.row("key "+k.Fingerprint, "MISSING: objects sealed with it cannot be read")
+		case k.Current && k.CopySeen == nil:
+			t.row("key "+k.Fingerprint, "no second copy was ever checked: tapefs key check --copy FILE")
+		case k.Current:
+			t.row("key "+k.Fingerprint, "second copy seen "+dateOr(k.CopySeen, ""))
+		}
+	}
+	if r := s.LastRun; r != nil {
+		t.row("last run", fmt.Sprintf("%d, %s %s: %s, %s new, %s", r.ID, r.Kind, dateOr(&r.Started, ""), r.State,
+			humanize.Comma(r.sum("new")), count(int64(len(r.Errors)), "error", "errors")))
+	}
+	t.flush()
+}
+
+func folderText(f folderJSON) string {
+	text := bytesText(f.Bytes)
+	if f.Max > 0 {
+		text += " of " + bytesText(f.Max)
+	}
+	return text + "  " + f.Dir
+}
+
+// folderBytes adds up the files below dir, as far as they can be read.
+func folderBytes(dir string) (n int64) {
+	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"tapefs/archiver"
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+type tapeCmd struct {
+	List   tapeListCmd   `cmd:"" help:"List the tapes of this catalog."`
+	Info   tapeInfoCmd   `cmd:"" help:"Say all the catalog knows of one tape."`
+	Format tapeFormatCmd `cmd:"" help:"Make a tape of a pool: refuses what is not proved blank."`
+}
+
+// tapeJSON is a tape as list and info print it.
+type tapeJSON struct {
+	Barcode    string     `json:"barcode"`
+	UUID       string     `json:"uuid"`
+	Pool       string     `json:"pool"`
+	Number     int        `json:"number"`
+	Generation int        `json:"generation"`
+	State      string     `json:"state"`
+	Capacity   int64      `json:"capacity"`
+	Free       int64      `json:"free"`
+	Used       int64      `json:"used"`
+	Leftover   int64      `json:"leftover"`
+	Objects    int        `json:"objects"`
+	Live       int64      `json:"live"`
+	Formatted  *time.Time `json:"formatted,omitempty"`
+	Seen       *time.Time `json:"seen,omitempty"`
+	Loads      int64      `json:"loads"`
+	Place      string     `json:"place,omitempty"`
+	Note       string     `json:"note,omitempty"`
+}
+
+func tapeOf(ctx context.Context, db *catalog.DB, t catalog.Tape) (tapeJSON, error) {
+	objects, live, err := db.TapeObjects(ctx, t.ID)
+	return tapeJSON{Barcode: t.Barcode, UUID: t.UUID, Pool: t.PoolName, Number: t.Number, Generation: t.Generation,
+		State: t.State, Capacity: t.Capacity, Free: t.Free, Used: t.Used, Leftover: t.Leftover, Objects: objects, Live: live,
+		Formatted: timeOrNil(t.Formatted), Seen: timeOrNil(t.Seen), Loads: t.Loads, Place: t.Place, Note: t.Note}, err
+}
+
+type tapeListCmd struct{}
+
+func (c *tapeListCmd) Run(ctx context.Context, a *app) error {
+	_, db, err := a.readCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	rows, err := tapeRows(ctx, db)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return printJSON(a.stdout, rows)
+	}
+	if len(rows) == 0 {
+		fmt.Fprintln(a.stdout, "no tapes yet: tapefs tape format BARCODE makes one, or archive does where a pool says format_blank: true")
+		return nil
+	}
+	return printTapes(a, rows)
+}
+
+func tapeRows(ctx context.Context, db *catalog.DB) ([]tapeJSON, error) {
+	tapes, err := db.Tapes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := []tapeJSON{}
+	for _, t := range tapes {
+		row, err := tapeOf(ctx, db, t)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func printTapes(a *app, rows []tapeJSON) error {
+	t := newTable(a.stdout, "TAPE", "POOL", "NO", "STATE", "USED", "FREE", "CAPACITY", "OBJECTS", "LAST USE", "NOTE")
+	for _, r := range rows {
+		note := r.Note
+		if r.Place != "" {
+			note = strings.TrimSpace("at " + r.Place + " " + note)
+		}
+		t.row(r.Barcode, orDash(r.Pool), fmt.Sprint(r.Number), r.State, bytesText(r.Used), bytesText(r.Free),
+			bytesText(r.Capacity), fmt.Sprint(r.Objects), dateOr(r.Seen, "-"), note)
+	}
+	return t.flush()
+}
+
+type tapeInfoCmd struct {
+	Barcode string `arg:"" help:"The tape's barcode."`
+}
+
+func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
+	_, db, err := a.readCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	tape, err := db.TapeByBarcode(ctx, c.Barcode)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return withHint(err, "tapefs tape list shows the tapes of this catalog")
+	} else if err != nil {
+		return err
+	}
+	r, err := tapeOf(ctx, db, tape)
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return printJSON(a.stdout, r)
+	}
+	fmt.Fprintln(a.stdout, r.Barcode)
+	t := newTable(a.stdout)
+	t.row("  volume UUID", orDash(r.UUID))
+	t.row("  pool", fmt.Sprintf("%s, tape number %d", orDash(r.Pool), r.Number))
+	if r.Generation > 0 {
+		t.row("  generation", fmt.Sprintf("LTO-%d", r.Generation))
+	}
+	t.row("  state", strings.TrimSpace(r.State+" "+r.Note))
+	t.row("  capacity", bytesText(r.Capacity))
+	t.row("  used", fmt.Sprintf("%s, %s of it in %s that live", bytesText(r.Used), bytesText(r.Live), count(int64(r.Objects), "object", "objects")))
+	t.row("  free", bytesText(r.Free))
+	if r.Leftover > 0 {
+		t.row("  leftover", bytesText(r.Leftover)+" of files that count for nothing")
+	}
+	t.row("  formatted", dateOr(r.Formatted, "-"))
+	t.row("  last use", dateOr(r.Seen, "-"))
+	t.row("  loads", fmt.Sprint(r.Loads))
+	if r.Place != "" {
+		t.row("  place", r.Place)
+	}
+	return t.flush()
+}
+
+type tapeFormatCmd struct {
+	Barcode string `arg:"" help:"The tape's barcode."`
+	Pool    string `help:"The pool it shall belong to; needed where there are several." placeholder:"POOL"`
+	Erase   string `help:"Format over what is on the tape: the barcode again, to be sure." placeholder:"BARCODE"`
+}
+
+func (c *tapeFormatCmd) Run(ctx context.Context, a *app) error {
+	if c.Erase != "" && c.Erase != c.Barcode {
+		return usagef("--erase %s does not name the tape %s", c.Erase, c.Barcode)
+	}
+	conf, db, err := a.writeCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	pool, err := c.pool(conf.archiverPools())
+	if err != nil {
+		return err
+	}
+	arch, err := a.newArchiver(conf, db, newProgress(a))
+	if err != nil {
+		return err
+	}
+	tape, err := arch.FormatTape(ctx, changer.Barcode(c.Barcode), pool, c.Erase != "")
+	if err != nil {
+		if errors.Is(err, changer.ErrNotBlank) && hintFor(err) == "" {
+			return withHint(err, "to destroy what is on it: tapefs tape format %s --erase %s", c.Barcode, c.Barcode)
+		}
+		return err
+	}
+	if a.JSON {
+		row, err := tapeOf(ctx, db, tape)
+		if err != nil {
+			return err
+		}
+		return printJSON(a.stdout, row)
+	}
+	fmt.Fprintf(a.stdout, "formatted %s: tape %d, pool %s, volume %s, %s\n", tape.Barcode, tape.Number, pool, tape.UUID, bytesText(tape.Capacity))
+	return nil
+}
+
+// pool picks the one pool, or the one that was named.
+func (c *tapeFormatCmd) pool(pools []archiver.Pool) (string, error) {
+	var names []string
+	for _, p := range pools {
+		if p.Name == c.Pool {
+			return p.Name, nil
+		}
+		names = append(names, p.Name)
+	}
+	if c.Pool != "" || len(pools) != 1 {
+		return "", usagef("--pool: name one of %s", strings.Join(names, ", "))
+	}
+	return names[0], nil
+}
