@@ -1,0 +1,109 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// TestMain makes the test binary a tapefs in PATH: scripts, the virtual library's
+// programs and the tests below all run that.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tapefs": main})
+}
+
+func TestScripts(t *testing.T) {
+	needFuse(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "../../testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TAPEFS_CONFIG", filepath.Join(env.WorkDir, "config.yaml"))
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state-home"))
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config-home"))
+			env.Defer(func() { unmountBelow(env.WorkDir) })
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"waitgone": waitGone,
+		},
+	})
+}
+
+// waitGone waits until nothing is mounted below a directory: an unmounted volume's
+// ltfs still writes its index.
+func waitGone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: waitgone DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if len(mountsBelow(dir)) == 0 {
+			return
+		}
+	}
+	ts.Fatalf("still mounted: %v", mountsBelow(dir))
+}
+
+// needFuse skips where no FUSE mount is possible, but never in CI.
+func needFuse(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("/dev/fuse is missing")
+	}
+	t.Skip("/dev/fuse is missing")
+}
+
+func mountsBelow(dir string) []string {
+	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return nil
+	}
+	var dirs []string
+	for _, info := range infos {
+		dirs = append(dirs, info.Mountpoint)
+	}
+	return dirs
+}
+
+// unmountBelow takes away what a failed test left mounted, and waits for the processes behind it.
+func unmountBelow(dir string) {
+	for range 100 {
+		mounts := mountsBelow(dir)
+		if len(mounts) == 0 && !processesNaming(dir) {
+			return
+		}
+		for _, m := range mounts {
+			if unix.Unmount(m, 0) != nil {
+				exec.Command("fusermount3", "-u", m).Run()
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	for _, m := range mountsBelow(dir) {
+		unix.Unmount(m, unix.MNT_DETACH)
+	}
+}
+
+// processesNaming tells whether a process has dir in its command line.
+func processesNaming(dir string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		if file == "/proc/self/cmdline" {
+			continue
+		}
+		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), dir) {
+			return true
+		}
+	}
+	return false
+}
