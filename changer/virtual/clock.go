@@ -1,0 +1,140 @@
+package virtual
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// The virtual clock of a drive, in seconds. It is accounted in the log, never slept. The numbers are
+// round figures of full-height LTO-8 drives: about 15 s from load to ready, 300 MB/s native streaming,
+// a locate over half of the tape about a minute.
+const (
+	loadSeconds    = 15.0
+	unloadSeconds  = 15.0
+	mountSeconds   = 20.0 // LTFS reads labels and indexes on both partitions
+	unmountSeconds = 10.0 // and writes the index on both
+	formatSeconds  = 120.0
+	indexSeconds   = 3.0 // file marks and the index itself
+	stopSeconds    = 3.0 // stop, go back, start again
+	streamRate     = 300e6
+	locateSeconds  = 3.0  // start, stop and settle of any locate
+	lengthSeconds  = 90.0 // over the whole length of the tape
+	wrapSeconds    = 1.0  // change of wrap
+	wraps          = 200  // the tape is written there and back so many times
+)
+
+// seekSeconds is the time of a locate between two places given as fractions of the tape's capacity.
+// The tape is serpentine: what is far in bytes may be near in length.
+func seekSeconds(from, to float64) float64 {
+	place := func(f float64) (wrap, x float64) {
+		f = math.Min(math.Max(f, 0), 1) * wraps
+		wrap = math.Floor(f)
+		x = f - wrap
+		if int(wrap)%2 == 1 {
+			x = 1 - x
+		}
+		return wrap, x
+	}
+	w1, x1 := place(from)
+	w2, x2 := place(to)
+	s := locateSeconds + math.Abs(x1-x2)*lengthSeconds
+	if w1 != w2 {
+		s += wrapSeconds
+	}
+	return s
+}
+
+// Event is one line of the library's log: what a drive or the robot did.
+type Event struct {
+	Time    int64   `json:"time"`  // Unix ns
+	Clock   float64 `json:"clock"` // virtual seconds this drive has been busy
+	Drive   int     `json:"drive"` // -1 the robot
+	Kind    string  `json:"kind"`  // load, unload, move, mount, unmount, sync, seek, read, write, format, erase, stop
+	Barcode string  `json:"barcode,omitempty"`
+	File    string  `json:"file,omitempty"`
+	Offset  int64   `json:"offset,omitempty"` // in the file; of a seek: distance in bytes of tape, negative backwards
+	Bytes   int64   `json:"bytes,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"` // of virtual time that it took
+}
+
+const logFile = "log.jsonl"
+
+// record appends events of one drive and moves its clock.
+func (l *Library) record(events ...Event) error {
+	lock := flock.New(filepath.Join(l.Dir, "log.lock"))
+	if err := lock.Lock(); err != nil {
+		return fmt.Errorf("write log: %w", err)
+	}
+	defer lock.Close()
+	f, err := os.OpenFile(filepath.Join(l.Dir, logFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("write log: %w", err)
+	}
+	defer f.Close()
+	var buf []byte
+	for _, e := range events {
+		path := filepath.Join(l.Dir, "drives", fmt.Sprintf("%d.clock", e.Drive))
+		b, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("write log: %w", err)
+		}
+		clock, _ := strconv.ParseFloat(strings.TrimSpace(string(b)), 64) // a missing or torn clock starts at 0
+		e.Clock = math.Round((clock+e.Seconds)*1e6) / 1e6
+		e.Seconds = math.Round(e.Seconds*1e6) / 1e6
+		if e.Time == 0 {
+			e.Time = time.Now().UnixNano()
+		}
+		if err := os.WriteFile(path, []byte(strconv.FormatFloat(e.Clock, 'f', 6, 64)+"\n"), 0o644); err != nil {
+			return fmt.Errorf("write log: %w", err)
+		}
+		line, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("write log: %w", err)
+		}
+		buf = append(append(buf, line...), '\n')
+	}
+	if _, err := f.Write(buf); err != nil {
+		return fmt.Errorf("write log: %w", err)
+	}
+	return nil
+}
+
+// Log reads the library's events from the beginning.
+func (l *Library) Log() ([]Event, error) {
+	f, err := os.Open(filepath.Join(l.Dir, logFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read log: %w", err)
+	}
+	defer f.Close()
+	var events []Event
+	r := bufio.NewReader(f)
+	for {
+		line, err := r.ReadBytes('\n')
+		if err == io.EOF {
+			return events, nil // a line that is being written has no end yet
+		}
+		if err != nil {
+			return events, fmt.Errorf("read log: %w", err)
+		}
+		var e Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return events, fmt.Errorf("read log: line %d: %w", len(events)+1, err)
+		}
+		events = append(events, e)
+	}
+}

@@ -1,0 +1,239 @@
+package virtual
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	humanize "github.com/dustin/go-humanize"
+	"github.com/gofrs/flock"
+)
+
+// faultForms are the kinds of faults and what their argument looks like.
+var faultForms = map[string]string{
+	"slow-load":     "DURATION",       // a loaded drive is becoming ready for so long
+	"slow-umount":   "DURATION",       // between umount and the index being written; 300ms without
+	"stuck-robot":   "",               // a move never ends until cleared
+	"enospc-after":  "SIZE",           // every tape takes so many bytes in all
+	"read-eio":      "BARCODE:OFFSET", // offset on the data partition: block address * 512 KiB
+	"write-eio":     "BARCODE:OFFSET",
+	"index-write":   "",         // no index can be written
+	"wrong-barcode": "SLOT:TAG", // the changer reads TAG on the tape of this slot
+	"write-protect": "BARCODE",
+	"offline":       "", // the changer is offline
+	"door-open":     "", // the mail slots are open
+}
+
+// faults are the faults in force: kind to arguments.
+type faults map[string][]string
+
+func (f faults) has(kind string) bool { return len(f[kind]) > 0 }
+
+func (f faults) duration(kind string, otherwise time.Duration) time.Duration {
+	if len(f[kind]) == 0 {
+		return otherwise
+	}
+	d, err := time.ParseDuration(f[kind][len(f[kind])-1])
+	if err != nil {
+		return otherwise
+	}
+	return d
+}
+
+// size of enospc-after, -1 without.
+func (f faults) size(kind string) int64 {
+	if len(f[kind]) == 0 {
+		return -1
+	}
+	n, err := humanize.ParseBytes(f[kind][len(f[kind])-1])
+	if err != nil {
+		return -1
+	}
+	return int64(n)
+}
+
+// hits tells whether one of the places BARCODE:OFFSET lies in [from, to) of the tape.
+func (f faults) hits(kind, barcode string, from, to int64) bool {
+	for _, a := range f[kind] {
+		b, o, _ := strings.Cut(a, ":")
+		off, err := parseSize(o)
+		if err == nil && b == barcode && from <= off && off < to {
+			return true
+		}
+	}
+	return false
+}
+
+func (f faults) names(kind, arg string) bool {
+	for _, a := range f[kind] {
+		if a == arg {
+			return true
+		}
+	}
+	return false
+}
+
+// tag is the barcode that the changer reads on the tape from a slot.
+func (f faults) tag(slot int, barcode string) string {
+	for _, a := range f["wrong-barcode"] {
+		s, tag, _ := strings.Cut(a, ":")
+		if s == strconv.Itoa(slot) {
+			return tag
+		}
+	}
+	return barcode
+}
+
+func parseSize(s string) (int64, error) {
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n > 1<<62 {
+		return 0, fmt.Errorf("%q is not a size such as 64MiB", s)
+	}
+	return int64(n), nil
+}
+
+func checkFault(kind, arg string) error {
+	form, ok := faultForms[kind]
+	if !ok {
+		return fmt.Errorf("unknown fault %q", kind)
+	}
+	var err error
+	switch form {
+	case "":
+		if arg != "" {
+			err = errors.New("takes no argument")
+		}
+	case "DURATION":
+		_, err = time.ParseDuration(arg)
+	case "SIZE":
+		_, err = parseSize(arg)
+	case "BARCODE:OFFSET":
+		b, o, ok := strings.Cut(arg, ":")
+		if _, err = parseSize(o); err == nil && (!ok || b == "") {
+			err = errors.New("wants BARCODE:OFFSET")
+		}
+	case "SLOT:TAG":
+		s, tag, ok := strings.Cut(arg, ":")
+		if _, err = strconv.Atoi(s); err == nil && (!ok || tag == "") {
+			err = errors.New("wants SLOT:TAG")
+		}
+	case "BARCODE":
+		if arg == "" {
+			err = errors.New("wants a barcode")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("fault %s=%s: %w", kind, arg, err)
+	}
+	return nil
+}
+
+const faultsFile = "faults.json"
+
+// loadFaults gives no faults when the file is missing.
+func (l *Library) loadFaults() (faults, error) {
+	b, err := os.ReadFile(filepath.Join(l.Dir, faultsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return faults{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := faults{}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return nil, fmt.Errorf("read %s: %w", faultsFile, err)
+	}
+	return f, nil
+}
+
+// Fault sets faults ("slow-load=20s"), ends them all ("clear") or one kind ("clear=slow-load"), or kills
+// the library's ltfs processes ("kill-ltfs"). Running programs see the change at their next step.
+func (l *Library) Fault(kinds ...string) error {
+	lock := flock.New(filepath.Join(l.Dir, "lock"))
+	if err := lock.Lock(); err != nil {
+		return fmt.Errorf("set fault: %w", err)
+	}
+	defer lock.Close()
+	f, err := l.loadFaults()
+	if err != nil {
+		return fmt.Errorf("set fault: %w", err)
+	}
+	kill := false
+	for _, k := range kinds {
+		kind, arg, hasArg := strings.Cut(k, "=")
+		switch {
+		case kind == "clear" && arg == "":
+			f = faults{}
+		case kind == "clear":
+			delete(f, arg)
+		case kind == "kill-ltfs":
+			kill = true
+		default:
+			if err := checkFault(kind, arg); err != nil {
+				return err
+			}
+			form := faultForms[kind]
+			if hasArg && (form == "DURATION" || form == "SIZE") || form == "" {
+				f[kind] = nil
+			}
+			f[kind] = append(f[kind], arg)
+		}
+	}
+	if err := writeJSON(filepath.Join(l.Dir, faultsFile), f); err != nil {
+		return fmt.Errorf("set fault: %w", err)
+	}
+	if kill {
+		return l.killLtfs()
+	}
+	return nil
+}
+
+// killLtfs sends SIGKILL to every process that holds a drive of this library.
+func (l *Library) killLtfs() error {
+	for i := range l.Drives {
+		if pid := l.driveHolder(i); pid != 0 && pid != os.Getpid() {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("kill ltfs of drive %d: %w", i, err)
+			}
+		}
+	}
+	return nil
+}
+
+// watched reads a file that others replace; it is parsed again only when it is another file.
+// A missing file gives the zero value.
+type watched[T any] struct {
+	path string
+	load func() (T, error)
+
+	mu   sync.Mutex
+	seen syscall.Stat_t
+	v    T
+	ok   bool
+}
+
+func (w *watched[T]) get() (T, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var st syscall.Stat_t
+	if err := syscall.Stat(w.path, &st); err != nil {
+		st = syscall.Stat_t{}
+	}
+	if w.ok && st.Ino == w.seen.Ino && st.Mtim == w.seen.Mtim && st.Size == w.seen.Size {
+		return w.v, nil
+	}
+	v, err := w.load()
+	if err != nil {
+		return w.v, err
+	}
+	w.v, w.seen, w.ok = v, st, true
+	return v, nil
+}

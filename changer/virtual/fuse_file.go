@@ -1,0 +1,81 @@
+package virtual
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// handle is an open file.
+type handle struct {
+	v *volume
+	n *node
+}
+
+var (
+	_ fs.NodeOpener   = (*fsNode)(nil)
+	_ fs.NodeCreater  = (*fsNode)(nil)
+	_ fs.FileReader   = (*handle)(nil)
+	_ fs.FileWriter   = (*handle)(nil)
+	_ fs.FileFlusher  = (*handle)(nil)
+	_ fs.FileFsyncer  = (*handle)(nil)
+	_ fs.FileReleaser = (*handle)(nil)
+	_ fs.NodeFsyncer  = (*fsNode)(nil)
+)
+
+func (f *fsNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	f.v.mu.Lock()
+	defer f.v.mu.Unlock()
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		switch {
+		case f.v.ro:
+			return nil, 0, syscall.EROFS
+		case !f.v.present():
+			return nil, 0, syscall.EAGAIN
+		}
+	}
+	if errno := f.v.open(f.n); errno != 0 {
+		return nil, 0, errno
+	}
+	return &handle{f.v, f.n}, 0, 0
+}
+
+func (f *fsNode) Create(ctx context.Context, name string, _, _ uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	f.v.mu.Lock()
+	defer f.v.mu.Unlock()
+	n, errno := f.v.add(f.n, name, "file")
+	if errno != 0 {
+		return nil, nil, 0, errno
+	}
+	if errno := f.v.open(n); errno != 0 {
+		return nil, nil, 0, errno
+	}
+	return f.entry(ctx, n, out), &handle{f.v, n}, 0, 0
+}
+
+func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	n, errno := h.v.read(h.n, dest, off)
+	return fuse.ReadResultData(dest[:n]), errno
+}
+
+func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	return h.v.write(h.n, data, off)
+}
+
+func (h *handle) Flush(context.Context) syscall.Errno { return h.v.flush(h.n) }
+
+func (h *handle) Fsync(context.Context, uint32) syscall.Errno { return h.v.flush(h.n) }
+
+// Fsync without a handle, of a directory: data, never the index.
+func (f *fsNode) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
+	return f.v.flush(f.n)
+}
+
+func (h *handle) Release(context.Context) syscall.Errno {
+	h.v.mu.Lock()
+	defer h.v.mu.Unlock()
+	h.v.release(h.n)
+	return 0
+}

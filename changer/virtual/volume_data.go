@@ -1,0 +1,314 @@
+package virtual
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// otherData holds data files whose own name is taken or impossible.
+const otherData = ".other"
+
+// dataName is where the bytes of a file are kept below files/: under its own path, long names cut.
+func dataName(n *node) string {
+	parts := strings.Split(n.path(), "/")
+	for i, p := range parts {
+		if len(p) > 255 {
+			parts[i] = fmt.Sprintf("%s~%x", strings.ToValidUTF8(p[:200], ""), sha256.Sum256([]byte(p)))[:220]
+		}
+	}
+	return path.Join(parts...)
+}
+
+// createData makes an empty data file for a node.
+func (v *volume) createData(n *node) (*os.File, string, error) {
+	for _, name := range []string{dataName(n), path.Join(otherData, fmt.Sprintf("%d-%d", n.uid, time.Now().UnixNano()))} {
+		full := filepath.Join(v.dir, name)
+		if os.MkdirAll(filepath.Dir(full), 0o755) != nil {
+			continue
+		}
+		f, err := os.OpenFile(full, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		if err == nil {
+			return f, name, nil
+		}
+		if name != dataName(n) {
+			return nil, "", err
+		}
+	}
+	return nil, "", errors.New("no place for data")
+}
+
+// open takes a handle of a file; the lock is held.
+func (v *volume) open(n *node) syscall.Errno {
+	if n.file == nil && n.data != "" {
+		flags := os.O_RDWR
+		if v.ro {
+			flags = os.O_RDONLY
+		}
+		f, err := os.OpenFile(filepath.Join(v.dir, n.data), flags, 0)
+		if err != nil {
+			return syscall.EIO
+		}
+		n.file = f
+	}
+	n.handles++
+	return 0
+}
+
+// release gives a handle back; the lock is held.
+func (v *volume) release(n *node) {
+	n.handles--
+	if n.handles == 0 && n.file != nil {
+		n.file.Close()
+		n.file = nil
+	}
+}
+
+// writableData makes sure that bytes from off on can be written without changing what the index on tape
+// shows. keep is how many of the bytes there are still wanted. The lock is held and the file open.
+func (v *volume) writableData(n *node, off, keep int64) error {
+	switch {
+	case n.file == nil:
+		f, name, err := v.createData(n)
+		if err != nil {
+			return err
+		}
+		n.file, n.data, n.stale = f, name, false
+		return f.Truncate(n.size)
+	case off < n.indexed:
+		old, oldName, oldIndexed := n.file, n.data, n.indexed
+		f, name, err := v.createData(n)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(f, io.NewSectionReader(old, 0, keep)); err != nil {
+			f.Close()
+			return err
+		}
+		old.Close()
+		if oldIndexed >= 0 && !n.gone {
+			v.garbage = append(v.garbage, oldName)
+		}
+		n.file, n.data, n.indexed, n.stale = f, name, -1, false
+		return f.Truncate(n.size)
+	case n.stale:
+		n.stale = false
+		return n.file.Truncate(n.size)
+	}
+	return nil
+}
+
+// write appends data to the tape as the next part of a file. It accepts more than fits, up to the drive's
+// and LTFS's buffers; what did not fit is lost when that shows.
+func (v *volume) write(n *node, data []byte, off int64) (uint32, syscall.Errno) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if errno := v.changeable(); errno != 0 {
+		return 0, errno
+	}
+	size := int64(len(data))
+	if size == 0 {
+		return 0, 0
+	}
+	// A run goes on where the last one ended, within its last block; another file begins a new block.
+	block, addr := v.pos.block, v.pos.block*blockSize
+	goesOn := false
+	if last := len(n.extents) - 1; last >= 0 && v.lastWrite == n {
+		if e := n.extents[last]; e.Off+e.Len == off {
+			goesOn, block, addr = true, e.Block, e.Block*blockSize+e.Len
+		}
+	}
+	if v.faults().hits("write-eio", v.d.m.Barcode, addr, addr+size) {
+		return 0, syscall.EIO
+	}
+	fits := min(size, v.free())
+	if fits < size && v.overshoot+size-fits > v.buffer() {
+		v.cutLate()
+		return 0, syscall.ENOSPC
+	}
+	if err := v.writableData(n, off, n.size); err != nil {
+		return 0, syscall.EIO
+	}
+	if _, err := n.file.WriteAt(data, off); err != nil {
+		return 0, syscall.EIO
+	}
+	if fits > 0 {
+		if goesOn {
+			n.extents[len(n.extents)-1].Len += fits
+			length := n.extents[len(n.extents)-1].Len
+			v.pos.block = block + (length+blockSize-1)/blockSize
+		} else {
+			n.punch(off, fits)
+			n.extents = append(n.extents, extent{Off: off, Block: block, Len: fits})
+			v.pos.block = block + (fits+blockSize-1)/blockSize
+		}
+		v.pos.used += fits
+		v.lastWrite = n
+		v.head.transfer("write", n, off, fits, addr)
+		if err := writePosition(v.posFile, v.pos); err != nil {
+			return 0, syscall.EIO
+		}
+	}
+	if fits < size && !n.gone {
+		v.overshoot += size - fits
+		if at, ok := v.late[n]; !ok || off+fits < at {
+			v.late[n] = off + fits
+		}
+	}
+	n.size = max(n.size, off+size)
+	n.modified = time.Now().UTC()
+	n.changed = n.modified
+	v.touch()
+	return uint32(size), 0
+}
+
+// punch takes a range of the file out of its extents.
+func (n *node) punch(off, length int64) {
+	if last := len(n.extents) - 1; last < 0 || n.end() <= off {
+		return
+	}
+	var kept []extent
+	for _, e := range n.extents {
+		if e.Off+e.Len <= off || e.Off >= off+length {
+			kept = append(kept, e)
+			continue
+		}
+		if e.Off < off {
+			kept = append(kept, extent{Off: e.Off, Block: e.Block, Len: off - e.Off})
+		}
+		if end := off + length; e.Off+e.Len > end {
+			skip := end - e.Off
+			// The rest begins inside a block; its address is kept to the block.
+			kept = append(kept, extent{Off: end, Block: e.Block + skip/blockSize, Len: e.Len - skip})
+		}
+	}
+	n.extents = kept
+}
+
+// end is the highest offset that any extent reaches.
+func (n *node) end() (end int64) {
+	for _, e := range n.extents {
+		end = max(end, e.Off+e.Len)
+	}
+	return end
+}
+
+// stored is how many bytes of the file are on tape.
+func (n *node) stored() (sum int64) {
+	for _, e := range n.extents {
+		sum += e.Len
+	}
+	return sum
+}
+
+// cutLate is the moment in which the end of the tape shows: files lose what did not fit. The lock is held.
+func (v *volume) cutLate() {
+	v.full = true
+	v.d.m.Full = true
+	_ = v.d.l.saveMeta(v.d.id, v.d.m) // the used space says the same at the next mount
+	v.msgs.say("LTFS30222W Received low space warning (early warning) in write.")
+	v.msgs.say("LTFS11072E Cannot write blocks: failed to write to the medium (-1051).")
+	v.msgs.say("LTFS11077E Cannot write: failed to write blocks to the medium (-1051).")
+	v.msgs.say("LTFS13014W Data partition writer: failed to write data to the tape (-1051).")
+	for n, at := range v.late {
+		n.size = min(n.size, at)
+		n.punch(n.size, 1<<62)
+		if n.file != nil {
+			_ = n.file.Truncate(n.size)
+		}
+		delete(v.late, n)
+	}
+	v.overshoot = 0
+	v.touch()
+}
+
+// flush brings a file's bytes to tape, as fsync and close do; the index is another matter.
+func (v *volume) flush(n *node) syscall.Errno {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.head.flush()
+	if _, ok := v.late[n]; ok {
+		v.cutLate()
+		return syscall.ENOSPC
+	}
+	return 0
+}
+
+// truncate changes a file's size; the lock is held.
+func (v *volume) truncate(n *node, size int64) syscall.Errno {
+	if errno := v.changeable(); errno != 0 {
+		return errno
+	}
+	if errno := v.open(n); errno != 0 {
+		return errno
+	}
+	defer v.release(n)
+	if size == n.size {
+		v.touch()
+		return 0
+	}
+	if n.file != nil || size > 0 {
+		// Shortening writes nothing, but a later growth must not bring old bytes back.
+		if err := v.writableData(n, min(size, n.size), min(size, n.size)); err != nil {
+			return syscall.EIO
+		}
+		if err := n.file.Truncate(size); err != nil {
+			return syscall.EIO
+		}
+	}
+	n.size = size
+	n.punch(size, 1<<62)
+	if at, ok := v.late[n]; ok && at >= size {
+		delete(v.late, n)
+	}
+	n.modified = time.Now().UTC()
+	n.changed = n.modified
+	v.touch()
+	return 0
+}
+
+// read answers from tape.
+func (v *volume) read(n *node, dest []byte, off int64) (int, syscall.Errno) {
+	v.mu.Lock()
+	if off >= n.size {
+		v.mu.Unlock()
+		return 0, 0
+	}
+	size := min(int64(len(dest)), n.size-off)
+	if !v.present() {
+		v.mu.Unlock()
+		return 0, syscall.EAGAIN
+	}
+	f := v.faults()
+	for _, e := range n.extents {
+		from, to := max(off, e.Off), min(off+size, e.Off+e.Len)
+		if from >= to {
+			continue
+		}
+		addr := e.Block*blockSize + from - e.Off
+		if f.hits("read-eio", v.d.m.Barcode, addr, addr+to-from) {
+			v.mu.Unlock()
+			return 0, syscall.EIO
+		}
+		v.head.transfer("read", n, from, to-from, addr)
+	}
+	file := n.file
+	v.mu.Unlock()
+	if file == nil { // never written: a hole
+		clear(dest[:size])
+		return int(size), 0
+	}
+	got, err := file.ReadAt(dest[:size], off)
+	if err != nil && err != io.EOF {
+		return 0, syscall.EIO
+	}
+	clear(dest[got:size])
+	return int(size), 0
+}
