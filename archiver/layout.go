@@ -1,0 +1,189 @@
+package archiver
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"path"
+	"sort"
+	"strings"
+	"time"
+
+	"tapefs/catalog"
+)
+
+const (
+	tarBlock = 512
+	tarEnd   = 2 * tarBlock // two blocks of zeros end an archive
+)
+
+// layoutMember is a version with its place in the tree.
+type layoutMember struct {
+	catalog.Version
+	Path   string // within the source, "" the source's root
+	Parent bool   // a directory that is only there for its members: no row will place it
+}
+
+// entry is one header of the tar stream with the bytes that follow it.
+type entry struct {
+	Version catalog.ID // 0: a parent directory that is no member
+	Path    string     // within the source
+	Kind    catalog.Kind
+	Header  []byte // header blocks, PAX records included
+	At      int64  // plain offset of Header
+	Data    int64  // plain offset of the bytes, -1: none of its own
+	Size    int64  // bytes of content
+	MTime   catalog.Time
+	First   int  // index of the entry that a hard link names, -1
+	Void    bool // its bytes are not to be had: zeros
+}
+
+// layout is an object's whole plain stream, known before a byte of content was read: any part of it
+// can be made again at any time. Exported fields: it is kept in the spool while copies are owed.
+type layout struct {
+	Entries []entry
+	Size    int64 // bytes of the plain stream
+}
+
+// newLayout computes the stream of source's members. Directories come first, parents before what
+// they hold, then the rest in the order given. A further name of a hard-linked file is a link to
+// the first one in this object.
+func newLayout(source string, members []layoutMember) (*layout, error) {
+	order := make([]*layoutMember, 0, len(members))
+	for i := range members {
+		if m := &members[i]; m.Kind == catalog.Directory {
+			order = append(order, m)
+		}
+	}
+	// A parent's path is a prefix of its children's, so it sorts before them.
+	sort.SliceStable(order, func(i, j int) bool { return order[i].Path < order[j].Path })
+	for i := range members {
+		if m := &members[i]; m.Kind != catalog.Directory {
+			order = append(order, m)
+		}
+	}
+	l := &layout{Entries: make([]entry, 0, len(order))}
+	first := map[catalog.ID]int{} // by inode
+	for _, m := range order {
+		if err := checkPath(m.Path); err != nil {
+			return nil, err
+		}
+		e := entry{Version: m.ID, Path: m.Path, Kind: m.Kind, At: l.Size, Data: -1, MTime: m.MTime, First: -1}
+		if m.Parent {
+			e.Version = 0
+		}
+		h := tar.Header{
+			Format: tar.FormatPAX, Name: memberName(source, m.Path),
+			Mode: int64(m.Mode & 0o7777), ModTime: time.Unix(m.MTime.Sec, int64(m.MTime.Nsec)),
+			Uid: int(m.Owner.UID), Gid: int(m.Owner.GID), Uname: m.Owner.User, Gname: m.Owner.Group,
+		}
+		switch m.Kind {
+		case catalog.Directory:
+			h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
+		case catalog.Symlink:
+			h.Typeflag, h.Linkname = tar.TypeSymlink, m.Target
+		case catalog.File:
+			if i, ok := first[inodeOf(&m.Version)]; ok {
+				h.Typeflag, h.Linkname = tar.TypeLink, memberName(source, l.Entries[i].Path)
+				e.First = i
+				break
+			}
+			first[inodeOf(&m.Version)] = len(l.Entries)
+			h.Typeflag, h.Size = tar.TypeReg, m.Size
+			e.Size, e.Void = m.Size, m.State == catalog.Void
+		default:
+			return nil, fmt.Errorf("lay out version %d: kind %d is none that is archived", m.ID, m.Kind)
+		}
+		header, err := tarHeader(&h)
+		if err != nil {
+			return nil, fmt.Errorf("lay out %q: %w", h.Name, err)
+		}
+		e.Header = header
+		l.Size += int64(len(header))
+		if h.Typeflag == tar.TypeReg {
+			e.Data = l.Size
+			l.Size += padded(e.Size)
+		}
+		l.Entries = append(l.Entries, e)
+	}
+	l.Size += tarEnd
+	return l, nil
+}
+
+func inodeOf(v *catalog.Version) catalog.ID {
+	if v.Inode == 0 {
+		return v.ID
+	}
+	return v.Inode
+}
+
+// memberName is a name in the tar stream.
+func memberName(source, p string) string {
+	if p == "" {
+		return source
+	}
+	return source + "/" + p
+}
+
+// checkPath refuses what would leave the source's folder when it is extracted.
+func checkPath(p string) error {
+	if p == "" {
+		return nil
+	}
+	for name := range strings.SplitSeq(p, "/") {
+		if name == "" || name == "." || name == ".." || strings.IndexByte(name, 0) >= 0 {
+			return fmt.Errorf("path %q: %q is no file name", p, name)
+		}
+	}
+	return nil
+}
+
+// tarHeader returns a member's header blocks.
+func tarHeader(h *tar.Header) ([]byte, error) {
+	var buf bytes.Buffer
+	if err := tar.NewWriter(&buf).WriteHeader(h); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+// padded is a size rounded up to whole tar blocks.
+func padded(n int64) int64 { return (n + tarBlock - 1) &^ (tarBlock - 1) }
+
+// find returns the index of the entry whose header or bytes hold a plain offset; len(Entries) at
+// the archive's end.
+func (l *layout) find(off int64) int {
+	if off >= l.Size-tarEnd {
+		return len(l.Entries)
+	}
+	return sort.Search(len(l.Entries), func(i int) bool { return l.Entries[i].At > off }) - 1
+}
+
+// withParents adds the directories above the members that are not among them; get returns the
+// directory at a path within the source.
+func withParents(members []layoutMember, get func(path string) (catalog.Version, error)) ([]layoutMember, error) {
+	have := map[string]bool{}
+	for i := range members {
+		if members[i].Kind == catalog.Directory {
+			have[members[i].Path] = true
+		}
+	}
+	for _, m := range members[:len(members):len(members)] {
+		for p := m.Path; p != ""; {
+			if p = path.Dir(p); p == "." {
+				p = ""
+			}
+			if have[p] {
+				break
+			}
+			have[p] = true
+			v, err := get(p)
+			if err != nil {
+				return nil, fmt.Errorf("find the directory %q: %w", p, err)
+			}
+			v.Kind = catalog.Directory
+			members = append(members, layoutMember{Version: v, Path: p, Parent: true})
+		}
+	}
+	return members, nil
+}

@@ -1,0 +1,281 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"tapefs/catalog"
+	"tapefs/crypto"
+)
+
+// packBuffers extents are on their way between the stages of a packing.
+const packBuffers = 6
+
+var (
+	// errReseal: bytes to be sealed again are not those that were sealed under this salt before.
+	errReseal = errors.New("the bytes are not those that were sealed before")
+	// errUnreadable: a spooled file is not what was fetched.
+	errUnreadable = errors.New("spooled file is damaged")
+)
+
+// writeError is an error of the tape, not of what was read.
+type writeError struct{ err error }
+
+func (e *writeError) Error() string { return e.err.Error() }
+func (e *writeError) Unwrap() error { return e.err }
+
+// packing seals one object under one salt, part by part and any part again. Not safe for
+// concurrent use; writePart overlaps reading, summing, sealing and writing by itself.
+type packing struct {
+	l        *layout
+	plain    *plainStream
+	strict   bool // a member that cannot be read as planned is an error, not void
+	key      *crypto.Stream
+	salt     []byte
+	partSize int64
+	known    map[int][]byte // by part: sums of the extents that were sealed already
+	contents contentSums
+}
+
+// newPacking seals l under salt. recorded are the parts of an object that is packed already: every
+// extent must have its recorded sum.
+func newPacking(l *layout, open opener, strict bool, key *crypto.Key, salt []byte, partSize int64, recorded []catalog.Part) (*packing, error) {
+	if partSize <= 0 || partSize%catalog.ExtentSize != 0 {
+		return nil, fmt.Errorf("pack: part size %d is not a multiple of %d", partSize, catalog.ExtentSize)
+	}
+	s, err := key.Stream(salt)
+	if err != nil {
+		return nil, fmt.Errorf("pack: %w", err)
+	}
+	p := &packing{l: l, plain: newPlainStream(l, open), strict: strict, key: s, salt: salt, partSize: partSize,
+		known: map[int][]byte{}, contents: contentSums{entry: -1, sums: map[int][]byte{}}}
+	for _, r := range recorded {
+		p.known[r.Number] = r.Sums
+	}
+	return p, nil
+}
+
+// close closes the file that may be open.
+func (p *packing) close() { p.plain.closeFile() }
+
+// sealedSize is the object's size, bytes.
+func (p *packing) sealedSize() int64 { return p.l.Size + crypto.HeaderSize }
+
+// parts is how many parts the object has.
+func (p *packing) parts() int { return int((p.sealedSize() + p.partSize - 1) / p.partSize) }
+
+// partLen is the size of a part, bytes.
+func (p *packing) partLen(n int) int64 {
+	return min(p.partSize, p.sealedSize()-int64(n)*p.partSize)
+}
+
+// chunk is one extent on its way.
+type chunk struct {
+	buf   []byte // sealed bytes; before the sealing stage the first plain ones begin at head
+	head  int    // bytes of the container's header at the front
+	plain int64  // offset of the first plain byte
+	index int    // of the extent within the part
+	spans []span
+}
+
+// writePart seals part n into w. Errors of w are *writeError; errReseal says that not one byte of
+// the extent that differs was written.
+func (p *packing) writePart(ctx context.Context, n int, w io.Writer) (catalog.Part, error) {
+	size := p.partLen(n)
+	start := int64(n) * p.partSize // sealed offset
+	free := make(chan *chunk, packBuffers)
+	for range packBuffers {
+		free <- &chunk{buf: make([]byte, catalog.ExtentSize)}
+	}
+	read, summed, sealed := make(chan *chunk, 1), make(chan *chunk, 1), make(chan *chunk, 1)
+	hashed := make(chan *chunk, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { defer close(read); return p.readStage(ctx, start, size, free, read) })
+	g.Go(func() error {
+		defer close(summed)
+		return pass(ctx, read, summed, func(c *chunk) error { p.contents.add(p.l, c); return nil })
+	})
+	g.Go(func() error {
+		defer close(sealed)
+		return pass(ctx, summed, sealed, func(c *chunk) error { return p.seal(n, c) })
+	})
+	whole := sha256.New()
+	g.Go(func() error {
+		defer close(hashed)
+		return pass(ctx, sealed, hashed, func(c *chunk) error { whole.Write(c.buf); return nil })
+	})
+	var written int64
+	g.Go(func() error {
+		return pass(ctx, hashed, free, func(c *chunk) error {
+			put, err := w.Write(c.buf)
+			written += int64(put)
+			if err != nil {
+				return &writeError{err}
+			}
+			return nil
+		})
+	})
+	if err := g.Wait(); err != nil {
+		return catalog.Part{Number: n, Size: written}, err
+	}
+	if err := context.Cause(ctx); err != nil && written != size {
+		return catalog.Part{Number: n, Size: written}, err
+	}
+	return catalog.Part{Number: n, Size: size, SHA256: whole.Sum(nil), Sums: bytes.Clone(p.known[n])}, nil
+}
+
+// pass hands chunks on after f.
+func pass(ctx context.Context, in <-chan *chunk, out chan<- *chunk, f func(*chunk) error) error {
+	for {
+		select {
+		case c, ok := <-in:
+			if !ok {
+				return nil
+			}
+			if err := f(c); err != nil {
+				return err
+			}
+			select {
+			case out <- c:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// readStage fills chunks with plain bytes.
+func (p *packing) readStage(ctx context.Context, start, size int64, free <-chan *chunk, out chan<- *chunk) error {
+	for i, off := 0, start; off < start+size; i++ {
+		var c *chunk
+		select {
+		case c = <-free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		n := min(catalog.ExtentSize, start+size-off)
+		c.buf, c.head, c.index = c.buf[:n], 0, i
+		if off == 0 {
+			c.head = copy(c.buf, p.key.Header())
+		}
+		c.plain = off + int64(c.head) - crypto.HeaderSize
+		p.plain.seek(c.plain)
+		var got int
+		got, c.spans = p.plain.read(c.buf[c.head:], c.spans[:0])
+		if got != len(c.buf)-c.head {
+			return fmt.Errorf("lay out: the stream ends at %d", c.plain+int64(got))
+		}
+		if p.strict {
+			for i, err := range p.plain.void {
+				return fmt.Errorf("%w: %q: %w", errUnreadable, p.l.Entries[i].Path, err)
+			}
+		}
+		off += n
+		select {
+		case out <- c:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// seal encrypts a chunk in place and compares or records its sum.
+func (p *packing) seal(part int, c *chunk) error {
+	p.key.At(c.plain).XORKeyStream(c.buf[c.head:], c.buf[c.head:])
+	sum := sha256.Sum256(c.buf)
+	known := p.known[part]
+	if at := c.index * sha256.Size; at+sha256.Size <= len(known) {
+		if !bytes.Equal(known[at:at+sha256.Size], sum[:]) {
+			return fmt.Errorf("part %d, extent %d: %w", part+1, c.index, errReseal)
+		}
+		return nil
+	}
+	p.known[part] = append(known, sum[:]...)
+	return nil
+}
+
+// contentSums sums each file's content while the stream passes for the first time.
+type contentSums struct {
+	pos   int64 // plain offset up to which content was summed
+	entry int   // being summed, -1 none
+	h     hash.Hash
+	sums  map[int][]byte
+}
+
+func (s *contentSums) add(l *layout, c *chunk) {
+	body := c.buf[c.head:]
+	for _, sp := range c.spans {
+		e := &l.Entries[sp.entry]
+		at, b := e.Data+sp.off, body[sp.from:sp.to]
+		if at+int64(len(b)) <= s.pos {
+			continue // a part that is written again
+		}
+		if at < s.pos {
+			b, at = b[s.pos-at:], s.pos
+		}
+		if at == e.Data {
+			s.entry, s.h = sp.entry, sha256.New()
+		} else if s.entry != sp.entry {
+			continue // its beginning never passed
+		}
+		s.h.Write(b)
+		if s.pos = at + int64(len(b)); s.pos == e.Data+e.Size {
+			s.sums[sp.entry] = s.h.Sum(nil)
+		}
+	}
+}
+
+// packed describes the object for the catalog once all parts passed.
+func (p *packing) packed(object int64) *catalog.Packing {
+	out := &catalog.Packing{Object: object, Salt: p.salt, PlainSize: p.l.Size, SealedSize: p.sealedSize()}
+	empty := sha256.Sum256(nil)
+	isVoid := func(i int) bool { return p.l.Entries[i].Void || p.plain.void[i] != nil }
+	for i := range p.l.Entries {
+		e := &p.l.Entries[i]
+		if e.Version == 0 {
+			continue
+		}
+		m := catalog.PackedMember{Member: catalog.Member{Version: e.Version, Header: e.At, Data: e.Data}}
+		switch {
+		case e.First >= 0:
+			m.Void = isVoid(e.First)
+		case e.Data < 0:
+		case isVoid(i):
+			m.Void = true
+		case e.Size == 0:
+			m.SHA256 = empty[:]
+		default:
+			m.SHA256 = p.contents.sums[i]
+		}
+		out.Members = append(out.Members, m)
+	}
+	return out
+}
+
+// voided lists the members that could not be read as planned, with the reason.
+func (p *packing) voided() map[string]error {
+	out := map[string]error{}
+	for i, err := range p.plain.void {
+		out[p.l.Entries[i].Path] = err
+	}
+	return out
+}
+
+// partName is where a part lies on a tape.
+func partName(fingerprint, oid string, number, parts int) string {
+	name := "tapefs/" + fingerprint + "/" + oid + ".tar.enc"
+	if parts > 1 {
+		name += fmt.Sprintf(".%04d", number+1)
+	}
+	return name
+}

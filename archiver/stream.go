@@ -1,0 +1,170 @@
+package archiver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"tapefs/catalog"
+)
+
+// opener opens a member's file by its path within the source.
+type opener func(path string) (*os.File, error)
+
+// fileState is what tells whether a file changed between two looks.
+type fileState struct {
+	size         int64
+	mtime, ctime syscall.Timespec
+	inode        uint64
+}
+
+func stateOf(f *os.File) (fileState, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return fileState{}, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() {
+		return fileState{}, errors.New("no regular file")
+	}
+	return fileState{size: st.Size, mtime: st.Mtim, ctime: st.Ctim, inode: st.Ino}, nil
+}
+
+// plainStream reads a layout's plain bytes, the content from the members' files, which are opened one at
+// a time. It remembers which members could not be read as they were planned: their bytes are
+// padded with zeros or cut to the planned size. Not safe for concurrent use.
+type plainStream struct {
+	l    *layout
+	open opener
+	pos  int64 // next plain offset
+
+	file  *os.File
+	index int               // of the entry whose file is open
+	seen  map[int]fileState // at the first opening, of the file that may be opened again
+	void  map[int]error     // why a member is void
+}
+
+func newPlainStream(l *layout, open opener) *plainStream {
+	return &plainStream{l: l, open: open, index: -1, seen: map[int]fileState{}, void: map[int]error{}}
+}
+
+// span says that plain bytes of an entry's content lie at [from, to) of a buffer.
+type span struct {
+	entry    int
+	from, to int
+	off      int64 // of the first of them within the content
+}
+
+// seek makes the next read begin at a plain offset.
+func (s *plainStream) seek(off int64) {
+	if off != s.pos {
+		s.closeFile()
+		s.pos = off
+	}
+}
+
+func (s *plainStream) closeFile() {
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+	s.index = -1
+}
+
+// read fills p, or less at the stream's end, and appends the spans of content to spans. Errors of
+// single files make them void, so it never fails.
+func (s *plainStream) read(p []byte, spans []span) (int, []span) {
+	done := 0
+	for done < len(p) && s.pos < s.l.Size {
+		i := s.l.find(s.pos)
+		var n int
+		if i == len(s.l.Entries) {
+			n = int(min(int64(len(p)-done), s.l.Size-s.pos))
+			clear(p[done : done+n])
+		} else if e := &s.l.Entries[i]; s.pos < e.At+int64(len(e.Header)) {
+			n = copy(p[done:], e.Header[s.pos-e.At:])
+		} else if off := s.pos - e.Data; off < e.Size {
+			n = int(min(int64(len(p)-done), e.Size-off))
+			s.content(i, off, p[done:done+n])
+			spans = append(spans, span{entry: i, from: done, to: done + n, off: off})
+		} else {
+			n = int(min(int64(len(p)-done), padded(e.Size)-off))
+			clear(p[done : done+n])
+		}
+		done += n
+		s.pos += int64(n)
+		s.finished(i)
+	}
+	return done, spans
+}
+
+// finished looks at the open file again once its last byte was read.
+func (s *plainStream) finished(i int) {
+	if s.file == nil || s.index != i || s.pos < s.l.Entries[i].Data+s.l.Entries[i].Size {
+		return
+	}
+	now, err := stateOf(s.file)
+	if err == nil && now != s.seen[i] {
+		err = errors.New("changed while it was read")
+	}
+	if err != nil {
+		s.spoil(i, err)
+	}
+	s.closeFile()
+}
+
+func (s *plainStream) spoil(i int, err error) {
+	if s.void[i] == nil {
+		s.void[i] = err
+	}
+}
+
+// content reads a member's bytes at off, or zeros where there are none.
+func (s *plainStream) content(i int, off int64, p []byte) {
+	e := &s.l.Entries[i]
+	if s.index != i {
+		s.closeFile()
+		s.index = i
+		if !e.Void {
+			s.openFile(i, e)
+		}
+	}
+	n := 0
+	if s.file != nil {
+		var err error
+		n, err = s.file.ReadAt(p, off)
+		if err == io.EOF && n < len(p) {
+			err = errors.New("shorter than planned")
+		}
+		if err != nil && err != io.EOF {
+			s.spoil(i, err)
+		}
+	}
+	clear(p[n:])
+}
+
+// openFile opens a member's file and compares it with what was planned and seen before.
+func (s *plainStream) openFile(i int, e *entry) {
+	f, err := s.open(e.Path)
+	if err != nil {
+		s.spoil(i, err)
+		return
+	}
+	now, err := stateOf(f)
+	if err != nil {
+		f.Close()
+		s.spoil(i, err)
+		return
+	}
+	s.file = f
+	before, again := s.seen[i]
+	if !again {
+		s.seen[i] = now
+	}
+	planned := catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)} == e.MTime && now.size == e.Size
+	if !planned || again && now != before {
+		s.spoil(i, fmt.Errorf("changed since it was planned (%d bytes, now %d)", e.Size, now.size))
+	}
+}
