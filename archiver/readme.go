@@ -1,0 +1,186 @@
+package archiver
+
+import (
+	"bufio"
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// ErrNoLabel: the text is not the README.txt of a tapefs tape.
+var ErrNoLabel = errors.New("not a tape of tapefs")
+
+// Names at the root of every tape.
+const (
+	readmeName  = "README.txt"
+	restoreName = "restore.sh"
+)
+
+// tapeFormat is the number in the first line of README.txt. Any change of what FORMAT.md
+// describes that an older program would misread needs a higher one.
+const tapeFormat = 1
+
+// labelLineMax bounds the first line of README.txt, in bytes.
+const labelLineMax = 1024
+
+//go:embed readme.txt.tmpl
+var readmeText string
+
+//go:embed restore.sh
+var restoreScript []byte
+
+var readmeTemplate = template.Must(template.New(readmeName).Parse(readmeText))
+
+// TapeLabel is what a tape says of itself in README.txt.
+type TapeLabel struct {
+	Catalog string // UUID of the catalog that wrote it
+	Volume  string // LTFS volume UUID
+	Pool    string
+	Number  int // n-th tape of the catalog, from 1
+
+	// Not in the first line, for people only; ParseTapeLabel leaves them empty.
+	Barcode   string
+	Formatted time.Time
+	Version   string // of tapefs
+}
+
+var uuidText = regexp.MustCompile(`^[0-9a-fA-F][0-9a-fA-F-]{0,63}$`)
+
+// check refuses what the first line could not carry or would not carry back.
+func (l TapeLabel) check() error {
+	switch {
+	case !uuidText.MatchString(l.Catalog):
+		return fmt.Errorf("%q is no catalog UUID", l.Catalog)
+	case !uuidText.MatchString(l.Volume):
+		return fmt.Errorf("%q is no volume UUID", l.Volume)
+	case !isWord(l.Pool):
+		return fmt.Errorf("%q cannot be a pool's name: it must be one word", l.Pool)
+	case l.Number < 1:
+		return fmt.Errorf("%d is no tape number", l.Number)
+	}
+	return nil
+}
+
+// isWord: printable, without blanks, valid UTF-8, at most 255 bytes.
+func isWord(s string) bool {
+	return s != "" && len(s) <= 255 && utf8.ValidString(s) &&
+		strings.IndexFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) < 0
+}
+
+// firstLine is the machine's part of README.txt, without a newline.
+func (l TapeLabel) firstLine() string {
+	return fmt.Sprintf("tapefs-format %d catalog=%s volume=%s pool=%s number=%d", tapeFormat, l.Catalog, l.Volume, l.Pool, l.Number)
+}
+
+// writeTapeTexts writes README.txt and restore.sh into the root of a mounted volume. Files that
+// are there already are an error and stay as they are.
+func writeTapeTexts(dir string, l TapeLabel) error {
+	if err := l.check(); err != nil {
+		return fmt.Errorf("label tape: %w", err)
+	}
+	if l.Barcode != "" && !isWord(l.Barcode) {
+		return fmt.Errorf("label tape: %q is no barcode", l.Barcode)
+	}
+	var text bytes.Buffer
+	err := readmeTemplate.Execute(&text, struct {
+		TapeLabel
+		FirstLine string
+		On        string
+	}{l, l.firstLine(), l.Formatted.UTC().Format(time.DateOnly)})
+	if err != nil {
+		return fmt.Errorf("label tape: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("label tape: %w", err)
+	}
+	defer root.Close()
+	if err := writeNew(root, readmeName, text.Bytes()); err != nil {
+		return fmt.Errorf("label tape: %w", err)
+	}
+	if err := writeNew(root, restoreName, restoreScript); err != nil {
+		return fmt.Errorf("label tape: %w", err)
+	}
+	return nil
+}
+
+// writeNew writes a file that must not exist. What was begun and failed is taken away if possible.
+func writeNew(root *os.Root, name string, b []byte) error {
+	return createNew(root, name, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+}
+
+// createNew makes a file that must not exist from what fill writes, and closes it.
+func createNew(root *os.Root, name string, fill func(io.Writer) error) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = fill(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", name, err), root.Remove(name))
+	}
+	return nil
+}
+
+// ParseTapeLabel reads the first line of a README.txt. Words it does not know are passed over.
+// Errors wrap ErrNoLabel, also for a format newer than this program's.
+func ParseTapeLabel(r io.Reader) (TapeLabel, error) {
+	line, err := bufio.NewReader(io.LimitReader(r, labelLineMax)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return TapeLabel{}, fmt.Errorf("read %s: %w", readmeName, err)
+	}
+	words := strings.Split(strings.TrimSuffix(line, "\n"), " ")
+	if err == io.EOF || len(words) < 2 || words[0] != "tapefs-format" {
+		return TapeLabel{}, fmt.Errorf("read %s: %w", readmeName, ErrNoLabel)
+	}
+	if words[1] != strconv.Itoa(tapeFormat) {
+		return TapeLabel{}, fmt.Errorf("%w that this program can read: format %.20q, known is %d; use a newer tapefs", ErrNoLabel, words[1], tapeFormat)
+	}
+	var l TapeLabel
+	seen := map[string]bool{}
+	for _, word := range words[2:] {
+		name, value, _ := strings.Cut(word, "=")
+		if seen[name] {
+			return TapeLabel{}, fmt.Errorf("%w: %.20q twice in its first line", ErrNoLabel, name)
+		}
+		seen[name] = true
+		switch name {
+		case "catalog":
+			l.Catalog = value
+		case "volume":
+			l.Volume = value
+		case "pool":
+			l.Pool = value
+		case "number":
+			n, err := strconv.Atoi(value)
+			if err != nil || strconv.Itoa(n) != value {
+				return TapeLabel{}, fmt.Errorf("%w: number %.20q", ErrNoLabel, value)
+			}
+			l.Number = n
+		}
+	}
+	if err := l.check(); err != nil {
+		return TapeLabel{}, fmt.Errorf("%w: %w", ErrNoLabel, err)
+	}
+	return l, nil
+}

@@ -1,0 +1,419 @@
+#!/bin/sh
+# Restores the files of a tapefs tape, or of several, without tapefs: README.txt beside this
+# file says what the commands below do. Plain POSIX sh, openssl, GNU tar, awk, and small tools.
+
+usage() {
+	cat <<'TEXT'
+usage: sh restore.sh [--check] [--parts DIR] KEY TARGET [TAPE-DIR...]
+
+KEY        a key file, or a directory with several (*.key)
+TARGET     the directory that receives the files; made if it is missing
+TAPE-DIR   mounted tapes or copies of tapes; without any: where restore.sh lies
+
+--parts DIR  for one drive: pieces of objects that lie on more than one tape are collected in DIR
+             until all are there. Run once for each tape, lowest number first, always with
+             the same TARGET and DIR. DIR may be removed after the last tape.
+--check      compare everything with SHA256SUMS before it is used (reads it twice)
+
+Later objects hold newer states of files: give all tapes at once, or the lowest number first.
+Options of tar can be given in TAR_OPTIONS, such as --numeric-owner.
+Exit code: 0 all restored, 1 failed, 2 wrong usage, 3 restored, but something is missing.
+TEXT
+}
+
+say() { printf '%s\n' "restore.sh: $*" >&2; }
+die() {
+	say "$*"
+	exit 1
+}
+
+parts_dir=
+check=
+while :; do
+	case ${1-} in
+	--help | -h) usage; exit 0 ;;
+	--check) check=1; shift ;;
+	--parts) [ $# -ge 2 ] || { usage >&2; exit 2; }; parts_dir=$2; shift 2 ;;
+	--parts=*) parts_dir=${1#--parts=}; shift ;;
+	--) shift; break ;;
+	-*) usage >&2; exit 2 ;;
+	*) break ;;
+	esac
+done
+[ $# -ge 2 ] || { usage >&2; exit 2; }
+key=$1
+target=$2
+shift 2
+case $0 in */*) here=${0%/*} ;; *) here=. ;; esac
+[ $# -gt 0 ] || set -- "$here"
+
+LC_ALL=C
+export LC_ALL
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/tapefs-restore.XXXXXX") || die "no temporary directory"
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 1' HUP INT TERM
+: >"$tmp/bad"
+
+# A name that begins with - would be taken for an option.
+plain_path() { case $1 in -*) path=./$1 ;; *) path=$1 ;; esac; }
+plain_path "$key"; key=$path
+plain_path "$target"; target=$path
+
+# ---- the tapes: $1, $2, ... from here on
+
+if [ -n "$parts_dir" ]; then
+	plain_path "$parts_dir"; parts_dir=$path
+	mkdir -p "$parts_dir" || die "cannot make $parts_dir"
+	given=$#
+	for d in "$parts_dir"/*/; do
+		[ -d "$d/tapefs" ] && set -- "$@" "$d"
+	done
+else
+	given=$#
+fi
+for d; do
+	[ -d "$d/tapefs" ] || die "$d: there is no directory tapefs in it: not a tape of tapefs, or not mounted"
+done
+
+# tape N DIR...: sets dir to the N-th.
+tape() { shift "$1"; plain_path "$1"; dir=$path; }
+
+# volume_of DIR: the UUID in the first line of its README.txt, else "-".
+volume_of() {
+	volume=$(sed -n '1s/^tapefs-format .* volume=\([0-9a-fA-F-]\{1,64\}\) .*$/\1/p' "$1/README.txt" 2>/dev/null)
+	[ -n "$volume" ] || volume=-
+}
+
+# ---- keys: $tmp/keys has a line "fingerprint number" for each
+
+nth_key() {
+	if [ -d "$key" ]; then
+		i=0
+		for keyfile in "$key"/*.key; do
+			i=$((i + 1))
+			[ "$i" -eq "$1" ] && return
+		done
+		return 1
+	fi
+	keyfile=$key
+}
+
+fingerprint() { { echo 'tapefs key id v1'; printf '%s\n' "$(cat "$1")"; } | openssl dgst -sha256 -r | cut -c1-16; }
+
+command -v openssl >/dev/null || die "openssl is not installed"
+command -v awk >/dev/null || die "awk is not installed"
+[ -r "$key" ] || die "$key: cannot be read"
+: >"$tmp/keys"
+if [ -d "$key" ]; then
+	n=0
+	for f in "$key"/*.key; do
+		n=$((n + 1))
+		[ -f "$f" ] && echo "$(fingerprint "$f") $n" >>"$tmp/keys"
+	done
+else
+	echo "$(fingerprint "$key") 1" >"$tmp/keys"
+fi
+[ -s "$tmp/keys" ] || die "$key: no file *.key in it"
+
+# key_for FINGERPRINT: sets keyfile.
+key_for() {
+	n=$(awk -v fp="$1" '$1 == fp { print $2; exit }' "$tmp/keys")
+	[ -n "$n" ] && nth_key "$n"
+}
+
+decrypt() { openssl enc -d -aes-256-ctr -pbkdf2 -iter 10000 -md sha256 -pass "file:$keyfile" "$@"; }
+
+# ---- what is on the tapes
+#
+# $tmp/seen: V VOLUME                      a tape that was given
+#            F TAPE VOLUME KEY SIZE NAME   a file that lies there
+#            O KEY OBJECT PARTS SIZE GRID  an object as SHA256SUMS describes it
+#            N VOLUME KEY NAME SUM         a file that SHA256SUMS says lies on a volume
+# Everything that comes from a tape is taken only if it is made of the letters we expect.
+
+x8='[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
+h16='[0-9a-f]\{16\}'
+h32='[0-9a-f]\{32\}'
+h64='[0-9a-f]\{64\}'
+file="tapefs/\\($h16\\)/\\($h32\\.tar\\.enc\\(\\.[0-9]\\{4\\}\\)\\{0,1\\}\\)"
+t=0
+for d; do
+	t=$((t + 1))
+	plain_path "$d"; d=$path
+	volume_of "$d"
+	[ "$t" -gt "$given" ] || echo "V $volume"
+	for k in "$d"/tapefs/*/; do
+		id=${k%/}
+		id=${id##*/}
+		case $id in $x8$x8) ;; *) continue ;; esac
+		ls -ln "$k" | awk -v t="$t" -v v="$volume" -v id="$id" '
+			/^-/ && NF == 9 && length($9) >= 40 && $5 ~ /^[0-9]+$/ && $9 ~ /^[0-9a-f]+\.tar\.enc(\.[0-9][0-9][0-9][0-9])?$/ \
+			&& index($9, ".") == 33 { print "F", t, v, id, $5, $9 }'
+	done
+	for s in "$d"/SHA256SUMS-*; do
+		[ -f "$s" ] || continue
+		own=$(sed -n '1s/^# tapefs-sums 1 volume=\([0-9a-fA-F-]\{1,64\}\) .*$/\1/p' "$s")
+		sed -n -e "s,^# object tapefs/\\($h16\\)/\\($h32\\)\\.tar\\.enc parts=\\([0-9]\\{1,4\\}\\) size=\\([0-9]\\{1,15\\}\\) part_size=\\([0-9]\\{1,15\\}\\)\$,O \\1 \\2 \\3 \\4 \\5,p" \
+			-e "s,^\\($h64\\)  $file\$,N ${own:--} \\2 \\3 \\1,p" \
+			-e "s,^# elsewhere \\($h64\\)  $file .*volume=\\([0-9a-fA-F-]\\{1,64\\}\\)\$,N \\5 \\2 \\3 \\1,p" "$s"
+	done
+done >"$tmp/seen"
+
+# $tmp/all, in the order of writing: OBJECT KEY STATE PLAIN-SIZE FILE@TAPE...
+# STATE: whole, or trial (SHA256SUMS does not know the object: a try will tell), or missing.
+awk '
+	$1 == "O" { k = $3 " " $2; parts[k] = $4; size[k] = $5; grid[k] = $6; next }
+	$1 == "V" { given[$2] = 1; next }
+	$1 == "N" { named[$2, $3, $4] = 1; n++; nvol[n] = $2; nobj[n] = substr($4, 1, 32) " " $3; next }
+	{ c++; tape[c] = $2; len[c] = $5; name[c] = $6; vol[c] = $3; key[c] = $4 }
+	END {
+		# Of files of one name: the right size counts most, then that its tape knows it, then length.
+		for (i = 1; i <= c; i++) {
+			k = substr(name[i], 1, 32) " " key[i]
+			p = length(name[i]) > 40 ? substr(name[i], 42) + 0 : 0
+			score = len[i] + 0
+			if ((vol[i], key[i], name[i]) in named) score += 1e17
+			if (k in parts) {
+				one = parts[k] < 2
+				want = one ? size[k] : p < parts[k] ? grid[k] : size[k] - (parts[k] - 1) * grid[k]
+				right = len[i] + 0 == want + 0 && (one ? p == 0 : p >= 1 && p <= parts[k] + 0)
+				score = right ? score + 1 : 0
+			} else score++
+			if (score > best[k, p] + 0) { best[k, p] = score; pick[k, p] = i }
+			if (p > max[k] + 0) max[k] = p
+			found[k] = 1
+		}
+		# What should lie on a given tape is missed, even if nothing of it is there.
+		for (i = 1; i <= n; i++) if (nvol[i] in given) found[nobj[i]] = 1
+		for (k in found) {
+			if (k in parts) { state = "whole"; first = parts[k] < 2 ? 0 : 1; last = parts[k] < 2 ? 0 : parts[k] + 0 }
+			else { state = "trial"; first = max[k] > 0 ? 1 : 0; last = max[k] + 0 }
+			list = ""; sum = 0; absent = ""
+			for (p = first; p <= last; p++) {
+				if (!((k, p) in pick)) { state = "missing"; absent = absent " " p; continue }
+				i = pick[k, p]; sum += len[i]
+				list = list " " name[i] "@" tape[i]
+			}
+			if (state == "missing") print k, state, (first ? last : 1), "lacks" absent " has" list
+			else if (sum < 16) print k, "missing", 1, "lacks 0 has"
+			else printf "%s %s %.0f%s\n", k, state, sum - 16, list
+		}
+	}' "$tmp/seen" | sort >"$tmp/all"
+[ -s "$tmp/all" ] || die "no object on these tapes"
+
+# ---- reading objects
+
+# problem TEXT: said at once, and again at the end.
+problem() { say "$*"; echo "$*" >>"$tmp/bad"; }
+
+# sealed KEY-ID FILES TAPE-DIR...: FILES is a list of NAME@TAPE.
+sealed() {
+	id=$1
+	list=$2
+	shift 2
+	for p in $list; do
+		tape "${p#*@}" "$@"
+		cat "$dir/tapefs/$id/${p%@*}" || problem "$dir/tapefs/$id/${p%@*}: not read to its end; files in this object may be damaged"
+	done
+}
+
+# sums_right KEY-ID FILES TAPE-DIR...: whether every file has a sum that SHA256SUMS names.
+sums_right() {
+	id=$1
+	list=$2
+	shift 2
+	for p in $list; do
+		tape "${p#*@}" "$@"
+		sum=$(openssl dgst -sha256 -r "$dir/tapefs/$id/${p%@*}" | cut -c1-64)
+		awk -v id="$id" -v name="${p%@*}" -v sum="$sum" '
+			$1 == "N" && $3 == id && $4 == name { known = 1; if ($5 == sum) ok = 1 }
+			END { exit !ok && known }' "$tmp/seen" || { say "$dir/tapefs/$id/${p%@*}: its sum is not that of SHA256SUMS"; return 1; }
+	done
+}
+
+# looks_right KEY-ID FILES TAPE-DIR...: whether the key opens the object: a tar header says "ustar".
+looks_right() {
+	[ "$(sealed "$@" 2>/dev/null | head -c 528 | decrypt 2>/dev/null | dd bs=1 skip=257 count=5 2>/dev/null | tr -d '\000')" = ustar ]
+}
+
+# The right key, before anything is written. $tmp/without: fingerprints that no key fits.
+: >"$tmp/without"
+good=
+for id in $(cut -d' ' -f2 "$tmp/all" | sort -u); do
+	if ! key_for "$id"; then
+		echo "$id" >>"$tmp/without"
+		continue
+	fi
+	awk -v id="$id" '$2 == id && $3 != "missing"' "$tmp/all" | head -n 5 >"$tmp/first"
+	[ -s "$tmp/first" ] || { good=1; continue; }
+	fits=
+	while read -r _ _ _ _ files <&3; do
+		looks_right "$id" "$files" "$@" && { fits=1; break; }
+	done 3<"$tmp/first"
+	[ -n "$fits" ] || die "wrong key: $keyfile has the right fingerprint, $id, but opens none of the first objects; nothing was written"
+	good=1
+done
+if [ -z "$good" ]; then
+	die "wrong key: the tape needs key $(tr '\n' ' ' <"$tmp/without")and this is $(cut -d' ' -f1 "$tmp/keys" | tr '\n' ' '); nothing was written"
+fi
+while read -r id; do
+	problem "no key for fingerprint $id: $(awk -v id="$id" '$2 == id { n++ } END { print n }' "$tmp/all") objects are left out"
+done <"$tmp/without"
+
+# Missing ones, and trials; $tmp/plan holds what will be restored.
+while read -r oid id state plain files <&3; do
+	grep -q "^$id\$" "$tmp/without" && continue
+	key_for "$id"
+	case $state in
+	missing)
+		case $plain in
+		1) problem "object $oid is not whole on these tapes: left out" ;;
+		*)
+			problem "object $oid: not all of its $plain parts are here (${files% has*}): left out"
+			[ -n "$parts_dir" ] && echo "$id ${files#* has}" >>"$tmp/collect"
+			;;
+		esac
+		continue
+		;;
+	trial)
+		if ! sealed "$id" "$files" "$@" | decrypt 2>/dev/null | tar -tf - >/dev/null 2>&1; then
+			problem "object $oid is not in SHA256SUMS, and is not whole: left out"
+			[ -n "$parts_dir" ] && echo "$id $files" >>"$tmp/collect"
+			continue
+		fi
+		say "object $oid is not in SHA256SUMS, but looks whole"
+		;;
+	esac
+	if [ -n "$check" ] && ! sums_right "$id" "$files" "$@"; then
+		problem "object $oid is damaged: left out"
+		continue
+	fi
+	echo "$oid $id $plain $files"
+done 3<"$tmp/all" >"$tmp/plan"
+
+# ---- files that changed while they were archived (void) are left out
+#
+# void.list in the manifests: OBJECT PATH, the path with odd bytes as \0ooo.
+t=0
+for d; do
+	t=$((t + 1))
+	plain_path "$d"; d=$path
+	for m in "$d"/tapefs/*/manifest-*.tar.enc; do
+		[ -f "$m" ] || continue
+		id=${m%/*}
+		id=${id##*/}
+		case $id in $x8$x8) ;; *) continue ;; esac
+		key_for "$id" || continue
+		decrypt -in "$m" 2>/dev/null | tar -xOf - void.list >"$tmp/void" 2>/dev/null ||
+			problem "$m: cannot be read; files that changed while they were archived may come out wrong"
+		cat "$tmp/void"
+	done
+done | sed -n 's,^\([0-9a-f]\{32\}\) \([A-Za-z0-9/._+@%=:\\-]\{1,\}\)$,\1 \2,p' | sort -u >"$tmp/voids"
+
+gnu=
+for tar in tar gtar; do
+	"$tar" --version 2>/dev/null | grep -q 'GNU tar' && { gnu=1; break; }
+done
+if [ -z "$gnu" ]; then
+	tar=tar
+	say "tar is not GNU tar: objects are unpacked one by one; times of directories and odd names may suffer,"
+	say "and files that changed while they were archived are not left out"
+fi
+
+# Objects go through one tar, but those with void files through one of their own.
+awk -v gnu="$gnu" -v out="$tmp/run." '
+	FILENAME != last { last = FILENAME; inputs++ }
+	FILENAME ~ /voids$/ { void[$1] = 1; next }
+	{
+		alone = !gnu || ($1 in void)
+		if (alone || was_alone || !n) { if (n) close(f); n++; f = out sprintf("%07d", n) }
+		was_alone = alone
+		print > f
+	}' "$tmp/voids" "$tmp/plan"
+
+total=$(($(wc -l <"$tmp/plan")))
+[ -d "$target" ] || mkdir -p "$target" || die "cannot make $target"
+
+# plain RUN TAPE-DIR...: the tar stream of the objects in a run. Each gives exactly the bytes it
+# should, zeros for what cannot be read, so that a bad one does not spoil those after it.
+plain() {
+	run=$1
+	shift
+	while read -r oid id size files <&3; do
+		number=$(($(cat "$tmp/number") + 1))
+		echo "$number" >"$tmp/number"
+		say "object $number of $total ($oid, $size bytes)"
+		key_for "$id"
+		{
+			sealed "$id" "$files" "$@" | decrypt || problem "object $oid: openssl failed; files in it may be damaged"
+			cat /dev/zero 2>/dev/null
+		} | head -c "$(((size + 511) / 512 * 512))" || return
+	done 3<"$run"
+}
+
+# unpack RUN: the one tar.
+unpack() {
+	run=$1
+	set --
+	if [ -z "$gnu" ]; then
+		cd "$target" && "$tar" -xpf -
+		return
+	fi
+	read -r oid _ <"$run"
+	grep "^$oid " "$tmp/voids" >"$tmp/exclude" && set -- --anchored --no-wildcards
+	while read -r _ name <&4; do
+		name=$(printf '%b.' "$name")
+		set -- "$@" "--exclude=${name%.}"
+	done 4<"$tmp/exclude"
+	"$tar" -xp -i --delay-directory-restore -C "$target" "$@" -f -
+}
+
+echo 0 >"$tmp/number"
+for run in "$tmp"/run.*; do
+	[ -f "$run" ] || continue
+	plain "$run" "$@" | unpack "$run" || { : >"$tmp/tar"; problem "tar reported errors, see above"; }
+done
+
+# ---- pieces of objects for the next tape
+
+# collect FILES TAPE-DIR...: copies pieces from a real tape into the folder of its volume.
+collect() {
+	list=$1
+	shift
+	for p in $list; do
+		[ "${p#*@}" -le "$given" ] || continue
+		tape "${p#*@}" "$@"
+		volume_of "$dir"
+		to=$parts_dir/$volume
+		mkdir -p "$to/tapefs/$id" || return
+		cp "$dir/README.txt" "$dir"/SHA256SUMS-* "$to/" 2>/dev/null
+		say "collecting ${p%@*}"
+		cp "$dir/tapefs/$id/${p%@*}" "$to/tapefs/$id/.${p%@*}" && mv "$to/tapefs/$id/.${p%@*}" "$to/tapefs/$id/${p%@*}" || return
+	done
+}
+
+if [ -n "$parts_dir" ]; then
+	if [ -f "$tmp/collect" ]; then
+		while read -r id files <&3; do
+			collect "$files" "$@" || problem "$parts_dir: pieces could not be copied there"
+		done 3<"$tmp/collect"
+	fi
+	# What came from there and is restored is not needed any more.
+	[ -f "$tmp/tar" ] || while read -r oid id _ files <&3; do
+		grep -q "$oid" "$tmp/bad" && continue
+		for p in $files; do
+			[ "${p#*@}" -gt "$given" ] || continue
+			tape "${p#*@}" "$@"
+			rm -f "$dir/tapefs/$id/${p%@*}"
+		done
+	done 3<"$tmp/plan"
+fi
+
+restored=$(cat "$tmp/number")
+if [ -s "$tmp/bad" ]; then
+	say "$restored of $total objects were read; NOT EVERYTHING IS RESTORED:"
+	cat "$tmp/bad" >&2
+	[ "$restored" -gt 0 ] || [ "$total" -eq 0 ] || exit 1
+	exit 3
+fi
+say "done: $restored objects restored"
