@@ -28,6 +28,10 @@ type openedDrive struct {
 
 func (d *openedDrive) close() { d.lock.Close() }
 
+// openPatience is how long a program tries to open a drive that another one has: mounting again right
+// after umount works when the volume was clean.
+const openPatience = 200 * time.Millisecond
+
 // openDrive opens a drive exclusively; what is in the way is said and gives nil.
 func (l *Library) openDrive(m *messages, device string) (*openedDrive, error) {
 	d := &openedDrive{l: l, device: device}
@@ -43,7 +47,13 @@ func (l *Library) openDrive(m *messages, device string) (*openedDrive, error) {
 		}
 	default:
 		var err error
-		if d.lock, err = l.holdDrive(d.n); errors.Is(err, errBusy) {
+		end := time.Now().Add(openPatience)
+		d.lock, err = l.holdDrive(d.n)
+		for errors.Is(err, errBusy) && time.Now().Before(end) {
+			time.Sleep(readyPoll)
+			d.lock, err = l.holdDrive(d.n)
+		}
+		if errors.Is(err, errBusy) {
 			why = openInUse
 		} else if err != nil {
 			return nil, fmt.Errorf("open %s: %w", device, err)

@@ -85,10 +85,7 @@ func runLtfs(l *Library, args []string, stdout, stderr io.Writer) int {
 	if f.mountPoint != "" && !f.foreground && os.Getenv(daemonVariable) == "" {
 		return l.background(args, stderr)
 	}
-	m := &messages{w: stderr, prefix: fmt.Sprintf("%x ", os.Getpid())}
-	if f.quiet {
-		m.quiet = "I"
-	}
+	m := &messages{w: stderr, prefix: fmt.Sprintf("%x ", os.Getpid()), quiet: f.quiet}
 	code, err := l.ltfs(m, f, args)
 	if err != nil {
 		fmt.Fprintf(stderr, "ltfs: %v\n", err)
@@ -293,7 +290,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 	m.say("LTFS14029I Ready to receive file system requests.")
 	mnt.serve(v, f.sync, signals)
 	// umount has returned by now; what is only in memory is not on tape yet.
-	time.Sleep(v.faults().duration("slow-umount", 300*time.Millisecond))
+	time.Sleep(v.faults().duration("slow-umount", v.windDown()))
 	code := 0
 	if err := v.finish(); err != nil {
 		m.raw("ltfs: %v", err)
@@ -306,6 +303,16 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 		}
 	}
 	return code, nil
+}
+
+// windDown is how long after umount the index is written: at once when there is nothing to write, as recorded.
+func (v *volume) windDown() time.Duration {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.dirty || v.x.Self.Partition == "b" && !v.ro {
+		return 300 * time.Millisecond
+	}
+	return 0
 }
 
 // ejectAfter unthreads the tape, as the option eject asks.

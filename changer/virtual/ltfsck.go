@@ -32,7 +32,7 @@ func runLtfsck(l *Library, args []string, stdout, stderr io.Writer) int {
 		case "-z", "--deep-recovery":
 			f.full = true
 		case "-q", "--quiet":
-			m.quiet = "IW"
+			m.quiet = true
 		default:
 			if strings.HasPrefix(a, "-") {
 				f.help = true

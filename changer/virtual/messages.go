@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// messages writes what the LTFS programs say. Levels: the last letter of a message code.
+// messages writes what the LTFS programs say.
 type messages struct {
 	w      io.Writer
 	prefix string
-	quiet  string // levels that are left out
+	quiet  bool // leave out what only informs: codes that end in I
 }
 
 const ltfsVersion = "2.4.8.4 (Prelim)"
@@ -20,7 +20,7 @@ const ltfsVersion = "2.4.8.4 (Prelim)"
 // say writes one message, "LTFS14000I text".
 func (m *messages) say(format string, a ...any) {
 	line := fmt.Sprintf(format, a...)
-	if len(line) > 9 && strings.HasPrefix(line, "LTFS") && strings.Contains(m.quiet, line[9:10]) {
+	if len(line) > 9 && m.quiet && strings.HasPrefix(line, "LTFS") && line[9] == 'I' {
 		return
 	}
 	fmt.Fprintf(m.w, "%s%s\n", m.prefix, line)
@@ -28,7 +28,7 @@ func (m *messages) say(format string, a ...any) {
 
 // raw writes a line that is no message of LTFS.
 func (m *messages) raw(format string, a ...any) {
-	if m.quiet == "IW" {
+	if m.quiet && format == "" {
 		return
 	}
 	fmt.Fprintf(m.w, format+"\n", a...)

@@ -76,9 +76,7 @@ func runMkltfs(l *Library, args []string, _, stderr io.Writer) int {
 		}
 		return usage()
 	}
-	if f.quiet {
-		m.quiet = "IW"
-	}
+	m.quiet = f.quiet
 	m.say("LTFS15000I Starting mkltfs, LTFS version %s, log level 2.", ltfsVersion)
 	m.say(`LTFS15041I Launched by "%s".`, launched("mkltfs", args))
 	m.say("LTFS15042I This binary is built for Linux (x86_64).")

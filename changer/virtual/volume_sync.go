@@ -80,6 +80,9 @@ func (v *volume) writeIndex(reason string, last bool) error {
 	}
 	if v.dirty {
 		v.msgs.dirty(v.d.m, 0)
+		if reason == "Recovery" {
+			v.msgs.say("LTFS17259I Recover an index on IP from (b, %d).", x.LastOnB)
+		}
 	}
 	if last {
 		v.msgs.wrote(v.d.m, x.Self, reason, files, x.Generation, v.d.serial)
