@@ -1,3 +1,16 @@
 // Package recall brings extents from tape into the cache for whoever reads: the queue
-// by tape and position, the cache of sealed extents, and verified reading. It knows no FUSE.
+// by tape and position, the cache of sealed extents, and verified reading.
+//
+// A File reads from one of two places. While its bytes lie in the spool (or, for a local
+// source, where they always were) they are read plainly, as long as size and modification
+// time are the version's. Otherwise they are extents of an object's sealed bytes: from the
+// Cache, or, when missing there, from a tape through the Queue. No byte is served before
+// its extent equalled the SHA-256 that the catalog holds.
+//
+// The Queue's dispatcher reads the library's inventory, decides which tape to load next and
+// starts at most one session for each drive. A session leases a drive, mounts its tape and
+// answers all requests that this tape can answer, forwards along the tape.
+//
+// The package knows no FUSE and writes nothing to the catalog. It imports catalog, changer
+// and crypto, and nothing else of tapefs.
 package recall

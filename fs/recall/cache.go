@@ -1,0 +1,409 @@
+package recall
+
+import (
+	"container/list"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"tapefs/catalog"
+)
+
+// touchEvery bounds how far the order of use on disk lags behind the one in memory.
+const touchEvery = 10 * time.Minute
+
+// Cache keeps sealed extents as files: DIR/ab/OID/000012 is extent 12 of the object OID, which
+// begins with ab. It survives restarts and crashes: the folder is scanned when it is opened, and
+// nothing found there is served before it equalled its sum once in this process. A file's
+// modification time is when it was last used, to 10 minutes after a crash, exactly after Close.
+//
+// One process owns the folder, by an flock on DIR/.lock. Another reads what it finds, and neither
+// adds nor removes anything.
+//
+// The bytes on disk never exceed the maximum, files being written included. To make room the
+// least recently used extents go until a tenth of the maximum is free. When the disk refuses a
+// write the extent is not kept, and that is all.
+type Cache struct {
+	dir  string // "" : nothing is cached
+	lock *flock.Flock
+	own  bool
+	max  int64
+	log  *slog.Logger
+
+	mu       sync.Mutex // protects all below
+	objects  map[string]*cached
+	spans    map[catalog.ID]span
+	used     list.List // of *entry, most recently used first
+	bytes    int64     // on disk and being written
+	temp     int64     // names of temporary files
+	refused  bool      // the last write failed
+	draining bool      // on the way from the maximum down to nine tenths of it
+	closed   bool
+}
+
+// cached is what the cache has of one object.
+type cached struct {
+	oid      string
+	extents  map[int64]*entry
+	have     bits                    // extents on disk
+	verified bits                    // of these, the ones that equalled their sum in this process
+	versions map[catalog.ID]struct{} // whose spans point here
+	holds    int                     // files that rely on its extents staying
+}
+
+// entry is one extent on disk.
+type entry struct {
+	c        *cached
+	n        int64
+	size     int64 // bytes
+	used     time.Time
+	touched  time.Time // modification time on disk
+	verified bool
+	checking chan struct{} // closed when the check that is under way ends; nil when none is
+	pins     int           // reads under way
+	elem     *list.Element
+}
+
+// span is where a version's bytes lie in an object's sealed bytes, so that they can be counted.
+type span struct {
+	c           *cached
+	start, size int64
+}
+
+// OpenCache opens or makes a cache folder. An empty dir or a negative max caches nothing.
+func OpenCache(dir string, max int64, log *slog.Logger) (*Cache, error) {
+	c := &Cache{dir: dir, max: max, log: log, objects: map[string]*cached{}, spans: map[catalog.ID]span{}}
+	if dir == "" || max < 0 {
+		c.dir = ""
+		return c, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	c.lock = flock.New(filepath.Join(dir, ".lock"), flock.SetPermissions(0o600))
+	own, err := c.lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock cache: %w", err)
+	}
+	c.own = own
+	if !own {
+		log.Info("another process owns the cache: what is read from tape is not kept", "dir", dir)
+	}
+	if err := c.scan(); err != nil {
+		c.lock.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Cache) file(oid string, n int64) string {
+	return filepath.Join(c.dir, oid[:2], oid, fmt.Sprintf("%06d", n))
+}
+
+// has tells whether an extent is on disk, verified or not.
+func (c *Cache) has(oid string, n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.objects[oid]
+	return o != nil && o.have.get(n)
+}
+
+// complete tells whether extents first to last are on disk and were verified in this process.
+func (c *Cache) complete(oid string, first, last int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.objects[oid]
+	return o != nil && o.verified.count(first, last+1) == last+1-first
+}
+
+// hold keeps an object's extents from being evicted until release.
+func (c *Cache) hold(oid string) *cached {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.objects[oid]
+	if o != nil {
+		o.holds++
+	}
+	return o
+}
+
+func (c *Cache) release(o *cached) {
+	if o == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o.holds--
+}
+
+// read copies bytes of an extent from offset on into dst. It reports false when the extent is not
+// there, or was bad and is gone now. Size is the whole extent's, sum its SHA-256.
+func (c *Cache) read(oid string, n, size int64, sum [sha256.Size]byte, dst []byte, offset int64) bool {
+	c.mu.Lock()
+	e := c.entry(oid, n)
+	for e != nil && e.checking != nil {
+		wait := e.checking
+		c.mu.Unlock()
+		<-wait
+		c.mu.Lock()
+		e = c.entry(oid, n)
+	}
+	if e == nil {
+		c.mu.Unlock()
+		return false
+	}
+	if e.size != size {
+		c.log.Warn("cached extent has a wrong size", "object", oid, "extent", n, "bytes", e.size)
+		c.drop(e)
+		c.mu.Unlock()
+		return false
+	}
+	e.pins++
+	e.used = time.Now()
+	c.used.MoveToFront(e.elem)
+	touch := c.own && e.used.Sub(e.touched) > touchEvery
+	if touch {
+		e.touched = e.used
+	}
+	when := e.used
+	check := !e.verified
+	if check {
+		e.checking = make(chan struct{})
+	}
+	c.mu.Unlock()
+
+	name := c.file(oid, n)
+	var err error
+	if check {
+		err = verifyFile(name, size, sum, dst, offset)
+	} else {
+		err = readFile(name, dst, offset)
+	}
+	if touch && err == nil {
+		// Only the order of eviction after a restart hangs on it.
+		_ = os.Chtimes(name, when, when)
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.pins--
+	if check {
+		close(e.checking)
+		e.checking = nil
+	}
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			c.log.Warn("cached extent dropped", "object", oid, "extent", n, "err", err)
+		}
+		c.drop(e)
+		return false
+	}
+	if check {
+		e.verified = true
+		e.c.verified.set(n, true)
+	}
+	return true
+}
+
+func readFile(name string, dst []byte, offset int64) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.ReadAt(dst, offset)
+	return err
+}
+
+var errSum = errors.New("SHA-256 differs from the catalog's")
+
+// verifyFile reads the whole file and copies from it only when it has the size and sum.
+func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offset int64) error {
+	data := make([]byte, size)
+	if err := readFile(name, data, 0); err != nil {
+		return err
+	}
+	if sha256.Sum256(data) != sum {
+		return errSum
+	}
+	copy(dst, data[offset:])
+	return nil
+}
+
+// put keeps an extent that equalled its sum. It reports whether it is on disk now.
+func (c *Cache) put(oid string, n int64, data []byte) bool {
+	size := int64(len(data))
+	if c.dir == "" || !c.own || size > c.max {
+		return false
+	}
+	c.mu.Lock()
+	if c.entry(oid, n) != nil {
+		c.mu.Unlock()
+		return true
+	}
+	if c.closed || !c.room(size) {
+		c.mu.Unlock()
+		return false
+	}
+	c.bytes += size
+	c.temp++
+	temp := filepath.Join(c.dir, "tmp", fmt.Sprint(c.temp))
+	c.mu.Unlock()
+
+	err := os.WriteFile(temp, data, 0o600)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := c.file(oid, n)
+	if err == nil {
+		// Under the lock: drop removes the folder of an object that lost its last extent.
+		if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
+			err = os.Rename(temp, name)
+		}
+	}
+	if err != nil {
+		os.Remove(temp)
+		c.bytes -= size
+		if !c.refused {
+			c.log.Warn("the cache takes nothing more, reading goes on without it", "err", err)
+		}
+		c.refused = true
+		return false
+	}
+	c.refused = false
+	now := time.Now()
+	if old := c.entry(oid, n); old != nil { // put twice at once: one file, counted once
+		c.bytes -= size
+		old.verified = true
+		old.c.verified.set(n, true)
+		return true
+	}
+	e := c.add(oid, n, size, now)
+	e.verified = true
+	e.c.verified.set(n, true)
+	return true
+}
+
+// window is how many extents a reader may ask for ahead: few when they cannot be kept.
+func (c *Cache) window() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dir == "" || !c.own || c.refused {
+		return memoryExtents / 2
+	}
+	return min(maxWindow, max(1, c.max/catalog.ExtentSize/4))
+}
+
+// entry finds an extent. Called with the lock held, as all below.
+func (c *Cache) entry(oid string, n int64) *entry {
+	if o := c.objects[oid]; o != nil {
+		return o.extents[n]
+	}
+	return nil
+}
+
+// add enters an extent that is on disk, as the most recently used; its bytes are counted already.
+func (c *Cache) add(oid string, n, size int64, used time.Time) *entry {
+	o := c.objects[oid]
+	if o == nil {
+		o = &cached{oid: oid, extents: map[int64]*entry{}, versions: map[catalog.ID]struct{}{}}
+		c.objects[oid] = o
+	}
+	e := &entry{c: o, n: n, size: size, used: used, touched: used}
+	e.elem = c.used.PushFront(e)
+	o.extents[n] = e
+	o.have.set(n, true)
+	return e
+}
+
+// drop removes an extent, from disk too when this process owns the cache.
+func (c *Cache) drop(e *entry) {
+	o := e.c
+	if o.extents[e.n] != e {
+		return // gone already
+	}
+	if c.own {
+		if err := os.Remove(c.file(o.oid, e.n)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			// Its bytes still lie there and stay counted.
+			c.log.Warn("remove cached extent", "object", o.oid, "extent", e.n, "err", err)
+		} else {
+			c.bytes -= e.size
+		}
+	} else {
+		c.bytes -= e.size
+	}
+	c.used.Remove(e.elem)
+	delete(o.extents, e.n)
+	o.have.set(e.n, false)
+	o.verified.set(e.n, false)
+	if len(o.extents) == 0 {
+		c.forget(o)
+	}
+}
+
+// evictAtOnce is how many extents more than needed one call of room removes: readers of cached
+// files wait for the lock meanwhile.
+const evictAtOnce = 32
+
+// room evicts until size more bytes fit and, over several calls, a tenth of the maximum is free.
+// It reports false when what is in use leaves too little.
+func (c *Cache) room(size int64) bool {
+	if c.bytes+size > c.max {
+		c.draining = true
+	}
+	low := c.max - c.max/10
+	extra := 0
+	for el := c.used.Back(); c.draining && el != nil && extra < evictAtOnce; {
+		if c.bytes+size <= low {
+			c.draining = false
+			break
+		}
+		if c.bytes+size <= c.max {
+			extra++
+		}
+		e := el.Value.(*entry)
+		el = el.Prev()
+		if e.pins == 0 && e.c.holds == 0 {
+			c.drop(e)
+		}
+	}
+	return c.bytes+size <= c.max
+}
+
+// Close makes the order of use lasting and gives up the folder.
+func (c *Cache) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dir == "" || c.closed {
+		return nil
+	}
+	c.closed = true
+	if c.own {
+		for el := c.used.Back(); el != nil; el = el.Prev() {
+			e := el.Value.(*entry)
+			if e.used.After(e.touched) {
+				_ = os.Chtimes(c.file(e.c.oid, e.n), e.used, e.used)
+			}
+		}
+		if err := c.clearTemp(); err != nil {
+			c.lock.Close()
+			return err
+		}
+	}
+	return c.lock.Close()
+}
+
+// missing tells whether any of the extents first to last is not on disk.
+func (c *Cache) missing(oid string, first, last int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.objects[oid]
+	return o == nil || o.have.count(first, last+1) != last+1-first
+}

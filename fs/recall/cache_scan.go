@@ -1,0 +1,96 @@
+package recall
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// maxExtents bounds what a file name in the cache folder can make us allocate: 64 TiB of one object.
+const maxExtents = 1 << 24
+
+// scan finds what earlier processes left. Nothing found is trusted: it is checked before its first use.
+func (c *Cache) scan() error {
+	if c.own {
+		if err := c.clearTemp(); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Join(c.dir, "tmp"), 0o700); err != nil {
+			return err
+		}
+	}
+	type found struct {
+		oid     string
+		n, size int64
+		used    time.Time
+	}
+	var all []found
+	groups, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if !g.IsDir() || len(g.Name()) != 2 {
+			continue
+		}
+		objects, err := os.ReadDir(filepath.Join(c.dir, g.Name()))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		for _, o := range objects {
+			oid := o.Name()
+			if !validOID(oid) || oid[:2] != g.Name() {
+				continue
+			}
+			files, err := os.ReadDir(filepath.Join(c.dir, g.Name(), oid))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			for _, f := range files {
+				n, err := strconv.ParseInt(f.Name(), 10, 64)
+				if err != nil || n < 0 || n >= maxExtents || f.Name() != fmt.Sprintf("%06d", n) {
+					continue
+				}
+				st, err := f.Info()
+				if err != nil || !st.Mode().IsRegular() {
+					continue // gone since the listing, or not ours
+				}
+				if st.Size() == 0 || st.Size() > catalog.ExtentSize {
+					if c.own {
+						os.Remove(c.file(oid, n))
+					}
+					continue
+				}
+				all = append(all, found{oid, n, st.Size(), st.ModTime()})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b found) int { return a.used.Compare(b.used) })
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range all {
+		c.bytes += f.size
+		c.add(f.oid, f.n, f.size, f.used)
+	}
+	for _, o := range c.objects {
+		c.readSpans(o)
+	}
+	if c.own {
+		c.room(0) // the maximum may have been lowered
+	}
+	return nil
+}
+
+func (c *Cache) clearTemp() error {
+	if err := os.RemoveAll(filepath.Join(c.dir, "tmp")); err != nil {
+		return fmt.Errorf("clear temporary files of the cache: %w", err)
+	}
+	return nil
+}

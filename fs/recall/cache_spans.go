@@ -1,0 +1,111 @@
+package recall
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tapefs/catalog"
+)
+
+// Spans answer "how much of this version is cached" without the catalog: a listing asks that for
+// each file. They are noted when a version is read and kept beside the extents, in a file
+// "versions" of lines "ID START SIZE" (offsets in sealed bytes), so that they outlive the process.
+// They only count; what is read is never found by them.
+
+// note remembers where a version's bytes lie, as long as the cache has anything of its object.
+func (c *Cache) note(id catalog.ID, oid string, start, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.objects[oid]
+	if o == nil || c.closed || c.spans[id] == (span{o, start, size}) {
+		return
+	}
+	c.setSpan(id, span{o, start, size})
+	if !c.own {
+		return
+	}
+	f, err := os.OpenFile(c.spansFile(o), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "%d %d %d\n", id, start, size)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		c.log.Debug("note cached version", "object", oid, "version", id, "err", err)
+	}
+}
+
+// bytesOf counts the cached bytes of a version.
+func (c *Cache) bytesOf(id catalog.ID) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.spans[id]
+	if !ok || s.size == 0 {
+		return 0
+	}
+	end := s.start + s.size
+	first, last := s.start/catalog.ExtentSize, (end-1)/catalog.ExtentSize
+	n := s.c.have.count(first, last+1) * catalog.ExtentSize
+	if s.c.have.get(first) {
+		n -= s.start - first*catalog.ExtentSize
+	}
+	if s.c.have.get(last) {
+		n -= (last+1)*catalog.ExtentSize - end
+	}
+	return n
+}
+
+func (c *Cache) setSpan(id catalog.ID, s span) {
+	if old, ok := c.spans[id]; ok {
+		delete(old.c.versions, id)
+	}
+	c.spans[id] = s
+	s.c.versions[id] = struct{}{}
+}
+
+// forget drops all that is known of an object without extents.
+func (c *Cache) forget(o *cached) {
+	for id := range o.versions {
+		delete(c.spans, id)
+	}
+	delete(c.objects, o.oid)
+	if c.own {
+		os.Remove(c.spansFile(o))
+		os.Remove(filepath.Dir(c.spansFile(o)))
+	}
+}
+
+func (c *Cache) spansFile(o *cached) string {
+	return filepath.Join(c.dir, o.oid[:2], o.oid, "versions")
+}
+
+func (c *Cache) readSpans(o *cached) {
+	f, err := os.Open(c.spansFile(o))
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				c.log.Debug("read noted versions", "object", o.oid, "err", err)
+			}
+			return
+		}
+		var id catalog.ID
+		var s span
+		if n, _ := fmt.Sscanf(strings.TrimSuffix(line, "\n"), "%d %d %d", &id, &s.start, &s.size); n != 3 {
+			continue
+		}
+		if id > 0 && s.start >= 0 && s.size > 0 && s.size <= maxExtents*catalog.ExtentSize-s.start {
+			s.c = o
+			c.setSpan(id, s)
+		}
+	}
+}

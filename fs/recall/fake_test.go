@@ -1,0 +1,385 @@
+package recall
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+	"tapefs/crypto"
+)
+
+const es = catalog.ExtentSize
+
+// world is a catalog, a key and a library made of folders: WORLD/tapes/BARCODE/NAME.
+type world struct {
+	t   *testing.T
+	dir string
+	key *crypto.Key
+	log *logBuffer
+
+	mu      sync.Mutex
+	locs    map[catalog.ID]catalog.Location
+	sums    map[[2]int64][]byte
+	located int
+	slots   map[string]bool // barcodes in the library
+	drives  []*fakeDrive
+	events  []string      // "lease", "load A", "mount A", "release"
+	gate    chan struct{} // non-nil: Load waits until it is closed
+	loading chan string   // told of each load
+	fail    map[string]error
+	free    chan *fakeDrive
+	nextID  int64
+}
+
+type fakeDrive struct {
+	serial string
+	tape   string
+	wanted bool
+}
+
+func newWorld(t *testing.T, drives int, barcodes ...string) *world {
+	t.Helper()
+	key, err := crypto.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		t: t, dir: t.TempDir(), key: key, log: &logBuffer{},
+		locs: map[catalog.ID]catalog.Location{}, sums: map[[2]int64][]byte{}, slots: map[string]bool{},
+		fail: map[string]error{}, loading: make(chan string, 1000), free: make(chan *fakeDrive, drives),
+	}
+	for _, b := range barcodes {
+		w.slots[b] = true
+	}
+	for i := range drives {
+		d := &fakeDrive{serial: fmt.Sprint("D", i)}
+		w.drives = append(w.drives, d)
+		w.free <- d
+	}
+	return w
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// Key makes the world a keyring of one key.
+func (w *world) Key(fingerprint string) (*crypto.Key, error) {
+	if fingerprint != w.key.Fingerprint() {
+		return nil, crypto.ErrNoKey
+	}
+	return w.key, nil
+}
+
+func (w *world) Locate(_ context.Context, id catalog.ID) (catalog.Location, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.located++
+	loc, ok := w.locs[id]
+	if !ok {
+		return loc, catalog.ErrNotFound
+	}
+	return loc, nil
+}
+
+func (w *world) PartSums(_ context.Context, object int64, number int) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, ok := w.sums[[2]int64{object, int64(number)}]
+	if !ok {
+		return nil, catalog.ErrNotFound
+	}
+	return s, nil
+}
+
+func (w *world) TapeByBarcode(_ context.Context, barcode string) (catalog.Tape, error) {
+	return catalog.Tape{Barcode: barcode, UUID: "uuid-" + barcode}, nil
+}
+
+func (w *world) event(s string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, s)
+}
+
+func (w *world) count(event string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, e := range w.events {
+		if e == event {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) Inventory(context.Context) (*changer.Inventory, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, "inventory")
+	inv := &changer.Inventory{}
+	in := map[string]bool{}
+	for i, d := range w.drives {
+		inv.Drives = append(inv.Drives, changer.DriveElement{Number: i, Serial: d.serial, Full: d.tape != "", Barcode: changer.Barcode(d.tape)})
+		in[d.tape] = true
+	}
+	for b := range w.slots {
+		if !in[b] {
+			inv.Slots = append(inv.Slots, changer.Slot{Number: len(inv.Slots) + 1, Full: true, Barcode: changer.Barcode(b)})
+		}
+	}
+	return inv, nil
+}
+
+func (w *world) Lease(ctx context.Context, r changer.Request) (lease, error) {
+	w.event("lease")
+	select {
+	case d := <-w.free:
+		return &fakeLease{w, d}, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+type fakeLease struct {
+	w *world
+	d *fakeDrive
+}
+
+func (l *fakeLease) Wanted() bool {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return l.d.wanted
+}
+
+func (l *fakeLease) Load(ctx context.Context, b changer.Barcode) error {
+	l.w.loading <- string(b)
+	l.w.mu.Lock()
+	gate := l.w.gate
+	l.w.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.w.events = append(l.w.events, "load "+string(b))
+	if err := l.w.fail[string(b)]; err != nil {
+		return err
+	}
+	for _, d := range l.w.drives {
+		if d != l.d && d.tape == string(b) {
+			return errors.New("tape is in another drive")
+		}
+	}
+	l.d.tape = string(b)
+	return nil
+}
+
+func (l *fakeLease) Mount(_ context.Context, uuid string) (string, error) {
+	if uuid != "uuid-"+l.d.tape {
+		return "", changer.ErrWrongVolume
+	}
+	l.w.event("mount " + l.d.tape)
+	return l.w.tape(l.d.tape), nil
+}
+
+func (l *fakeLease) Release(context.Context) error {
+	l.w.event("release")
+	l.w.mu.Lock()
+	l.d.wanted = false
+	l.w.mu.Unlock()
+	l.w.free <- l.d
+	return nil
+}
+
+func (w *world) tape(barcode string) string {
+	dir := filepath.Join(w.dir, "tapes", barcode)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	return dir
+}
+
+// sealed is an object of the world.
+type sealed struct {
+	catalog.Object
+	plain []byte
+	bytes []byte
+}
+
+// seal makes an object of size plain bytes and its sums.
+func (w *world) seal(size, partSize int64) *sealed {
+	w.t.Helper()
+	w.nextID++
+	plain := make([]byte, size)
+	r := rand.NewChaCha8([32]byte{byte(w.nextID)})
+	r.Read(plain)
+	salt := []byte{1, 2, 3, 4, 5, 6, 7, byte(w.nextID)}
+	stream, err := w.key.Stream(salt)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var b bytes.Buffer
+	sw, err := stream.NewWriter(&b)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := sw.Write(plain); err != nil {
+		w.t.Fatal(err)
+	}
+	o := &sealed{plain: plain, bytes: b.Bytes(), Object: catalog.Object{
+		ID: w.nextID, OID: fmt.Sprintf("%032x", w.nextID), Fingerprint: w.key.Fingerprint(), Salt: salt,
+		PartSize: partSize, PlainSize: size, SealedSize: int64(b.Len()), State: catalog.ObjectPacked,
+	}}
+	for number, p := range o.parts() {
+		var sums []byte
+		for e := range slices.Chunk(p, es) {
+			s := sha256.Sum256(e)
+			sums = append(sums, s[:]...)
+		}
+		w.sums[[2]int64{o.ID, int64(number)}] = sums
+	}
+	return o
+}
+
+func (o *sealed) parts() [][]byte {
+	return slices.Collect(slices.Chunk(o.bytes, int(o.PartSize)))
+}
+
+// place writes a copy to tapes, one for each part (the last one takes the rest), at a start block.
+func (w *world) place(o *sealed, block int64, barcodes ...string) catalog.Place {
+	w.t.Helper()
+	w.nextID++
+	p := catalog.Place{Copy: catalog.Copy{ID: w.nextID, Object: o.ID, State: catalog.Durable}}
+	for i, data := range o.parts() {
+		b := barcodes[min(i, len(barcodes)-1)]
+		name := fmt.Sprintf("%s.tar.enc.%04d", o.OID, i)
+		if err := os.WriteFile(filepath.Join(w.tape(b), name), data, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+		w.nextID++
+		p.Parts = append(p.Parts, catalog.CopyPart{ID: w.nextID, Copy: p.ID, Number: i, Barcode: b, Name: name,
+			Size: int64(len(data)), StartBlock: block + int64(i)*1000, State: catalog.PartDurable})
+	}
+	return p
+}
+
+// version puts a file of size bytes at data in an object into the catalog.
+func (w *world) version(id catalog.ID, o *sealed, data, size int64, places ...catalog.Place) []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.locs[id] = catalog.Location{
+		Version: catalog.Version{ID: id, Kind: catalog.File, Size: size, State: catalog.Present, Data: id},
+		Object:  o.Object, Data: data, Places: places,
+	}
+	return o.plain[data : data+size]
+}
+
+// flip changes one bit of a file.
+func flip(t *testing.T, name string, off int64) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[off] ^= 1
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) queue(o Options) *Queue {
+	w.t.Helper()
+	return w.queueOf(w, o)
+}
+
+func (w *world) queueOf(tp tapes, o Options) *Queue {
+	w.t.Helper()
+	if o.CacheDir == "" {
+		o.CacheDir = filepath.Join(w.dir, "cache")
+	}
+	if o.CacheMax == 0 {
+		o.CacheMax = 1 << 30
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(w.log, nil))
+	}
+	q, err := newQueue(w, w, tp, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	q.poll = 5 * time.Millisecond
+	w.t.Cleanup(func() {
+		if err := q.Close(context.Background()); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return q
+}
+
+func (w *world) open(q *Queue, id catalog.ID) *File {
+	w.t.Helper()
+	f, err := q.Open(context.Background(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// read reads n bytes at off and compares them.
+func (w *world) read(f *File, want []byte, off int64, n int) {
+	w.t.Helper()
+	p := make([]byte, n)
+	got, err := f.ReadAt(context.Background(), p, off)
+	rest := max(0, int64(len(want))-off)
+	if int64(n) > rest {
+		if !errors.Is(err, io.EOF) {
+			w.t.Fatalf("read %d at %d: error %v, want EOF", n, off, err)
+		}
+	} else if err != nil {
+		w.t.Fatalf("read %d at %d: %v", n, off, err)
+	}
+	if int64(got) != min(int64(n), rest) || !bytes.Equal(p[:got], want[min(off, int64(len(want))):][:got]) {
+		w.t.Fatalf("read %d at %d: %d bytes, not the original's", n, off, got)
+	}
+}
+
+func (w *world) wantLog(s string) {
+	w.t.Helper()
+	if !strings.Contains(w.log.String(), s) {
+		w.t.Errorf("log does not mention %q:\n%s", s, w.log.String())
+	}
+}

@@ -1,0 +1,175 @@
+package recall
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// fetch is the request for one missing extent, shared by all who want it. Its fields are
+// protected by Queue.mu, but data and err, which are set before done is closed.
+type fetch struct {
+	key     extentKey
+	o       *object
+	sum     [sha256.Size]byte
+	copies  []catalog.CopyPart
+	since   time.Time
+	waiters int    // reads that wait for it
+	refs    int    // waiters, and files that asked for it ahead
+	active  bool   // a session reads it
+	tape    string // the one the dispatcher chose to load for it; "" while undecided
+
+	done chan struct{}
+	data []byte // nil when nobody waits
+	err  error
+}
+
+// readExtent copies sealed bytes of extent n from offset on into dst: from the cache, or else from
+// tape. All of dst is verified bytes when the error is nil.
+func (q *Queue) readExtent(ctx context.Context, o *object, n int64, dst []byte, offset int64) error {
+	sum, err := o.sum(ctx, q.db, n)
+	if err != nil {
+		return err
+	}
+	_, _, size := o.extent(n)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if q.cache.read(o.oid, n, size, sum, dst, offset) {
+			return nil
+		}
+		if data := q.memory.get(extentKey{o.id, n}); data != nil {
+			copy(dst, data[offset:])
+			return nil
+		}
+		f, err := q.join(o, n, sum, true)
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			continue // it came in between
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			q.waited(f)
+			q.leave(f)
+			return ctx.Err()
+		}
+		if f.err == nil {
+			copy(dst, f.data[offset:])
+		}
+		q.waited(f)
+		return f.err
+	}
+}
+
+// ask requests an extent ahead of its reader. Nil means that there is nothing to wait for; else
+// the caller gives the request up with leave.
+func (q *Queue) ask(ctx context.Context, o *object, n int64) *fetch {
+	sum, err := o.sum(ctx, q.db, n)
+	if err != nil {
+		return nil
+	}
+	f, err := q.join(o, n, sum, false)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// join takes part in the fetch of an extent, a new one if need be. Nil without an error: the
+// extent is in the cache or in memory.
+func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, wait bool) (*fetch, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	key := extentKey{o.id, n}
+	if q.closed {
+		return nil, ErrClosed
+	}
+	f := q.fetches[key]
+	if f == nil {
+		// It may have come in since the caller looked.
+		if q.cache.has(o.oid, n) || q.memory.get(key) != nil {
+			return nil, nil
+		}
+		copies := o.copies(n)
+		if len(copies) == 0 {
+			return nil, fmt.Errorf("object %s extent %d: %w", o.oid, n, ErrNoBytes)
+		}
+		if q.tapes == nil {
+			return nil, fmt.Errorf("object %s extent %d: %w: no library is configured (%s)", o.oid, n, ErrOffline, barcodes(copies))
+		}
+		f = &fetch{key: key, o: o, sum: sum, copies: copies, since: time.Now(), done: make(chan struct{})}
+		q.fetches[key] = f
+		q.wake()
+	}
+	f.refs++
+	if wait {
+		f.waiters++
+	}
+	return f, nil
+}
+
+// waited ends one wait. The bytes go with the last one: files keep what they asked for ahead.
+func (q *Queue) waited(f *fetch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if f.waiters--; f.waiters == 0 {
+		f.data = nil
+	}
+}
+
+// putBack makes a fetch wait again that a session had taken. Called with the lock held.
+func (q *Queue) putBack(f *fetch) {
+	f.active = false
+	if q.closed {
+		q.finish(f, nil, ErrClosed)
+	} else if f.refs == 0 && q.fetches[f.key] == f {
+		delete(q.fetches, f.key)
+	}
+}
+
+// leave gives a request up; it goes when nobody else wants it and no session is reading it.
+func (q *Queue) leave(f *fetch) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	f.refs--
+	if f.refs == 0 && !f.active && q.fetches[f.key] == f {
+		delete(q.fetches, f.key)
+		q.wake() // a session may be waiting for a drive on its behalf
+	}
+}
+
+// finish ends a fetch for all who wait. Called with the lock held.
+func (q *Queue) finish(f *fetch, data []byte, err error) {
+	if q.fetches[f.key] != f {
+		return
+	}
+	delete(q.fetches, f.key)
+	f.active = false
+	if f.waiters > 0 {
+		f.data = data
+	}
+	f.err = err
+	close(f.done)
+}
+
+// wake makes the dispatcher and all sessions look again. Called with the lock held.
+func (q *Queue) wake() {
+	signal(q.kick)
+	for s := range q.sessions {
+		signal(s.wake)
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,233 @@
+package recall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+	"tapefs/crypto"
+)
+
+// Errors that callers branch on. They are wrapped with what was attempted.
+var (
+	ErrOffline = errors.New("tape is outside the library")
+	ErrDamaged = errors.New("no good copy")
+	ErrNoBytes = errors.New("no bytes of this version anywhere")
+	ErrNoKey   = errors.New("key is missing")
+	ErrClosed  = errors.New("recall queue is closed")
+)
+
+// Options are what the configuration says of reading.
+type Options struct {
+	CacheDir    string
+	CacheMax    int64         // bytes of sealed extents; 0: 16 GiB, below 0: no cache on disk
+	SpoolDir    string        // where batches lie
+	IdleUnmount time.Duration // 0: 5 min; how long a volume stays mounted after the last request
+	ReaderSlice time.Duration // 0: 10 min; how long readers keep a drive that another process waits for
+	MaxWait     time.Duration // 0: 10 min; how long work on the mounted tape may delay another tape
+	Log         *slog.Logger  // nil: nothing is logged
+}
+
+// defaultCacheMax holds four thousand extents: a day's reading, and little beside a spool.
+const defaultCacheMax = 16 << 30
+
+// A bad extent is tried again after this time, as is a tape that could not be loaded or mounted:
+// a cleaned drive or a second try by the operator often helps, a retry for each read never.
+const (
+	forgetDamage  = 10 * time.Minute
+	forgetTrouble = time.Minute
+)
+
+// maxSweep is how long a waiting reader behind the head lets the head run on: a sequential reader
+// in front of it would otherwise keep it waiting to the end of the tape.
+const maxSweep = 2 * time.Minute
+
+// inventoryAge is how old a reading of the library may be for a decision: mtx status takes about a
+// second, and a tree of files on a missing tape asks once for each file.
+const inventoryAge = 2 * time.Second
+
+// wantedPoll is how often an idle session looks whether another process wants its drive.
+const wantedPoll = 200 * time.Millisecond
+
+// store is what recall asks of the catalog.
+type store interface {
+	Locate(ctx context.Context, id catalog.ID) (catalog.Location, error)
+	PartSums(ctx context.Context, object int64, number int) ([]byte, error)
+	TapeByBarcode(ctx context.Context, barcode string) (catalog.Tape, error)
+}
+
+// keyring is what recall asks of the keys.
+type keyring interface {
+	Key(fingerprint string) (*crypto.Key, error)
+}
+
+var (
+	_ store   = (*catalog.DB)(nil)
+	_ keyring = (*crypto.Keyring)(nil)
+)
+
+// Queue answers reads from spool, cache and tape. Safe for concurrent use.
+type Queue struct {
+	o      Options
+	db     store
+	keys   keyring
+	tapes  tapes // nil: no library
+	cache  *Cache
+	memory *memory
+	log    *slog.Logger
+
+	// soft ends when Close is called: waits for drives and for work end with it. hard ends when
+	// Close runs out of time: it bounds what should not be cut short, moves and mounts.
+	soft, hard        context.Context
+	endSoft, endHard  context.CancelFunc
+	running           sync.WaitGroup
+	kick              chan struct{} // capacity 1: wakes the dispatcher
+	poll              time.Duration
+	inventoryLifetime time.Duration
+	mu                sync.Mutex // protects all below
+	closed            bool
+	fetches           map[extentKey]*fetch
+	sessions          map[*session]struct{}
+	objects           map[int64]*object
+	idle              []*object // without an open file, oldest first
+	inventory         *inventory
+	damaged           map[badExtent]time.Time
+	damagedParts      map[int64]time.Time
+	lostParts         map[int64]time.Time
+	trouble           map[string]trouble
+	drives            int // usable ones, as of the last inventory
+}
+
+// New starts the queue. lib may be nil: then only spool and cache are read. Closed by Close.
+func New(db *catalog.DB, keys *crypto.Keyring, lib *changer.Library, o Options) (*Queue, error) {
+	var t tapes
+	if lib != nil {
+		t = library{lib}
+	}
+	var k keyring
+	if keys != nil {
+		k = keys
+	}
+	return newQueue(db, k, t, o)
+}
+
+func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
+	if o.CacheMax == 0 {
+		o.CacheMax = defaultCacheMax
+	}
+	if o.IdleUnmount == 0 {
+		o.IdleUnmount = 5 * time.Minute
+	}
+	if o.ReaderSlice == 0 {
+		o.ReaderSlice = 10 * time.Minute
+	}
+	if o.MaxWait == 0 {
+		o.MaxWait = 10 * time.Minute
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	cache, err := OpenCache(o.CacheDir, o.CacheMax, o.Log)
+	if err != nil {
+		return nil, fmt.Errorf("open cache: %w", err)
+	}
+	q := &Queue{
+		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
+		kick: make(chan struct{}, 1), poll: wantedPoll, inventoryLifetime: inventoryAge,
+		fetches:  map[extentKey]*fetch{},
+		sessions: map[*session]struct{}{},
+		objects:  map[int64]*object{},
+		damaged:  map[badExtent]time.Time{}, damagedParts: map[int64]time.Time{}, lostParts: map[int64]time.Time{},
+		trouble: map[string]trouble{},
+	}
+	q.soft, q.endSoft = context.WithCancel(context.Background())
+	q.hard, q.endHard = context.WithCancel(context.Background())
+	if t != nil {
+		q.running.Add(1)
+		go q.dispatch()
+	}
+	return q, nil
+}
+
+// Open finds out where a version's bytes are. It touches no tape.
+func (q *Queue) Open(ctx context.Context, id catalog.ID) (*File, error) {
+	f, err := q.open(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("open version %d: %w", id, err)
+	}
+	return f, nil
+}
+
+func (q *Queue) open(ctx context.Context, id catalog.ID) (*File, error) {
+	q.mu.Lock()
+	closed := q.closed
+	q.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	loc, err := q.db.Locate(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if loc.Version.Kind != catalog.File {
+		return nil, fmt.Errorf("%q is not a file", loc.Version.Name)
+	}
+	f := &File{q: q, id: id, size: loc.Version.Size}
+	if f.size == 0 {
+		return f, nil
+	}
+	if spool, err := q.openSpool(loc); err != nil {
+		q.log.Debug("spool copy not used", "version", id, "err", err)
+	} else if spool != nil {
+		f.spool, f.spoolTime = spool, loc.Version.MTime
+		return f, nil
+	}
+	if err := f.useObject(loc); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// CachedBytes is how many plain bytes of a version are in the cache. It asks neither catalog nor
+// disk: it knows versions that were read through this cache, by this or an earlier process, and
+// says 0 for all others. A version in the spool has catalog.Version.Batch set.
+func (q *Queue) CachedBytes(id catalog.ID) int64 { return q.cache.bytesOf(id) }
+
+// Close gives up all drives, tapes stay loaded. Readers that wait get ErrClosed. When ctx ends
+// first, Close stops waiting for drives and returns its error.
+func (q *Queue) Close(ctx context.Context) error {
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return nil
+	}
+	q.closed = true
+	for _, f := range q.fetches {
+		if !f.active {
+			q.finish(f, nil, ErrClosed)
+		}
+	}
+	q.mu.Unlock()
+	q.endSoft()
+
+	done := make(chan struct{})
+	go func() {
+		q.running.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		q.endHard()
+		err = fmt.Errorf("give up drives: %w", ctx.Err())
+	}
+	q.endHard()
+	return errors.Join(err, q.cache.Close())
+}

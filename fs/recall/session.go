@@ -1,0 +1,266 @@
+package recall
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// session is one tape in one drive, from lease to release. One goroutine runs it.
+type session struct {
+	q       *Queue
+	barcode string
+	wake    chan struct{} // capacity 1: requests came or went
+
+	leasing     context.Context // ends when nobody wants the tape any more
+	stopLeasing context.CancelFunc
+
+	ending  bool     // takes no more requests; protected by Queue.mu
+	head    position // where the drive is; used by the session's goroutine alone
+	sweep   time.Time
+	root    *os.Root
+	file    *os.File // the part read last
+	name    string
+	started time.Time // when the lease was had
+	good    int       // extents read well
+}
+
+// position orders what lies on a tape.
+type position struct {
+	block, copyPart, extent int64
+}
+
+func (p position) compare(o position) int {
+	return cmp.Or(cmp.Compare(p.block, o.block), cmp.Compare(p.copyPart, o.copyPart), cmp.Compare(p.extent, o.extent))
+}
+
+func (s *session) run() {
+	q := s.q
+	defer q.running.Done()
+	err := s.serve()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err != nil && !q.closed {
+		q.log.Error("tape could not be read", "barcode", s.barcode, "err", err)
+		q.markTrouble(s.barcode, err)
+	}
+	delete(q.sessions, s)
+	q.inventory = nil // the tape may lie elsewhere now
+	q.wake()
+}
+
+// serve leases, mounts, answers and releases. An error means that the tape is of no use just now.
+func (s *session) serve() (err error) {
+	q := s.q
+	defer s.stopLeasing()
+	le, err := s.lease()
+	if err != nil || le == nil {
+		return err
+	}
+	defer func() {
+		s.end()
+		if rerr := le.Release(q.hard); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("release the drive with tape %s: %w", s.barcode, rerr))
+		}
+	}()
+	if s.endIfIdle() {
+		return nil
+	}
+	tape, err := q.db.TapeByBarcode(q.hard, s.barcode)
+	if err != nil {
+		return fmt.Errorf("tape %s: %w", s.barcode, err)
+	}
+	if tape.UUID == "" {
+		return fmt.Errorf("tape %s: %w: the catalog has no volume UUID", s.barcode, changer.ErrNotFormatted)
+	}
+	if err := le.Load(q.hard, changer.Barcode(s.barcode)); err != nil {
+		return fmt.Errorf("load tape %s: %w", s.barcode, err)
+	}
+	dir, err := le.Mount(q.hard, tape.UUID)
+	if err != nil {
+		return fmt.Errorf("mount tape %s: %w", s.barcode, err)
+	}
+	if s.root, err = os.OpenRoot(dir); err != nil {
+		return fmt.Errorf("open volume of tape %s: %w", s.barcode, err)
+	}
+	defer s.closeFiles()
+	return s.answer(le)
+}
+
+// lease waits for a drive, as long as anybody wants the tape. Nil without an error: nobody does.
+func (s *session) lease() (lease, error) {
+	q := s.q
+	watching := make(chan struct{})
+	stop := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for {
+			q.mu.Lock()
+			if !s.busy() {
+				s.ending = true
+				s.stopLeasing()
+			}
+			q.mu.Unlock()
+			select {
+			case <-s.wake:
+			case <-s.leasing.Done():
+				return
+			case <-stop:
+				return
+			}
+		}
+	}()
+	le, err := q.tapes.Lease(s.leasing, changer.Request{Barcode: changer.Barcode(s.barcode), Purpose: "read"})
+	close(stop)
+	<-watching
+	if err != nil && s.leasing.Err() != nil {
+		s.end()
+		return nil, nil
+	}
+	if err != nil {
+		s.end()
+		return nil, fmt.Errorf("lease a drive for tape %s: %w", s.barcode, err)
+	}
+	s.started = time.Now()
+	return le, nil
+}
+
+func (s *session) end() {
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	s.ending = true
+}
+
+// busy tells whether anything waits for this tape. Called with the queue's lock held.
+func (s *session) busy() bool {
+	for _, f := range s.q.fetches {
+		if s.answers(f) {
+			return true
+		}
+	}
+	return false
+}
+
+// answers tells whether a fetch can be read from this tape. Called with the queue's lock held.
+func (s *session) answers(f *fetch) bool {
+	for _, cp := range s.q.usable(f, s.q.inventory) {
+		if cp.Barcode == s.barcode {
+			return true
+		}
+	}
+	return false
+}
+
+// answer reads until the tape is idle for long enough, another tape or process wants the drive,
+// or the queue closes.
+func (s *session) answer(le lease) error {
+	q := s.q
+	s.sweep = time.Now()
+	idleSince := time.Now()
+	poll := time.NewTicker(q.poll)
+	defer poll.Stop()
+	for {
+		if q.soft.Err() != nil {
+			return nil
+		}
+		if time.Since(s.started) > q.o.ReaderSlice && le.Wanted() {
+			return nil
+		}
+		f, cp, others := s.next()
+		if !others.IsZero() && (f == nil || time.Since(others) > q.o.MaxWait) {
+			s.giveBack(f)
+			return nil
+		}
+		if f != nil {
+			err := s.fetch(f, cp)
+			if errors.Is(err, errGone) && s.good > 0 {
+				q.log.Warn("volume lost while it was read, loading it again", "barcode", s.barcode, "err", err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			idleSince = time.Now()
+			continue
+		}
+		if le.Wanted() || time.Since(idleSince) >= q.o.IdleUnmount {
+			if s.endIfIdle() {
+				return nil
+			}
+			continue
+		}
+		select {
+		case <-s.wake:
+		case <-poll.C:
+		case <-q.soft.Done():
+		}
+	}
+}
+
+// endIfIdle ends the session unless requests wait for it. It reports whether it is ended.
+func (s *session) endIfIdle() bool {
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	s.ending = s.ending || s.q.closed || !s.busy()
+	return s.ending
+}
+
+// giveBack ends the session in favour of another tape; f, if any, waits again.
+func (s *session) giveBack(f *fetch) {
+	s.q.mu.Lock()
+	defer s.q.mu.Unlock()
+	s.ending = true
+	if f != nil {
+		s.q.putBack(f)
+	}
+}
+
+// next takes the first request at or behind the head; after the last one, or when a reader before
+// the head waited too long, the sweep begins again at the tape's beginning. It also returns since
+// when another tape waits for a drive.
+func (s *session) next() (*fetch, catalog.CopyPart, time.Time) {
+	q := s.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var first, ahead *fetch // the first of all, the first from the head on
+	var firstAt, aheadAt position
+	var firstCopy, aheadCopy catalog.CopyPart
+	overdue := false
+	for _, f := range q.fetches {
+		if f.active {
+			continue
+		}
+		for _, cp := range q.usable(f, q.inventory) {
+			if cp.Barcode != s.barcode {
+				continue
+			}
+			at := position{cp.StartBlock, cp.ID, f.key.extent}
+			if first == nil || at.compare(firstAt) < 0 {
+				first, firstAt, firstCopy = f, at, cp
+			}
+			if at.compare(s.head) >= 0 {
+				if ahead == nil || at.compare(aheadAt) < 0 {
+					ahead, aheadAt, aheadCopy = f, at, cp
+				}
+			} else if f.waiters > 0 && time.Since(f.since) > maxSweep && time.Since(s.sweep) > maxSweep {
+				overdue = true
+			}
+		}
+	}
+	f, at, cp := ahead, aheadAt, aheadCopy
+	if f == nil || overdue {
+		f, at, cp = first, firstAt, firstCopy
+		s.sweep = time.Now()
+	}
+	if f != nil {
+		f.active = true
+		s.head = at
+	}
+	return f, cp, q.oldestElsewhere()
+}

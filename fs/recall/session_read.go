@@ -1,0 +1,128 @@
+package recall
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"tapefs/catalog"
+)
+
+// fetch reads one extent and hands it to all who wait. A bad one is read again once, then left to
+// another copy. An error means that the volume itself is gone.
+func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
+	q := s.q
+	data, err := s.read(f, cp)
+	if err != nil && s.volumeGone(err) == nil {
+		q.log.Warn("extent read badly, trying again", "barcode", s.barcode, "object", f.o.oid, "file", cp.Name,
+			"extent", f.key.extent, "err", err)
+		s.dropPages(f, cp)
+		data, err = s.read(f, cp)
+	}
+	if err != nil {
+		gone := s.volumeGone(err)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.putBack(f)
+		if gone != nil {
+			return fmt.Errorf("read tape %s: %w", s.barcode, gone)
+		}
+		q.log.Error("damaged copy", "barcode", s.barcode, "object", f.o.oid, "file", cp.Name,
+			"extent", f.key.extent, "err", err)
+		if errors.Is(err, fs.ErrNotExist) {
+			q.markLost(cp)
+		} else {
+			q.markDamaged(cp, f)
+		}
+		if len(q.usable(f, nil)) == 0 {
+			q.finish(f, nil, q.hopeless(f, nil))
+		}
+		q.wake()
+		return nil
+	}
+	s.good++
+	if !q.cache.put(f.o.oid, f.key.extent, data) {
+		q.memory.put(f.key, data)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.finish(f, data, nil)
+	return nil
+}
+
+// read returns the extent's sealed bytes, which equalled their sum.
+func (s *session) read(f *fetch, cp catalog.CopyPart) ([]byte, error) {
+	file, err := s.open(cp.Name)
+	if err != nil {
+		return nil, err
+	}
+	_, offset, size := f.o.extent(f.key.extent)
+	data := make([]byte, size)
+	if _, err := file.ReadAt(data, offset); err != nil {
+		return nil, fmt.Errorf("read %s at %d: %w", cp.Name, offset, err)
+	}
+	// The cache keeps the bytes: a second copy in the page cache would push out what others need.
+	_ = unix.Fadvise(int(file.Fd()), offset, size, unix.FADV_DONTNEED)
+	if sha256.Sum256(data) != f.sum {
+		return nil, fmt.Errorf("read %s at %d: %w", cp.Name, offset, errSum)
+	}
+	return data, nil
+}
+
+// open returns the part's file, which stays open until another one is asked for.
+func (s *session) open(name string) (*os.File, error) {
+	if s.file != nil && s.name == name {
+		return s.file, nil
+	}
+	s.closeFile()
+	file, err := s.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	s.file, s.name = file, name
+	return file, nil
+}
+
+// dropPages makes sure that the next read comes from the tape.
+func (s *session) dropPages(f *fetch, cp catalog.CopyPart) {
+	if file, err := s.open(cp.Name); err == nil {
+		_, offset, size := f.o.extent(f.key.extent)
+		_ = unix.Fadvise(int(file.Fd()), offset, size, unix.FADV_DONTNEED)
+	}
+	s.closeFile()
+}
+
+var errGone = errors.New("the volume is no longer mounted")
+
+// volumeGone tells, after a read that failed, whether the mount itself died: no fault of a copy.
+func (s *session) volumeGone(err error) error {
+	dir, derr := s.root.Open(".")
+	if derr == nil {
+		var st unix.Statfs_t
+		derr = unix.Fstatfs(int(dir.Fd()), &st) // asks the ltfs process, which attributes need not
+		dir.Close()
+	}
+	for _, e := range []error{err, derr} {
+		if errors.Is(e, unix.ENOTCONN) || errors.Is(e, unix.ECONNABORTED) || errors.Is(e, unix.ENODEV) {
+			return fmt.Errorf("%w: %w", errGone, e)
+		}
+	}
+	return nil
+}
+
+func (s *session) closeFile() {
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+}
+
+// closeFiles lets the volume be unmounted.
+func (s *session) closeFiles() {
+	s.closeFile()
+	s.root.Close()
+}

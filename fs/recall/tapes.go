@@ -1,0 +1,94 @@
+package recall
+
+import (
+	"context"
+	"fmt"
+
+	"tapefs/changer"
+)
+
+// tapes is what recall asks of the tape library.
+type tapes interface {
+	Inventory(ctx context.Context) (*changer.Inventory, error)
+	Lease(ctx context.Context, r changer.Request) (lease, error)
+}
+
+// lease is one drive that this process may use. Not safe for concurrent use.
+type lease interface {
+	Wanted() bool
+	Load(ctx context.Context, b changer.Barcode) error
+	// Mount returns the mount point of the volume with this UUID, mounted read-only.
+	Mount(ctx context.Context, uuid string) (dir string, err error)
+	// Release unmounts, awaits the ltfs process and gives the drive back.
+	Release(ctx context.Context) error
+}
+
+// library makes a changer.Library answer as tapes.
+type library struct{ lib *changer.Library }
+
+func (l library) Inventory(ctx context.Context) (*changer.Inventory, error) {
+	return l.lib.Inventory(ctx)
+}
+
+func (l library) Lease(ctx context.Context, r changer.Request) (lease, error) {
+	le, err := l.lib.Lease(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return drive{le}, nil
+}
+
+type drive struct{ *changer.Lease }
+
+func (d drive) Mount(ctx context.Context, uuid string) (string, error) {
+	v, err := d.Lease.Mount(ctx, changer.MountRequest{UUID: uuid, ReadOnly: true})
+	if err != nil {
+		return "", err
+	}
+	return v.Dir, nil
+}
+
+// place says how near a tape is: the less the nearer.
+type place int
+
+const (
+	inDrive place = iota
+	inSlot
+	outside
+)
+
+// inventory is a reading of the library, by barcode.
+type inventory struct {
+	places map[string]place
+	drives int // configured ones
+}
+
+func newInventory(inv *changer.Inventory) (*inventory, error) {
+	i := &inventory{places: map[string]place{}}
+	for _, s := range inv.Slots {
+		if s.Full && s.Barcode != "" {
+			i.places[string(s.Barcode)] = inSlot
+		}
+	}
+	for _, d := range inv.Drives {
+		if d.Serial == "" {
+			continue
+		}
+		i.drives++
+		if d.Full && d.Barcode != "" {
+			i.places[string(d.Barcode)] = inDrive
+		}
+	}
+	if i.drives == 0 {
+		return nil, fmt.Errorf("%w: the library shows none of the configured drives", changer.ErrNoDrive)
+	}
+	return i, nil
+}
+
+func (i *inventory) place(barcode string) place {
+	p, ok := i.places[barcode]
+	if !ok {
+		return outside
+	}
+	return p
+}
