@@ -1,0 +1,473 @@
+package archiver
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/crypto"
+)
+
+// Members of a manifest.
+const (
+	manifestRecords = "manifest.jsonl"
+	manifestVoid    = "void.list"
+)
+
+// journalDB is what a manifest is made of. *catalog.DB has it.
+type journalDB interface {
+	UUID() string
+	Unmanifested(ctx context.Context, tape int64, fn func(*catalog.ManifestPart) error) error
+	Changes(ctx context.Context, after int64, fn func(*catalog.Change) error) error
+	Get(ctx context.Context, id catalog.ID) (catalog.Version, error)
+	Path(ctx context.Context, id catalog.ID) (string, error)
+	Sources(ctx context.Context) ([]catalog.Source, error)
+	Keys(ctx context.Context) ([]catalog.SealKey, error)
+	Pools(ctx context.Context) ([]catalog.Pool, error)
+	Tapes(ctx context.Context) ([]catalog.Tape, error)
+}
+
+var _ journalDB = (*catalog.DB)(nil)
+
+// manifestInput says what to write and where.
+type manifestInput struct {
+	DB       journalDB
+	Dir      string      // the mounted volume
+	Key      *crypto.Key // seals; its fingerprint names the folder
+	Salt     []byte      // drawn for this manifest alone
+	Label    TapeLabel
+	Tape     catalog.Tape
+	Previous catalog.Manifest // the tape's newest that is not lost; zero for the first
+	After    int64            // last change that the pool's manifests name already
+	Scratch  string           // folder for temporary files: they hold names in clear
+	Version  string           // of tapefs
+	Now      time.Time        // zero: the clock
+}
+
+// writeManifest lists what lies on a tape and no manifest names yet, and all changes after a
+// position, seals that, and writes it with its .mac and SHA256SUMS-<seq>. It returns what
+// catalog.AddManifest wants. Nothing of it is safe before the tape was synced. Files of the same
+// names are leftovers of a manifest that was lost, and are replaced.
+func writeManifest(ctx context.Context, m manifestInput) (catalog.Manifest, []int64, error) {
+	b, err := newJournal(m)
+	if err != nil {
+		return catalog.Manifest{}, nil, fmt.Errorf("write manifest: %w", err)
+	}
+	defer b.close()
+	if err := b.gather(ctx); err != nil {
+		return catalog.Manifest{}, nil, fmt.Errorf("gather manifest: %w", err)
+	}
+	man, err := b.write(ctx)
+	if err != nil {
+		return catalog.Manifest{}, nil, fmt.Errorf("write manifest %s: %w", b.name, err)
+	}
+	return man, b.copyParts, nil
+}
+
+// journal gathers one manifest in scratch files, so that it may be of any size.
+type journal struct {
+	manifestInput
+	seq       int
+	name      string // on the tape
+	previous  []byte
+	upto      int64
+	copyParts []int64
+
+	head, body, sums *scratch // records of dirs and the like; of objects; lines of SHA256SUMS
+
+	tapes   map[int64]catalog.Tape
+	sources map[int64]string
+	dirs    map[catalog.ID]bool // whose records are wanted or written
+	parents []catalog.ID        // of dirs, to be looked up
+	voids   []voidMember
+	object  int64 // whose records were written last
+}
+
+type voidMember struct {
+	oid string
+	id  catalog.ID
+}
+
+func newJournal(m manifestInput) (*journal, error) {
+	if err := m.Label.check(); err != nil {
+		return nil, err
+	}
+	if m.Now.IsZero() {
+		m.Now = time.Now()
+	}
+	if m.Previous.Seq > 0 && (m.Previous.Tape != m.Tape.ID || len(m.Previous.MAC) != sha256.Size) {
+		return nil, fmt.Errorf("manifest %d of tape %d cannot precede one of tape %d", m.Previous.Seq, m.Previous.Tape, m.Tape.ID)
+	}
+	b := &journal{manifestInput: m, seq: m.Previous.Seq + 1, upto: m.After, previous: m.Previous.MAC, dirs: map[catalog.ID]bool{}}
+	if m.Previous.Seq == 0 {
+		b.previous = make([]byte, sha256.Size)
+	}
+	b.name = manifestName(m.Key.Fingerprint(), m.Label.Volume, b.seq)
+	for _, s := range []**scratch{&b.head, &b.body, &b.sums} {
+		var err error
+		if *s, err = newScratch(m.Scratch); err != nil {
+			b.close()
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (b *journal) close() {
+	for _, s := range []*scratch{b.head, b.body, b.sums} {
+		if s != nil {
+			s.f.Close()
+		}
+	}
+}
+
+// gather fills the scratch files.
+func (b *journal) gather(ctx context.Context) error {
+	if err := b.world(ctx); err != nil {
+		return err
+	}
+	if err := b.DB.Unmanifested(ctx, b.Tape.ID, b.part); err != nil {
+		return err
+	}
+	if err := b.changes(ctx); err != nil {
+		return err
+	}
+	return b.directories(ctx)
+}
+
+// world writes the records of what objects and parts refer to.
+func (b *journal) world(ctx context.Context) error {
+	sources, err := b.DB.Sources(ctx)
+	if err != nil {
+		return err
+	}
+	keys, err := b.DB.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	pools, err := b.DB.Pools(ctx)
+	if err != nil {
+		return err
+	}
+	tapes, err := b.DB.Tapes(ctx)
+	if err != nil {
+		return err
+	}
+	b.sources, b.tapes = map[int64]string{}, map[int64]catalog.Tape{}
+	for _, s := range sources {
+		b.sources[s.ID] = s.Name
+		b.want(s.Root)
+		b.head.record(sourceRecord{Type: "source", Name: s.Name, URL: newText(s.URL), Root: s.Root, Listed: s.Listed.UTC()})
+	}
+	for _, k := range keys {
+		b.head.record(keyRecord{Type: "key", Key: k.Fingerprint, Cipher: k.Cipher, Iterations: k.Iterations, Added: k.Added.UTC(), CopySeen: k.CopySeen.UTC()})
+	}
+	for _, p := range pools {
+		b.head.record(poolRecord{Type: "pool", Name: p.Name})
+	}
+	for _, t := range tapes {
+		b.tapes[t.ID] = t
+		b.head.record(newTapeRecord(t))
+	}
+	return b.head.err
+}
+
+// part writes the records of one part and, when it is the first of its object, of the object.
+func (b *journal) part(p *catalog.ManifestPart) error {
+	b.copyParts = append(b.copyParts, p.ID)
+	o := &p.Object
+	if o.Object.ID != b.object {
+		b.object = o.Object.ID
+		if err := b.objectRecords(p); err != nil {
+			return err
+		}
+		b.sums.object(o.Object, p.Object.Fingerprint)
+		for _, other := range p.Others {
+			if other.Tape == b.Tape.ID && other.State != catalog.PartAbandoned {
+				continue // this or another manifest of this tape names it in its own right
+			}
+			b.partRecord(o.OID, other)
+			if tape := b.tapes[other.Tape]; other.Tape != b.Tape.ID && (other.State == catalog.PartWritten || other.State == catalog.PartDurable) {
+				b.sums.elsewhere(partSum(p.Parts, other.Number), other, tape)
+			}
+		}
+	}
+	b.partRecord(o.OID, p.CopyPart)
+	b.sums.here(partSum(p.Parts, p.Number), p.Name)
+	return errors.Join(b.body.err, b.sums.err)
+}
+
+// partSum is the SHA-256 of a part; nil when it is not known.
+func partSum(parts []catalog.Part, number int) []byte {
+	for _, p := range parts {
+		if p.Number == number {
+			return p.SHA256
+		}
+	}
+	return nil
+}
+
+func (b *journal) partRecord(oid string, p catalog.CopyPart) {
+	t := b.tapes[p.Tape]
+	b.body.record(partRecord{Type: "part", Object: oid, Pool: b.Label.Pool, Number: p.Number, Barcode: t.Barcode, Volume: t.UUID,
+		Name: p.Name, Size: p.Size, StartBlock: p.StartBlock, State: partStates.word(int(p.State))})
+}
+
+func (b *journal) objectRecords(p *catalog.ManifestPart) error {
+	o := &p.Object
+	b.body.record(objectRecord{Type: "object", Object: o.OID, Source: b.sources[o.Source], Key: o.Fingerprint, Salt: hex.EncodeToString(o.Salt),
+		PartSize: o.PartSize, PlainSize: o.PlainSize, SealedSize: o.SealedSize, State: objectStates.word(int(o.Object.State)), Created: o.Created.UTC()})
+	for _, part := range p.Parts {
+		b.body.record(sumRecord{Type: "sum", Object: o.OID, Number: part.Number, Size: part.Size, SHA256: hex.EncodeToString(part.SHA256), Sums: part.Sums})
+	}
+	placed := make(map[catalog.ID]*catalog.PackedMember, len(p.Member))
+	void := map[catalog.ID]bool{}
+	for i := range p.Member {
+		placed[p.Member[i].Version] = &p.Member[i]
+	}
+	isVoid := func(v *catalog.Version) bool {
+		m := placed[v.ID]
+		return v.State == catalog.Void || m != nil && m.Void
+	}
+	for i := range o.Versions {
+		if v := &o.Versions[i]; isVoid(v) {
+			void[v.ID] = true
+		}
+	}
+	for i := range o.Versions {
+		v := &o.Versions[i]
+		b.want(v.Parent)
+		r := memberRecord{Type: "member", Object: o.OID, Header: -1, Data: -1, node: newNode(v)}
+		if m := placed[v.ID]; m != nil {
+			r.Header, r.Data = m.Header, m.Data
+			if m.SHA256 != nil {
+				r.SHA256 = hex.EncodeToString(m.SHA256)
+			}
+		}
+		// A link to a void file is as void as the file.
+		if r.Void = void[v.ID] || void[v.Inode] || void[v.Data]; r.Void {
+			b.voids = append(b.voids, voidMember{o.OID, v.ID})
+		}
+		b.body.record(r)
+	}
+	return b.body.err
+}
+
+// changesAtOnce bounds how many changes are held in memory.
+const changesAtOnce = 1000
+
+// changes writes change records with the state that each version now has.
+func (b *journal) changes(ctx context.Context) error {
+	enough := errors.New("enough changes")
+	for {
+		var some []catalog.Change
+		err := b.DB.Changes(ctx, b.upto, func(c *catalog.Change) error {
+			if some = append(some, *c); len(some) == changesAtOnce {
+				return enough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, enough) {
+			return err
+		}
+		for _, c := range some {
+			if err := b.change(ctx, c); err != nil {
+				return err
+			}
+		}
+		if err == nil {
+			return b.body.err
+		}
+	}
+}
+
+func (b *journal) change(ctx context.Context, c catalog.Change) error {
+	r := changeRecord{Type: "change", ID: c.ID, At: c.At.UTC(), Kind: c.Kind, Version: c.Version}
+	if json.Valid([]byte(c.Detail)) {
+		r.Detail = json.RawMessage(c.Detail)
+	}
+	v, err := b.DB.Get(ctx, c.Version)
+	switch {
+	case err == nil:
+		b.want(v.Parent)
+		n := newNode(&v)
+		r.Now = &n
+	case !errors.Is(err, catalog.ErrNotFound):
+		return err
+	}
+	b.body.record(r)
+	b.upto = max(b.upto, c.ID)
+	return nil
+}
+
+// want asks for a directory's record.
+func (b *journal) want(id catalog.ID) {
+	if id != 0 && id != catalog.Root && !b.dirs[id] {
+		b.dirs[id] = true
+		b.parents = append(b.parents, id)
+	}
+}
+
+// directories writes the records of all directories wanted, and of those above them.
+func (b *journal) directories(ctx context.Context) error {
+	for len(b.parents) > 0 {
+		id := b.parents[len(b.parents)-1]
+		b.parents = b.parents[:len(b.parents)-1]
+		v, err := b.DB.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		b.want(v.Parent)
+		b.head.record(dirRecord{Type: "dir", node: newNode(&v)})
+	}
+	return b.head.err
+}
+
+// write seals what was gathered onto the tape.
+func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
+	voids, err := b.voidList(ctx)
+	if err != nil {
+		return catalog.Manifest{}, err
+	}
+	first, err := json.Marshal(manifestRecord{Type: "manifest", Format: tapeFormat, Catalog: b.Label.Catalog, Volume: b.Label.Volume,
+		Barcode: b.Tape.Barcode, Pool: b.Label.Pool, Number: b.Label.Number, Seq: b.seq, Previous: hex.EncodeToString(b.previous),
+		Written: b.Now.UTC(), Version: b.Version, After: b.After, Upto: b.upto})
+	if err != nil {
+		return catalog.Manifest{}, err
+	}
+	stream, err := b.Key.Stream(b.Salt)
+	if err != nil {
+		return catalog.Manifest{}, err
+	}
+	root, err := os.OpenRoot(b.Dir)
+	if err != nil {
+		return catalog.Manifest{}, err
+	}
+	defer root.Close()
+	if err := root.MkdirAll(keyFolder(b.Key.Fingerprint()), 0o755); err != nil {
+		return catalog.Manifest{}, err
+	}
+	text := macText{Catalog: b.Label.Catalog, Volume: b.Label.Volume, Seq: b.seq, Previous: b.previous}
+	mac, sum := b.Key.ManifestMAC(text.header()), sha256.New()
+	err = replaceNew(root, b.name, func(w io.Writer) error {
+		sealed, err := stream.NewWriter(io.MultiWriter(w, mac, sum))
+		if err != nil {
+			return err
+		}
+		return b.tar(sealed, append(first, '\n'), voids)
+	})
+	if err != nil {
+		return catalog.Manifest{}, err
+	}
+	text.MAC = mac.Sum(nil)
+	if err := replaceNew(root, macName(b.name), func(w io.Writer) error { _, err := w.Write(text.text()); return err }); err != nil {
+		return catalog.Manifest{}, err
+	}
+	if err := b.writeSums(root, sum); err != nil {
+		return catalog.Manifest{}, err
+	}
+	return catalog.Manifest{Tape: b.Tape.ID, Seq: b.seq, Name: b.name, MAC: text.MAC, Previous: b.previous, Upto: b.upto, State: 1, Written: b.Now.UTC()}, nil
+}
+
+// tar writes the two members: first the short one, so that restore.sh need not read on.
+func (b *journal) tar(w io.Writer, first []byte, voids []byte) error {
+	buffered := bufio.NewWriterSize(w, 1<<20)
+	t := tar.NewWriter(buffered)
+	member := func(name string, size int64) error {
+		return t.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: b.Now.Truncate(time.Second)})
+	}
+	if err := member(manifestVoid, int64(len(voids))); err != nil {
+		return err
+	}
+	if _, err := t.Write(voids); err != nil {
+		return err
+	}
+	if err := member(manifestRecords, int64(len(first))+b.head.size+b.body.size); err != nil {
+		return err
+	}
+	if _, err := t.Write(first); err != nil {
+		return err
+	}
+	for _, s := range []*scratch{b.head, b.body} {
+		if err := s.copyTo(t); err != nil {
+			return err
+		}
+	}
+	if err := t.Close(); err != nil {
+		return err
+	}
+	return buffered.Flush()
+}
+
+// voidList is the text of void.list: object id, blank, path in the tar stream with odd bytes as
+// \0ooo, which the shell's printf %b understands.
+func (b *journal) voidList(ctx context.Context) ([]byte, error) {
+	var out []byte
+	for _, v := range b.voids {
+		path, err := b.DB.Path(ctx, v.id)
+		if err != nil {
+			return nil, fmt.Errorf("path of a void member: %w", err)
+		}
+		out = append(out, v.oid...)
+		out = append(out, ' ')
+		out = appendEscaped(out, path[min(1, len(path)):]) // without the slash in front
+		out = append(out, '\n')
+	}
+	return out, nil
+}
+
+// appendEscaped leaves the letters that restore.sh lets through and writes all else in octal.
+func appendEscaped(out []byte, s string) []byte {
+	const plain = "/._+@%=:-"
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+			out = append(out, c)
+		default:
+			known := false
+			for j := range len(plain) {
+				known = known || plain[j] == c
+			}
+			if known {
+				out = append(out, c)
+			} else {
+				out = fmt.Appendf(out, `\0%03o`, c)
+			}
+		}
+	}
+	return out
+}
+
+// replaceNew makes a file that must be new; a leftover of its name goes first.
+func replaceNew(root *os.Root, name string, fill func(io.Writer) error) error {
+	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return createNew(root, name, fill)
+}
+
+// writeSums writes SHA256SUMS-<seq>: the manifest's own sum comes last.
+func (b *journal) writeSums(root *os.Root, manifest hash.Hash) error {
+	return replaceNew(root, sumsName(b.seq), func(w io.Writer) error {
+		if _, err := io.WriteString(w, sumsHead(b.Label.Volume, b.seq)); err != nil {
+			return err
+		}
+		if err := b.sums.copyTo(w); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "%x  %s\n", manifest.Sum(nil), b.name)
+		return err
+	})
+}

@@ -1,0 +1,189 @@
+package archiver
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"tapefs/crypto"
+)
+
+// ErrUnproved: a manifest's MAC, name or content does not hold. Nothing of it is to be believed.
+var ErrUnproved = errors.New("manifest is not proved")
+
+// keyFolder is where a key's objects and manifests lie on a tape.
+func keyFolder(fingerprint string) string { return "tapefs/" + fingerprint }
+
+// manifestName is a manifest's path on its tape.
+func manifestName(fingerprint, volume string, seq int) string {
+	return fmt.Sprintf("%s/manifest-%s-%06d.tar.enc", keyFolder(fingerprint), volume, seq)
+}
+
+// macName is the path of the proof beside a manifest or catalog snapshot.
+func macName(name string) string { return strings.TrimSuffix(name, ".tar.enc") + ".mac" }
+
+var manifestNames = regexp.MustCompile(`^manifest-([0-9a-fA-F-]{1,64})-([0-9]{6,})\.tar\.enc$`)
+
+// macText is a .mac file. The MAC is over all lines before its own, and the sealed bytes.
+type macText struct {
+	Catalog, Volume string
+	Seq             int
+	Previous, MAC   []byte
+}
+
+func (t macText) header() []byte {
+	return fmt.Appendf(nil, "tapefs-manifest %d\ncatalog=%s\nvolume=%s\nseq=%d\nprevious=%x\n", tapeFormat, t.Catalog, t.Volume, t.Seq, t.Previous)
+}
+
+func (t macText) text() []byte { return fmt.Appendf(t.header(), "mac=%x\n", t.MAC) }
+
+// macTextMax bounds what is read of a .mac file, in bytes; it has about 320.
+const macTextMax = 4096
+
+// parseMAC reads a .mac file and accepts only what text would write.
+func parseMAC(b []byte) (macText, error) {
+	var t macText
+	if len(b) > macTextMax {
+		return t, fmt.Errorf("%w: .mac file of %d bytes", ErrUnproved, len(b))
+	}
+	for line := range strings.Lines(string(b)) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+		var err error
+		switch name {
+		case "catalog":
+			t.Catalog = value
+		case "volume":
+			t.Volume = value
+		case "seq":
+			t.Seq, err = strconv.Atoi(value)
+		case "previous":
+			t.Previous, err = hex.DecodeString(value)
+		case "mac":
+			t.MAC, err = hex.DecodeString(value)
+		}
+		if err != nil {
+			return t, fmt.Errorf("%w: .mac line %.40q", ErrUnproved, line)
+		}
+	}
+	if !bytes.Equal(t.text(), b) || len(t.MAC) != sha256.Size || len(t.Previous) != sha256.Size || t.Seq < 1 ||
+		!uuidText.MatchString(t.Catalog) || !uuidText.MatchString(t.Volume) {
+		return t, fmt.Errorf("%w: the .mac file is not in the form of format %d", ErrUnproved, tapeFormat)
+	}
+	return t, nil
+}
+
+// readManifest proves a manifest and then calls fn for each record after the first: a pointer to
+// sourceRecord, keyRecord, poolRecord, tapeRecord, dirRecord, objectRecord, sumRecord, partRecord,
+// memberRecord or changeRecord. Types it does not know are passed over. name is its file's name:
+// a manifest under another one's name, seq or volume is not proved. The sealed bytes are read twice, and
+// must not change in between: the caller gives a file of its own. Errors about content wrap ErrUnproved.
+func readManifest(name string, sealed io.ReadSeeker, mac []byte, key *crypto.Key, fn func(record any) error) (manifestRecord, error) {
+	var head manifestRecord
+	t, err := parseMAC(mac)
+	if err != nil {
+		return head, err
+	}
+	base := manifestNames.FindStringSubmatch(path.Base(name))
+	if base == nil || base[1] != t.Volume || path.Base(manifestName("", t.Volume, t.Seq)) != path.Base(name) {
+		return head, fmt.Errorf("%w: its name is %q, its proof says volume %s seq %d", ErrUnproved, name, t.Volume, t.Seq)
+	}
+	h := key.ManifestMAC(t.header())
+	if _, err := io.Copy(h, sealed); err != nil {
+		return head, fmt.Errorf("read manifest: %w", err)
+	}
+	if !hmac.Equal(h.Sum(nil), t.MAC) {
+		return head, fmt.Errorf("%w: the MAC is wrong, or the key is", ErrUnproved)
+	}
+	if _, err := sealed.Seek(0, io.SeekStart); err != nil {
+		return head, fmt.Errorf("read manifest: %w", err)
+	}
+	plain, err := key.NewReader(bufio.NewReaderSize(sealed, 1<<20))
+	if err != nil {
+		return head, fmt.Errorf("read manifest: %w", err)
+	}
+	members := tar.NewReader(plain)
+	for {
+		m, err := members.Next()
+		if err != nil {
+			return head, fmt.Errorf("%w: no %s in it: %w", ErrUnproved, manifestRecords, err)
+		}
+		if m.Name == manifestRecords {
+			break
+		}
+	}
+	records := json.NewDecoder(members)
+	if err := records.Decode(&head); err != nil {
+		return head, fmt.Errorf("%w: first record: %w", ErrUnproved, err)
+	}
+	if head.Type != "manifest" || head.Catalog != t.Catalog || head.Volume != t.Volume || head.Seq != t.Seq || head.Previous != hex.EncodeToString(t.Previous) {
+		return head, fmt.Errorf("%w: its first record and its proof differ", ErrUnproved)
+	}
+	if head.Format != tapeFormat {
+		return head, fmt.Errorf("manifest has format %d, known is %d; use a newer tapefs", head.Format, tapeFormat)
+	}
+	for n := 2; ; n++ {
+		var raw json.RawMessage
+		if err := records.Decode(&raw); err == io.EOF {
+			return head, nil
+		} else if err != nil {
+			return head, fmt.Errorf("%w: record %d: %w", ErrUnproved, n, err)
+		}
+		record, err := parseRecord(raw)
+		if err != nil {
+			return head, fmt.Errorf("%w: record %d: %w", ErrUnproved, n, err)
+		}
+		if record == nil {
+			continue
+		}
+		if err := fn(record); err != nil {
+			return head, err
+		}
+	}
+}
+
+// parseRecord returns a pointer to the record, or nil for an unknown type.
+func parseRecord(raw []byte) (any, error) {
+	var is struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(raw, &is); err != nil {
+		return nil, err
+	}
+	var record any
+	switch is.Type {
+	case "source":
+		record = new(sourceRecord)
+	case "key":
+		record = new(keyRecord)
+	case "pool":
+		record = new(poolRecord)
+	case "tape":
+		record = new(tapeRecord)
+	case "dir":
+		record = new(dirRecord)
+	case "object":
+		record = new(objectRecord)
+	case "sum":
+		record = new(sumRecord)
+	case "part":
+		record = new(partRecord)
+	case "member":
+		record = new(memberRecord)
+	case "change":
+		record = new(changeRecord)
+	default:
+		return nil, nil
+	}
+	return record, json.Unmarshal(raw, record)
+}
