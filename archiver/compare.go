@@ -1,0 +1,423 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// listed streams a sorted listing with one entry of foresight. The marks of names that
+// others are hard links to have become entry.first.
+type listed struct {
+	s    *sorter
+	key  []byte // of the record taken from s last
+	val  []byte
+	more bool
+	head listEntry
+	ok   bool
+}
+
+func newListed(s *sorter) (*listed, error) {
+	l := &listed{s: s}
+	if err := l.pull(); err != nil {
+		return nil, err
+	}
+	return l, l.advance()
+}
+
+func (l *listed) pull() error {
+	k, v, ok, err := l.s.next()
+	l.key, l.val, l.more = append(l.key[:0], k...), append(l.val[:0], v...), ok
+	return err
+}
+
+// advance puts the next entry into head.
+func (l *listed) advance() error {
+	for l.more {
+		key := string(l.key)
+		e, found := listEntry{}, false
+		first := false
+		for l.more && string(l.key) == key {
+			if bytes.Equal(l.val, mark) {
+				first = true
+			} else if !found {
+				e, found = decodeEntry(l.key, l.val), true
+			}
+			if err := l.pull(); err != nil {
+				return err
+			}
+		}
+		if found {
+			e.first = first
+			l.head, l.ok = e, true
+			return nil
+		}
+	}
+	l.ok = false
+	return nil
+}
+
+// walkPage is how many names of a directory one query reads.
+const walkPage = 500
+
+// walker walks what the catalog shows below a directory in the order of pathKey. It keeps one
+// page for each level.
+type walker struct {
+	db    *catalog.DB
+	stack []level
+	head  catalog.Version
+	path  string
+	key   []byte
+	ok    bool
+	into  bool // head is a directory that was not entered yet
+}
+
+type level struct {
+	dir  catalog.ID
+	path string
+	page []catalog.Version
+	last string // name; "" at the start
+	end  bool   // no page follows
+}
+
+func newWalker(ctx context.Context, db *catalog.DB, top catalog.ID) (*walker, error) {
+	w := &walker{db: db}
+	if top != 0 {
+		w.stack = []level{{dir: top}}
+	}
+	return w, w.advance(ctx)
+}
+
+func (w *walker) advance(ctx context.Context) error {
+	if w.ok && w.into {
+		w.stack = append(w.stack, level{dir: w.head.ID, path: w.path})
+	}
+	w.ok, w.into = false, false
+	for len(w.stack) > 0 {
+		l := &w.stack[len(w.stack)-1]
+		if len(l.page) == 0 && !l.end {
+			err := w.db.ChildrenByName(ctx, l.dir, l.last, walkPage, func(v *catalog.Version) error {
+				l.page = append(l.page, *v)
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("walk the catalog: %w", err)
+			}
+			if l.end = len(l.page) < walkPage; len(l.page) > 0 {
+				l.last = l.page[len(l.page)-1].Name
+			}
+		}
+		if len(l.page) == 0 {
+			w.stack = w.stack[:len(w.stack)-1]
+			continue
+		}
+		w.head, l.page = l.page[0], l.page[1:]
+		w.path = joinPath(l.path, w.head.Name)
+		w.key = pathKey(w.path)
+		w.ok, w.into = true, w.head.Kind == catalog.Directory
+		return nil
+	}
+	return nil
+}
+
+func joinPath(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// verdict is how an entry of the listing compares with what the catalog shows.
+type verdict int
+
+const (
+	same         verdict = iota
+	metadataOnly         // mode or owner
+	changed
+)
+
+func compare(e *listEntry, v *catalog.Version) verdict {
+	switch {
+	case e.kind != v.Kind:
+		return changed
+	case v.State != catalog.Present && e.kind != catalog.Directory:
+		return changed // void: it was not read whole
+	case e.kind == catalog.File && e.size != v.Size:
+		return changed
+	case e.kind == catalog.Symlink && e.target != v.Target && (e.target != "" || e.link == ""):
+		return changed
+	case e.mtime != v.MTime.Sec:
+		return changed
+	case e.uid != v.Owner.UID || e.gid != v.Owner.GID:
+		return metadataOnly
+	case e.mode != v.Mode && e.kind != catalog.Symlink: // a symlink's mode means nothing
+		return metadataOnly
+	}
+	return same
+}
+
+// comparison joins a listing with the catalog and hands what is to be archived to a planner.
+type comparison struct {
+	a       *Archiver
+	db      *catalog.DB
+	run     int64
+	source  string
+	top     catalog.ID // 0 in a dry run of a source that the catalog does not know
+	whole   bool       // the listing is complete: what it lacks has vanished
+	dry     bool
+	pending bool // batches of earlier runs are being fetched: look before planning a file
+	plan    *planner
+	stats   *listStats
+	dirs    []openDir
+	gone    []catalog.ID
+	back    []catalog.ID
+}
+
+// openDir is a directory of the listing that the current entry may be in.
+type openDir struct {
+	path string
+	id   catalog.ID // 0 in a dry run, when it is new
+}
+
+func (c *comparison) join(ctx context.Context, l *listed) error {
+	w, err := newWalker(ctx, c.db, c.top)
+	if err != nil {
+		return err
+	}
+	if l.ok && l.head.path == "" {
+		if err := c.topEntry(ctx, &l.head); err != nil {
+			return err
+		}
+		if err := l.advance(); err != nil {
+			return err
+		}
+	}
+	c.dirs = []openDir{{"", c.top}}
+	for l.ok || w.ok {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		order := 0
+		switch {
+		case !w.ok:
+			order = -1
+		case !l.ok:
+			order = 1
+		default:
+			order = bytes.Compare(pathKey(l.head.path), w.key)
+		}
+		if order > 0 {
+			if err := c.missing(ctx, &w.head); err != nil {
+				return err
+			}
+			if err := w.advance(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		e := l.head
+		var v *catalog.Version
+		if order == 0 {
+			known := w.head
+			v = &known
+		}
+		if err := l.advance(); err != nil {
+			return err
+		}
+		empty := e.kind == catalog.Directory && !(l.ok && strings.HasPrefix(l.head.path, e.path+"/"))
+		if err := c.entry(ctx, &e, v, empty); err != nil {
+			return err
+		}
+		if order == 0 {
+			if err := w.advance(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return c.mark(ctx)
+}
+
+// topEntry brings the source's own directory up to date.
+func (c *comparison) topEntry(ctx context.Context, e *listEntry) error {
+	if c.dry {
+		return nil
+	}
+	v, err := c.db.Get(ctx, c.top)
+	if err != nil {
+		return fmt.Errorf("source %s: %w", c.source, err)
+	}
+	if compare(e, &v) == same {
+		return nil
+	}
+	_, err = c.db.EnsureDir(ctx, c.run, catalog.Root, c.source, dirMeta(e, &v))
+	return err
+}
+
+// dirMeta is a listed directory's metadata; the names of its owner stay when the numbers do,
+// and so do the nanoseconds when the second does.
+func dirMeta(e *listEntry, v *catalog.Version) catalog.Meta {
+	m := entryMeta(e)
+	if v != nil && v.Kind == catalog.Directory {
+		if v.Owner.UID == m.Owner.UID {
+			m.Owner.User = v.Owner.User
+		}
+		if v.Owner.GID == m.Owner.GID {
+			m.Owner.Group = v.Owner.Group
+		}
+		if v.MTime.Sec == m.MTime.Sec {
+			m.MTime = v.MTime
+		}
+	}
+	return m
+}
+
+func entryMeta(e *listEntry) catalog.Meta {
+	return catalog.Meta{Mode: e.mode, Owner: catalog.Owner{UID: e.uid, GID: e.gid}, MTime: catalog.Time{Sec: e.mtime}}
+}
+
+// entry handles one path of the listing; v is what the catalog shows there, or nil.
+func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version, empty bool) error {
+	for len(c.dirs) > 1 && !strings.HasPrefix(e.path, c.dirs[len(c.dirs)-1].path+"/") {
+		c.dirs = c.dirs[:len(c.dirs)-1]
+	}
+	parent := c.dirs[len(c.dirs)-1]
+	dir, name := "", e.path
+	if i := strings.LastIndexByte(e.path, '/'); i >= 0 {
+		dir, name = e.path[:i], e.path[i+1:]
+	}
+	if dir != parent.path {
+		// rsync lists the directories of what it lists.
+		c.stats.Errors++
+		c.stats.Partial = true
+		c.whole = false
+		return c.a.runError(ctx, c.run, c.source, e.path, "listed without its directory")
+	}
+	if v != nil && !v.Vanished.IsZero() && v.Kind == e.kind && (e.kind == catalog.Directory || compare(e, v) != changed) {
+		if err := c.revived(ctx, v.ID); err != nil {
+			return err
+		}
+	}
+	if e.kind == catalog.Directory {
+		return c.directory(ctx, e, v, parent.id, name, empty)
+	}
+	if v != nil {
+		switch compare(e, v) {
+		case same:
+			c.stats.Same++
+			return nil
+		case metadataOnly:
+			c.stats.Metadata++
+			c.a.log.Debug("only mode or owner changed", "source", c.source, "path", e.path)
+			return nil
+		}
+	}
+	if c.pending {
+		// A batch of an earlier run may have it planned, or may just have brought it in.
+		planned, err := c.db.PlannedAt(ctx, parent.id, name)
+		if err != nil {
+			return err
+		}
+		if planned {
+			c.stats.Waiting++
+			return nil
+		}
+		now, err := c.db.Lookup(ctx, parent.id, name)
+		if err == nil && compare(e, &now) != changed {
+			c.stats.Same++
+			return nil
+		}
+		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+			return err
+		}
+	}
+	if v == nil {
+		c.stats.New++
+	} else {
+		c.stats.Changed++
+	}
+	return c.plan.add(ctx, member{
+		path: e.path, link: e.link, first: e.first,
+		NewVersion: catalog.NewVersion{Parent: parent.id, Name: name, Kind: e.kind, Size: e.size, Meta: entryMeta(e)},
+	}, len(e.target))
+}
+
+func (c *comparison) directory(ctx context.Context, e *listEntry, v *catalog.Version, parent catalog.ID, name string, empty bool) error {
+	d := openDir{path: e.path}
+	isDir := v != nil && v.Kind == catalog.Directory
+	if isDir {
+		d.id = v.ID
+	}
+	if !c.dry && (!isDir || compare(e, v) != same) {
+		id, err := c.db.EnsureDir(ctx, c.run, parent, name, dirMeta(e, v))
+		if err != nil {
+			return fmt.Errorf("record directory %q: %w", e.path, err)
+		}
+		d.id = id
+	}
+	c.dirs = append(c.dirs, d)
+	if c.dry {
+		return nil
+	}
+	c.plan.seen(d.id, parent, e.path)
+	if !empty {
+		return nil // the objects of what is in it carry it
+	}
+	stored, err := c.db.HasMember(ctx, d.id)
+	if err != nil || stored {
+		return err
+	}
+	return c.plan.add(ctx, member{path: e.path, NewVersion: catalog.NewVersion{Existing: d.id}}, 0)
+}
+
+// markPage is how many marks one transaction sets.
+const markPage = 1000
+
+// missing: the catalog shows v and the listing did not have it.
+func (c *comparison) missing(ctx context.Context, v *catalog.Version) error {
+	if !c.whole || !v.Vanished.IsZero() {
+		return nil
+	}
+	if v.Kind != catalog.Directory {
+		c.stats.Vanished++
+	}
+	if c.gone = append(c.gone, v.ID); len(c.gone) >= markPage {
+		return c.mark(ctx)
+	}
+	return nil
+}
+
+func (c *comparison) revived(ctx context.Context, id catalog.ID) error {
+	if !c.whole {
+		return nil
+	}
+	c.stats.Revived++
+	if c.back = append(c.back, id); len(c.back) >= markPage {
+		return c.mark(ctx)
+	}
+	return nil
+}
+
+// mark sets and takes away the marks collected so far. It is reached only by whole listings.
+func (c *comparison) mark(ctx context.Context) error {
+	gone, back := c.gone, c.back
+	c.gone, c.back = nil, nil
+	if c.dry {
+		return nil
+	}
+	if len(gone) > 0 {
+		if err := c.db.MarkVanished(ctx, c.run, gone, time.Now()); err != nil {
+			return fmt.Errorf("mark what vanished: %w", err)
+		}
+	}
+	if len(back) > 0 {
+		if err := c.db.Revive(ctx, c.run, back); err != nil {
+			return fmt.Errorf("mark what came back: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,392 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// wanted is one planned version of a batch.
+type wanted struct {
+	catalog.Version
+	path   string // below the source's top
+	object int64
+}
+
+// batchWork is what a batch asks for.
+type batchWork struct {
+	files   []wanted // planned and not marked as fetched yet, in member order
+	dirs    []wanted // directories whose entries it carries, but the source's top
+	objects []catalog.PlannedObject
+	bytes   int64 // of files marked earlier
+}
+
+// batchWork reads a batch from the catalog and finds the paths of its versions.
+func (a *Archiver) batchWork(ctx context.Context, b catalog.Batch) (*batchWork, error) {
+	objects, err := a.db.BatchObjects(ctx, b.ID)
+	if err != nil {
+		return nil, fmt.Errorf("read batch %d: %w", b.ID, err)
+	}
+	w := &batchWork{objects: objects}
+	paths := map[catalog.ID]string{}
+	var locate func(id catalog.ID) (string, error)
+	locate = func(id catalog.ID) (string, error) {
+		if p, ok := paths[id]; ok {
+			return p, nil
+		}
+		v, err := a.db.Get(ctx, id)
+		if err != nil {
+			return "", fmt.Errorf("directory %d: %w", id, err)
+		}
+		p := ""
+		if v.Parent != catalog.Root && v.ID != catalog.Root {
+			if p, err = locate(v.Parent); err != nil {
+				return "", err
+			}
+			p = joinPath(p, v.Name)
+		}
+		paths[id] = p
+		return p, nil
+	}
+	seen := map[catalog.ID]bool{}
+	for _, o := range objects {
+		for _, v := range o.Versions {
+			if v.Parent == catalog.Root {
+				continue
+			}
+			dir, err := locate(v.Parent)
+			if err != nil {
+				return nil, err
+			}
+			it := wanted{v, joinPath(dir, v.Name), o.ID}
+			switch {
+			case v.Kind == catalog.Directory:
+				if !seen[v.ID] {
+					w.dirs = append(w.dirs, it)
+				}
+				seen[v.ID] = true
+			case v.State == catalog.Planned:
+				w.files = append(w.files, it)
+			default:
+				w.bytes += v.Size
+			}
+		}
+	}
+	return w, nil
+}
+
+// fetchBatch brings the planned versions of a batch into the spool, or looks at them where they
+// are, and records what came. Called again for a batch that was left half fetched it goes on.
+// An error leaves the batch in state Fetching.
+func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, b catalog.Batch) error {
+	if b.State != catalog.Fetching {
+		return nil
+	}
+	w, err := a.batchWork(ctx, b)
+	if err != nil {
+		return err
+	}
+	dir, err := a.batchRoot(b)
+	if err != nil {
+		return err
+	}
+	var about map[string]string
+	names := &owners{names: map[ownerKey]string{}, local: b.Local}
+	if !b.Local {
+		disk, err := openDisk(a.cfg.SpoolDir)
+		if err != nil {
+			return err
+		}
+		defer disk.close()
+		if about, err = a.fetchFiles(ctx, run, src, b, w, dir, names); err != nil {
+			return fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err)
+		}
+		failpoint("fetch")
+		if err := disk.sync(); err != nil {
+			// Its pages count as clean now, and a second sync would find no fault.
+			return errors.Join(fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err), a.removeBatch(b))
+		}
+		failpoint("spool-sync")
+	}
+	return a.recordFetched(ctx, run, src, b, w, dir, about, names)
+}
+
+// fetchFiles runs the rsync that fills a batch's directory.
+func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, names *owners) (map[string]string, error) {
+	at, err := parseURL(src.URL)
+	if err != nil {
+		return nil, err
+	}
+	side := dir + fetchSuffix
+	checksum, err := prepareSpool(dir, side)
+	if err != nil {
+		return nil, err
+	}
+	operand, prefix := at.fetched()
+	var list bytes.Buffer
+	for _, it := range slices.Concat(w.dirs, w.files) {
+		list.WriteString(prefix + it.path + "\x00")
+	}
+	if list.Len() == 0 {
+		return nil, nil
+	}
+	args := func(secluded bool) []string {
+		// As another user owners cannot be set and files that nobody may read could not be read
+		// back; owners and modes are recorded from the listing. The names of owners come in
+		// debug lines. Directories are sent for their times alone: without -r rsync does not
+		// look into them.
+		args := []string{"-lptgoH", "--no-super", "--chmod=Du+rwx,Fu+rw", "--debug=OWN2", "--out-format=%i %l",
+			"--partial-dir=" + filepath.Join(side, "partial"), "--from0", "--files-from=-"}
+		if checksum {
+			args = append(args, "--checksum")
+		}
+		args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
+		return append(args, "--", operand, dir+"/")
+	}
+	var done int64
+	r, err := a.rsyncReach(ctx, at, args, list.Bytes(), func(line []byte) error {
+		if names.read(line) {
+			return nil
+		}
+		if size, ok := fetchedSize(line); ok {
+			done += size
+			a.stage("fetch", done, b.Bytes)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.exit != 0 && !r.partial() {
+		return nil, r.err()
+	}
+	about := map[string]string{}
+	for _, c := range complaints(at, r.stderr) {
+		if c.path != "" {
+			about[c.path] = c.text
+		} else if r.exit == 0 {
+			a.log.Info("fetching says", "source", src.Name, "line", c.text)
+		} else if err := a.runError(ctx, run.ID, src.Name, "", c.text); err != nil {
+			return nil, err
+		}
+	}
+	return about, nil
+}
+
+// prepareSpool makes a batch's directories. What an earlier attempt left is kept for rsync to go
+// on from, but after another boot of the machine it is compared by content: a file's size
+// and time may have reached the disk when its bytes did not.
+func prepareSpool(dir, side string) (checksum bool, err error) {
+	boot, err := bootID()
+	if err != nil {
+		return false, fmt.Errorf("read the boot id: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(side, "partial"), 0o700); err != nil {
+		return false, fmt.Errorf("make the spool: %w", err)
+	}
+	mark := filepath.Join(side, "boot")
+	if _, err := os.Lstat(dir); err == nil {
+		was, err := os.ReadFile(mark)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, fmt.Errorf("read when the batch was begun: %w", err)
+		}
+		return string(was) != boot, nil // and so in all later attempts
+	}
+	if err := os.WriteFile(mark, []byte(boot), 0o600); err != nil {
+		return false, fmt.Errorf("note when the batch is begun: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return false, fmt.Errorf("make the spool: %w", err)
+	}
+	return false, nil
+}
+
+// fetchedSize reads "%i %l" of a regular file.
+func fetchedSize(line []byte) (int64, bool) {
+	item, size, ok := bytes.Cut(line, []byte(" "))
+	if !ok || len(item) < 2 || item[0] != '>' || item[1] != 'f' {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(size)), 10, 64)
+	return n, err == nil && n >= 0
+}
+
+// markPieces is how many files one transaction marks as fetched.
+const markPieces = 1000
+
+// recordFetched looks at each file of a batch and records what it is.
+func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, about map[string]string, names *owners) error {
+	t, err := openTree(dir)
+	if err != nil {
+		return fmt.Errorf("look at batch %d: %w", b.ID, err)
+	}
+	defer t.close()
+	files := make([]catalog.Fetched, len(w.files))
+	links := map[linkKey][]int{}
+	counts := map[string]int64{}
+	total := w.bytes
+	for i, it := range w.files {
+		f, key, why := look(t, it, b.Local, names)
+		files[i] = f
+		if f.Gone {
+			if text := about[it.path]; text != "" {
+				why = text
+			}
+			counts["gone"]++
+			if err := a.runError(ctx, run.ID, src.Name, it.path, why); err != nil {
+				return err
+			}
+			continue
+		}
+		counts["fetched"]++
+		if key != (linkKey{}) {
+			links[key] = append(links[key], i)
+		}
+		if len(links[key]) < 2 {
+			total += f.Size
+			counts["fetched_bytes"] += f.Size
+		}
+	}
+	for _, group := range links {
+		for _, i := range group[1:] {
+			files[i].Inode = files[group[0]].Version
+		}
+		for _, i := range group {
+			files[i].Nlink = uint32(len(group))
+		}
+	}
+	if err := a.completeDirs(ctx, run, t, w.dirs, b.Local, names); err != nil {
+		return err
+	}
+	now := time.Now()
+	for piece := range slices.Chunk(files, markPieces) {
+		if err := a.db.MarkFetched(ctx, run.ID, b.ID, piece, now); err != nil {
+			return fmt.Errorf("record what was fetched: %w", err)
+		}
+		failpoint("mark-fetched")
+	}
+	if err := a.dropEmpty(ctx, w, files); err != nil {
+		return err
+	}
+	if err := a.db.SetBatchState(ctx, b.ID, catalog.Synced, total); err != nil {
+		return fmt.Errorf("record batch %d: %w", b.ID, err)
+	}
+	if run.ID == 0 {
+		return nil
+	}
+	return a.db.Count(ctx, run.ID, src.Name, counts)
+}
+
+// linkKey tells which names are one file. Names in several objects are files of their own:
+// each object must give back its members alone.
+type linkKey struct {
+	object   int64
+	dev, ino uint64
+}
+
+// look compares a fetched file with what was planned; why says what is wrong with one that
+// counts as gone. Names of one inode share a key.
+func look(t *tree, it wanted, local bool, names *owners) (f catalog.Fetched, key linkKey, why string) {
+	f = catalog.Fetched{Version: it.ID, Nlink: 1, Meta: catalog.Meta{Mode: it.Mode, Owner: it.Owner}}
+	gone := func(why string) (catalog.Fetched, linkKey, string) {
+		return catalog.Fetched{Version: it.ID, Gone: true}, linkKey{}, why
+	}
+	info, err := t.lstat(it.path)
+	if err != nil {
+		return gone(fmt.Sprintf("not fetched: %s", shortError(err)))
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return gone("not fetched: no stat")
+	}
+	f.MTime = catalog.Time{Sec: st.Mtim.Sec, Nsec: int32(st.Mtim.Nsec)}
+	if local {
+		f.Mode = st.Mode & 0o7777
+		f.Owner = catalog.Owner{UID: st.Uid, GID: st.Gid}
+	}
+	f.Owner = names.complete(f.Owner)
+	switch {
+	case it.Kind == catalog.File && info.Mode().IsRegular():
+		if f.Size = info.Size(); f.Size != it.Size {
+			return gone(fmt.Sprintf("it changed: %d bytes were listed and %d found", it.Size, f.Size))
+		}
+		if st.Nlink > 1 {
+			key = linkKey{it.object, uint64(st.Dev), st.Ino}
+		}
+	case it.Kind == catalog.Symlink && info.Mode().Type() == fs.ModeSymlink:
+		if f.Target, err = t.readlink(it.path); err != nil {
+			return gone(fmt.Sprintf("not fetched: %s", shortError(err)))
+		}
+		f.Size = int64(len(f.Target))
+	default:
+		return gone("it changed: it is no longer what was listed")
+	}
+	return f, key, ""
+}
+
+// completeDirs adds what a listing does not say of directories: nanoseconds and owners' names.
+func (a *Archiver) completeDirs(ctx context.Context, run catalog.Run, t *tree, dirs []wanted, local bool, names *owners) error {
+	for _, d := range dirs {
+		info, err := t.lstat(d.path)
+		if err != nil || !info.IsDir() || !d.Current {
+			continue // it went away; the next listing says so
+		}
+		m := catalog.Meta{Mode: d.Mode, Owner: names.complete(d.Owner), MTime: d.MTime}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Mtim.Sec == m.MTime.Sec {
+			m.MTime.Nsec = int32(st.Mtim.Nsec)
+		}
+		if m.Owner == d.Owner && m.MTime == d.MTime {
+			continue
+		}
+		if _, err := a.db.EnsureDir(ctx, run.ID, d.Parent, d.Name, m); err != nil {
+			return fmt.Errorf("record directory %q: %w", d.path, err)
+		}
+	}
+	return nil
+}
+
+// dropEmpty drops objects all of whose files are gone. Objects that were planned for the sake
+// of a directory stay.
+func (a *Archiver) dropEmpty(ctx context.Context, w *batchWork, files []catalog.Fetched) error {
+	lost, kept := map[int64]bool{}, map[int64]bool{}
+	for i, f := range files {
+		if f.Gone {
+			lost[w.files[i].object] = true
+		} else {
+			kept[w.files[i].object] = true
+		}
+	}
+	for _, o := range w.objects {
+		for _, v := range o.Versions {
+			if v.Kind != catalog.Directory && v.State != catalog.Planned {
+				kept[o.ID] = true
+			}
+		}
+		if lost[o.ID] && !kept[o.ID] {
+			if err := a.db.DropObject(ctx, o.ID); err != nil {
+				return fmt.Errorf("drop object %s: %w", o.OID, err)
+			}
+		}
+	}
+	return nil
+}
+
+// shortError is an error without the name of the file it is about.
+func shortError(err error) string {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return e.Err.Error()
+	}
+	return strings.TrimSpace(err.Error())
+}

@@ -1,0 +1,423 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// listFormat is what rsync prints of each entry: itemized change, size, mode, numeric owner
+// and group, mtime, name. No name holds two slashes in a row, so the first two after a name end
+// it; what follows is " -> target" of a symlink or " => name" of a further hard-linked name.
+const listFormat = "--out-format=%i %l %B %U %G %M %n//%L"
+
+// listEntry is what a listing says of one path.
+type listEntry struct {
+	path   string // below the source's top; "" the top itself
+	kind   catalog.Kind
+	size   int64 // bytes; 0 of a directory
+	mode   uint32
+	uid    uint32
+	gid    uint32
+	mtime  int64  // Unix seconds
+	target string // of a symlink; "" also when only its first hard-linked name shows it
+	link   string // path of the first of its hard-linked names; "" when it is that or has none
+	first  bool   // other names of the listing are hard links to this one
+}
+
+// errNoEntry: a line that lists nothing we keep.
+var errNoEntry = errors.New("no entry")
+
+// errSpecial: a socket, fifo or device.
+var errSpecial = errors.New("special file")
+
+// parseEntry reads one line of the listing.
+func parseEntry(line []byte) (listEntry, error) {
+	if bytes.HasPrefix(line, []byte("created directory ")) { // what it would do
+		return listEntry{}, errNoEntry
+	}
+	bad := func(what string) (listEntry, error) {
+		return listEntry{}, fmt.Errorf("listing line %q: %s", line, what)
+	}
+	item, rest, ok := bytes.Cut(line, []byte(" "))
+	if !ok || len(item) < 2 || bytes.IndexByte([]byte("<>ch."), item[0]) < 0 {
+		return bad("not an itemized entry")
+	}
+	var fields [4]string
+	for i := range fields {
+		rest = bytes.TrimLeft(rest, " ")
+		f, r, ok := bytes.Cut(rest, []byte(" "))
+		if !ok {
+			return bad("it ends early")
+		}
+		fields[i], rest = string(f), r
+	}
+	rest = bytes.TrimLeft(rest, " ") // rsync pads years before 1000
+	stamp, name, ok := bytes.Cut(rest, []byte(" "))
+	if !ok {
+		return bad("no name")
+	}
+	var e listEntry
+	var err error
+	if e.size, err = strconv.ParseInt(fields[0], 10, 64); err != nil || e.size < 0 {
+		return bad("size")
+	}
+	if e.mode, ok = parseMode(fields[1]); !ok {
+		return bad("mode")
+	}
+	uid, err1 := strconv.ParseUint(fields[2], 10, 32)
+	gid, err2 := strconv.ParseUint(fields[3], 10, 32)
+	if err1 != nil || err2 != nil {
+		return bad("owner")
+	}
+	e.uid, e.gid = uint32(uid), uint32(gid)
+	if e.mtime, ok = parseStamp(string(stamp)); !ok {
+		return bad("time")
+	}
+	var tail []byte
+	switch item[1] {
+	case 'd':
+		e.kind, e.size = catalog.Directory, 0
+		if name, ok = bytes.CutSuffix(name, []byte("///")); !ok {
+			return bad("the name does not end")
+		}
+	case 'f', 'L':
+		e.kind = catalog.File
+		if item[1] == 'L' {
+			e.kind = catalog.Symlink
+		}
+		if name, tail, ok = bytes.Cut(name, []byte("//")); !ok {
+			return bad("the name does not end")
+		}
+	case 'S', 'D':
+		return listEntry{}, errSpecial
+	default:
+		return bad("unknown kind")
+	}
+	e.path = string(unescape(name))
+	if e.kind == catalog.Directory && e.path == "." {
+		e.path = ""
+	} else if !properPath(e.path) {
+		return bad("no proper path")
+	}
+	if t, ok := bytes.CutPrefix(tail, []byte(" => ")); ok && item[0] == 'h' {
+		if e.link = string(unescape(t)); !properPath(e.link) {
+			return bad("no proper path of a hard link")
+		}
+	} else if t, ok := bytes.CutPrefix(tail, []byte(" -> ")); ok && e.kind == catalog.Symlink {
+		e.target = string(unescape(t))
+	} else if len(tail) > 0 {
+		return bad("unknown end")
+	}
+	return e, nil
+}
+
+// properPath: relative, clean, and without a NUL.
+func properPath(p string) bool {
+	if p == "" || len(p) > maxPath || strings.IndexByte(p, 0) >= 0 {
+		return false
+	}
+	for c := range strings.SplitSeq(p, "/") {
+		if c == "" || c == "." || c == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// maxPath is more than any path rsync carries (its own limit is 4096 bytes).
+const maxPath = 1 << 14
+
+// unescape undoes rsync's \#ooo. A backslash that no # and three octal digits follow is one.
+func unescape(b []byte) []byte {
+	if !bytes.Contains(b, []byte(`\#`)) {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' && i+4 < len(b) && b[i+1] == '#' {
+			if n, err := strconv.ParseUint(string(b[i+2:i+5]), 8, 8); err == nil {
+				out = append(out, byte(n))
+				i += 4
+				continue
+			}
+		}
+		out = append(out, b[i])
+	}
+	return out
+}
+
+// parseMode reads permissions like rwsr-xr-t.
+func parseMode(s string) (uint32, bool) {
+	if len(s) != 9 {
+		return 0, false
+	}
+	var mode uint32
+	for i := range 9 {
+		bit := uint32(0o400) >> i
+		special, letter := uint32(0), byte('s')
+		switch i {
+		case 2:
+			special = 0o4000
+		case 5:
+			special = 0o2000
+		case 8:
+			special, letter = 0o1000, 't'
+		}
+		switch c := s[i]; {
+		case c == '-':
+		case c == "rwxrwxrwx"[i]:
+			mode |= bit
+		case special != 0 && c == letter:
+			mode |= bit | special
+		case special != 0 && c == letter-'a'+'A':
+			mode |= special
+		default:
+			return 0, false
+		}
+	}
+	return mode, true
+}
+
+// parseStamp reads 2026/11/23-02:19:24 in UTC, with years of any length.
+func parseStamp(s string) (int64, bool) {
+	date, clock, ok := cutByte(s, '-', 1)
+	if !ok {
+		return 0, false
+	}
+	ymd, hms := strings.Split(date, "/"), strings.Split(clock, ":")
+	if len(ymd) != 3 || len(hms) != 3 {
+		return 0, false
+	}
+	var n [6]int
+	for i, f := range append(ymd, hms...) {
+		v, err := strconv.ParseInt(f, 10, 40)
+		if err != nil || i > 0 && (v < 0 || v > 60) {
+			return 0, false
+		}
+		n[i] = int(v)
+	}
+	if n[1] < 1 || n[1] > 12 || n[2] < 1 || n[2] > 31 || n[3] > 23 {
+		return 0, false
+	}
+	return time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], 0, time.UTC).Unix(), true
+}
+
+// cutByte cuts at the first c at or after index from: years before 0 begin with a dash.
+func cutByte(s string, c byte, from int) (before, after string, ok bool) {
+	if len(s) <= from {
+		return "", "", false
+	}
+	i := strings.IndexByte(s[from:], c)
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:from+i], s[from+i+1:], true
+}
+
+// pathKey orders paths as a walk by name does: a directory before what is in it, and that
+// before its next sibling. No name holds a NUL.
+func pathKey(p string) []byte { return bytes.ReplaceAll([]byte(p), []byte("/"), []byte{0}) }
+
+func keyPath(k []byte) string { return strings.ReplaceAll(string(k), "\x00", "/") }
+
+// encode is an entry without its path, which is the sorter's key.
+func (e *listEntry) encode(b []byte) []byte {
+	b = append(b, byte(e.kind))
+	b = binary.AppendUvarint(b, uint64(e.size))
+	b = binary.AppendVarint(b, e.mtime)
+	b = binary.AppendUvarint(b, uint64(e.mode))
+	b = binary.AppendUvarint(b, uint64(e.uid))
+	b = binary.AppendUvarint(b, uint64(e.gid))
+	b = binary.AppendUvarint(b, uint64(len(e.target)))
+	b = append(b, e.target...)
+	return append(b, e.link...)
+}
+
+// mark is the value under a path that other names are hard links to.
+var mark = []byte{0}
+
+func decodeEntry(key, val []byte) listEntry {
+	e := listEntry{path: keyPath(key), kind: catalog.Kind(val[0])}
+	d := decoder(val[1:])
+	e.size = int64(d.uvarint())
+	e.mtime = d.varint()
+	e.mode = uint32(d.uvarint())
+	e.uid = uint32(d.uvarint())
+	e.gid = uint32(d.uvarint())
+	e.target = d.bytes(int(d.uvarint()))
+	e.link = string(d)
+	return e
+}
+
+// decoder reads what encode wrote in this process.
+type decoder []byte
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(*d)
+	*d = (*d)[max(n, 0):]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(*d)
+	*d = (*d)[max(n, 0):]
+	return v
+}
+
+func (d *decoder) bytes(n int) string {
+	n = min(n, len(*d))
+	s := string((*d)[:n])
+	*d = (*d)[n:]
+	return s
+}
+
+// listStats counts what a listing and its comparison found.
+type listStats struct {
+	Listed   int64 // files and symlinks
+	Dirs     int64
+	Skipped  int64 // sockets, fifos, devices
+	New      int64
+	Changed  int64
+	Same     int64
+	Metadata int64 // only mode or owner differ: not archived again
+	Waiting  int64 // planned already by an earlier run
+	Left     int64 // not planned because of a limit
+	Vanished int64
+	Revived  int64
+	Planned  int64 // files and symlinks in batches
+	Bytes    int64 // of those
+	Errors   int64
+	Partial  bool // the source could not be listed whole, or an entry not be read
+}
+
+func (s *listStats) counts() map[string]int64 {
+	all := map[string]int64{
+		"listed": s.Listed, "directories": s.Dirs, "skipped": s.Skipped, "new": s.New, "changed": s.Changed,
+		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "vanished": s.Vanished,
+		"revived": s.Revived, "planned": s.Planned, "planned_bytes": s.Bytes, "list_errors": s.Errors,
+	}
+	for k, v := range all {
+		if v == 0 {
+			delete(all, k)
+		}
+	}
+	return all
+}
+
+// list runs rsync against nothing and puts what it prints into the sorter. With a nil error the
+// sorter holds all that could be listed; st.Partial says that this is not all there is.
+func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, into *sorter, st *listStats) error {
+	// Compared with a directory that is not there, every entry is printed, the top too.
+	nowhere := filepath.Join(into.dir, "nothing")
+	args := func(secluded bool) []string {
+		args := []string{"-rlptgoDnH", "--numeric-ids", listFormat}
+		for _, p := range src.Include {
+			args = append(args, "--include="+p)
+		}
+		for _, p := range src.Exclude {
+			args = append(args, "--exclude="+p)
+		}
+		if p, ok := a.spoolWithin(at); ok {
+			args = append(args, "--exclude="+p)
+		}
+		args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
+		return append(args, "--", at.listed(), nowhere+"/")
+	}
+	special := map[byte]int64{}
+	var val []byte
+	r, err := a.rsyncReach(ctx, at, args, nil, func(line []byte) error {
+		e, err := parseEntry(line)
+		switch {
+		case err == nil:
+		case errors.Is(err, errNoEntry) || len(line) == 0:
+			return nil
+		case errors.Is(err, errSpecial):
+			special[line[1]]++
+			st.Skipped++
+			return nil
+		default: // it may be a file: what is not understood must not count as vanished
+			st.Partial = true
+			st.Errors++
+			return a.runError(ctx, run, src.Name, "", err.Error())
+		}
+		if e.kind == catalog.Directory {
+			st.Dirs++
+		} else if st.Listed++; st.Listed%10000 == 0 {
+			a.stage("list", st.Listed, 0)
+		}
+		if e.link != "" {
+			if err := into.add(pathKey(e.link), mark); err != nil {
+				return err
+			}
+		}
+		val = e.encode(val[:0])
+		return into.add(pathKey(e.path), val)
+	})
+	if err != nil {
+		return fmt.Errorf("list source %s: %w", src.Name, err)
+	}
+	if r.exit != 0 && !r.partial() {
+		return fmt.Errorf("list source %s: %w", src.Name, r.err())
+	}
+	if r.exit == 0 {
+		for _, l := range r.stderr { // banners and warnings of ssh
+			a.log.Info("listing says", "source", src.Name, "line", l)
+		}
+	} else {
+		st.Partial = true
+		for _, c := range complaints(at, r.stderr) {
+			st.Errors++
+			if err := a.runError(ctx, run, src.Name, c.path, c.text); err != nil {
+				return err
+			}
+		}
+		if r.dropped > 0 {
+			st.Errors += int64(r.dropped)
+			if err := a.runError(ctx, run, src.Name, "", fmt.Sprintf("%d more messages", r.dropped)); err != nil {
+				return err
+			}
+		}
+	}
+	if st.Skipped > 0 {
+		a.log.Info("special files are not archived", "source", src.Name, "sockets_and_fifos", special['S'], "devices", special['D'])
+	}
+	a.stage("list", st.Listed, st.Listed)
+	return nil
+}
+
+// spoolWithin is the pattern that keeps the spool out of a local source it lies in.
+func (a *Archiver) spoolWithin(at address) (string, bool) {
+	spool, err := filepath.Abs(a.cfg.SpoolDir)
+	if at.transport != inPlace || err != nil || a.cfg.SpoolDir == "" {
+		return "", false
+	}
+	rel, err := filepath.Rel(at.path, spool)
+	if err != nil || rel == "." || rel == ".." || strings.HasPrefix(rel, "../") {
+		return "", false
+	}
+	return "/" + globQuote.Replace(rel) + "/", true
+}
+
+var globQuote = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// workDir is a fresh directory below the spool for sorted runs; the caller removes it.
+func (a *Archiver) workDir(src Source) (string, error) {
+	if err := os.MkdirAll(a.cfg.SpoolDir, 0o700); err != nil {
+		return "", fmt.Errorf("make the spool: %w", err)
+	}
+	dir, err := os.MkdirTemp(a.cfg.SpoolDir, ".list-"+src.Name+"-")
+	if err != nil {
+		return "", fmt.Errorf("make a place to sort in: %w", err)
+	}
+	return dir, nil
+}

@@ -1,0 +1,231 @@
+package archiver
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Exit codes of rsync (its manual, EXIT VALUES) after which what did come is good.
+const (
+	rsyncPartial  = 23 // some files could not be read
+	rsyncVanished = 24 // some files were gone when they were to be sent
+)
+
+var rsyncMeanings = map[int]string{
+	1: "usage", 2: "the far side speaks another protocol", 3: "a file or directory cannot be selected",
+	4: "the far side cannot do this", 5: "the daemon refused", 10: "the connection failed", 11: "a file could not be written or read",
+	12: "the far side ended early or is no rsync", 13: "message error", 14: "interprocess communication", 20: "interrupted",
+	22: "out of memory", rsyncPartial: "some files were not transferred", rsyncVanished: "some files vanished",
+	30: "timeout", 35: "the daemon did not answer in time", 127: "no rsync on the far side", 255: "ssh failed",
+}
+
+// rsyncError is an rsync that ended with a failure.
+type rsyncError struct {
+	Args   []string
+	Exit   int // -1: by a signal
+	Stderr []string
+}
+
+func (e *rsyncError) Error() string {
+	s := fmt.Sprintf("%s: exit %d", strings.Join(e.Args, " "), e.Exit)
+	if m := rsyncMeanings[e.Exit]; m != "" {
+		s += " (" + m + ")"
+	}
+	const last = 5
+	lines := e.Stderr
+	if len(lines) > last {
+		lines = lines[len(lines)-last:]
+	}
+	if len(lines) > 0 {
+		s += ": " + strings.Join(lines, "; ")
+	}
+	return s
+}
+
+// maxStderrLines bounds what is kept of an rsync that complains about each file.
+const maxStderrLines = 20000
+
+// maxLine bounds one line of rsync: two paths of 4096 bytes, each byte escaped, and the rest.
+const maxLine = 64 << 10
+
+// rsyncRun is what one rsync left behind.
+type rsyncRun struct {
+	args    []string
+	exit    int
+	stderr  []string
+	dropped int // lines beyond maxStderrLines
+}
+
+// partial says whether rsync ended with some files missing but all else good.
+func (r *rsyncRun) partial() bool { return r.exit == rsyncPartial || r.exit == rsyncVanished }
+
+func (r *rsyncRun) err() error {
+	if r.exit == 0 {
+		return nil
+	}
+	return &rsyncError{Args: r.args, Exit: r.exit, Stderr: r.stderr}
+}
+
+// runRsync runs rsync with args and calls line for each line of its output, without the
+// newline, valid until the call returns. Its exit code is in the result; the error is for
+// what kept it from running to its end.
+func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader, line func([]byte) error) (*rsyncRun, error) {
+	program := a.cfg.Rsync
+	if program == "" {
+		program = "rsync"
+	}
+	r := &rsyncRun{args: append([]string{program}, args...)}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = rsyncEnv(os.Environ())
+	cmd.Stdin = stdin
+	// The whole group gets the signal (rsync, its receiver, ssh). SIGTERM lets rsync
+	// keep a partial file; when this process dies rsync must not fill the spool alone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return r, fmt.Errorf("start %s: %w", program, err)
+	}
+	complaints, err := cmd.StderrPipe()
+	if err != nil {
+		return r, fmt.Errorf("start %s: %w", program, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return r, fmt.Errorf("start %s: %w", program, err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = eachLine(complaints, func(b []byte) error {
+			if len(r.stderr) >= maxStderrLines {
+				r.dropped++
+			} else if s := strings.TrimRight(string(b), " \r"); s != "" {
+				r.stderr = append(r.stderr, s)
+			}
+			return nil
+		})
+	})
+	readErr := eachLine(out, line)
+	if readErr != nil {
+		cancel(readErr)
+		_, _ = io.Copy(io.Discard, out)
+	}
+	wg.Wait()
+	err = cmd.Wait()
+	if readErr != nil {
+		return r, readErr
+	}
+	if ctx.Err() != nil {
+		return r, context.Cause(ctx)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		r.exit = exit.ExitCode()
+		return r, nil
+	}
+	if err != nil {
+		return r, fmt.Errorf("run %s: %w", program, err)
+	}
+	return r, nil
+}
+
+// rsyncEnv is env with dates in UTC, messages in English and no settings of rsync's own
+// but a daemon's password.
+func rsyncEnv(env []string) []string {
+	var out []string
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "LC_") || name == "LANG" || name == "LANGUAGE" || name == "TZ" ||
+			strings.HasPrefix(name, "RSYNC_") && name != "RSYNC_PASSWORD" {
+			continue
+		}
+		out = append(out, e)
+	}
+	return append(out, "LC_ALL=C", "TZ=UTC0")
+}
+
+func eachLine(r io.Reader, fn func([]byte) error) error {
+	br := bufio.NewReaderSize(r, maxLine)
+	for {
+		b, err := br.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return errors.New("rsync printed a line of more than 64 KiB")
+		}
+		if len(b) > 0 {
+			if err := fn(bytes.TrimSuffix(b, []byte("\n"))); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF || errors.Is(err, os.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read what rsync prints: %w", err)
+		}
+	}
+}
+
+// rsyncReach runs rsync against a source. A path that a shell would read differently goes
+// over the protocol (--secluded-args); an account that is restricted to rsync refuses that
+// option but has no shell either, so there it is left out.
+func (a *Archiver) rsyncReach(ctx context.Context, at address, args func(secluded bool) []string, stdin []byte, line func([]byte) error) (*rsyncRun, error) {
+	r, err := a.runRsync(ctx, args(at.odd()), bytes.NewReader(stdin), line)
+	if err == nil && at.odd() && r.exit != 0 && refusedSecluded(r.stderr) {
+		r, err = a.runRsync(ctx, args(false), bytes.NewReader(stdin), line)
+	}
+	return r, err
+}
+
+func refusedSecluded(stderr []string) bool {
+	for _, s := range stderr {
+		if strings.Contains(s, "option -s has been disabled") || strings.Contains(s, "--secluded-args") && strings.Contains(s, "rrsync") {
+			return true
+		}
+	}
+	return false
+}
+
+// Messages about one file, with its path escaped like in the listing:
+//
+//	rsync: [sender] send_files failed to open "/src/x": Permission denied (13)
+//	rsync: [sender] opendir "/src/d" failed: Permission denied (13)
+//	file has vanished: "/src/x" (in module)
+var fileComplaint = regexp.MustCompile(`^(?:rsync: (?:\[[^\]]*\] )?)?([^"]*[^" ]) ?"(.*)"(?: \(in [^)]*\))?(.*)$`)
+
+// complaint is one line of rsync's stderr.
+type complaint struct {
+	path string // below the source's top; "" when it is about no file
+	text string
+}
+
+// complaints reads rsync's stderr. The closing summary line says nothing of its own.
+func complaints(at address, lines []string) []complaint {
+	var out []complaint
+	for _, l := range lines {
+		if strings.HasPrefix(l, "rsync error: some files") || strings.HasPrefix(l, "rsync warning: some files") {
+			continue
+		}
+		c := complaint{text: l}
+		if m := fileComplaint.FindStringSubmatch(l); m != nil {
+			if rel, ok := at.relative(string(unescape([]byte(m[2])))); ok {
+				c.path = rel
+				c.text = strings.TrimSuffix(m[1], ":") + m[3]
+			}
+		}
+		out = append(out, c)
+	}
+	return out
+}

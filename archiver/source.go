@@ -1,0 +1,303 @@
+package archiver
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// sourceName is what a source may be called: it becomes a directory of the mount,
+// the first component of every member name on tape, and part of spool directory names.
+var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+
+type transport int
+
+const (
+	overSSH transport = iota
+	overDaemon
+	inPlace
+)
+
+// address is a source's URL, taken apart.
+type address struct {
+	transport transport
+	user      string // "" the default
+	host      string // IPv6 addresses without brackets
+	port      int    // 0 the default
+	module    string // of a daemon
+	path      string // clean; in place: absolute; ssh: absolute or below the home directory; daemon: below the module; "" is its top
+}
+
+// parseURL reads user@host:path, ssh://user@host:port/path, host::module/path,
+// rsync://host:port/module/path, file:///path, and local paths that begin with / or a dot.
+// Nothing is percent-decoded: names are taken as they are.
+func parseURL(raw string) (address, error) {
+	a, err := splitURL(raw)
+	if err != nil {
+		return address{}, fmt.Errorf("source URL %q: %w", raw, err)
+	}
+	return a, nil
+}
+
+func splitURL(raw string) (address, error) {
+	switch {
+	case raw == "":
+		return address{}, errors.New("it is empty")
+	case strings.IndexByte(raw, 0) >= 0:
+		return address{}, errors.New("it holds a NUL byte")
+	}
+	if rest, ok := strings.CutPrefix(raw, "file://"); ok {
+		if !strings.HasPrefix(rest, "/") {
+			return address{}, errors.New("a file URL has three slashes: file:///path")
+		}
+		return address{transport: inPlace, path: path.Clean(rest)}, nil
+	}
+	if rest, ok := strings.CutPrefix(raw, "ssh://"); ok {
+		return splitSSH(rest)
+	}
+	if rest, ok := strings.CutPrefix(raw, "rsync://"); ok {
+		return splitDaemon(rest)
+	}
+	if raw == "." || raw == ".." || strings.HasPrefix(raw, "/") || strings.HasPrefix(raw, "./") || strings.HasPrefix(raw, "../") {
+		abs, err := filepath.Abs(raw)
+		return address{transport: inPlace, path: abs}, err
+	}
+	if scheme, _, ok := strings.Cut(raw, "://"); ok && !strings.ContainsAny(scheme, "/:@") {
+		return address{}, fmt.Errorf("%s:// is not a way to reach files; ssh://, rsync:// and file:// are", scheme)
+	}
+	host, rest, ok := cutHost(raw)
+	if !ok {
+		return address{}, errors.New("neither host:path nor a path that begins with / or ./")
+	}
+	var a address
+	if err := a.setHost(host); err != nil {
+		return address{}, err
+	}
+	if module, ok := strings.CutPrefix(rest, ":"); ok {
+		return a, a.setModule(module)
+	}
+	a.transport = overSSH
+	return a, a.setSSHPath(rest)
+}
+
+// cutHost cuts at the first colon that no slash precedes and that is outside of brackets.
+func cutHost(raw string) (host, rest string, ok bool) {
+	bracket := false
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '[':
+			bracket = true
+		case c == ']':
+			bracket = false
+		case c == '/':
+			return "", "", false
+		case c == ':' && !bracket:
+			return raw[:i], raw[i+1:], true
+		}
+	}
+	return "", "", false
+}
+
+func splitSSH(rest string) (address, error) {
+	host, p, ok := strings.Cut(rest, "/")
+	if !ok {
+		return address{}, errors.New("no path: ssh://user@host/path")
+	}
+	a := address{transport: overSSH}
+	if err := a.setHostPort(host); err != nil {
+		return address{}, err
+	}
+	if p == "~" || strings.HasPrefix(p, "~/") {
+		return a, a.setSSHPath(p)
+	}
+	return a, a.setSSHPath("/" + p)
+}
+
+func splitDaemon(rest string) (address, error) {
+	host, p, _ := strings.Cut(rest, "/")
+	var a address
+	if err := a.setHostPort(host); err != nil {
+		return address{}, err
+	}
+	return a, a.setModule(p)
+}
+
+func (a *address) setHostPort(s string) error {
+	host := s
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.ContainsRune(s[i:], ']') {
+		port, err := strconv.ParseUint(s[i+1:], 10, 16)
+		if err != nil || port == 0 {
+			return fmt.Errorf("%q is not a port", s[i+1:])
+		}
+		a.port, host = int(port), s[:i]
+	}
+	return a.setHost(host)
+}
+
+// setHost refuses what ssh or rsync would take for an option or split.
+func (a *address) setHost(s string) error {
+	user, host := "", s
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		user, host = s[:i], s[i+1:]
+		if user == "" {
+			return errors.New("nobody stands before the @")
+		}
+	}
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+	} else if strings.ContainsAny(host, ":[]") {
+		return fmt.Errorf("%q is not a host (IPv6 addresses stand in brackets)", host)
+	}
+	if host == "" {
+		return errors.New("it names no host")
+	}
+	for _, s := range []string{user, host} {
+		if strings.HasPrefix(s, "-") {
+			return fmt.Errorf("%q begins with a dash", s)
+		}
+		for i := 0; i < len(s); i++ {
+			if s[i] <= ' ' || s[i] == 0x7f || strings.IndexByte(`"'\/`+"`$;&|<>()", s[i]) >= 0 {
+				return fmt.Errorf("%q is not a name of a user or host", s)
+			}
+		}
+	}
+	a.user, a.host = user, host
+	return nil
+}
+
+func (a *address) setModule(s string) error {
+	module, p, _ := strings.Cut(s, "/")
+	if module == "" {
+		return errors.New("it names no module of the rsync daemon")
+	}
+	a.transport, a.module = overDaemon, module
+	a.path = strings.TrimPrefix(path.Clean("/"+p), "/")
+	return nil
+}
+
+func (a *address) setSSHPath(p string) error {
+	if strings.HasPrefix(p, "~") {
+		if p != "~" && !strings.HasPrefix(p, "~/") {
+			return errors.New("of another user's home directory write the whole path")
+		}
+		p = strings.TrimLeft(p[1:], "/")
+	}
+	if p = path.Clean(p); p == "." {
+		p = ""
+	}
+	a.path = p
+	return nil
+}
+
+// listed is the operand that names the source's top directory, and fetched the one
+// that files are fetched from, with the prefix their names then need. A daemon is
+// asked for its module's top: daemons without chroot (rsync 3.5) do not find files
+// that --files-from names below a path.
+func (a address) listed() string {
+	switch a.transport {
+	case inPlace:
+		return strings.TrimSuffix(a.path, "/") + "/"
+	case overDaemon:
+		return a.daemon() + strings.TrimPrefix(a.path+"/", "/")
+	}
+	p := a.path
+	if !strings.HasPrefix(p, "/") {
+		p = "./" + p // neither an option nor a further colon
+	}
+	return a.machine() + ":" + strings.TrimSuffix(p, "/") + "/"
+}
+
+func (a address) fetched() (operand, prefix string) {
+	if a.transport != overDaemon || a.path == "" {
+		return a.listed(), ""
+	}
+	return a.daemon(), a.path + "/./"
+}
+
+func (a address) machine() string {
+	host := a.host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if a.user != "" {
+		host = a.user + "@" + host
+	}
+	return host
+}
+
+func (a address) daemon() string {
+	s := "rsync://" + a.machine()
+	if a.port != 0 {
+		s += ":" + strconv.Itoa(a.port)
+	}
+	return s + "/" + a.module + "/"
+}
+
+// plainPath holds what no shell and no glob reads as anything else.
+var plainPath = regexp.MustCompile(`^[A-Za-z0-9_/.,+@%=:-]*$`)
+
+// odd says whether the far side's shell must be kept from seeing the path.
+func (a address) odd() bool {
+	return a.transport != inPlace && !plainPath.MatchString(a.module+a.path)
+}
+
+// relative is a path that the far side's messages name, as one below the source's
+// top; false when it is not below it.
+func (a address) relative(p string) (string, bool) {
+	top := a.path
+	if a.transport == overDaemon {
+		top = "/" + top
+	}
+	top = strings.TrimSuffix(top, "/") + "/"
+	if !strings.HasPrefix(top, "/") { // below a home directory: the messages name the whole path
+		if i := strings.Index(p, "/"+top); i >= 0 && top != "/" {
+			return p[i+1+len(top):], true
+		}
+		return "", false
+	}
+	return strings.CutPrefix(p, top)
+}
+
+// remoteOptions are the arguments of rsync that say how to reach a source.
+func (a address) remoteOptions(src Source, ssh string, secluded bool) []string {
+	var args []string
+	switch a.transport {
+	case overSSH:
+		if ssh == "" {
+			ssh = "ssh"
+		}
+		argv := append([]string{ssh}, src.SSH...)
+		if a.port != 0 {
+			argv = append(argv, "-p", strconv.Itoa(a.port))
+		}
+		// What the configuration says comes first: ssh takes the first value it sees.
+		argv = append(argv, "-o", "BatchMode=yes", "-o", "ServerAliveInterval=60")
+		args = append(args, "-e", quoteShell(argv))
+		if src.RsyncPath != "" {
+			args = append(args, "--rsync-path="+src.RsyncPath)
+		}
+	case overDaemon:
+		args = append(args, "--no-motd")
+	}
+	if secluded {
+		args = append(args, "--secluded-args")
+	}
+	return args
+}
+
+// quoteShell writes argv as rsync's -e reads it: words are split at spaces only;
+// quotes of both kinds hold words together, and a doubled one inside stands for itself.
+func quoteShell(argv []string) string {
+	words := make([]string, len(argv))
+	for i, w := range argv {
+		if w == "" || strings.ContainsAny(w, ` '"`) {
+			w = "'" + strings.ReplaceAll(w, "'", "''") + "'"
+		}
+		words[i] = w
+	}
+	return strings.Join(words, " ")
+}
