@@ -140,7 +140,12 @@ func (f *fsNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 		list = append(list, fuse.DirEntry{Name: c.name, Mode: c.fileType(), Ino: c.uid})
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
-	return fs.NewListDirStream(list), 0
+	up := f.n
+	if up.parent != nil {
+		up = up.parent
+	}
+	dots := []fuse.DirEntry{{Name: ".", Mode: syscall.S_IFDIR, Ino: f.n.uid}, {Name: "..", Mode: syscall.S_IFDIR, Ino: up.uid}}
+	return fs.NewListDirStream(append(dots, list...)), 0
 }
 
 func (f *fsNode) Mkdir(ctx context.Context, name string, _ uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {

@@ -166,7 +166,7 @@ func parseTape(s string) (int, Cartridge, error) {
 
 func faultCommand(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("%w: virtual fault DIR KIND[=ARG]...", errUsage)
+		return fmt.Errorf("%w: virtual fault DIR KIND[=ARG] ...; the library comes first", errUsage)
 	}
 	l, err := Open(args[0])
 	if err != nil {

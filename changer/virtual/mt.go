@@ -146,10 +146,15 @@ func densityOf(generation int) string {
 	return fmt.Sprintf("0x%x (LTO-%d)", codes[generation], generation)
 }
 
+// cError is an error in the words of the C library.
+type cError string
+
+func (e cError) Error() string { return string(e) }
+
 var (
-	errNoMedium     = errors.New("No medium found")         //nolint:staticcheck // text of the C library
-	errReadOnlyTape = errors.New("Read-only file system")   //nolint:staticcheck // text of the C library
-	errInUse        = errors.New("Device or resource busy") //nolint:staticcheck // text of the C library
+	errNoMedium     error = cError("No medium found")
+	errReadOnlyTape error = cError("Read-only file system")
+	errInUse        error = cError("Device or resource busy")
 )
 
 // readyPoll is how often a program looks whether a drive has become ready.

@@ -42,7 +42,7 @@ func readTranscript(t *testing.T, name string) transcript {
 func recorded(t *testing.T) *Library {
 	t.Helper()
 	l, err := Create(filepath.Join(t.TempDir(), "it's a library"), Options{Slots: 16, MailSlots: 3, Drives: 2,
-		Tapes: -1, TapeSize: 64 << 20})
+		Tapes: -1, TapeSize: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
