@@ -286,3 +286,32 @@ CREATE TABLE wanted (
   since  INTEGER NOT NULL,
   PRIMARY KEY (tape, reason)
 ) STRICT, WITHOUT ROWID;
+
+-- What the mount answers to df: current files and their bytes, kept by the triggers below.
+CREATE TABLE total (
+  id    INTEGER PRIMARY KEY CHECK (id = 1),
+  files INTEGER NOT NULL,
+  bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO total (id, files, bytes) VALUES (1, 0, 0);
+
+-- +goose StatementBegin
+CREATE TRIGGER version_added AFTER INSERT ON version WHEN NEW.kind = 1 AND NEW.current = 1
+BEGIN
+  UPDATE total SET files = files + 1, bytes = bytes + NEW.size;
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER version_changed AFTER UPDATE OF current, size ON version
+WHEN NEW.kind = 1 AND (NEW.current <> OLD.current OR NEW.size <> OLD.size)
+BEGIN
+  UPDATE total SET files = files + NEW.current - OLD.current,
+    bytes = bytes + NEW.current * NEW.size - OLD.current * OLD.size;
+END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER version_removed AFTER DELETE ON version WHEN OLD.kind = 1 AND OLD.current = 1
+BEGIN
+  UPDATE total SET files = files - 1, bytes = bytes - OLD.size;
+END;
+-- +goose StatementEnd

@@ -1,0 +1,179 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+// StartRun records a run of this process.
+func (db *DB) StartRun(ctx context.Context, kind string, args []string) (Run, error) {
+	r := Run{Kind: kind, Args: args, PID: os.Getpid(), Started: time.Now().UTC(), State: "running"}
+	if args == nil {
+		args = []string{}
+	}
+	text, err := json.Marshal(args)
+	if err != nil {
+		return r, fmt.Errorf("record run: %w", err)
+	}
+	err = db.update(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `INSERT INTO run (kind, args, pid, started, state) VALUES (?, ?, ?, ?, ?)`, kind, string(text), r.PID, nsOf(r.Started), r.State)
+		if err != nil {
+			return err
+		}
+		r.ID, err = res.LastInsertId()
+		return err
+	})
+	if err != nil {
+		return r, fmt.Errorf("record run: %w", err)
+	}
+	return r, nil
+}
+
+// Count adds to a run's counters.
+func (db *DB) Count(ctx context.Context, run int64, source string, counts map[string]int64) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		for name, n := range counts {
+			_, err := tx.ExecContext(ctx, `INSERT INTO run_count (run, source, name, value) VALUES (?, ?, ?, ?)
+				ON CONFLICT DO UPDATE SET value = value + excluded.value`, run, source, name, n)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("count: %w", err)
+	}
+	return nil
+}
+
+// AddRunError records what a run could not do.
+func (db *DB) AddRunError(ctx context.Context, run int64, source, path, message string) error {
+	return db.exec(ctx, "record error", `INSERT INTO run_error (run, source, path, message) VALUES (?, ?, ?, ?)`, run, source, []byte(path), message)
+}
+
+// AddRunTape adds to what a run wrote to a tape.
+func (db *DB) AddRunTape(ctx context.Context, run, tape int64, bytes int64, parts int) error {
+	return db.exec(ctx, "record tape of run", `INSERT INTO run_tape (run, tape, bytes, parts) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, parts = parts + excluded.parts`, run, tape, bytes, parts)
+}
+
+// FinishRun records a run's end.
+func (db *DB) FinishRun(ctx context.Context, run int64, state, message string) error {
+	return db.exec(ctx, "record end of run", `UPDATE run SET state = ?, message = ?, ended = ? WHERE id = ?`, state, message, time.Now().UnixNano(), run)
+}
+
+// MarkInterrupted ends the runs whose process is not alive any more.
+func (db *DB) MarkInterrupted(ctx context.Context, alive func(pid int) bool) error {
+	runs, err := query(ctx, db.reader, "running runs", scanRun, `SELECT `+runColumns+` FROM run WHERE state = 'running'`)
+	if err != nil {
+		return err
+	}
+	for _, r := range runs {
+		if alive(r.PID) {
+			continue
+		}
+		if err := db.FinishRun(ctx, r.ID, "interrupted", "its process ended without a word"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const runColumns = `id, kind, args, pid, started, ended, state, message`
+
+func scanRun(rows *sql.Rows) (r Run, err error) {
+	var args string
+	var started, ended int64
+	if err := rows.Scan(&r.ID, &r.Kind, &args, &r.PID, &started, &ended, &r.State, &r.Message); err != nil {
+		return r, err
+	}
+	r.Started, r.Ended = timeOf(started), timeOf(ended)
+	return r, json.Unmarshal([]byte(args), &r.Args)
+}
+
+// Runs lists the newest runs first, at most limit.
+func (db *DB) Runs(ctx context.Context, limit int) ([]Run, error) {
+	return query(ctx, db.reader, "runs", scanRun, `SELECT `+runColumns+` FROM run ORDER BY id DESC LIMIT ?`, limitOf(limit))
+}
+
+// RunReport is all a run left behind.
+type RunReport struct {
+	Run
+	Counts map[string]map[string]int64 // by source, by name
+	Errors []RunError
+	Tapes  []RunTape
+}
+
+// RunError is what a run could not do.
+type RunError struct{ Source, Path, Message string }
+
+// RunTape is what a run wrote to one tape.
+type RunTape struct {
+	Barcode string
+	Bytes   int64
+	Parts   int
+}
+
+// RunReport reads one run whole.
+func (db *DB) RunReport(ctx context.Context, id int64) (RunReport, error) {
+	r := RunReport{Counts: map[string]map[string]int64{}}
+	runs, err := query(ctx, db.reader, "run", scanRun, `SELECT `+runColumns+` FROM run WHERE id = ?`, id)
+	if err != nil {
+		return r, err
+	}
+	if len(runs) == 0 {
+		return r, fmt.Errorf("run %d: %w", id, ErrNotFound)
+	}
+	r.Run = runs[0]
+	_, err = query(ctx, db.reader, "counts", func(rows *sql.Rows) (struct{}, error) {
+		var source, name string
+		var n int64
+		if err := rows.Scan(&source, &name, &n); err != nil {
+			return struct{}{}, err
+		}
+		if r.Counts[source] == nil {
+			r.Counts[source] = map[string]int64{}
+		}
+		r.Counts[source][name] = n
+		return struct{}{}, nil
+	}, `SELECT source, name, value FROM run_count WHERE run = ?`, id)
+	if err != nil {
+		return r, err
+	}
+	r.Errors, err = query(ctx, db.reader, "errors", func(rows *sql.Rows) (e RunError, err error) {
+		var path []byte
+		err = rows.Scan(&e.Source, &path, &e.Message)
+		e.Path = string(path)
+		return e, err
+	}, `SELECT source, path, message FROM run_error WHERE run = ? ORDER BY id`, id)
+	if err != nil {
+		return r, err
+	}
+	r.Tapes, err = query(ctx, db.reader, "tapes of run", func(rows *sql.Rows) (t RunTape, err error) {
+		err = rows.Scan(&t.Barcode, &t.Bytes, &t.Parts)
+		return t, err
+	}, `SELECT t.barcode, r.bytes, r.parts FROM run_tape r JOIN tape t ON t.id = r.tape WHERE r.run = ? ORDER BY t.barcode`, id)
+	return r, err
+}
+
+// Debt is what a pool owes.
+type Debt struct {
+	Pool   string
+	Copies int
+	Bytes  int64 // planned or sealed
+}
+
+// Debts lists what each pool owes; pools that owe nothing are left out.
+func (db *DB) Debts(ctx context.Context) ([]Debt, error) {
+	return query(ctx, db.reader, "debts", func(rows *sql.Rows) (d Debt, err error) {
+		err = rows.Scan(&d.Pool, &d.Copies, &d.Bytes)
+		return d, err
+	}, `SELECT p.name, count(*), coalesce(sum(CASE WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0)
+		FROM copy c INDEXED BY copy_unfinished JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object
+		WHERE c.state <> 3 AND c.state < 3 GROUP BY p.name ORDER BY p.name`)
+}
