@@ -1,0 +1,147 @@
+package changer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+)
+
+// DriveConfig names one drive.
+type DriveConfig struct {
+	Serial  string
+	Device  string // sg node for ltfs, mkltfs, ltfsck; "" finds it by serial in /dev/tape/by-id and /sys
+	Tape    string // nst node for mt; "" likewise
+	Element int    // data transfer element of the changer
+}
+
+// Config is the library section of the configuration.
+type Config struct {
+	Changer           string // device; "none" for a single drive without changer
+	Drives            []DriveConfig
+	RunDir            string // locks, mount points, logs of ltfs
+	Programs          Programs
+	LTFSOptions       []string // further -o options of ltfs
+	EjectBeforeUnload bool
+	MoveTimeout       time.Duration // 0: 10 min; at the limit we stop waiting, never kill
+	ReadyTimeout      time.Duration // 0: 10 min from load to ready
+	MountTimeout      time.Duration // 0: 60 min (recovery of an index may take long)
+	UnmountTimeout    time.Duration // 0: 60 min
+}
+
+// Programs are paths or names in PATH; empty ones get their usual name.
+type Programs struct{ Mtx, Mt, Mkltfs, Ltfs, Ltfsck, Lsscsi string }
+
+// None as Config.Changer is a single drive without changer.
+const None = "none"
+
+// queryTimeout bounds programs that only look: mtx status may stand behind a move of another host.
+const queryTimeout = 5 * time.Minute
+
+func (c Config) withDefaults() Config {
+	duration := func(d *time.Duration, otherwise time.Duration) {
+		if *d <= 0 {
+			*d = otherwise
+		}
+	}
+	duration(&c.MoveTimeout, 10*time.Minute)
+	duration(&c.ReadyTimeout, 10*time.Minute)
+	duration(&c.MountTimeout, time.Hour)
+	duration(&c.UnmountTimeout, time.Hour)
+	name := func(p *string, otherwise string) {
+		if *p == "" {
+			*p = otherwise
+		}
+	}
+	name(&c.Programs.Mtx, "mtx")
+	name(&c.Programs.Mt, "mt")
+	name(&c.Programs.Mkltfs, "mkltfs")
+	name(&c.Programs.Ltfs, "ltfs")
+	name(&c.Programs.Ltfsck, "ltfsck")
+	name(&c.Programs.Lsscsi, "lsscsi")
+	return c
+}
+
+// Library is one changer with its drives. Safe for concurrent use.
+type Library struct {
+	cfg   Config
+	log   *slog.Logger
+	roots roots
+
+	mu         sync.Mutex        // protects what follows
+	generation map[string]int    // LTO generation of a drive by serial, as inquiry said
+	held       map[string]string // token that our last lease left in a drive's lock file
+}
+
+// serialForm keeps serials usable as names of files.
+var serialForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// Open checks the configuration; it moves nothing.
+func Open(cfg Config, log *slog.Logger) (*Library, error) {
+	return open(cfg, log, roots{dev: "/dev", sys: "/sys", proc: "/proc"})
+}
+
+func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
+	const op = "open library"
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	cfg = cfg.withDefaults()
+	cfg.Drives = append([]DriveConfig(nil), cfg.Drives...)
+	switch {
+	case cfg.Changer == "":
+		return nil, fail(op, errors.New("no changer given"), "set library.changer to the changer's device (see: lsscsi -g), or to none for a single drive")
+	case len(cfg.Drives) == 0:
+		return nil, fail(op, errors.New("no drives given"), "list the drives by serial under library.drives")
+	case cfg.Changer == None && len(cfg.Drives) != 1:
+		return nil, fail(op, fmt.Errorf("%d drives without a changer", len(cfg.Drives)), "with changer: none there is exactly one drive")
+	case !filepath.IsAbs(cfg.RunDir):
+		return nil, fail(op, fmt.Errorf("run directory %q is not an absolute path", cfg.RunDir), "")
+	}
+	serials, elements := map[string]bool{}, map[int]bool{}
+	for i := range cfg.Drives {
+		d := &cfg.Drives[i]
+		switch {
+		case !serialForm.MatchString(d.Serial):
+			return nil, fail(op, fmt.Errorf("drive serial %q: letters, digits, dot, dash and underscore", d.Serial), "see: ls -l /dev/tape/by-id")
+		case serials[d.Serial]:
+			return nil, fail(op, fmt.Errorf("drive %s is listed twice", d.Serial), "")
+		case elements[d.Element]:
+			return nil, fail(op, fmt.Errorf("two drives have element %d", d.Element), "mtx status numbers the drives: give each its data transfer element")
+		}
+		serials[d.Serial], elements[d.Element] = true, true
+		if err := r.discover(d); err != nil {
+			return nil, fail(op, err, "is the drive switched on? see: lsscsi -g; ls -l /dev/tape/by-id")
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.RunDir, "ltfs"), 0o700); err != nil {
+		return nil, fail(op, err, "")
+	}
+	// mountinfo has resolved paths, and ours are compared with it
+	dir, err := filepath.EvalSymlinks(cfg.RunDir)
+	if err != nil {
+		return nil, fail(op, err, "")
+	}
+	cfg.RunDir = dir
+	return &Library{cfg: cfg, log: log, roots: r, generation: map[string]int{}, held: map[string]string{}}, nil
+}
+
+func (l *Library) none() bool { return l.cfg.Changer == None }
+
+// drive gives the configured drive of a serial.
+func (l *Library) drive(serial string) (DriveConfig, bool) {
+	for _, d := range l.cfg.Drives {
+		if d.Serial == serial {
+			return d, true
+		}
+	}
+	return DriveConfig{}, false
+}
+
+func (l *Library) mountPoint(d DriveConfig) string {
+	return filepath.Join(l.cfg.RunDir, "ltfs", d.Serial)
+}

@@ -1,0 +1,111 @@
+package changer
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Errors that callers branch on. They are wrapped with what was attempted.
+var (
+	ErrNotInLibrary   = errors.New("tape is not in the library")
+	ErrNoDrive        = errors.New("no drive can take this tape")
+	ErrWrongVolume    = errors.New("another volume than expected is in the drive")
+	ErrNotFormatted   = errors.New("no LTFS volume on the tape")
+	ErrNeedsCheck     = errors.New("LTFS volume needs ltfsck")
+	ErrWriteProtected = errors.New("tape is write-protected")
+	ErrReadOnly       = errors.New("volume mounted read-only")
+	ErrNoMedium       = errors.New("no tape in the drive")
+	ErrBusy           = errors.New("drive is in use by another program")
+	ErrIncompatible   = errors.New("drive cannot use this tape")
+	ErrLibraryOffline = errors.New("library is offline")
+	ErrDoorOpen       = errors.New("mail slot is open")
+	ErrNotBlank       = errors.New("tape is not blank")
+	ErrUnknown        = errors.New("state of the tape is unknown")
+	ErrSync           = errors.New("index was not proved to be on tape")
+	ErrLibraryFull    = errors.New("no free slot")
+)
+
+// Error carries the hint that the command line prints.
+type Error struct {
+	Op, Hint string
+	Err      error
+}
+
+func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// fail is an Error with a hint; the hint may be "".
+func fail(op string, err error, hint string) error { return &Error{Op: op, Hint: hint, Err: err} }
+
+// ProgramError is a failed program.
+type ProgramError struct {
+	Args   []string
+	Code   int      // exit code; -1: not started or killed
+	Stderr []string // last lines
+	Err    error
+}
+
+// stderrLines is how many lines of stderr a ProgramError keeps: a request sense block has 15.
+const stderrLines = 20
+
+// telling are the lines that name the cause: LTFS errors. Of the others the last one counts.
+var telling = regexp.MustCompile(`LTFS[0-9]{5}E`)
+
+// Error holds the command line, the exit code, and the line of stderr that says most.
+func (e *ProgramError) Error() string {
+	var b strings.Builder
+	b.WriteString(commandLine(e.Args))
+	if e.Code >= 0 {
+		fmt.Fprintf(&b, ": exit code %d", e.Code)
+	}
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	line := ""
+	for _, l := range e.Stderr {
+		if telling.MatchString(l) {
+			line = l // the first error is the cause, the rest follows from it
+			break
+		}
+	}
+	if line == "" && len(e.Stderr) > 0 {
+		line = e.Stderr[len(e.Stderr)-1]
+	}
+	if line != "" {
+		b.WriteString(": " + line)
+	}
+	if s := parseSense(strings.Join(e.Stderr, "\n")); len(s) > 0 {
+		b.WriteString(" (" + s[len(s)-1].String() + ")")
+	}
+	return b.String()
+}
+
+func (e *ProgramError) Unwrap() error { return e.Err }
+
+// commandLine is for people to read: arguments that a shell would split are quoted.
+func commandLine(args []string) string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		out[i] = a
+		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$`*?[]{}()<>|&;#~") {
+			out[i] = fmt.Sprintf("%q", a)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// lastLines are the last n lines of a text that hold anything.
+func lastLines(text string, n int) []string {
+	var out []string
+	for _, l := range strings.Split(text, "\n") {
+		if l = strings.TrimRight(l, " \t\r"); l != "" {
+			out = append(out, l)
+		}
+	}
+	if len(out) > n {
+		out = out[len(out)-n:]
+	}
+	return out
+}

@@ -1,0 +1,365 @@
+package changer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Request says what a lease is for.
+type Request struct {
+	Barcode Barcode             // the drive that holds it is preferred; "" any
+	Drive   string              // only this serial
+	Purpose string              // "archive", "read", "format": shown to others who wait
+	Wait    func(holder string) // called once when it has to wait; may be nil
+}
+
+// Lease is the right of this process to use one drive. Not safe for concurrent use.
+type Lease struct {
+	l       *Library
+	d       DriveConfig
+	lock    *os.File        // nil once given back
+	vol     *Volume         // mounted, or nil
+	pending <-chan struct{} // closed when a program that we no longer waited for is gone; or nil
+	proved  Barcode         // without a changer: the tape that a mount proved to be in the drive
+}
+
+const (
+	// inventoryAge is how old a reading of the changer may get while a lease waits.
+	inventoryAge = 5 * time.Second
+	// deferLimit bounds how long the last holder of a drive lets those who wait for it go first: one
+	// that cannot take it (stopped, or served elsewhere) must not keep it idle.
+	deferLimit = time.Minute
+)
+
+// Lease waits for a drive: the one that holds the barcode, whoever has it now; else an empty free one;
+// else a free one with an idle tape. It holds an flock until Release; a died owner's is free at once.
+// A drive that this Library had last is left to others as long as they wait for it (at most a minute).
+// What a died owner left mounted is synced, unmounted and awaited first.
+func (l *Library) Lease(ctx context.Context, r Request) (*Lease, error) {
+	op := "lease a drive"
+	if r.Barcode != "" {
+		op = "lease a drive for " + string(r.Barcode)
+	}
+	w := &waiting{l: l, began: time.Now(), wants: map[string]*os.File{}}
+	defer w.end()
+	broken := map[string]error{} // drives that cannot be used, and why
+	var inv *Inventory
+	var read time.Time
+	for p := newPoll(); ; {
+		if inv == nil || time.Since(read) > inventoryAge {
+			var err error
+			if inv, err = l.leaseInventory(ctx, r); err != nil {
+				return nil, fmt.Errorf("%s: %w", op, err)
+			}
+			read = time.Now()
+		}
+		drives, err := l.candidates(ctx, inv, r)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
+		}
+		drives = slices.DeleteFunc(drives, func(d DriveConfig) bool { return broken[d.Serial] != nil })
+		if len(drives) == 0 {
+			var all []error
+			for _, err := range broken {
+				all = append(all, err)
+			}
+			return nil, fmt.Errorf("%s: %w", op, errors.Join(all...))
+		}
+		again := false
+		for _, d := range drives {
+			le, err := w.try(ctx, d, r)
+			if err != nil {
+				if ctx.Err() != nil {
+					return nil, fmt.Errorf("%s: %w", op, err)
+				}
+				broken[d.Serial], again = err, true
+				continue
+			}
+			if le == nil {
+				continue
+			}
+			// while the lock was not ours the tapes may have moved
+			if inv, err = l.leaseInventory(ctx, r); err == nil {
+				read = time.Now()
+				var now []DriveConfig
+				if now, err = l.candidates(ctx, inv, r); slices.Contains(now, d) {
+					return le, nil
+				}
+			}
+			le.unlock()
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", op, err)
+			}
+			again = true
+			break
+		}
+		if again {
+			continue
+		}
+		w.announce(drives, r)
+		if err := p.wait(ctx); err != nil {
+			return nil, fail(op, fmt.Errorf("wait for %s: %w", holderOf(l.driveLock(drives[0].Serial)), err), "")
+		}
+	}
+}
+
+// leaseInventory reads the changer unless the choice of a drive does not depend on it.
+func (l *Library) leaseInventory(ctx context.Context, r Request) (*Inventory, error) {
+	if l.none() || r.Barcode == "" && r.Drive != "" {
+		return &Inventory{}, nil
+	}
+	return l.Inventory(ctx)
+}
+
+// candidates lists the drives that may serve a request, the best first.
+func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]DriveConfig, error) {
+	if r.Barcode.Cleaning() {
+		return nil, fail("choose a drive", fmt.Errorf("%s is a cleaning cartridge: %w", r.Barcode, ErrIncompatible), "clean a drive with: tapefs drive clean")
+	}
+	var only *DriveConfig
+	if r.Drive != "" {
+		d, ok := l.drive(r.Drive)
+		if !ok {
+			return nil, fail("choose a drive", fmt.Errorf("drive %s is not configured: %w", r.Drive, ErrNoDrive), "see library.drives in the configuration")
+		}
+		only = &d
+	}
+	if l.none() {
+		return l.cfg.Drives, nil
+	}
+	if r.Barcode != "" {
+		e, loaded := inv.FindDrive(r.Barcode)
+		_, stored := inv.FindSlot(r.Barcode)
+		switch {
+		case !loaded && !stored:
+			return nil, fail("choose a drive", ErrNotInLibrary, "put "+string(r.Barcode)+" into a mail slot and import it: tapefs tape import")
+		case loaded && e.Serial == "":
+			return nil, fail("choose a drive", fmt.Errorf("it is in drive element %d, which is not configured: %w", e.Number, ErrNoDrive), "add the drive to library.drives, or unload it: mtx unload")
+		case loaded && only == nil:
+			d, _ := l.drive(e.Serial)
+			return []DriveConfig{d}, nil
+		}
+	}
+	var empty, idle []DriveConfig
+	for _, d := range l.cfg.Drives {
+		if only != nil && d.Serial != only.Serial {
+			continue
+		}
+		if r.Barcode.Generation() > 0 && !canRead(l.driveGeneration(ctx, d), r.Barcode.Generation()) {
+			continue
+		}
+		if e, ok := inv.element(d.Element); ok && e.Full {
+			idle = append(idle, d)
+		} else {
+			empty = append(empty, d)
+		}
+	}
+	if len(empty)+len(idle) == 0 {
+		return nil, fail("choose a drive", ErrNoDrive, fmt.Sprintf("%s is LTO-%d media, and no drive of that kind is configured", r.Barcode, r.Barcode.Generation()))
+	}
+	return append(empty, idle...), nil
+}
+
+// driveGeneration asks a drive what it is, once; 0 when it does not say, as while ltfs has it.
+func (l *Library) driveGeneration(ctx context.Context, d DriveConfig) int {
+	l.mu.Lock()
+	n, ok := l.generation[d.Serial]
+	l.mu.Unlock()
+	if ok {
+		return n
+	}
+	res, err := l.query(ctx, l.cfg.Programs.Mtx, "-f", d.Device, "inquiry")
+	if err != nil {
+		return 0
+	}
+	q, err := parseInquiry(res.stdout)
+	if err != nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.generation[d.Serial] = q.Generation()
+	return q.Generation()
+}
+
+// waiting is a request that waits: the shared locks by which holders see it.
+type waiting struct {
+	l     *Library
+	began time.Time
+	wants map[string]*os.File
+	told  bool
+}
+
+func (w *waiting) end() {
+	for _, f := range w.wants {
+		f.Close()
+	}
+}
+
+// announce shows that we want these drives and no others, and tells the caller once who has the first.
+func (w *waiting) announce(drives []DriveConfig, r Request) {
+	for serial, f := range w.wants {
+		if !slices.ContainsFunc(drives, func(d DriveConfig) bool { return d.Serial == serial }) {
+			f.Close()
+			delete(w.wants, serial)
+		}
+	}
+	for _, d := range drives {
+		if w.wants[d.Serial] != nil || w.yields(d) {
+			continue
+		}
+		// refused only while a holder probes, for a moment: the next round tries again
+		if f, err := tryLock(w.l.wantLock(d.Serial), unix.LOCK_SH); err == nil && f != nil {
+			w.wants[d.Serial] = f
+		}
+	}
+	if !w.told && r.Wait != nil {
+		r.Wait(holderOf(w.l.driveLock(drives[0].Serial)))
+	}
+	w.told = true
+}
+
+// yields tells whether we were the last to have a drive that others wait for: they go first.
+func (w *waiting) yields(d DriveConfig) bool {
+	if time.Since(w.began) > deferLimit {
+		return false
+	}
+	w.l.mu.Lock()
+	token := w.l.held[d.Serial]
+	w.l.mu.Unlock()
+	if token == "" || !strings.HasSuffix(signature(w.l.driveLock(d.Serial)), " "+token) {
+		return false
+	}
+	if f := w.wants[d.Serial]; f != nil { // or we would meet ourselves
+		f.Close()
+		delete(w.wants, d.Serial)
+	}
+	wanted, err := held(w.l.wantLock(d.Serial))
+	return err == nil && wanted
+}
+
+// held tells whether somebody holds any flock, shared ones included.
+func held(path string) (bool, error) {
+	f, err := tryLock(path, unix.LOCK_EX)
+	if err != nil {
+		return false, err
+	}
+	if f == nil {
+		return true, nil
+	}
+	f.Close()
+	return false, nil
+}
+
+// try takes one drive if it is free, and clears away what a died owner left on it.
+func (w *waiting) try(ctx context.Context, d DriveConfig, r Request) (*Lease, error) {
+	if w.yields(d) {
+		return nil, nil
+	}
+	f, err := tryLock(w.l.driveLock(d.Serial), unix.LOCK_EX)
+	if f == nil || err != nil {
+		return nil, err
+	}
+	le := &Lease{l: w.l, d: d, lock: f}
+	purpose := strings.Join(strings.Fields(r.Purpose), "-")
+	if purpose == "" {
+		purpose = "use"
+	}
+	now := time.Now().UTC()
+	token := fmt.Sprintf("%x-%x", os.Getpid(), now.UnixNano())
+	if err := sign(f, fmt.Sprintf("%d %s %s %s", os.Getpid(), purpose, now.Format(time.RFC3339), token)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	w.l.mu.Lock()
+	w.l.held[d.Serial] = token
+	w.l.mu.Unlock()
+	if err := w.l.recoverDrive(ctx, d); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return le, nil
+}
+
+// Drive tells which drive it is.
+func (le *Lease) Drive() DriveConfig { return le.d }
+
+// Wanted tells whether somebody else waits for this drive.
+func (le *Lease) Wanted() bool {
+	wanted, err := held(le.l.wantLock(le.d.Serial))
+	if err != nil {
+		le.l.log.Warn("cannot tell who waits for the drive", "drive", le.d.Serial, "err", err)
+	}
+	return wanted
+}
+
+// Volume returns the mounted volume of this lease, nil when there is none.
+func (le *Lease) Volume() *Volume { return le.vol }
+
+func (le *Lease) unlock() {
+	if le.lock != nil {
+		le.lock.Close()
+		le.lock = nil
+	}
+}
+
+// settle waits for a program that an earlier call no longer waited for.
+func (le *Lease) settle(ctx context.Context) error {
+	if le.lock == nil {
+		return errors.New("the drive was given back")
+	}
+	if le.pending == nil {
+		return nil
+	}
+	select {
+	case <-le.pending:
+		le.pending = nil
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("an earlier operation on drive %s has not ended: %w: %w", le.d.Serial, ErrUnknown, ctx.Err())
+	}
+}
+
+// Release gives the drive back; a volume still mounted is synced if needed, unmounted and awaited first.
+// The tape stays in the drive. When ctx ends, or the volume is in use, before the drive stands still,
+// an error says so and the drive stays leased until it does; the Lease cannot be used any more.
+func (le *Lease) Release(ctx context.Context) error {
+	if le.lock == nil {
+		return nil
+	}
+	var errs []error
+	if v := le.vol; v != nil {
+		if !v.ReadOnly && !v.child.gone() {
+			if _, err := v.Sync(ctx); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if err := v.Unmount(ctx); err != nil {
+			errs = append(errs, err)
+		}
+		if le.vol != nil { // in use by somebody
+			le.vol, le.pending = nil, le.l.abandon(v.child, v.Dir)
+		}
+	}
+	if err := le.settle(ctx); err != nil {
+		errs = append(errs, err)
+		lock, pending := le.lock, le.pending
+		le.lock = nil
+		go func() {
+			<-pending
+			lock.Close()
+		}()
+	}
+	le.unlock()
+	if len(errs) > 0 {
+		return fmt.Errorf("release drive %s: %w", le.d.Serial, errors.Join(errs...))
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package changer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// Content is what a look at a loaded tape proved.
+type Content int
+
+const (
+	ContentUnknown Content = iota // an error, or something that is not LTFS
+	ContentBlank                  // no LTFS label and end of data at the first record
+	ContentLTFS
+	ContentForeign // data that is not LTFS
+)
+
+func (c Content) String() string {
+	switch c {
+	case ContentBlank:
+		return "blank"
+	case ContentLTFS:
+		return "an LTFS volume"
+	case ContentForeign:
+		return "data that is not LTFS"
+	}
+	return "unknown"
+}
+
+// Look finds out what is on the loaded tape without changing it. Blank needs two proofs: ltfs finds a
+// medium without partitions, and the end of data is at the first record. Whatever else goes wrong is
+// ContentUnknown with the error, never blank.
+func (le *Lease) Look(ctx context.Context) (Content, error) {
+	const op = "look at the tape"
+	if err := le.settle(ctx); err != nil {
+		return ContentUnknown, fmt.Errorf("%s: %w", op, err)
+	}
+	if le.vol != nil {
+		return ContentLTFS, nil
+	}
+	st, err := le.l.mtStatus(ctx, le.d)
+	switch {
+	case err != nil:
+		return ContentUnknown, fmt.Errorf("%s: %w", op, err)
+	case st.DoorOpen:
+		return ContentUnknown, fail(op, ErrNoMedium, "")
+	case !st.Online:
+		return ContentUnknown, fail(op, fmt.Errorf("%w: the drive is not ready", ErrUnknown), "it may be cleaning; see tapefs drive status")
+	}
+	v, err := le.Mount(ctx, MountRequest{ReadOnly: true})
+	if err == nil {
+		if err := v.Unmount(ctx); err != nil {
+			return ContentUnknown, fmt.Errorf("%s: %w", op, err)
+		}
+		return ContentLTFS, nil
+	}
+	if !errors.Is(err, ErrNotFormatted) {
+		return ContentUnknown, fmt.Errorf("%s: %w", op, err)
+	}
+	return le.endOfData(ctx, op)
+}
+
+// endOfData finds where the data of a tape without LTFS ends.
+func (le *Lease) endOfData(ctx context.Context, op string) (Content, error) {
+	if _, err := le.mt(ctx, "rewind"); err != nil {
+		return ContentUnknown, fmt.Errorf("%s: %w", op, err)
+	}
+	_, eodErr := le.mt(ctx, "eod")
+	if le.pending != nil {
+		return ContentUnknown, fmt.Errorf("%s: %w", op, eodErr)
+	}
+	st, err := le.l.mtStatus(ctx, le.d)
+	if err != nil {
+		return ContentUnknown, fmt.Errorf("%s: %w", op, err)
+	}
+	if st.EOD && st.File == 0 && st.Block == 0 { // some drives refuse to space on a blank tape, and say so
+		return ContentBlank, nil
+	}
+	if eodErr != nil {
+		return ContentUnknown, fmt.Errorf("%s: %w: %w", op, ErrUnknown, eodErr)
+	}
+	out, err := le.mt(ctx, "tell")
+	if err != nil {
+		return ContentUnknown, fmt.Errorf("%s: %w", op, err)
+	}
+	at, err := parseTell(out)
+	if err != nil {
+		return ContentUnknown, fmt.Errorf("%s: %w: %w", op, ErrUnknown, err)
+	}
+	if at == 0 {
+		return ContentBlank, nil
+	}
+	return ContentForeign, nil
+}
+
+// mt runs an operation on a drive that is known to be ready.
+func (le *Lease) mt(ctx context.Context, word string) (string, error) {
+	res, pending, err := le.l.act(ctx, le.l.cfg.ReadyTimeout, []*os.File{le.lock}, le.l.cfg.Programs.Mt, "-f", le.d.Tape, word)
+	le.pending = pending
+	return res.stdout, err
+}
+
+// FormatRequest names the new volume. Erase formats over what is there; without it only a tape
+// proved blank is formatted.
+type FormatRequest struct {
+	Barcode Barcode
+	Erase   bool
+}
+
+var tapeSerial = regexp.MustCompile(`^[A-Za-z0-9]{6}$`)
+
+// Format makes an LTFS volume and returns its UUID, as mkltfs printed it and a mount proved it. The tape
+// must be loaded. Refuses cleaning, write-protected and too old cartridges, and another tape than named.
+func (le *Lease) Format(ctx context.Context, r FormatRequest) (uuid string, err error) {
+	op := "format tape " + string(r.Barcode)
+	if err := le.settle(ctx); err != nil {
+		return "", fmt.Errorf("%s: %w", op, err)
+	}
+	if err := le.mayFormat(ctx, op, r); err != nil {
+		return "", err
+	}
+	if !r.Erase {
+		c, err := le.Look(ctx)
+		switch {
+		case err != nil && c != ContentBlank:
+			return "", fmt.Errorf("%s: %w", op, err)
+		case c == ContentUnknown:
+			return "", fail(op, ErrUnknown, "a tape is formatted only when it is proved blank")
+		case c != ContentBlank:
+			return "", fail(op, fmt.Errorf("%w: it holds %s", ErrNotBlank, c), "say --erase "+string(r.Barcode)+" to format over it")
+		}
+	}
+	if err := le.l.unused(le.d); err != nil {
+		return "", fmt.Errorf("%s: %w", op, err)
+	}
+	args := []string{le.l.cfg.Programs.Mkltfs, "-d", le.d.Device, "-s", r.Barcode.Serial(), "-n", string(r.Barcode)}
+	if r.Erase {
+		args = append(args, "-f")
+	}
+	res, pending, err := le.l.act(ctx, le.l.cfg.MountTimeout, []*os.File{le.lock}, args...)
+	if pending != nil {
+		le.pending = pending
+		return "", fail(op, err, "mkltfs goes on; look at the tape again when it has ended")
+	}
+	if err != nil {
+		return "", ltfsFail(op, err, res.stdout+res.stderr)
+	}
+	uuid = formattedUUID(res.stdout + res.stderr)
+	if uuid == "" {
+		return "", fail(op, fmt.Errorf("%w: mkltfs named no volume UUID", ErrUnknown), "look at the tape: tapefs tape info "+string(r.Barcode))
+	}
+	v, err := le.Mount(ctx, MountRequest{UUID: uuid, ReadOnly: true})
+	if err != nil {
+		return "", fmt.Errorf("%s: look at the new volume: %w", op, err)
+	}
+	if err := v.Unmount(ctx); err != nil {
+		return "", fmt.Errorf("%s: look at the new volume: %w", op, err)
+	}
+	if le.l.none() {
+		le.proved = r.Barcode
+	}
+	return uuid, nil
+}
+
+// mayFormat refuses what must not or cannot be formatted, whatever is on it.
+func (le *Lease) mayFormat(ctx context.Context, op string, r FormatRequest) error {
+	switch {
+	case le.vol != nil:
+		return fail(op, fmt.Errorf("%w: a volume is mounted", ErrBusy), "")
+	case r.Barcode.Cleaning():
+		return fail(op, fmt.Errorf("it is a cleaning cartridge: %w", ErrIncompatible), "")
+	case r.Barcode.worm():
+		return fail(op, fmt.Errorf("it is write-once media: %w", ErrIncompatible), "LTFS needs media that can be written again")
+	case !tapeSerial.MatchString(r.Barcode.Serial()) || strings.ContainsAny(string(r.Barcode), " \t\n"):
+		return fail(op, errors.New("its barcode does not begin with 6 letters and digits, as LTFS wants"), "put a standard label on it")
+	}
+	if g := le.l.driveGeneration(ctx, le.d); !canWrite(g, r.Barcode.Generation()) {
+		return fail(op, fmt.Errorf("an LTO-%d drive cannot write LTO-%d media: %w", g, r.Barcode.Generation(), ErrIncompatible), "")
+	}
+	b, full, err := le.Loaded(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", op, err)
+	case !full:
+		return fail(op, ErrNoMedium, "load the tape first")
+	case b != r.Barcode && !(le.l.none() && b == ""):
+		return fail(op, fmt.Errorf("%w: %q is loaded", ErrWrongVolume, b), "load the tape first")
+	}
+	st, err := le.l.mtStatus(ctx, le.d)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", op, err)
+	case !st.Online:
+		return fail(op, fmt.Errorf("%w: the drive is not ready", ErrUnknown), "it may be cleaning; see tapefs drive status")
+	case st.WriteProtected:
+		return fail(op, ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape")
+	}
+	return nil
+}

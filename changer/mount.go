@@ -1,0 +1,271 @@
+package changer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// MountRequest: UUID "" accepts any volume (and the caller decides).
+type MountRequest struct {
+	UUID     string
+	ReadOnly bool
+}
+
+// child is an ltfs process that we started.
+type child struct {
+	cmd    *exec.Cmd
+	log    string // its log file, and where this process began to write
+	from   int64
+	exited chan struct{} // closed when it is gone; err is set by then
+	err    error
+}
+
+func (c *child) gone() bool {
+	select {
+	case <-c.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// output is what the process wrote into its log so far.
+func (c *child) output() string {
+	f, err := os.Open(c.log)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.NewSectionReader(f, c.from, maxOutput))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// failure is the error of a process that is gone.
+func (c *child) failure() *ProgramError {
+	return &ProgramError{Args: c.cmd.Args, Code: c.cmd.ProcessState.ExitCode(), Stderr: lastLines(c.output(), stderrLines), Err: c.signal()}
+}
+
+func (c *child) signal() error {
+	if ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return fmt.Errorf("ended by signal %d (%s)", ws.Signal(), ws.Signal())
+	}
+	return nil
+}
+
+// maxLog is the size at which the log of a drive's ltfs is put aside, bytes; one old log is kept.
+const maxLog = 4 << 20
+
+// startLtfs starts ltfs -f with its output appended to the drive's log. It gets a session of its own
+// and inherits no lock: it survives us, and whoever gets the drive next finds it.
+func (l *Library) startLtfs(d DriveConfig, readOnly bool, dir string) (*child, error) {
+	c := &child{log: filepath.Join(l.cfg.RunDir, "ltfs-"+d.Serial+".log"), exited: make(chan struct{})}
+	if st, err := os.Stat(c.log); err == nil && st.Size() > maxLog {
+		if err := os.Rename(c.log, c.log+".1"); err != nil {
+			return nil, fmt.Errorf("rotate log: %w", err)
+		}
+	}
+	log, err := os.OpenFile(c.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()
+	if c.from, err = log.Seek(0, io.SeekEnd); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	args := []string{l.cfg.Programs.Ltfs, "-f", "-o", "devname=" + d.Device}
+	if readOnly {
+		args = append(args, "-o", "ro")
+	}
+	for _, o := range l.cfg.LTFSOptions {
+		args = append(args, "-o", o)
+	}
+	args = append(args, dir)
+	c.cmd = exec.Command(args[0], args[1:]...)
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	l.log.Debug("start ltfs", "args", args)
+	if err := c.cmd.Start(); err != nil {
+		return nil, &ProgramError{Args: args, Code: -1, Err: err}
+	}
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.exited)
+	}()
+	return c, nil
+}
+
+// Mount starts ltfs -f as a child and waits until the mount is proved: in mountinfo, by this
+// process, with the expected UUID. A volume that ltfs mounts read-only by itself (write-protected,
+// full) is given with ReadOnly set.
+func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
+	op := "mount the tape in drive " + le.d.Serial
+	if err := le.settle(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	if le.vol != nil {
+		return nil, fail(op, fmt.Errorf("%w: it is mounted already", ErrBusy), "")
+	}
+	if err := le.l.unused(le.d); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	dir := le.l.mountPoint(le.d)
+	if err := le.freeMountPoint(ctx, dir); err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	c, err := le.l.startLtfs(le.d, r.ReadOnly, dir)
+	if err != nil {
+		return nil, fail(op, err, notFound(err))
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, le.l.cfg.MountTimeout, fmt.Errorf("no mount after %s", le.l.cfg.MountTimeout))
+	defer cancel()
+	m, err := le.awaitMount(limited, c, dir)
+	var early *endedError
+	switch {
+	case errors.As(err, &early):
+		log := c.output()
+		if c.cmd.ProcessState.ExitCode() == 0 {
+			return nil, fail(op, fmt.Errorf("ltfs ended well but mounted nothing: %w", c.failure()), "see "+c.log)
+		}
+		return nil, ltfsFail(op, c.failure(), log)
+	case err != nil:
+		le.pending = le.l.abandon(c, dir)
+		return nil, fail(op, fmt.Errorf("%w: %w: ltfs (pid %d) goes on and is unmounted when it has mounted", ErrUnknown, err, c.cmd.Process.Pid), "see "+c.log)
+	}
+	v, err := le.prove(limited, m, c, r)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", op, err), le.undo(ctx, c, dir))
+	}
+	le.vol = v
+	return v, nil
+}
+
+// freeMountPoint makes the mount point, and takes a dead mount away from it.
+func (le *Lease) freeMountPoint(ctx context.Context, dir string) error {
+	if err := le.l.clearDead(ctx, dir); err != nil {
+		return err
+	}
+	m, err := mountAt(dir)
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		return fmt.Errorf("%w: %s is mounted on %s", ErrBusy, m.Source, dir)
+	}
+	if err := emptyDir(dir); err != nil {
+		return fail("use mount point", err, "nothing belongs into "+dir+": move it away")
+	}
+	return nil
+}
+
+// endedError: the ltfs process ended before it had mounted.
+type endedError struct{}
+
+func (*endedError) Error() string { return "ltfs ended" }
+
+// awaitMount waits until ltfs has mounted on our directory, as long as the process lives.
+func (le *Lease) awaitMount(ctx context.Context, c *child, dir string) (*mountinfo.Info, error) {
+	for p := newPoll(); ; {
+		if c.gone() {
+			return nil, &endedError{}
+		}
+		m, err := mountAt(dir)
+		if err != nil {
+			return nil, err
+		}
+		if m != nil {
+			device, ok := strings.CutPrefix(m.Source, ltfsSource)
+			if !ok || !isDevice(le.d, device) {
+				return nil, fmt.Errorf("%w: %s was mounted on %s by somebody else", ErrBusy, m.Source, dir)
+			}
+			return m, nil
+		}
+		if err := p.wait(ctx); err != nil {
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// prove reads who the mounted volume is. Before it returns nothing may be written.
+func (le *Lease) prove(ctx context.Context, m *mountinfo.Info, c *child, r MountRequest) (*Volume, error) {
+	v := &Volume{Dir: m.Mountpoint, ReadOnly: readOnlyMount(m), le: le, child: c}
+	attrs, err := within(ctx, func() (map[string]string, error) {
+		uuid, err := v.attr("volumeUUID")
+		if err != nil {
+			return nil, err
+		}
+		a := v.Attrs("volumeName", "mediaDataPartitionTotalCapacity")
+		a["volumeUUID"] = uuid
+		return a, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prove the volume: %w", err)
+	}
+	v.UUID, v.Name = strings.ToLower(attrs["volumeUUID"]), attrs["volumeName"]
+	if v.UUID == "" {
+		return nil, fmt.Errorf("prove the volume: %w: it has no UUID", ErrUnknown)
+	}
+	if r.UUID != "" && !strings.EqualFold(r.UUID, v.UUID) {
+		return nil, fail("prove the volume", fmt.Errorf("%w: expected %s, found %s (%q)", ErrWrongVolume, r.UUID, v.UUID, v.Name),
+			"labels may have been swapped, or the tape was formatted elsewhere: see tapefs tape info")
+	}
+	if c.gone() {
+		return nil, fmt.Errorf("prove the volume: %w", c.failure())
+	}
+	var st unix.Statfs_t
+	if mib := parseCount(attrs["mediaDataPartitionTotalCapacity"]); mib > 0 {
+		v.Capacity = mib << 20
+	} else if err := unix.Statfs(v.Dir, &st); err == nil {
+		v.Capacity = int64(st.Blocks) * st.Bsize
+	}
+	return v, nil
+}
+
+// undo unmounts a volume that was not proved and waits for its process, also when ctx has ended.
+func (le *Lease) undo(ctx context.Context, c *child, dir string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), le.l.cfg.UnmountTimeout)
+	defer cancel()
+	pending := le.l.abandon(c, dir)
+	select {
+	case <-pending:
+		return nil
+	case <-ctx.Done():
+		le.pending = pending
+		return fmt.Errorf("unmount %s: %w", dir, ctx.Err())
+	}
+}
+
+// abandon sees an ltfs process through to its end: whenever it has mounted, it is unmounted. The channel
+// is closed when the process is gone.
+func (l *Library) abandon(c *child, dir string) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p := &poll{next: 20 * time.Millisecond}
+		for !c.gone() {
+			if m, err := mountAt(dir); err == nil && m != nil {
+				if err := unmountOnce(dir); err != nil && !errors.Is(err, unix.EBUSY) {
+					l.log.Warn("unmount", "dir", dir, "err", err)
+				}
+			}
+			_ = p.wait(context.Background())
+		}
+		if err := l.clearDead(context.Background(), dir); err != nil {
+			l.log.Warn("unmount", "dir", dir, "err", err)
+		}
+	}()
+	return done
+}

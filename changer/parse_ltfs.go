@@ -1,0 +1,87 @@
+package changer
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ltfsCode is a message code at the beginning of a line, with or without the process id in hex that
+// ltfs puts in front. Codes are matched, prose never.
+var ltfsCode = regexp.MustCompile(`^(?:[0-9a-f]+ )?LTFS([0-9]{5}[A-Z])\b`)
+
+// ltfsCodes lists the message codes of a log in order: "17168E".
+func ltfsCodes(log string) []string {
+	var out []string
+	for _, line := range strings.Split(log, "\n") {
+		if m := ltfsCode.FindStringSubmatch(line); m != nil {
+			out = append(out, m[1])
+		}
+	}
+	return out
+}
+
+var (
+	ltfsOpenErrno = regexp.MustCompile(`LTFS30210I .*\((\d+)\)\.\s*$`)
+	ltfsUUID      = regexp.MustCompile(`LTFS15013I Volume UUID is: ([0-9a-fA-F-]{36})\.`)
+)
+
+// openErrno is the errno with which ltfs could not open the drive, 0 when it did not say.
+func openErrno(log string) int {
+	for _, line := range strings.Split(log, "\n") {
+		if m := ltfsOpenErrno.FindStringSubmatch(strings.TrimRight(line, "\r")); m != nil {
+			if n, err := strconv.Atoi(m[1]); err == nil {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// formattedUUID is the volume UUID that mkltfs printed, "" when it did not.
+func formattedUUID(log string) string {
+	if m := ltfsUUID.FindStringSubmatch(log); m != nil {
+		return strings.ToLower(m[1])
+	}
+	return ""
+}
+
+// ltfsCauses maps message codes of OpenLTFS 2.4 to errors that callers know. Those of no medium, busy,
+// unformatted and write-protected were recorded, the others are of its list of messages.
+var ltfsCauses = []struct {
+	err   error
+	hint  string
+	codes []string
+}{
+	{ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape", []string{"11095E"}},
+	{ErrNotBlank, "say --erase BARCODE to format over what is there", []string{"15047E"}},
+	{ErrIncompatible, "the drive cannot use this kind of cartridge for LTFS: look at its generation", []string{"11298E", "11299E"}},
+	{ErrNotFormatted, "format it with: tapefs tape format BARCODE", []string{"17168E", "11176E"}},
+	{ErrNeedsCheck, "check and repair it with: ltfsck DEVICE", []string{"11020E", "11021E", "11023E", "11024E",
+		"11027E", "11205E", "11206E", "11207E", "11219E", "11220E", "11221E", "11231E", "11253E"}},
+	{ErrNoMedium, "see what the drive holds with: tapefs drive status", []string{"11331E", "12016E", "12017E", "11006E"}},
+}
+
+// ltfsCause finds the known cause in the log of ltfs, mkltfs or ltfsck.
+func ltfsCause(log string) (error, string) {
+	codes := ltfsCodes(log)
+	if slices.Contains(codes, "12012E") { // the drive could not be opened
+		switch openErrno(log) {
+		case 0, 16: // EBUSY; ltfs holds the node while it is mounted
+			return ErrBusy, "see who uses the drive: fuser -v DEVICE"
+		case 13:
+			return nil, "this user may not open the drive: join the group tape, or run as root"
+		default:
+			return nil, "is the drive switched on and its device right? see: lsscsi -g"
+		}
+	}
+	for _, c := range ltfsCauses {
+		for _, code := range c.codes {
+			if slices.Contains(codes, code) {
+				return c.err, c.hint
+			}
+		}
+	}
+	return nil, ""
+}

@@ -1,0 +1,195 @@
+package changer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// result is what a finished program left.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// killGrace is how long a program that only looks may take to die once it is killed: one that hangs in
+// the kernel cannot, and is left behind.
+const killGrace = 2 * time.Second
+
+// running is a started program. Its output goes to files without a name: a pipe would break, and with
+// it the program, when we die.
+type running struct {
+	args     []string
+	cmd      *exec.Cmd
+	out, err *os.File
+	done     chan struct{} // closed when the program is gone; res and fail are set by then
+	res      result
+	fail     error
+}
+
+// start runs a program in a session and process group of its own, so that no signal meant for us
+// reaches it. It inherits the files in keep: locks stay locked until it is gone, also if we die.
+func (l *Library) start(args []string, keep ...*os.File) (*running, error) {
+	p := &running{args: args, done: make(chan struct{})}
+	var err error
+	if p.out, err = l.scratch(); err != nil {
+		return nil, &ProgramError{Args: args, Code: -1, Err: err}
+	}
+	if p.err, err = l.scratch(); err != nil {
+		p.out.Close()
+		return nil, &ProgramError{Args: args, Code: -1, Err: err}
+	}
+	p.cmd = exec.Command(args[0], args[1:]...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+	p.cmd.ExtraFiles = keep
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := p.cmd.Start(); err != nil {
+		p.out.Close()
+		p.err.Close()
+		return nil, &ProgramError{Args: args, Code: -1, Err: err}
+	}
+	go p.wait()
+	return p, nil
+}
+
+func (p *running) wait() {
+	defer close(p.done)
+	defer p.out.Close()
+	defer p.err.Close()
+	err := p.cmd.Wait()
+	p.res = result{stdout: readAll(p.out), stderr: readAll(p.err), code: p.cmd.ProcessState.ExitCode()}
+	if err == nil {
+		return
+	}
+	pe := &ProgramError{Args: p.args, Code: p.res.code, Stderr: lastLines(p.res.stderr, stderrLines)}
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || p.res.code < 0 {
+		pe.Err = err
+	}
+	p.fail = pe
+}
+
+// maxOutput bounds what is kept of a program's output, bytes.
+const maxOutput = 8 << 20
+
+func readAll(f *os.File) string {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxOutput))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// scratch makes a file without a name.
+func (l *Library) scratch() (*os.File, error) {
+	f, err := os.CreateTemp(l.cfg.RunDir, ".output-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// query runs a program that changes nothing, and kills it when ctx ends.
+func (l *Library) query(ctx context.Context, args ...string) (result, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return result{code: -1}, &ProgramError{Args: args, Code: -1, Err: err}
+	}
+	p, err := l.start(args)
+	if err != nil {
+		return result{code: -1}, err
+	}
+	select {
+	case <-p.done:
+		return p.res, p.fail
+	case <-ctx.Done():
+	}
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // ESRCH: it just ended
+	select {
+	case <-p.done:
+	case <-time.After(killGrace):
+	}
+	return result{code: -1}, &ProgramError{Args: args, Code: -1, Err: ctx.Err()}
+}
+
+// errStillRuns is the error of a program that changes the state of the machine and that we no longer wait for.
+type errStillRuns struct {
+	args []string
+	err  error // why we stopped waiting
+}
+
+func (e *errStillRuns) Error() string {
+	return fmt.Sprintf("stopped waiting for %s, which still runs: %v", commandLine(e.args), e.err)
+}
+func (e *errStillRuns) Unwrap() []error { return []error{ErrUnknown, e.err} }
+
+// act runs a program that changes the state of the machine. It is never killed: when ctx ends or the
+// limit is reached, we stop waiting and give an *errStillRuns and the channel that tells its end.
+func (l *Library) act(ctx context.Context, limit time.Duration, keep []*os.File, args ...string) (result, <-chan struct{}, error) {
+	if err := ctx.Err(); err != nil {
+		return result{code: -1}, nil, &ProgramError{Args: args, Code: -1, Err: err}
+	}
+	l.log.Debug("run", "args", args)
+	p, err := l.start(args, keep...)
+	if err != nil {
+		return result{code: -1}, nil, err
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return p.res, nil, p.fail
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timer.C:
+		err = fmt.Errorf("no end after %s", limit)
+	}
+	return result{code: -1}, p.done, &errStillRuns{args: args, err: err}
+}
+
+// notFound is the hint for a program that is not installed.
+func notFound(err error) string {
+	var pe *ProgramError
+	if errors.As(err, &pe) && (errors.Is(pe.Err, exec.ErrNotFound) || errors.Is(pe.Err, os.ErrNotExist)) {
+		return "install " + pe.Args[0] + ", or set its path under library.programs"
+	}
+	return ""
+}
+
+// mtxFail explains a failed mtx.
+func mtxFail(op string, err error, stderr string) error {
+	cause, hint := mtxCause(stderr)
+	if cause != nil {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	if hint == "" {
+		hint = notFound(err)
+	}
+	if hint == "" && strings.Contains(stderr, "cannot open SCSI device") {
+		hint = "is library.changer the changer's device, and may this user open it? see: lsscsi -g"
+	}
+	return fail(op, err, hint)
+}
+
+// ltfsFail explains a failed ltfs, mkltfs or ltfsck by the messages in its log.
+func ltfsFail(op string, err error, log string) error {
+	cause, hint := ltfsCause(log)
+	if cause != nil {
+		err = fmt.Errorf("%w: %w", cause, err)
+	}
+	if hint == "" {
+		hint = notFound(err)
+	}
+	return fail(op, err, hint)
+}

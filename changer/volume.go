@@ -1,0 +1,254 @@
+package changer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Volume is a mounted LTFS volume. Closed by Unmount.
+type Volume struct {
+	Dir      string // the mount point
+	UUID     string
+	Name     string
+	ReadOnly bool  // also when ltfs chose it: write-protected or full
+	Capacity int64 // bytes of the data partition
+
+	le    *Lease
+	child *child
+}
+
+// getxattr reads an extended attribute; padding blanks are cut off.
+func getxattr(path, name string) (string, error) {
+	buf := make([]byte, 256)
+	for {
+		n, err := unix.Getxattr(path, name, buf)
+		switch {
+		case errors.Is(err, unix.ERANGE) && len(buf) < 1<<20:
+			buf = make([]byte, 4*len(buf))
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return "", fmt.Errorf("read %s of %s: %w", name, path, err)
+		default:
+			return strings.TrimRight(string(buf[:n]), " \x00"), nil
+		}
+	}
+}
+
+func (v *Volume) attr(name string) (string, error) { return getxattr(v.Dir, "user.ltfs."+name) }
+
+// Attrs reads the user.ltfs.* attributes by name that exist, without the prefix.
+func (v *Volume) Attrs(names ...string) map[string]string {
+	out := make(map[string]string, len(names))
+	for _, n := range names {
+		if value, err := v.attr(n); err == nil {
+			out[n] = value
+		}
+	}
+	return out
+}
+
+// parseCount is a count that is not negative, -1 otherwise.
+func parseCount(s string) int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}
+
+// Generation is the index generation that the mount shows now.
+func (v *Volume) Generation() (int64, error) {
+	s, err := v.attr("indexGeneration")
+	if err != nil {
+		return 0, err
+	}
+	n := parseCount(s)
+	if n < 0 {
+		return 0, fmt.Errorf("read index generation of %s: %q is no number", v.Dir, s)
+	}
+	return n, nil
+}
+
+// Free is the space left, bytes: a guide only.
+func (v *Volume) Free() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(v.Dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", v.Dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// StartBlock is where a file begins on the data partition, -1 for an empty one. The name is relative to
+// the volume's root.
+func (v *Volume) StartBlock(name string) (int64, error) {
+	if !filepath.IsLocal(name) {
+		return 0, fmt.Errorf("start block of %q: the name leads out of the volume", name)
+	}
+	path := filepath.Join(v.Dir, name)
+	s, err := getxattr(path, "user.ltfs.startblock")
+	if errors.Is(err, unix.ENODATA) {
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			return 0, fmt.Errorf("start block of %q: %w", name, err)
+		}
+		if st.Size > 0 {
+			return 0, fmt.Errorf("start block of %q: it has %d bytes and no place on tape yet", name, st.Size)
+		}
+		return -1, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	n := parseCount(s)
+	if n < 0 {
+		return 0, fmt.Errorf("start block of %q: %q is no number", name, s)
+	}
+	return n, nil
+}
+
+// Touch makes the index differ from the one on tape, so that the next sync has to write one: it sets
+// the time of the root directory.
+func (v *Volume) Touch() error {
+	now := unix.NsecToTimespec(time.Now().UnixNano())
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, v.Dir, []unix.Timespec{now, now}, 0); err != nil {
+		return fmt.Errorf("touch the root of %s: %w", v.Dir, err)
+	}
+	return nil
+}
+
+// Sync writes the index and proves it: the generation rose, still mounted read-write, same UUID.
+// Returns the new generation. Any doubt is ErrSync.
+//
+// ltfs writes no index when nothing changed since the last one, and its own timer may have written one
+// just before: then the generation stands still and proves nothing about what is on tape. Such a volume
+// is touched and synced once more; only a generation that rose during this call is ever accepted.
+func (v *Volume) Sync(ctx context.Context) (int64, error) {
+	n, err := within(ctx, v.sync)
+	if err != nil {
+		if !errors.Is(err, ErrSync) {
+			err = fmt.Errorf("%w: %w", ErrSync, err)
+		}
+		return 0, fail("sync volume "+v.UUID, err, "what was written since the last sync counts as lost; see "+v.child.log)
+	}
+	return n, nil
+}
+
+func (v *Volume) sync() (int64, error) {
+	if v.ReadOnly {
+		return 0, ErrReadOnly
+	}
+	before, err := v.Generation()
+	if err != nil {
+		return 0, err
+	}
+	after, err := v.writeIndex()
+	if err == nil && after == before {
+		if err = v.Touch(); err == nil {
+			after, err = v.writeIndex()
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	if after <= before {
+		return 0, fmt.Errorf("the index generation went from %d to %d", before, after)
+	}
+	return after, v.still()
+}
+
+// writeIndex asks ltfs to write the index and gives the generation that it shows then.
+func (v *Volume) writeIndex() (int64, error) {
+	if err := setSync(v.Dir); err != nil {
+		return 0, err
+	}
+	return v.Generation()
+}
+
+func setSync(dir string) error {
+	for {
+		err := unix.Setxattr(dir, "user.ltfs.sync", []byte("1"), 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("set user.ltfs.sync on %s: %w", dir, err)
+		}
+		return nil
+	}
+}
+
+// still proves that the mount is the one that was proved when it began: ours, read-write, same UUID.
+func (v *Volume) still() error {
+	if v.child.gone() {
+		return fmt.Errorf("the ltfs process ended: %w", v.child.failure())
+	}
+	m, err := mountAt(v.Dir)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return fmt.Errorf("nothing is mounted on %s any more", v.Dir)
+	}
+	if device, ok := strings.CutPrefix(m.Source, ltfsSource); !ok || !isDevice(v.le.d, device) {
+		return fmt.Errorf("%s is mounted on %s now", m.Source, v.Dir)
+	}
+	if readOnlyMount(m) {
+		return ErrReadOnly
+	}
+	uuid, err := v.attr("volumeUUID")
+	if err != nil {
+		return err
+	}
+	if !strings.EqualFold(uuid, v.UUID) {
+		return fmt.Errorf("%w: expected %s, found %s", ErrWrongVolume, v.UUID, uuid)
+	}
+	return nil
+}
+
+// busyGrace is how long unmounting is tried again while somebody has a file of the volume open.
+const busyGrace = 10 * time.Second
+
+// Unmount unmounts and waits until the ltfs process is gone: it writes the index after umount has
+// returned. It does not prove anything written. While somebody uses the volume it is tried for 10 s and
+// then an error: the volume stays mounted. When ctx ends while the process still works, the error says
+// so and the lease stays busy until it is gone.
+func (v *Volume) Unmount(ctx context.Context) error {
+	op := "unmount volume " + v.UUID
+	if v.le.vol != v {
+		return nil // done before
+	}
+	died := v.child.gone()
+	if err := unmountDir(ctx, v.Dir, died); err != nil {
+		return fail(op, err, "see who uses it: fuser -vm "+v.Dir)
+	}
+	v.le.vol = nil
+	timer := time.NewTimer(v.le.l.cfg.UnmountTimeout)
+	defer timer.Stop()
+	var err error
+	select {
+	case <-v.child.exited:
+	default:
+		select {
+		case <-v.child.exited:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-timer.C:
+			err = fmt.Errorf("no end after %s", v.le.l.cfg.UnmountTimeout)
+		}
+	}
+	if err != nil {
+		v.le.pending = v.child.exited
+		return fail(op, fmt.Errorf("ltfs (pid %d) still writes: %w: %w", v.child.cmd.Process.Pid, ErrUnknown, err), "the drive stays in use until the process ends")
+	}
+	if died || v.child.err != nil {
+		return fail(op, fmt.Errorf("the ltfs process ended before its time: %w", v.child.failure()), "what was written since the last sync counts as lost; see "+v.child.log)
+	}
+	return nil
+}
