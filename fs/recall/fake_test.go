@@ -49,6 +49,7 @@ type fakeDrive struct {
 	serial string
 	tape   string
 	wanted bool
+	leased bool
 }
 
 func newWorld(t *testing.T, drives int, barcodes ...string) *world {
@@ -163,6 +164,9 @@ func (w *world) Lease(ctx context.Context, r changer.Request) (lease, error) {
 	w.event("lease")
 	select {
 	case d := <-w.free:
+		w.mu.Lock()
+		d.leased = true
+		w.mu.Unlock()
 		return &fakeLease{w, d}, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -200,7 +204,10 @@ func (l *fakeLease) Load(ctx context.Context, b changer.Barcode) error {
 	}
 	for _, d := range l.w.drives {
 		if d != l.d && d.tape == string(b) {
-			return errors.New("tape is in another drive")
+			if d.leased {
+				return errors.New("tape is in another drive")
+			}
+			d.tape = ""
 		}
 	}
 	l.d.tape = string(b)
@@ -218,7 +225,7 @@ func (l *fakeLease) Mount(_ context.Context, uuid string) (string, error) {
 func (l *fakeLease) Release(context.Context) error {
 	l.w.event("release")
 	l.w.mu.Lock()
-	l.d.wanted = false
+	l.d.wanted, l.d.leased = false, false
 	l.w.mu.Unlock()
 	l.w.free <- l.d
 	return nil
@@ -269,7 +276,9 @@ func (w *world) seal(size, partSize int64) *sealed {
 			s := sha256.Sum256(e)
 			sums = append(sums, s[:]...)
 		}
+		w.mu.Lock()
 		w.sums[[2]int64{o.ID, int64(number)}] = sums
+		w.mu.Unlock()
 	}
 	return o
 }

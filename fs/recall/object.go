@@ -39,11 +39,6 @@ type extentKey struct {
 	extent int64
 }
 
-// extents is how many extents the object has.
-func (o *object) extents() int64 {
-	return (o.sealed + catalog.ExtentSize - 1) / catalog.ExtentSize
-}
-
 // extent tells where extent n lies: in which part, where in it, and how long it is (bytes).
 func (o *object) extent(n int64) (part int, offset, size int64) {
 	start := n * catalog.ExtentSize

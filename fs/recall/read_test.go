@@ -3,6 +3,7 @@ package recall
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"tapefs/catalog"
+	"tapefs/crypto"
 )
 
 func TestReadsAcrossExtentsAndParts(t *testing.T) {
@@ -61,21 +63,63 @@ func TestEmptyFile(t *testing.T) {
 	}
 }
 
-func TestLastBytesBringInOneExtent(t *testing.T) {
+func TestLastBytesOfAGiBBringInOneExtent(t *testing.T) {
 	w := newWorld(t, 1, "A")
-	o := w.seal(1<<28, 1<<27)
-	want := w.version(1, o, 0, 1<<28, w.place(o, 0, "A"))
+	// Only the end of the object is made; the rest is a hole with sums that it does not have.
+	const size = 1 << 30
+	salt := []byte("saltsalt")
+	stream, err := w.key.Stream(salt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte("0123456789abcdef"), 4096/16)
+	tail := make([]byte, crypto.HeaderSize)
+	stream.At(size-crypto.HeaderSize).XORKeyStream(tail[:16], want[4096-16:])
+	before := make([]byte, es)
+	copy(before[es-4080:], want[:4080])
+	stream.At(size-es-crypto.HeaderSize).XORKeyStream(before, before)
+	name := filepath.Join(w.tape("A"), "big")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(size), func() error { _, err := f.WriteAt(tail, size); return err }(),
+		func() error { _, err := f.WriteAt(before, size-es); return err }(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	sums := make([]byte, (size/es+1)*sha256.Size)
+	s := sha256.Sum256(before)
+	copy(sums[(size/es-1)*sha256.Size:], s[:])
+	s = sha256.Sum256(tail)
+	copy(sums[size/es*sha256.Size:], s[:])
+	w.sums[[2]int64{1, 0}] = sums
+	w.locs[1] = catalog.Location{
+		Version: catalog.Version{ID: 1, Kind: catalog.File, Size: size, State: catalog.Present},
+		Object: catalog.Object{ID: 1, OID: "0123456789abcdef0123456789abcdef", Fingerprint: w.key.Fingerprint(), Salt: salt,
+			PartSize: 2 << 30, PlainSize: size, SealedSize: size + crypto.HeaderSize, State: catalog.ObjectPacked},
+		Places: []catalog.Place{{Parts: []catalog.CopyPart{{ID: 1, Barcode: "A", Name: "big", Size: size + crypto.HeaderSize, State: catalog.PartDurable}}}},
+	}
+
 	q := w.queue(Options{})
-	f := w.open(q, 1)
-	w.read(f, want, int64(len(want))-4096, 4096)
-	if n := extentsOnDisk(t, q.o.CacheDir); n < 1 || n > 2 {
+	file := w.open(q, 1)
+	p := make([]byte, 4096)
+	if _, err := file.ReadAt(context.Background(), p, size-4096); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(p, want) {
+		t.Error("not the original's bytes")
+	}
+	if n := extentsOnDisk(t, q.o.CacheDir); n != 2 {
 		t.Errorf("%d extents were read from tape", n)
 	}
-	if f.Complete() {
+	if file.Complete() {
 		t.Error("complete after its last bytes")
 	}
-	if n := q.CachedBytes(1); n <= 0 || n > 2*es {
+	if n := q.CachedBytes(1); n != es+crypto.HeaderSize {
 		t.Errorf("%d cached bytes", n)
+	}
+	if _, err := file.ReadAt(context.Background(), p, 0); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a hole was read: %v", err)
 	}
 }
 
