@@ -1,6 +1,8 @@
 #!/bin/sh
 # Restores the files of a tapefs tape, or of several, without tapefs: README.txt beside this
 # file says what the commands below do. Plain POSIX sh, openssl, GNU tar, awk, and small tools.
+#
+# shellcheck disable=SC2254,SC2012,SC2013  # patterns in variables; ls -ln is what all systems have
 
 usage() {
 	cat <<'TEXT'
@@ -66,7 +68,7 @@ if [ -n "$parts_dir" ]; then
 	mkdir -p "$parts_dir" || die "cannot make $parts_dir"
 	given=$#
 	for d in "$parts_dir"/*/; do
-		[ -d "$d/tapefs" ] && set -- "$@" "$d"
+		[ -d "$d/tapefs" ] && set -- "$@" "${d%/}"
 	done
 else
 	given=$#
@@ -153,9 +155,9 @@ for d; do
 	for s in "$d"/SHA256SUMS-*; do
 		[ -f "$s" ] || continue
 		own=$(sed -n '1s/^# tapefs-sums 1 volume=\([0-9a-fA-F-]\{1,64\}\) .*$/\1/p' "$s")
-		sed -n -e "s,^# object tapefs/\\($h16\\)/\\($h32\\)\\.tar\\.enc parts=\\([0-9]\\{1,4\\}\\) size=\\([0-9]\\{1,15\\}\\) part_size=\\([0-9]\\{1,15\\}\\)\$,O \\1 \\2 \\3 \\4 \\5,p" \
-			-e "s,^\\($h64\\)  $file\$,N ${own:--} \\2 \\3 \\1,p" \
-			-e "s,^# elsewhere \\($h64\\)  $file .*volume=\\([0-9a-fA-F-]\\{1,64\\}\\)\$,N \\5 \\2 \\3 \\1,p" "$s"
+		sed -n -e "s!^# object tapefs/\\($h16\\)/\\($h32\\)\\.tar\\.enc parts=\\([0-9]\\{1,4\\}\\) size=\\([0-9]\\{1,15\\}\\) part_size=\\([0-9]\\{1,15\\}\\)\$!O \\1 \\2 \\3 \\4 \\5!p" \
+			-e "s!^\\($h64\\)  $file\$!N ${own:--} \\2 \\3 \\1!p" \
+			-e "s!^# elsewhere \\($h64\\)  $file .*volume=\\([0-9a-fA-F-]\\{1,64\\}\\)\$!N \\5 \\2 \\3 \\1!p" "$s"
 	done
 done >"$tmp/seen"
 
@@ -213,7 +215,7 @@ sealed() {
 	shift 2
 	for p in $list; do
 		tape "${p#*@}" "$@"
-		cat "$dir/tapefs/$id/${p%@*}" || problem "$dir/tapefs/$id/${p%@*}: not read to its end; files in this object may be damaged"
+		cat "$dir/tapefs/$id/${p%@*}" || [ -n "$quiet" ] || problem "$dir/tapefs/$id/${p%@*}: not read to its end; files in this object may be damaged"
 	done
 }
 
@@ -232,8 +234,9 @@ sums_right() {
 }
 
 # looks_right KEY-ID FILES TAPE-DIR...: whether the key opens the object: a tar header says "ustar".
+quiet=
 looks_right() {
-	[ "$(sealed "$@" 2>/dev/null | head -c 528 | decrypt 2>/dev/null | dd bs=1 skip=257 count=5 2>/dev/null | tr -d '\000')" = ustar ]
+	[ "$(quiet=1; sealed "$@" 2>/dev/null | head -c 528 | decrypt 2>/dev/null | dd bs=1 skip=257 count=5 2>/dev/null | tr -d '\000')" = ustar ]
 }
 
 # The right key, before anything is written. $tmp/without: fingerprints that no key fits.
@@ -276,7 +279,12 @@ while read -r oid id state plain files <&3; do
 		continue
 		;;
 	trial)
-		if ! sealed "$id" "$files" "$@" | decrypt 2>/dev/null | tar -tf - >/dev/null 2>&1; then
+		if ! sealed "$id" "$files" "$@" | decrypt 2>/dev/null | {
+			tar -tf - >/dev/null 2>&1
+			result=$?
+			cat >/dev/null # what tar did not want to see
+			exit "$result"
+		}; then
 			problem "object $oid is not in SHA256SUMS, and is not whole: left out"
 			[ -n "$parts_dir" ] && echo "$id $files" >>"$tmp/collect"
 			continue
@@ -308,7 +316,7 @@ for d; do
 			problem "$m: cannot be read; files that changed while they were archived may come out wrong"
 		cat "$tmp/void"
 	done
-done | sed -n 's,^\([0-9a-f]\{32\}\) \([A-Za-z0-9/._+@%=:\\-]\{1,\}\)$,\1 \2,p' | sort -u >"$tmp/voids"
+done | sed -n 's!^\([0-9a-f]\{32\}\) \([A-Za-z0-9/._+@%=:\\-]\{1,\}\)$!\1 \2!p' | sort -u >"$tmp/voids"
 
 gnu=
 for tar in tar gtar; do
