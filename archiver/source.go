@@ -259,7 +259,10 @@ func (a address) relative(p string) (string, bool) {
 		}
 		return "", false
 	}
-	return strings.CutPrefix(p, top)
+	if rel, ok := strings.CutPrefix(p, top); ok {
+		return rel, true
+	}
+	return "", false
 }
 
 // remoteOptions are the arguments of rsync that say how to reach a source.
