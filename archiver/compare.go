@@ -141,7 +141,7 @@ const (
 	changed
 )
 
-func compare(e *listEntry, v *catalog.Version) verdict {
+func judge(e *listEntry, v *catalog.Version) verdict {
 	switch {
 	case e.kind != v.Kind:
 		return changed
@@ -251,7 +251,7 @@ func (c *comparison) topEntry(ctx context.Context, e *listEntry) error {
 	if err != nil {
 		return fmt.Errorf("source %s: %w", c.source, err)
 	}
-	if compare(e, &v) == same {
+	if judge(e, &v) == same {
 		return nil
 	}
 	_, err = c.db.EnsureDir(ctx, c.run, catalog.Root, c.source, dirMeta(e, &v))
@@ -297,7 +297,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		c.whole = false
 		return c.a.runError(ctx, c.run, c.source, e.path, "listed without its directory")
 	}
-	if v != nil && !v.Vanished.IsZero() && v.Kind == e.kind && (e.kind == catalog.Directory || compare(e, v) != changed) {
+	if v != nil && !v.Vanished.IsZero() && v.Kind == e.kind && (e.kind == catalog.Directory || judge(e, v) != changed) {
 		if err := c.revived(ctx, v.ID); err != nil {
 			return err
 		}
@@ -306,7 +306,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		return c.directory(ctx, e, v, parent.id, name, empty)
 	}
 	if v != nil {
-		switch compare(e, v) {
+		switch judge(e, v) {
 		case same:
 			c.stats.Same++
 			return nil
@@ -327,7 +327,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 			return nil
 		}
 		now, err := c.db.Lookup(ctx, parent.id, name)
-		if err == nil && compare(e, &now) != changed {
+		if err == nil && judge(e, &now) != changed {
 			c.stats.Same++
 			return nil
 		}
@@ -352,7 +352,7 @@ func (c *comparison) directory(ctx context.Context, e *listEntry, v *catalog.Ver
 	if isDir {
 		d.id = v.ID
 	}
-	if !c.dry && (!isDir || compare(e, v) != same) {
+	if !c.dry && (!isDir || judge(e, v) != same) {
 		id, err := c.db.EnsureDir(ctx, c.run, parent, name, dirMeta(e, v))
 		if err != nil {
 			return fmt.Errorf("record directory %q: %w", e.path, err)
