@@ -69,7 +69,10 @@ type Event struct {
 	Seconds float64 `json:"seconds,omitempty"` // of virtual time that it took
 }
 
-const logFile = "log.jsonl"
+const (
+	logFile   = "log.jsonl"
+	clockSize = 24 // of a drive's clock file: overwritten in place, because truncating it costs a flush on ext4
+)
 
 // record appends events of one drive and moves its clock.
 func (l *Library) record(events ...Event) error {
@@ -85,18 +88,7 @@ func (l *Library) record(events ...Event) error {
 	defer f.Close()
 	var buf []byte
 	for _, e := range events {
-		path := filepath.Join(l.Dir, "drives", fmt.Sprintf("%d.clock", e.Drive))
-		b, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("write log: %w", err)
-		}
-		clock, _ := strconv.ParseFloat(strings.TrimSpace(string(b)), 64) // a missing or torn clock starts at 0
-		e.Clock = math.Round((clock+e.Seconds)*1e6) / 1e6
-		e.Seconds = math.Round(e.Seconds*1e6) / 1e6
-		if e.Time == 0 {
-			e.Time = time.Now().UnixNano()
-		}
-		if err := os.WriteFile(path, []byte(strconv.FormatFloat(e.Clock, 'f', 6, 64)+"\n"), 0o644); err != nil {
+		if err := l.advance(&e); err != nil {
 			return fmt.Errorf("write log: %w", err)
 		}
 		line, err := json.Marshal(e)
@@ -109,6 +101,28 @@ func (l *Library) record(events ...Event) error {
 		return fmt.Errorf("write log: %w", err)
 	}
 	return nil
+}
+
+// advance moves the clock of the event's drive and tells the event. The log is locked.
+func (l *Library) advance(e *Event) error {
+	f, err := os.OpenFile(filepath.Join(l.Dir, "drives", fmt.Sprintf("%d.clock", e.Drive)), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var b [clockSize]byte
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	clock, _ := strconv.ParseFloat(strings.TrimSpace(string(b[:n])), 64) // a new or torn clock starts at 0
+	e.Clock = math.Round((clock+e.Seconds)*1e6) / 1e6
+	e.Seconds = math.Round(e.Seconds*1e6) / 1e6
+	if e.Time == 0 {
+		e.Time = time.Now().UnixNano()
+	}
+	_, err = f.WriteAt(fmt.Appendf(nil, "%*.6f\n", clockSize-1, e.Clock), 0)
+	return err
 }
 
 // Log reads the library's events from the beginning.

@@ -8,7 +8,7 @@ import (
 const idleStop = 2 * time.Second
 
 // head accounts for what one drive does with the mounted tape. Sequential requests on one file become
-// one event. Not safe for concurrent use: the volume's lock protects it.
+// one event, written when the run ends; kill -9 loses the event of a run. Not safe for concurrent use: the volume's lock protects it.
 type head struct {
 	l        *Library
 	drive    int

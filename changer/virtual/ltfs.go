@@ -272,6 +272,9 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 		return 0, nil
 	}
 	v.clean()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	mnt, err := mountVolume(v, f.device, f.mountPoint)
 	if err != nil {
 		m.raw("fuse: %v", err)
@@ -279,9 +282,6 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 		m.protection()
 		return 0, nil
 	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	if !f.foreground {
 		if err := l.detach(d.n); err != nil {
 			return 0, errors.Join(err, mnt.unmount())

@@ -67,7 +67,7 @@ func mountDirectly(device, dir string, ro bool) (int, error) {
 	if ro {
 		flags |= syscall.MS_RDONLY
 	}
-	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d", fd, 1<<20)
+	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", fd)
 	if err := syscall.Mount("ltfs:"+device, dir, "fuse", flags, data); err != nil {
 		syscall.Close(fd)
 		return 0, fmt.Errorf("mount %s: %w", dir, err)

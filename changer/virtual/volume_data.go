@@ -274,16 +274,15 @@ func (v *volume) truncate(n *node, size int64) syscall.Errno {
 	return 0
 }
 
-// read answers from tape.
+// read answers from tape. The lock is held all the time: there is one head, and a write may replace the data file.
 func (v *volume) read(n *node, dest []byte, off int64) (int, syscall.Errno) {
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	if off >= n.size {
-		v.mu.Unlock()
 		return 0, 0
 	}
 	size := min(int64(len(dest)), n.size-off)
 	if !v.present() {
-		v.mu.Unlock()
 		return 0, syscall.EAGAIN
 	}
 	f := v.faults()
@@ -294,18 +293,15 @@ func (v *volume) read(n *node, dest []byte, off int64) (int, syscall.Errno) {
 		}
 		addr := e.Block*blockSize + from - e.Off
 		if f.hits("read-eio", v.d.m.Barcode, addr, addr+to-from) {
-			v.mu.Unlock()
 			return 0, syscall.EIO
 		}
 		v.head.transfer("read", n, from, to-from, addr)
 	}
-	file := n.file
-	v.mu.Unlock()
-	if file == nil { // never written: a hole
+	if n.file == nil { // never written: a hole
 		clear(dest[:size])
 		return int(size), 0
 	}
-	got, err := file.ReadAt(dest[:size], off)
+	got, err := n.file.ReadAt(dest[:size], off)
 	if err != nil && err != io.EOF {
 		return 0, syscall.EIO
 	}
