@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"tapefs/catalog"
-	"tapefs/changer"
 )
 
 // Damage is remembered in memory, for a while: an extent of a file on tape that was read badly
@@ -103,7 +102,7 @@ func (q *Queue) hopeless(f *fetch, inv *inventory) error {
 	for _, cp := range f.copies {
 		switch err := q.why(f, cp, inv); {
 		case err == nil:
-		case errors.Is(err, ErrOffline), errors.Is(err, changer.ErrNotInLibrary):
+		case errors.Is(err, ErrOffline):
 			offline = err
 		case errors.Is(err, ErrDamaged):
 			damaged = err
@@ -114,9 +113,6 @@ func (q *Queue) hopeless(f *fetch, inv *inventory) error {
 	what := fmt.Sprintf("object %s extent %d", f.o.oid, f.key.extent)
 	switch {
 	case offline != nil:
-		if !errors.Is(offline, ErrOffline) {
-			offline = fmt.Errorf("%w: %w", ErrOffline, offline)
-		}
 		return fmt.Errorf("%s: %w", what, offline)
 	case other != nil:
 		return fmt.Errorf("%s: %w", what, other)

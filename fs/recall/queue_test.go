@@ -16,9 +16,14 @@ import (
 
 	"tapefs/catalog"
 	"tapefs/changer"
+	"tapefs/changer/virtual"
 )
 
+// TestMain makes the test binary the programs of the virtual library.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "virtual" {
+		os.Exit(virtual.Main(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	code := m.Run()
 	// Every queue was closed: none of our goroutines may be left.
 	deadline := time.Now().Add(10 * time.Second)

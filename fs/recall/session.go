@@ -56,7 +56,7 @@ func (s *session) run() {
 }
 
 // serve leases, mounts, answers and releases. An error means that the tape is of no use just now.
-func (s *session) serve() (err error) {
+func (s *session) serve() error {
 	q := s.q
 	defer s.stopLeasing()
 	le, err := s.lease()
@@ -66,7 +66,8 @@ func (s *session) serve() (err error) {
 	defer func() {
 		s.end()
 		if rerr := le.Release(q.hard); rerr != nil {
-			err = errors.Join(err, fmt.Errorf("release the drive with tape %s: %w", s.barcode, rerr))
+			// The tape itself may be good. A drive that does not stand still stays leased until it does.
+			q.log.Warn("drive not given back in order", "barcode", s.barcode, "err", rerr)
 		}
 	}()
 	if s.endIfIdle() {
@@ -80,6 +81,10 @@ func (s *session) serve() (err error) {
 		return fmt.Errorf("tape %s: %w: the catalog has no volume UUID", s.barcode, changer.ErrNotFormatted)
 	}
 	if err := le.Load(q.hard, changer.Barcode(s.barcode)); err != nil {
+		// Without a changer, another tape or none in the drive is the same as one outside the library.
+		if errors.Is(err, changer.ErrNotInLibrary) || errors.Is(err, changer.ErrWrongVolume) || errors.Is(err, changer.ErrNoMedium) {
+			err = fmt.Errorf("%w: %w", ErrOffline, err)
+		}
 		return fmt.Errorf("load tape %s: %w", s.barcode, err)
 	}
 	dir, err := le.Mount(q.hard, tape.UUID)
@@ -125,6 +130,9 @@ func (s *session) lease() (lease, error) {
 	}
 	if err != nil {
 		s.end()
+		if errors.Is(err, changer.ErrNotInLibrary) {
+			err = fmt.Errorf("%w: %w", ErrOffline, err)
+		}
 		return nil, fmt.Errorf("lease a drive for tape %s: %w", s.barcode, err)
 	}
 	s.started = time.Now()

@@ -61,6 +61,8 @@ const (
 type inventory struct {
 	places map[string]place
 	drives int // configured ones
+	// Without a changer nobody reads labels: what is in the drive may be any tape, and loading proves it.
+	unlabelled bool
 }
 
 func newInventory(inv *changer.Inventory) (*inventory, error) {
@@ -75,8 +77,11 @@ func newInventory(inv *changer.Inventory) (*inventory, error) {
 			continue
 		}
 		i.drives++
-		if d.Full && d.Barcode != "" {
+		switch {
+		case d.Full && d.Barcode != "":
 			i.places[string(d.Barcode)] = inDrive
+		case d.Full && len(inv.Slots) == 0:
+			i.unlabelled = true
 		}
 	}
 	if i.drives == 0 {
@@ -87,8 +92,11 @@ func newInventory(inv *changer.Inventory) (*inventory, error) {
 
 func (i *inventory) place(barcode string) place {
 	p, ok := i.places[barcode]
-	if !ok {
-		return outside
+	switch {
+	case ok:
+		return p
+	case i.unlabelled:
+		return inDrive
 	}
-	return p
+	return outside
 }
