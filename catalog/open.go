@@ -197,6 +197,9 @@ func (db *DB) Close() error {
 	return errors.Join(errs...)
 }
 
+// FilePath is where the catalog lies.
+func (db *DB) FilePath() string { return db.path }
+
 // UUID identifies this catalog on its tapes.
 func (db *DB) UUID() string { return db.uuid }
 

@@ -46,6 +46,7 @@ CREATE UNIQUE INDEX version_path ON version (parent, name) WHERE current = 1;
 CREATE INDEX version_children ON version (parent, id) WHERE current = 1;
 CREATE INDEX version_past ON version (parent, name) WHERE current = 0;
 CREATE INDEX version_batch ON version (batch) WHERE batch IS NOT NULL;
+CREATE INDEX version_since ON version (since) WHERE current = 1;
 CREATE INDEX version_inode ON version (inode) WHERE inode <> id;
 CREATE INDEX version_data ON version (data) WHERE data <> id;
 CREATE INDEX version_sha256 ON version (size, sha256) WHERE sha256 IS NOT NULL AND size >= 1048576;

@@ -1,0 +1,89 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// NewsMark is a point in the catalog's history.
+type NewsMark struct {
+	since  int64 // the last time a version became current or ended, Unix ns
+	change int64 // the last journal entry
+}
+
+// Entry is a name in a directory.
+type Entry struct {
+	Parent ID
+	Name   string
+}
+
+// News is what changed in the tree.
+type News struct {
+	Entries     []Entry // names that show another version now, or none
+	Directories []ID    // whose listing or attributes changed
+}
+
+// NewsMark returns the present point.
+func (db *DB) NewsMark(ctx context.Context) (NewsMark, error) {
+	var m NewsMark
+	err := db.reader.QueryRowContext(ctx, `SELECT (SELECT coalesce(max(since), 0) FROM version WHERE current = 1),
+		(SELECT coalesce(max(id), 0) FROM change)`).Scan(&m.since, &m.change)
+	if err != nil {
+		return m, fmt.Errorf("read news: %w", err)
+	}
+	return m, nil
+}
+
+// NewsSince lists what changed after a mark, and returns the new one. New versions are found by
+// their time, by an index; ended ones and changed directories in the journal.
+func (db *DB) NewsSince(ctx context.Context, m NewsMark) (News, NewsMark, error) {
+	var n News
+	dirs := map[ID]bool{}
+	next := m
+	rows, err := db.reader.QueryContext(ctx, `SELECT parent, name, since, inode FROM version INDEXED BY version_since
+		WHERE since >= ? AND current = 1 AND id > 1`, m.since)
+	if err != nil {
+		return n, m, fmt.Errorf("read news: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var e Entry
+		var name sql.RawBytes
+		var since int64
+		var inode ID
+		if err := rows.Scan(&e.Parent, &name, &since, &inode); err != nil {
+			return n, m, fmt.Errorf("read news: %w", err)
+		}
+		e.Name = string(name)
+		n.Entries = append(n.Entries, e)
+		dirs[e.Parent] = true
+		next.since = max(next.since, since)
+	}
+	if err := rows.Err(); err != nil {
+		return n, m, fmt.Errorf("read news: %w", err)
+	}
+	changed, err := query(ctx, db.reader, "news", func(rows *sql.Rows) (v Version, err error) {
+		var name []byte
+		var id int64
+		err = rows.Scan(&id, &v.ID, &v.Parent, &name, &v.Kind, &v.Current)
+		v.Name = string(name)
+		next.change = max(next.change, id)
+		return v, err
+	}, `SELECT c.id, v.id, v.parent, v.name, v.kind, v.current FROM change c JOIN version v ON v.id = c.version WHERE c.id > ? ORDER BY c.id`, m.change)
+	if err != nil {
+		return n, m, err
+	}
+	for _, v := range changed {
+		if v.Kind == Directory && v.Current {
+			dirs[v.ID] = true
+		} else if !v.Current {
+			n.Entries = append(n.Entries, Entry{v.Parent, v.Name})
+			dirs[v.Parent] = true
+		}
+	}
+	for id := range dirs {
+		n.Directories = append(n.Directories, id)
+	}
+	return n, next, nil
+}

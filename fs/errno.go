@@ -1,0 +1,35 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"tapefs/catalog"
+	"tapefs/fs/recall"
+)
+
+// status maps an error to what the kernel gets. What a person may have to look into is logged here,
+// where the error ends; what programs ask for all the time is not.
+func (f *face) status(err error, op string, id uint64) fuse.Status {
+	switch {
+	case err == nil:
+		return fuse.OK
+	case errors.Is(err, catalog.ErrNotFound):
+		return fuse.ENOENT
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fuse.Status(syscall.EINTR)
+	}
+	errno := syscall.EIO
+	switch {
+	case errors.Is(err, recall.ErrOffline):
+		errno = syscall.ENOMEDIUM
+	case errors.Is(err, recall.ErrNoKey):
+		errno = syscall.EACCES
+	case errors.As(err, &errno):
+	}
+	f.log.Error(op, "id", id, "error", err, "answer", errno)
+	return fuse.Status(errno)
+}

@@ -1,0 +1,172 @@
+package fs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"tapefs/catalog"
+)
+
+// Content is an open file's bytes. ReadAt follows io.ReaderAt; it is called from several goroutines
+// and returns early when ctx ends.
+type Content interface {
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+	// Complete tells whether every byte is on disk already, so that no read will wait for a tape.
+	Complete() bool
+	Close() error
+}
+
+// Opener brings content in.
+type Opener interface {
+	Open(ctx context.Context, id catalog.ID) (Content, error)
+	// CachedBytes is how many bytes of a version are on disk, for st_blocks.
+	CachedBytes(id catalog.ID) int64
+}
+
+// Options for a mount.
+type Options struct {
+	Owners     string // name, number or squash; "" is name
+	AllowOther bool
+	Debug      bool
+	Log        *slog.Logger // nil: the default logger
+}
+
+// Mount is a served file system.
+type Mount struct {
+	server  *fuse.Server
+	stop    context.CancelFunc
+	watched sync.WaitGroup
+}
+
+const (
+	// cacheFor is how long the kernel may keep entries and attributes: content never changes, and
+	// what the catalog adds is announced (news.go).
+	cacheFor = time.Hour
+	// dirBlockSize makes the kernel ask for directories in pieces of 1 MiB instead of 32 KiB.
+	dirBlockSize = 1 << 20
+	// maxRequest is the size of one read and of read-ahead.
+	maxRequest = 1 << 20
+	// maxBackground bounds requests that no process waits for itself, such as read-ahead.
+	maxBackground = 64
+)
+
+// face answers the kernel. A FUSE node id is a catalog id; nothing is kept per inode.
+type face struct {
+	fuse.RawFileSystem
+	db      *catalog.DB
+	content Opener
+	owners  *owners
+	log     *slog.Logger
+
+	mu      sync.Mutex // guards the fields below
+	handles map[uint64]Content
+	last    uint64
+}
+
+var _ fuse.RawFileSystem = (*face)(nil)
+
+// Serve mounts the catalog at dir and returns when the kernel has answered a first request. End it
+// with Unmount, or by umount from outside.
+func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Options) (*Mount, error) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	mapped, err := newOwners(o.Owners)
+	if err != nil {
+		return nil, err
+	}
+	f := &face{
+		RawFileSystem: fuse.NewDefaultRawFileSystem(),
+		db:            db, content: content, owners: mapped, log: o.Log, handles: map[uint64]Content{},
+	}
+	server, err := fuse.NewServer(f, dir, &fuse.MountOptions{
+		AllowOther:   o.AllowOther,
+		FsName:       "tapefs",
+		Name:         "tapefs",
+		Options:      []string{"ro", "nosuid", "nodev", "default_permissions"},
+		DirectMount:  os.Geteuid() == 0,
+		MaxWrite:     maxRequest,
+		MaxReadAhead: maxRequest,
+		// A dozen readers waiting for tapes must not stop the others.
+		MaxBackground: maxBackground,
+		// mmap of files that are read around the page cache; NFS handles that survive a remount.
+		ExtraCapabilities:    fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_EXPORT_SUPPORT,
+		EnableSymlinkCaching: true,
+		IgnoreSecurityLabels: true,
+		DirectMountFlags:     unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
+		Debug:                o.Debug,
+		Logger:               fuseLogger(o.Log, o.Debug),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mount: %w", err)
+	}
+	go server.Serve()
+	if err := server.WaitMount(); err != nil {
+		return nil, fmt.Errorf("mount: %w", err)
+	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	m := &Mount{server: server, stop: stop}
+	m.watched.Add(1)
+	go func() {
+		defer m.watched.Done()
+		f.announce(watch, server)
+	}()
+	return m, nil
+}
+
+// fuseLogger keeps go-fuse's own lines for debugging.
+func fuseLogger(l *slog.Logger, debug bool) *log.Logger {
+	if debug {
+		return slog.NewLogLogger(l.Handler(), slog.LevelDebug)
+	}
+	return log.New(io.Discard, "", 0)
+}
+
+// Wait returns when the file system was unmounted, by Unmount or from outside.
+func (m *Mount) Wait() error {
+	m.server.Wait()
+	m.stop()
+	m.watched.Wait()
+	return nil
+}
+
+// Unmount ends the mount; an open file in it makes it fail with EBUSY.
+func (m *Mount) Unmount() error {
+	if err := m.server.Unmount(); err != nil {
+		return fmt.Errorf("unmount: %w", err)
+	}
+	return nil
+}
+
+func (f *face) String() string { return "tapefs" }
+
+// interrupted is a context that ends when the kernel says that the caller was interrupted. It costs
+// no goroutine.
+type interrupted struct {
+	context.Context
+	cancel <-chan struct{}
+}
+
+func withCancel(cancel <-chan struct{}) context.Context {
+	return interrupted{context.Background(), cancel}
+}
+
+func (c interrupted) Done() <-chan struct{} { return c.cancel }
+
+func (c interrupted) Err() error {
+	select {
+	case <-c.cancel:
+		return context.Canceled
+	default:
+		return nil
+	}
+}

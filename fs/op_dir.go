@@ -1,0 +1,113 @@
+package fs
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"tapefs/catalog"
+)
+
+func (f *face) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	ctx := withCancel(cancel)
+	var v catalog.Version
+	var err error
+	switch name {
+	case ".": // asked for by NFS handles, as is ".."
+		v, err = f.db.Get(ctx, catalog.ID(in.NodeId))
+	case "..":
+		if v, err = f.db.Get(ctx, catalog.ID(in.NodeId)); err == nil {
+			v, err = f.db.Get(ctx, v.Parent)
+		}
+	default:
+		v, err = f.db.Lookup(ctx, catalog.ID(in.NodeId), name)
+	}
+	if err != nil {
+		return f.status(err, "look up", in.NodeId) // not remembered by the kernel: it may come
+	}
+	if !f.entry(&v, out) {
+		return fuse.EIO
+	}
+	return fuse.OK
+}
+
+func (f *face) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	out.OpenFlags = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
+	return fuse.OK
+}
+
+// Positions in a directory: 1 is after ".", 2 after "..", above it dirOffset plus the id of the
+// last entry, so that a listing goes on rightly while the catalog changes.
+const dirOffset = 2
+
+// errFull ends a listing that filled the kernel's buffer.
+var errFull = errors.New("buffer is full")
+
+// add puts an entry into the kernel's buffer; false when it does not fit.
+type add func(e fuse.DirEntry, v *catalog.Version) bool
+
+func (f *face) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return f.list(cancel, in, func(e fuse.DirEntry, _ *catalog.Version) bool { return out.AddDirEntry(e) })
+}
+
+func (f *face) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return f.list(cancel, in, func(e fuse.DirEntry, v *catalog.Version) bool {
+		entry := out.AddDirLookupEntry(e)
+		if entry == nil {
+			return false
+		}
+		if v != nil { // "." and ".." are not looked up: node id 0
+			f.entry(v, entry)
+		}
+		return true
+	})
+}
+
+// entryGuess is the least room an entry takes in a READDIRPLUS answer: fuse_entry_out, fuse_dirent
+// and a short name. It bounds how many rows one query reads.
+const entryGuess = 160
+
+func (f *face) list(cancel <-chan struct{}, in *fuse.ReadIn, put add) fuse.Status {
+	ctx := withCancel(cancel)
+	dir := catalog.ID(in.NodeId)
+	offset := in.Offset
+	if offset == 0 {
+		if !put(fuse.DirEntry{Name: ".", Mode: syscall.S_IFDIR, Ino: in.NodeId, Off: 1}, nil) {
+			return fuse.OK
+		}
+		offset = 1
+	}
+	if offset == 1 {
+		v, err := f.db.Get(ctx, dir)
+		if err != nil {
+			return f.status(err, "list", in.NodeId)
+		}
+		if !put(fuse.DirEntry{Name: "..", Mode: syscall.S_IFDIR, Ino: uint64(v.Parent), Off: dirOffset}, nil) {
+			return fuse.OK
+		}
+		offset = dirOffset
+	}
+	limit := max(int(in.Size)/entryGuess, 1)
+	err := f.db.Children(ctx, dir, catalog.ID(offset-dirOffset), limit, func(v *catalog.Version) error {
+		e := fuse.DirEntry{Name: v.Name, Mode: typeBits(v.Kind), Ino: uint64(v.Inode), Off: uint64(v.ID) + dirOffset}
+		if !put(e, v) {
+			return errFull
+		}
+		return nil
+	})
+	if errors.Is(err, errFull) {
+		return fuse.OK
+	}
+	return f.status(err, "list", in.NodeId)
+}
+
+func typeBits(k catalog.Kind) uint32 {
+	switch k {
+	case catalog.Directory:
+		return syscall.S_IFDIR
+	case catalog.Symlink:
+		return syscall.S_IFLNK
+	}
+	return syscall.S_IFREG
+}

@@ -1,0 +1,94 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	"math"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"tapefs/catalog"
+)
+
+func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY || in.Flags&syscall.O_TRUNC != 0 {
+		return fuse.EROFS
+	}
+	c, err := f.content.Open(withCancel(cancel), catalog.ID(in.NodeId))
+	if err != nil {
+		return f.status(err, "open", in.NodeId)
+	}
+	// Reads that may wait for a tape go around the page cache: they can be interrupted then, and do
+	// not count against the kernel's background requests.
+	out.OpenFlags = fuse.FOPEN_DIRECT_IO
+	if c.Complete() {
+		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	}
+	f.mu.Lock()
+	f.last++
+	out.Fh = f.last
+	f.handles[out.Fh] = c
+	f.mu.Unlock()
+	return fuse.OK
+}
+
+func (f *face) handle(fh uint64) Content {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.handles[fh]
+}
+
+func (f *face) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	c := f.handle(in.Fh)
+	if c == nil {
+		return nil, fuse.EBADF
+	}
+	if in.Offset > math.MaxInt64 {
+		return nil, fuse.EINVAL
+	}
+	if int(in.Size) < len(buf) {
+		buf = buf[:in.Size]
+	}
+	n, err := c.ReadAt(withCancel(cancel), buf, int64(in.Offset))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, f.status(err, "read", in.NodeId)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// Lseek: no file here has holes.
+func (f *face) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	v, err := f.db.Get(withCancel(cancel), catalog.ID(in.NodeId))
+	if err != nil {
+		return f.status(err, "seek", in.NodeId)
+	}
+	if in.Offset >= uint64(v.Size) {
+		return fuse.Status(syscall.ENXIO)
+	}
+	const seekData, seekHole = 3, 4 // lseek(2)
+	switch in.Whence {
+	case seekData:
+		out.Offset = in.Offset
+	case seekHole:
+		out.Offset = uint64(v.Size)
+	default:
+		return fuse.EINVAL
+	}
+	return fuse.OK
+}
+
+func (f *face) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
+
+func (f *face) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	f.mu.Lock()
+	c := f.handles[in.Fh]
+	delete(f.handles, in.Fh)
+	f.mu.Unlock()
+	if c == nil {
+		return
+	}
+	if err := c.Close(); err != nil {
+		f.log.Warn("close", "id", in.NodeId, "error", err)
+	}
+}

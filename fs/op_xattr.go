@@ -1,0 +1,121 @@
+package fs
+
+import (
+	"context"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"tapefs/catalog"
+)
+
+// xattrPrefix is before the names of what the archive knows of a file beside its bytes.
+const xattrPrefix = "user.tapefs."
+
+// xattrs are the attributes of a version that are cheap to answer, in the order they are listed.
+func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, values map[string]string, err error) {
+	values = map[string]string{"version": strconv.FormatInt(int64(v.ID), 10)}
+	names = append(names, "version")
+	if v.Kind != catalog.File {
+		return names, values, nil
+	}
+	if len(v.SHA256) > 0 {
+		values["sha256"] = hex.EncodeToString(v.SHA256)
+		names = append(names, "sha256")
+	}
+	loc, err := f.db.Locate(ctx, v.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	values["state"] = f.state(v, &loc)
+	names = append(names, "state")
+	if tapes := tapesOf(&loc); len(tapes) > 0 {
+		values["tapes"] = strings.Join(tapes, " ")
+		names = append(names, "tapes")
+	}
+	return names, values, nil
+}
+
+// state is where the bytes are: spool, cached, partial (some of them cached), nearline (on tape), or
+// damaged (no copy left).
+func (f *face) state(v *catalog.Version, loc *catalog.Location) string {
+	if v.Size == 0 {
+		return "cached"
+	}
+	if loc.Batch != nil {
+		return "spool"
+	}
+	switch cached := f.content.CachedBytes(v.Inode); {
+	case cached >= v.Size:
+		return "cached"
+	case cached > 0:
+		return "partial"
+	case len(loc.Places) > 0:
+		return "nearline"
+	}
+	return "damaged"
+}
+
+// tapesOf lists the barcodes that have the bytes, each once.
+func tapesOf(loc *catalog.Location) []string {
+	var list []string
+	seen := map[string]bool{}
+	for _, place := range loc.Places {
+		for _, part := range place.Parts {
+			if !seen[part.Barcode] {
+				seen[part.Barcode] = true
+				list = append(list, part.Barcode)
+			}
+		}
+	}
+	return list
+}
+
+func (f *face) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
+	name, ours := strings.CutPrefix(attr, xattrPrefix)
+	if !ours {
+		return 0, fuse.ENOATTR
+	}
+	ctx := withCancel(cancel)
+	v, err := f.db.Get(ctx, catalog.ID(in.NodeId))
+	if err != nil {
+		return 0, f.status(err, "getxattr", in.NodeId)
+	}
+	_, values, err := f.xattrs(ctx, &v)
+	if err != nil {
+		return 0, f.status(err, "getxattr", in.NodeId)
+	}
+	value, ok := values[name]
+	if !ok {
+		return 0, fuse.ENOATTR
+	}
+	return fill(dest, value)
+}
+
+func (f *face) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
+	ctx := withCancel(cancel)
+	v, err := f.db.Get(ctx, catalog.ID(in.NodeId))
+	if err != nil {
+		return 0, f.status(err, "listxattr", in.NodeId)
+	}
+	names, _, err := f.xattrs(ctx, &v)
+	if err != nil {
+		return 0, f.status(err, "listxattr", in.NodeId)
+	}
+	var list strings.Builder
+	for _, name := range names {
+		list.WriteString(xattrPrefix + name + "\x00")
+	}
+	return fill(dest, list.String())
+}
+
+// fill answers getxattr(2): the size alone when there is no room at all.
+func fill(dest []byte, value string) (uint32, fuse.Status) {
+	if len(dest) < len(value) {
+		return uint32(len(value)), fuse.ERANGE
+	}
+	copy(dest, value)
+	return uint32(len(value)), fuse.OK
+}
