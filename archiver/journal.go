@@ -55,8 +55,8 @@ type manifestInput struct {
 	Now      time.Time        // zero: the clock
 }
 
-// writeManifest lists what lies on a tape and no manifest names yet, and all changes after a
-// position, seals that, and writes it with its .mac and SHA256SUMS-<seq>. It returns what
+// writeManifest lists what lies on a tape and no manifest names yet, likewise on tapes of the pool that
+// became full before they could take a manifest, and all changes after a position, seals that, and writes it with its .mac and SHA256SUMS-<seq>. It returns what
 // catalog.AddManifest wants. Nothing of it is safe before the tape was synced. Files of the same
 // names are leftovers of a manifest that was lost, and are replaced.
 func writeManifest(ctx context.Context, m manifestInput) (catalog.Manifest, []int64, error) {
@@ -87,11 +87,13 @@ type journal struct {
 	head, body, sums *scratch // records of dirs and the like; of objects; lines of SHA256SUMS
 
 	tapes   map[int64]catalog.Tape
+	full    []int64 // tapes of the pool that take nothing more, not even the manifest of their last parts
 	sources map[int64]string
 	dirs    map[catalog.ID]bool // whose records are wanted or written
 	parents []catalog.ID        // of dirs, to be looked up
 	voids   []voidMember
-	object  int64 // whose records were written last
+	objects map[int64]bool // whose records are written
+	parts   map[int64]bool // by id of the copy's part: whose records are written
 }
 
 type voidMember struct {
@@ -109,7 +111,8 @@ func newJournal(m manifestInput) (*journal, error) {
 	if m.Previous.Seq > 0 && (m.Previous.Tape != m.Tape.ID || len(m.Previous.MAC) != sha256.Size) {
 		return nil, fmt.Errorf("manifest %d of tape %d cannot precede one of tape %d", m.Previous.Seq, m.Previous.Tape, m.Tape.ID)
 	}
-	b := &journal{manifestInput: m, seq: m.Previous.Seq + 1, upto: m.After, previous: m.Previous.MAC, dirs: map[catalog.ID]bool{}}
+	b := &journal{manifestInput: m, seq: m.Previous.Seq + 1, upto: m.After, previous: m.Previous.MAC, dirs: map[catalog.ID]bool{},
+		objects: map[int64]bool{}, parts: map[int64]bool{}}
 	if m.Previous.Seq == 0 {
 		b.previous = make([]byte, sha256.Size)
 	}
@@ -130,208 +133,6 @@ func (b *journal) close() {
 			s.f.Close()
 		}
 	}
-}
-
-// gather fills the scratch files.
-func (b *journal) gather(ctx context.Context) error {
-	if err := b.world(ctx); err != nil {
-		return err
-	}
-	if err := b.DB.Unmanifested(ctx, b.Tape.ID, b.part); err != nil {
-		return err
-	}
-	if err := b.changes(ctx); err != nil {
-		return err
-	}
-	return b.directories(ctx)
-}
-
-// world writes the records of what objects and parts refer to.
-func (b *journal) world(ctx context.Context) error {
-	sources, err := b.DB.Sources(ctx)
-	if err != nil {
-		return err
-	}
-	keys, err := b.DB.Keys(ctx)
-	if err != nil {
-		return err
-	}
-	pools, err := b.DB.Pools(ctx)
-	if err != nil {
-		return err
-	}
-	tapes, err := b.DB.Tapes(ctx)
-	if err != nil {
-		return err
-	}
-	b.sources, b.tapes = map[int64]string{}, map[int64]catalog.Tape{}
-	for _, s := range sources {
-		b.sources[s.ID] = s.Name
-		b.want(s.Root)
-		b.head.record(sourceRecord{Type: "source", Name: s.Name, URL: newText(s.URL), Root: s.Root, Listed: s.Listed.UTC()})
-	}
-	for _, k := range keys {
-		b.head.record(keyRecord{Type: "key", Key: k.Fingerprint, Cipher: k.Cipher, Iterations: k.Iterations, Added: k.Added.UTC(), CopySeen: k.CopySeen.UTC()})
-	}
-	for _, p := range pools {
-		b.head.record(poolRecord{Type: "pool", Name: p.Name})
-	}
-	for _, t := range tapes {
-		b.tapes[t.ID] = t
-		b.head.record(newTapeRecord(t))
-	}
-	return b.head.err
-}
-
-// part writes the records of one part and, when it is the first of its object, of the object.
-func (b *journal) part(p *catalog.ManifestPart) error {
-	b.copyParts = append(b.copyParts, p.ID)
-	o := &p.Object
-	if o.Object.ID != b.object {
-		b.object = o.Object.ID
-		if err := b.objectRecords(p); err != nil {
-			return err
-		}
-		b.sums.object(o.Object, p.Object.Fingerprint)
-		for _, other := range p.Others {
-			if other.Tape == b.Tape.ID && other.State != catalog.PartAbandoned {
-				continue // this or another manifest of this tape names it in its own right
-			}
-			b.partRecord(o.OID, other)
-			if tape := b.tapes[other.Tape]; other.Tape != b.Tape.ID && (other.State == catalog.PartWritten || other.State == catalog.PartDurable) {
-				b.sums.elsewhere(partSum(p.Parts, other.Number), other, tape)
-			}
-		}
-	}
-	b.partRecord(o.OID, p.CopyPart)
-	b.sums.here(partSum(p.Parts, p.Number), p.Name)
-	return errors.Join(b.body.err, b.sums.err)
-}
-
-// partSum is the SHA-256 of a part; nil when it is not known.
-func partSum(parts []catalog.Part, number int) []byte {
-	for _, p := range parts {
-		if p.Number == number {
-			return p.SHA256
-		}
-	}
-	return nil
-}
-
-func (b *journal) partRecord(oid string, p catalog.CopyPart) {
-	t := b.tapes[p.Tape]
-	b.body.record(partRecord{Type: "part", Object: oid, Pool: b.Label.Pool, Number: p.Number, Barcode: t.Barcode, Volume: t.UUID,
-		Name: p.Name, Size: p.Size, StartBlock: p.StartBlock, State: partStates.word(int(p.State))})
-}
-
-func (b *journal) objectRecords(p *catalog.ManifestPart) error {
-	o := &p.Object
-	b.body.record(objectRecord{Type: "object", Object: o.OID, Source: b.sources[o.Source], Key: o.Fingerprint, Salt: hex.EncodeToString(o.Salt),
-		PartSize: o.PartSize, PlainSize: o.PlainSize, SealedSize: o.SealedSize, State: objectStates.word(int(o.Object.State)), Created: o.Created.UTC()})
-	for _, part := range p.Parts {
-		b.body.record(sumRecord{Type: "sum", Object: o.OID, Number: part.Number, Size: part.Size, SHA256: hex.EncodeToString(part.SHA256), Sums: part.Sums})
-	}
-	placed := make(map[catalog.ID]*catalog.PackedMember, len(p.Member))
-	void := map[catalog.ID]bool{}
-	for i := range p.Member {
-		placed[p.Member[i].Version] = &p.Member[i]
-	}
-	isVoid := func(v *catalog.Version) bool {
-		m := placed[v.ID]
-		return v.State == catalog.Void || m != nil && m.Void
-	}
-	for i := range o.Versions {
-		if v := &o.Versions[i]; isVoid(v) {
-			void[v.ID] = true
-		}
-	}
-	for i := range o.Versions {
-		v := &o.Versions[i]
-		b.want(v.Parent)
-		r := memberRecord{Type: "member", Object: o.OID, Header: -1, Data: -1, node: newNode(v)}
-		if m := placed[v.ID]; m != nil {
-			r.Header, r.Data = m.Header, m.Data
-			if m.SHA256 != nil {
-				r.SHA256 = hex.EncodeToString(m.SHA256)
-			}
-		}
-		// A link to a void file is as void as the file.
-		if r.Void = void[v.ID] || void[v.Inode] || void[v.Data]; r.Void {
-			b.voids = append(b.voids, voidMember{o.OID, v.ID})
-		}
-		b.body.record(r)
-	}
-	return b.body.err
-}
-
-// changesAtOnce bounds how many changes are held in memory.
-const changesAtOnce = 1000
-
-// changes writes change records with the state that each version now has.
-func (b *journal) changes(ctx context.Context) error {
-	enough := errors.New("enough changes")
-	for {
-		var some []catalog.Change
-		err := b.DB.Changes(ctx, b.upto, func(c *catalog.Change) error {
-			if some = append(some, *c); len(some) == changesAtOnce {
-				return enough
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, enough) {
-			return err
-		}
-		for _, c := range some {
-			if err := b.change(ctx, c); err != nil {
-				return err
-			}
-		}
-		if err == nil {
-			return b.body.err
-		}
-	}
-}
-
-func (b *journal) change(ctx context.Context, c catalog.Change) error {
-	r := changeRecord{Type: "change", ID: c.ID, At: c.At.UTC(), Kind: c.Kind, Version: c.Version}
-	if json.Valid([]byte(c.Detail)) {
-		r.Detail = json.RawMessage(c.Detail)
-	}
-	v, err := b.DB.Get(ctx, c.Version)
-	switch {
-	case err == nil:
-		b.want(v.Parent)
-		n := newNode(&v)
-		r.Now = &n
-	case !errors.Is(err, catalog.ErrNotFound):
-		return err
-	}
-	b.body.record(r)
-	b.upto = max(b.upto, c.ID)
-	return nil
-}
-
-// want asks for a directory's record.
-func (b *journal) want(id catalog.ID) {
-	if id != 0 && id != catalog.Root && !b.dirs[id] {
-		b.dirs[id] = true
-		b.parents = append(b.parents, id)
-	}
-}
-
-// directories writes the records of all directories wanted, and of those above them.
-func (b *journal) directories(ctx context.Context) error {
-	for len(b.parents) > 0 {
-		id := b.parents[len(b.parents)-1]
-		b.parents = b.parents[:len(b.parents)-1]
-		v, err := b.DB.Get(ctx, id)
-		if err != nil {
-			return err
-		}
-		b.want(v.Parent)
-		b.head.record(dirRecord{Type: "dir", node: newNode(&v)})
-	}
-	return b.head.err
 }
 
 // write seals what was gathered onto the tape.

@@ -123,7 +123,8 @@ func (db *DB) LastManifest(ctx context.Context, tape int64) (Manifest, error) {
 	return list[0], nil
 }
 
-// AddManifest records a manifest as written and that it names these parts.
+// AddManifest records a manifest as written and that it names these parts: the tape's own, and those of
+// tapes that were full before they could take it.
 func (db *DB) AddManifest(ctx context.Context, m Manifest, copyParts []int64) (Manifest, error) {
 	m.State = 1
 	if m.Written.IsZero() {
@@ -139,14 +140,14 @@ func (db *DB) AddManifest(ctx context.Context, m Manifest, copyParts []int64) (M
 			return err
 		}
 		for _, part := range copyParts {
-			res, err := tx.ExecContext(ctx, `UPDATE copy_part SET manifest = ? WHERE id = ? AND tape = ? AND manifest IS NULL`, m.ID, part, m.Tape)
+			res, err := tx.ExecContext(ctx, `UPDATE copy_part SET manifest = ? WHERE id = ? AND manifest IS NULL`, m.ID, part)
 			if err != nil {
 				return err
 			}
 			if n, err := res.RowsAffected(); err != nil {
 				return err
 			} else if n != 1 {
-				return fmt.Errorf("part %d is not on this tape or is named already", part)
+				return fmt.Errorf("part %d is not there or is named already", part)
 			}
 		}
 		return nil
