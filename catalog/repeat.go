@@ -1,0 +1,54 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// ErrLive: parts of the object lie on tapes.
+var ErrLive = errors.New("the object has parts on tape")
+
+// GetCopy returns one copy, or ErrNotFound.
+func (db *DB) GetCopy(ctx context.Context, id int64) (Copy, error) {
+	list, err := query(ctx, db.reader, "a copy", scanCopy, `SELECT id, object, pool, state, verified FROM copy WHERE id = ?`, id)
+	if err != nil {
+		return Copy{}, err
+	}
+	if len(list) == 0 {
+		return Copy{}, fmt.Errorf("copy %d: %w", id, ErrNotFound)
+	}
+	return list[0], nil
+}
+
+// Unpack makes a packed object planned again, so that it is packed anew under another salt: its
+// files changed at the source and no tape holds a part of it. ErrLive when one does.
+func (db *DB) Unpack(ctx context.Context, object int64) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		var live bool
+		err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id
+			WHERE c.object = ? AND p.state < 3)`, object).Scan(&live)
+		if err != nil {
+			return err
+		}
+		if live {
+			return ErrLive
+		}
+		for _, text := range []string{
+			`DELETE FROM part WHERE object = ?`,
+			`UPDATE member SET header = -1, data = -1 WHERE object = ?`,
+			`UPDATE object SET salt = NULL, plain_size = 0, sealed_size = 0, state = 0 WHERE id = ? AND state = 1`,
+			`UPDATE copy SET state = 0 WHERE object = ? AND state < 4`,
+		} {
+			if _, err := tx.ExecContext(ctx, text, object); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("unpack object %d: %w", object, err)
+	}
+	return nil
+}
