@@ -106,19 +106,3 @@ func (a *Archiver) stage(name string, done, total int64) {
 		a.cfg.Progress.Stage(name, done, total)
 	}
 }
-
-// Archive makes the wanted copies of the named sources (all when none is named).
-func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (Summary, error) {
-	panic("unwritten")
-}
-
-// FormatTape makes a tape of a pool: loads it, looks at it, formats, writes README.txt and
-// restore.sh, syncs, and records it. erase must name the barcode to format over what is there.
-func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool string, erase bool) (catalog.Tape, error) {
-	panic("unwritten")
-}
-
-// partSize is the grid of an object whose copies go to these pools, bytes, a multiple of 4 MiB.
-func (a *Archiver) partSize(ctx context.Context, pools []string) (int64, error) {
-	panic("unwritten")
-}

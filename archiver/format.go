@@ -1,0 +1,194 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// FormatTape makes a tape of a pool: loads it, looks at it, formats, writes README.txt and
+// restore.sh, syncs, and records it. erase must name the barcode to format over what is there.
+func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool string, erase bool) (_ catalog.Tape, err error) {
+	op := fmt.Sprintf("format tape %s", b)
+	refuse := func(hint, format string, args ...any) error {
+		return &changer.Error{Op: op, Hint: hint, Err: fmt.Errorf(format, args...)}
+	}
+	p, err := a.pool(pool)
+	if err != nil {
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if b.Cleaning() {
+		return catalog.Tape{}, refuse("", "it is a cleaning cartridge")
+	}
+	if !p.matches(b) {
+		return catalog.Tape{}, refuse("change the barcode patterns of the pool in the configuration", "its barcode does not belong to pool %s", pool)
+	}
+	if err := a.mayWrite(ctx); err != nil {
+		return catalog.Tape{}, err
+	}
+	old, err := a.db.TapeByBarcode(ctx, string(b))
+	switch {
+	case errors.Is(err, catalog.ErrNotFound):
+	case err != nil:
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	default:
+		n, bytes, err := a.db.TapeObjects(ctx, old.ID)
+		if err != nil {
+			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+		}
+		if n > 0 {
+			return catalog.Tape{}, refuse("tapefs tape repack and tape retire move them away first", "the catalog has %d objects (%d bytes) on it", n, bytes)
+		}
+		if !erase {
+			return catalog.Tape{}, refuse(fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, pool, b), "it was formatted before (pool %s): %w", old.PoolName, changer.ErrNotBlank)
+		}
+	}
+	unlock, err := a.lockWriter(ctx)
+	if err != nil {
+		return catalog.Tape{}, err
+	}
+	defer unlock()
+	a.note("waiting for a drive for tape %s", b)
+	lease, err := a.lib.Lease(ctx, changer.Request{Barcode: b, Purpose: "format"})
+	if err != nil {
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
+	a.note("loading %s", b)
+	if err := lease.Load(ctx, b); err != nil {
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	return a.format(ctx, lease, b, p, erase)
+}
+
+// format makes the loaded tape one of the pool's. It stays mounted on success.
+func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.Barcode, p Pool, erase bool) (catalog.Tape, error) {
+	op := fmt.Sprintf("format tape %s", b)
+	content, err := lease.Look(ctx)
+	if err != nil && !erase {
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if content != changer.ContentBlank && !erase {
+		err, what := changer.ErrNotBlank, "it holds data that is not LTFS"
+		switch content {
+		case changer.ContentLTFS:
+			what = "it holds an LTFS volume"
+		case changer.ContentUnknown:
+			err, what = changer.ErrUnknown, "nothing proves it blank"
+		}
+		return catalog.Tape{}, &changer.Error{Op: op, Hint: fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, p.Name, b),
+			Err: fmt.Errorf("%s: %w", what, err)}
+	}
+	failpoint("format")
+	a.note("formatting %s", b)
+	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase})
+	if err != nil {
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	// From here on an interrupted format leaves a volume that nobody would take for blank again.
+	ctx = context.WithoutCancel(ctx)
+	a.note("mounting %s", b)
+	v, err := lease.Mount(ctx, changer.MountRequest{UUID: uuid})
+	if err != nil {
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if v.ReadOnly {
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, changer.ErrReadOnly)
+	}
+	t, err := a.recordTape(ctx, b, p, v)
+	if err != nil {
+		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	failpoint("formatted")
+	return a.label(ctx, v, t)
+}
+
+// recordTape makes or renews a tape's row.
+func (a *Archiver) recordTape(ctx context.Context, b changer.Barcode, p Pool, v *changer.Volume) (catalog.Tape, error) {
+	pool, err := a.db.EnsurePool(ctx, p.Name)
+	if err != nil {
+		return catalog.Tape{}, err
+	}
+	now := time.Now().UTC()
+	fill := func(t *catalog.Tape) error {
+		t.UUID, t.Pool, t.PoolName, t.Generation = v.UUID, pool.ID, pool.Name, b.Generation()
+		t.State, t.Note, t.Place = catalog.TapeOpen, "", ""
+		t.Capacity, t.Free, t.Used, t.Leftover, t.IndexGeneration = v.Capacity, v.Capacity, 0, 0, 0
+		t.Formatted, t.Seen = now, now
+		if free, err := v.Free(); err == nil {
+			t.Free = free
+		}
+		return nil
+	}
+	old, err := a.db.TapeByBarcode(ctx, string(b))
+	if errors.Is(err, catalog.ErrNotFound) {
+		t := catalog.Tape{Barcode: string(b)}
+		fill(&t)
+		return a.db.AddTape(ctx, t)
+	}
+	if err != nil {
+		return catalog.Tape{}, err
+	}
+	return a.db.UpdateTape(ctx, old.ID, fill)
+}
+
+// label writes the texts of a new tape and syncs it.
+func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape) (catalog.Tape, error) {
+	err := writeTapeTexts(v.Dir, TapeLabel{Catalog: a.db.UUID(), Volume: v.UUID, Pool: t.PoolName, Number: t.Number,
+		Barcode: t.Barcode, Formatted: t.Formatted, Version: a.cfg.Version})
+	if err != nil {
+		return t, fmt.Errorf("label tape %s: %w", t.Barcode, err)
+	}
+	generation, err := v.Sync(ctx)
+	if err != nil {
+		return t, fmt.Errorf("label tape %s: %w", t.Barcode, err)
+	}
+	t, err = a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+		t.IndexGeneration = generation
+		if free, err := v.Free(); err == nil {
+			t.Free = free
+		}
+		return nil
+	})
+	if err != nil {
+		return t, fmt.Errorf("record tape %s: %w", t.Barcode, err)
+	}
+	return t, nil
+}
+
+// errNoLabel: README.txt is missing.
+var errNoLabel = errors.New("README.txt is missing")
+
+// checkLabel proves that a mounted volume is the tape that the catalog means.
+func (a *Archiver) checkLabel(v *changer.Volume, t catalog.Tape) error {
+	if v.UUID != t.UUID {
+		return fmt.Errorf("tape %s: %w: %s, not %s", t.Barcode, changer.ErrWrongVolume, v.UUID, t.UUID)
+	}
+	root, err := os.OpenRoot(v.Dir)
+	if err != nil {
+		return fmt.Errorf("read the label of tape %s: %w", t.Barcode, err)
+	}
+	defer root.Close() // an open folder would keep the volume from being unmounted
+	f, err := root.Open(readmeName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("tape %s: %w", t.Barcode, errNoLabel)
+	}
+	if err != nil {
+		return fmt.Errorf("read the label of tape %s: %w", t.Barcode, err)
+	}
+	defer f.Close()
+	l, err := ParseTapeLabel(f)
+	if err != nil {
+		return fmt.Errorf("read the label of tape %s: %w", t.Barcode, err)
+	}
+	if l.Catalog != a.db.UUID() || l.Volume != t.UUID {
+		return fmt.Errorf("tape %s: %w: its label names catalog %s and volume %s", t.Barcode, changer.ErrWrongVolume, l.Catalog, l.Volume)
+	}
+	return nil
+}

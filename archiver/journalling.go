@@ -1,0 +1,107 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"tapefs/catalog"
+)
+
+// errSome ends an iteration that only asks whether there is anything.
+var errSome = errors.New("there is one")
+
+// unnamed tells whether a tape has written parts that no manifest names.
+func (w *writer) unnamed(ctx context.Context, tape int64) (bool, error) {
+	err := w.a.db.Unmanifested(ctx, tape, func(*catalog.ManifestPart) error { return errSome })
+	if err != nil && !errors.Is(err, errSome) {
+		return false, fmt.Errorf("look for parts that no manifest names: %w", err)
+	}
+	return err != nil, nil
+}
+
+// unjournalled tells whether the catalog has changes that the pool's manifests do not name.
+func (w *writer) unjournalled(ctx context.Context, after int64) (bool, error) {
+	err := w.a.db.Changes(ctx, after, func(*catalog.Change) error { return errSome })
+	if err != nil && !errors.Is(err, errSome) {
+		return false, fmt.Errorf("look for changes that no manifest names: %w", err)
+	}
+	return err != nil, nil
+}
+
+// poolRow is the mounted tape's pool.
+func (w *writer) poolRow(ctx context.Context) (catalog.Pool, error) {
+	pool, err := w.a.db.EnsurePool(ctx, w.pool.Name)
+	if err != nil {
+		return catalog.Pool{}, fmt.Errorf("look for pool %s: %w", w.pool.Name, err)
+	}
+	return pool, nil
+}
+
+// pending tells whether a sync has anything to do: bytes written, or a manifest to write.
+func (w *writer) pending(ctx context.Context) (bool, error) {
+	if w.volume == nil {
+		return false, nil
+	}
+	if w.unsynced > 0 {
+		return true, nil
+	}
+	return w.toJournal(ctx)
+}
+
+// toJournal tells whether the mounted tape wants a manifest.
+func (w *writer) toJournal(ctx context.Context) (bool, error) {
+	if some, err := w.unnamed(ctx, w.tape.ID); err != nil || some {
+		return some, err
+	}
+	pool, err := w.poolRow(ctx)
+	if err != nil {
+		return false, err
+	}
+	return w.unjournalled(ctx, pool.Journalled)
+}
+
+// journal writes a manifest of what none names yet to the mounted tape. Errors of the tape are
+// *writeError. The manifest is safe after the next sync.
+func (w *writer) journal(ctx context.Context) error {
+	some, err := w.toJournal(ctx)
+	if err != nil || !some {
+		return err
+	}
+	pool, err := w.poolRow(ctx)
+	if err != nil {
+		return err
+	}
+	previous, err := w.a.db.LastManifest(ctx, w.tape.ID)
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+		return fmt.Errorf("look for the last manifest of tape %s: %w", w.tape.Barcode, err)
+	}
+	key, row, err := w.a.sealKey(ctx)
+	if err != nil {
+		return err
+	}
+	salt, err := w.a.db.DrawSalt(ctx, row.ID, "manifest")
+	if err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	if err := os.MkdirAll(w.a.cfg.SpoolDir, 0o700); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	m, parts, err := writeManifest(ctx, manifestInput{DB: w.a.db, Dir: w.volume.Dir, Key: key, Salt: salt,
+		Label: TapeLabel{Catalog: w.a.db.UUID(), Volume: w.tape.UUID, Pool: w.pool.Name, Number: w.tape.Number, Barcode: w.tape.Barcode,
+			Formatted: w.tape.Formatted, Version: w.a.cfg.Version},
+		Tape: w.tape, Previous: previous, After: pool.Journalled, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})
+	if err != nil {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTCONN) {
+			err = &writeError{err}
+		}
+		return fmt.Errorf("journal tape %s: %w", w.tape.Barcode, err)
+	}
+	failpoint("manifest-row")
+	if _, err := w.a.db.AddManifest(ctx, m, parts); err != nil {
+		return fmt.Errorf("record manifest of tape %s: %w", w.tape.Barcode, err)
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+
+	"tapefs/catalog"
+)
+
+// layoutOf computes an object's layout from the catalog.
+func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.PlannedObject) (*layout, error) {
+	dirs := map[catalog.ID]string{} // paths of parents, "/source/…"
+	prefix := "/" + source
+	within := func(p string) (string, error) {
+		if p == prefix {
+			return "", nil
+		}
+		if len(p) > len(prefix)+1 && p[:len(prefix)+1] == prefix+"/" {
+			return p[len(prefix)+1:], nil
+		}
+		return "", fmt.Errorf("%q lies outside of source %s", p, source)
+	}
+	var members []layoutMember
+	for _, v := range o.Versions {
+		if v.State != catalog.Present && v.State != catalog.Void {
+			return nil, fmt.Errorf("lay out object %s: version %d was not fetched", o.OID, v.ID)
+		}
+		var full string
+		if v.Kind == catalog.Directory {
+			p, err := a.db.Path(ctx, v.ID)
+			if err != nil {
+				return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
+			}
+			full = p
+		} else {
+			dir, ok := dirs[v.Parent]
+			if !ok {
+				p, err := a.db.Path(ctx, v.Parent)
+				if err != nil {
+					return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
+				}
+				dir, dirs[v.Parent] = p, p
+			}
+			full = dir + "/" + v.Name
+		}
+		rel, err := within(full)
+		if err != nil {
+			return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
+		}
+		members = append(members, layoutMember{Version: v, Path: rel})
+	}
+	members, err := withParents(members, func(p string) (catalog.Version, error) {
+		return a.db.Resolve(ctx, "/"+memberName(source, p))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
+	}
+	return newLayout(source, members)
+}
+
+func (a *Archiver) layoutFile(oid string) string {
+	return filepath.Join(a.cfg.SpoolDir, "layout", filepath.Base(oid))
+}
+
+// keepLayout keeps an object's layout until all its copies are safe: directories change in the
+// catalog, but a second copy must have the very bytes of the first.
+func (a *Archiver) keepLayout(oid string, l *layout) error {
+	var buf bytes.Buffer
+	err := gob.NewEncoder(&buf).Encode(l)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(a.layoutFile(oid)), 0o700)
+	}
+	if err == nil {
+		err = renameio.WriteFile(a.layoutFile(oid), buf.Bytes(), 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the layout of object %s: %w", oid, err)
+	}
+	return nil
+}
+
+// keptLayout returns a layout that was kept, or nil.
+func (a *Archiver) keptLayout(oid string) (*layout, error) {
+	b, err := os.ReadFile(a.layoutFile(oid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var l layout
+	if err == nil {
+		err = gob.NewDecoder(bytes.NewReader(b)).Decode(&l)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the layout of object %s: %w", oid, err)
+	}
+	return &l, nil
+}
+
+// dropLayout forgets a kept layout.
+func (a *Archiver) dropLayout(oid string) error {
+	err := os.Remove(a.layoutFile(oid))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget the layout of object %s: %w", oid, err)
+	}
+	return nil
+}

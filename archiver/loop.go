@@ -1,0 +1,286 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// idleLook is how often a writer that waits for work looks whether somebody wants its drive.
+const idleLook = 2 * time.Second
+
+func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, until time.Time, noted *problems) *writer {
+	return &writer{a: a, run: run, sources: sources, until: until, noted: noted,
+		tried: map[changer.Barcode]bool{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
+		calls: make(chan call), work: make(chan struct{}, 1), needed: make(chan struct{}),
+		done: make(chan struct{}), stopped: make(chan struct{}), freed: make(chan bool)}
+}
+
+// wake tells the writer that something may be owed.
+func (w *writer) wake() {
+	select {
+	case w.work <- struct{}{}:
+	default:
+	}
+}
+
+// makeRoom asks the writer to get batches released; false: it cannot release any more.
+func (w *writer) makeRoom(ctx context.Context) (bool, error) {
+	select {
+	case w.needed <- struct{}{}:
+	case <-w.stopped:
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	select {
+	case ok := <-w.freed:
+		return ok, nil
+	case <-w.stopped:
+		return false, nil
+	}
+}
+
+// loop writes until nothing new will come and nothing that can be written is owed. All goes to the
+// first pool before the next is begun, unless the spool is full.
+func (w *writer) loop(ctx context.Context) (err error) {
+	defer close(w.stopped)
+	defer func() {
+		// Also after an error: what was written becomes safe if it can.
+		err = errors.Join(err, w.closeTape(ctx), w.giveUp(ctx))
+		if w.unlock != nil {
+			w.unlock()
+		}
+	}()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		final, full := w.ended(), false
+		if err := w.pass(ctx, final); err != nil {
+			return err
+		}
+		if final {
+			return nil
+		}
+		select {
+		case <-w.needed:
+			full = true
+		case c := <-w.calls:
+			c.done <- c.f(ctx)
+		case <-w.work:
+		case <-w.done:
+		case <-ctx.Done():
+		case <-time.After(idleLook):
+			if err := w.idle(ctx); err != nil {
+				return err
+			}
+		}
+		if full {
+			ok, err := w.empty(ctx)
+			if err != nil {
+				return err
+			}
+			w.freed <- ok
+		}
+	}
+}
+
+func (w *writer) ended() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// idle syncs what has waited long enough and yields the drive to who wants it.
+func (w *writer) idle(ctx context.Context) error {
+	if w.volume == nil {
+		return nil
+	}
+	if w.lease.Wanted() {
+		return w.yield(ctx)
+	}
+	if w.due() {
+		return w.sync(ctx)
+	}
+	return nil
+}
+
+// empty writes everything owed to all pools and syncs, to get batches released.
+func (w *writer) empty(ctx context.Context) (bool, error) {
+	before, err := w.heldBatches(ctx)
+	if err != nil {
+		return false, err
+	}
+	if err := w.pass(ctx, true); err != nil {
+		return false, err
+	}
+	if err := w.sync(ctx); err != nil {
+		return false, err
+	}
+	after, err := w.heldBatches(ctx)
+	return after < before, err
+}
+
+// heldBatches counts batches of this run's sources that lie in the spool.
+func (w *writer) heldBatches(ctx context.Context) (int, error) {
+	batches, err := w.a.db.OpenBatches(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look for open batches: %w", err)
+	}
+	n := 0
+	for _, b := range batches {
+		if _, ours := w.sources[b.Source]; ours && b.State == catalog.Synced {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// pass writes what is owed: to the first wanted pool that has tapes, or with all to every pool in turn.
+func (w *writer) pass(ctx context.Context, all bool) error {
+	if !all {
+		for _, p := range w.a.cfg.Pools {
+			if w.wants(p.Name) && w.blocked[p.Name] == nil {
+				if _, err := w.writePool(ctx, p); err != nil || w.blocked[p.Name] == nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for again := true; again; {
+		again = false
+		for _, p := range w.a.cfg.Pools {
+			n, err := w.writePool(ctx, p)
+			if err != nil {
+				return err
+			}
+			if n > 0 && w.volume != nil {
+				if err := w.sync(ctx); err != nil {
+					return err
+				}
+				again = true // a sync that failed makes copies owed again
+			}
+		}
+	}
+	return nil
+}
+
+// wants tells whether a source of this run wants copies in a pool.
+func (w *writer) wants(pool string) bool {
+	for _, s := range w.sources {
+		if slices.Contains(s.Copies, pool) {
+			return true
+		}
+	}
+	return false
+}
+
+// writePool writes what a pool is owed and returns how many copies it made.
+func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
+	row, err := w.a.db.EnsurePool(ctx, p.Name)
+	if err != nil {
+		return 0, fmt.Errorf("look for pool %s: %w", p.Name, err)
+	}
+	for w.blocked[p.Name] == nil {
+		owed, err := w.owed(ctx, row.ID)
+		if err != nil || len(owed) == 0 {
+			return made, err
+		}
+		batches, err := w.batches(ctx)
+		if err != nil {
+			return made, err
+		}
+		var at int64 = -1
+		var objects map[int64]catalog.PlannedObject
+		for _, c := range owed {
+			if err := ctx.Err(); err != nil {
+				return made, err
+			}
+			b, ok := batches[c.Object.Batch]
+			if !ok {
+				w.failed[c.ID] = true
+				w.noted.add(w.sources[c.Object.Source].Name, "", fmt.Errorf("object %s is owed to pool %s, and its files are not in the spool", c.Object.OID, p.Name))
+				continue
+			}
+			if at != b.ID {
+				if objects, err = w.objects(ctx, b.ID); err != nil {
+					return made, err
+				}
+				at = b.ID
+			}
+			err := w.writeCopy(ctx, p.Name, c, b, objects[c.Object.ID])
+			switch {
+			case err == nil:
+				made++
+			case ctx.Err() != nil:
+				return made, ctx.Err()
+			case errors.Is(err, ErrNeedsOperator):
+				w.noted.add("", "", err)
+				return made, nil
+			case errors.Is(err, errReseal) && !w.repacked[c.ID] && w.a.db.Unpack(ctx, c.Object.ID) == nil:
+				w.repacked[c.ID] = true // no tape has a part of it: it is packed anew, from what is there now
+				made++
+			case errors.Is(err, errReseal), errors.Is(err, errUnreadable), errors.Is(err, errTooSmall):
+				w.failed[c.ID] = true
+				w.noted.add(w.sources[c.Object.Source].Name, "", fmt.Errorf("object %s was not written to pool %s: %w", c.Object.OID, p.Name, err))
+			default:
+				return made, err
+			}
+		}
+	}
+	return made, nil
+}
+
+// owed lists what a pool is owed of this run's sources.
+func (w *writer) owed(ctx context.Context, pool int64) ([]catalog.OwedCopy, error) {
+	if !w.until.IsZero() && time.Now().After(w.until) {
+		return nil, nil
+	}
+	all, err := w.a.db.OwedCopies(ctx, pool)
+	if err != nil {
+		return nil, fmt.Errorf("look for copies that are owed: %w", err)
+	}
+	out := all[:0]
+	for _, c := range all {
+		if _, ours := w.sources[c.Object.Source]; ours && !w.failed[c.ID] {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+func (w *writer) batches(ctx context.Context) (map[int64]catalog.Batch, error) {
+	all, err := w.a.db.OpenBatches(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for open batches: %w", err)
+	}
+	out := map[int64]catalog.Batch{}
+	for _, b := range all {
+		if b.State == catalog.Synced {
+			out[b.ID] = b
+		}
+	}
+	return out, nil
+}
+
+func (w *writer) objects(ctx context.Context, batch int64) (map[int64]catalog.PlannedObject, error) {
+	all, err := w.a.db.BatchObjects(ctx, batch)
+	if err != nil {
+		return nil, fmt.Errorf("look for the objects of batch %d: %w", batch, err)
+	}
+	out := map[int64]catalog.PlannedObject{}
+	for _, o := range all {
+		out[o.Object.ID] = o
+	}
+	return out, nil
+}

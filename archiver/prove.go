@@ -1,0 +1,194 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+func barcodeOf(t catalog.Tape) changer.Barcode { return changer.Barcode(t.Barcode) }
+
+// unsafeParts lists parts in an unsafe state by tape. The caller holds the writer lock, so nobody
+// is writing them.
+func (w *writer) unsafeParts(ctx context.Context) (map[int64][]catalog.CopyPart, error) {
+	parts, err := w.a.db.UnsafeParts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for parts that are not safe: %w", err)
+	}
+	out := map[int64][]catalog.CopyPart{}
+	for _, p := range parts {
+		out[p.Tape] = append(out[p.Tape], p)
+	}
+	return out, nil
+}
+
+// recover settles what a died run left: its parts are proved by reading them back, or owed again.
+// A tape that is not in the library stays as it is; its copies wait.
+func (w *writer) recover(ctx context.Context) error {
+	parts, err := w.a.db.UnsafeParts(ctx)
+	if err != nil {
+		return fmt.Errorf("look for parts that are not safe: %w", err)
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	if w.unlock == nil {
+		if w.unlock, err = w.a.lockWriter(ctx); err != nil {
+			return err
+		}
+	}
+	// Asked before the lock: the other run may have finished its work in the meantime.
+	byTape, err := w.unsafeParts(ctx)
+	if err != nil || len(byTape) == 0 {
+		return err
+	}
+	tapes, err := w.a.db.Tapes(ctx)
+	if err != nil {
+		return fmt.Errorf("look for parts that are not safe: %w", err)
+	}
+	for _, t := range tapes {
+		if len(byTape[t.ID]) == 0 {
+			continue
+		}
+		if err := w.proveTape(ctx, t); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			w.noted.add("", "", fmt.Errorf("tape %s holds parts that an interrupted run left and nobody proved: %w", t.Barcode, err))
+			w.tried[barcodeOf(t)] = true // nothing is added behind what is not proved
+		}
+	}
+	return nil
+}
+
+// proveTape reads back what was written to a tape and is not safe, through a fresh read-only mount.
+// Parts that match are durable, others are lost and their copies owed again.
+func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
+	byTape, err := w.unsafeParts(ctx)
+	if err != nil {
+		return err
+	}
+	var written []catalog.CopyPart
+	for _, p := range byTape[t.ID] {
+		if p.State == catalog.PartWritten {
+			written = append(written, p)
+			continue
+		}
+		// Never closed: nothing to prove.
+		if err := w.a.db.PartFailed(ctx, p.ID, catalog.PartLost, p.Size); err != nil {
+			return fmt.Errorf("record part %s as lost: %w", p.Name, err)
+		}
+	}
+	if len(written) == 0 {
+		return w.loseManifests(ctx, t)
+	}
+	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
+	if err := w.takeDrive(ctx, barcodeOf(t)); err != nil {
+		return err
+	}
+	w.a.note("mounting %s read-only to read back %d files", t.Barcode, len(written))
+	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("read tape %s back: %w", t.Barcode, err)
+	}
+	if err := w.a.checkLabel(v, t); err != nil {
+		return err
+	}
+	for _, p := range written {
+		size, err := w.provePart(ctx, v, p)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			if err := w.a.db.PartProved(ctx, p.ID); err != nil {
+				return fmt.Errorf("record part %s as proved: %w", p.Name, err)
+			}
+			continue
+		}
+		w.a.log.Warn("part is not on the tape as it was written", "tape", t.Barcode, "part", p.Name, "error", err)
+		if err := w.a.db.PartFailed(ctx, p.ID, catalog.PartLost, size); err != nil {
+			return fmt.Errorf("record part %s as lost: %w", p.Name, err)
+		}
+	}
+	return w.loseManifests(ctx, t)
+}
+
+// loseManifests lets the next manifest of a tape name again what a manifest named that was not
+// proved: naming something twice does no harm.
+func (w *writer) loseManifests(ctx context.Context, t catalog.Tape) error {
+	if err := w.a.db.LoseManifests(ctx, t.ID); err != nil {
+		return fmt.Errorf("record manifests of tape %s as lost: %w", t.Barcode, err)
+	}
+	return nil
+}
+
+// provePart reads a part back and compares every extent; size is that of the file found.
+func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.CopyPart) (size int64, err error) {
+	c, err := w.a.db.GetCopy(ctx, p.Copy)
+	if err != nil {
+		return 0, err
+	}
+	sums, err := w.a.db.PartSums(ctx, c.Object, p.Number)
+	if err != nil {
+		return 0, fmt.Errorf("look for the sums of %s: %w", p.Name, err)
+	}
+	root, err := os.OpenRoot(v.Dir)
+	if err != nil {
+		return 0, err
+	}
+	defer root.Close()
+	f, err := root.Open(p.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if info.Size() != p.Size {
+		return info.Size(), fmt.Errorf("it has %d bytes, not %d", info.Size(), p.Size)
+	}
+	return info.Size(), checkExtents(ctx, f, p.Size, sums)
+}
+
+// checkExtents compares size bytes with the sums of their extents.
+func checkExtents(ctx context.Context, r io.Reader, size int64, sums []byte) error {
+	if int64(len(sums)) != (size+catalog.ExtentSize-1)/catalog.ExtentSize*sha256.Size {
+		return fmt.Errorf("%d bytes of sums do not fit %d bytes of content", len(sums), size)
+	}
+	buf := make([]byte, catalog.ExtentSize)
+	for i := 0; size > 0; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(size, int64(len(buf)))
+		if _, err := io.ReadFull(r, buf[:n]); err != nil {
+			return fmt.Errorf("extent %d: %w", i, err)
+		}
+		sum := sha256.Sum256(buf[:n])
+		if !bytes.Equal(sum[:], sums[i*sha256.Size:(i+1)*sha256.Size]) {
+			return fmt.Errorf("extent %d has another sum", i)
+		}
+		size -= n
+	}
+	return nil
+}
+
+// due tells whether enough was written, or long enough ago, for a sync.
+func (w *writer) due() bool {
+	return w.volume != nil && w.unsynced > 0 &&
+		(w.unsynced >= w.a.cfg.SyncBytes || time.Since(w.synced) >= w.a.cfg.SyncEvery)
+}

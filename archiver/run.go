@@ -1,0 +1,253 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tapefs/catalog"
+)
+
+// Archive makes the wanted copies of the named sources (all when none is named).
+func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ Summary, err error) {
+	chosen, err := a.choose(sources)
+	if err != nil {
+		return Summary{}, err
+	}
+	for _, s := range chosen {
+		unlock, err := a.lockSource(s.Name)
+		if err != nil {
+			return Summary{}, err
+		}
+		defer unlock()
+	}
+	if o.DryRun {
+		return a.dryRun(ctx, chosen, o)
+	}
+	if a.lib != nil {
+		if err := a.lib.Recover(ctx); err != nil {
+			return Summary{}, fmt.Errorf("recover the library: %w", err)
+		}
+	}
+	run, err := a.db.StartRun(ctx, "archive", sources)
+	if err != nil {
+		return Summary{}, fmt.Errorf("record the run: %w", err)
+	}
+	noted := &problems{a: a, run: run}
+	skipped, err := a.archive(ctx, run, chosen, o, noted)
+	if err == nil {
+		err = noted.result()
+	}
+	return a.finish(ctx, run, skipped, err)
+}
+
+// finish records how a run ended and gathers what it did.
+func (a *Archiver) finish(ctx context.Context, run catalog.Run, skipped int64, err error) (Summary, error) {
+	state, message := "done", ""
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		state = "interrupted"
+	case errors.Is(err, ErrPartial), errors.Is(err, ErrNeedsOperator):
+		state = "partial"
+	default:
+		state = "failed"
+	}
+	if err != nil {
+		message = err.Error()
+	}
+	ctx = context.WithoutCancel(ctx)
+	sum := Summary{Run: run.ID, Skipped: int(skipped)}
+	if ferr := a.db.FinishRun(ctx, run.ID, state, message); ferr != nil {
+		return sum, errors.Join(err, fmt.Errorf("record the end of the run: %w", ferr))
+	}
+	report, rerr := a.db.RunReport(ctx, run.ID)
+	if rerr != nil {
+		return sum, errors.Join(err, fmt.Errorf("read what the run did: %w", rerr))
+	}
+	sum.Counts = report.Counts
+	for _, t := range report.Tapes {
+		sum.Tapes = append(sum.Tapes, t.Barcode)
+	}
+	return sum, err
+}
+
+// choose finds the named sources.
+func (a *Archiver) choose(names []string) ([]Source, error) {
+	if len(names) == 0 {
+		return a.cfg.Sources, nil
+	}
+	var out []Source
+	for _, n := range names {
+		i := slices.IndexFunc(a.cfg.Sources, func(s Source) bool { return s.Name == n })
+		if i < 0 {
+			return nil, fmt.Errorf("source %q is not configured", n)
+		}
+		if !slices.ContainsFunc(out, func(s Source) bool { return s.Name == n }) {
+			out = append(out, a.cfg.Sources[i])
+		}
+	}
+	return out, nil
+}
+
+// dryRun lists and compares; it records nothing.
+func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Summary, error) {
+	sum := Summary{Counts: map[string]map[string]int64{}}
+	var failed error
+	for _, src := range sources {
+		st, err := a.planSource(ctx, catalog.Run{}, src, o, func(catalog.Batch) error { return nil })
+		sum.Counts[src.Name] = st.counts()
+		sum.Skipped += int(st.Skipped)
+		if err != nil {
+			if ctx.Err() != nil {
+				return sum, ctx.Err()
+			}
+			a.log.Warn(err.Error(), "source", src.Name)
+			failed = fmt.Errorf("%w: %w", ErrPartial, err)
+		}
+	}
+	return sum, failed
+}
+
+// archive runs the stages: planning and fetching of one batch go on while another is written.
+func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems) (skipped int64, err error) {
+	rows := map[int64]Source{}
+	for _, s := range sources {
+		row, err := a.db.EnsureSource(ctx, s.Name, s.URL)
+		if err != nil {
+			return 0, fmt.Errorf("record source %s: %w", s.Name, err)
+		}
+		rows[row.ID] = s
+	}
+	w := a.newWriter(run, rows, o.Until, noted)
+	if err := w.recover(ctx); err != nil {
+		if w.unlock != nil {
+			w.unlock()
+		}
+		return 0, fmt.Errorf("recover what an interrupted run left: %w", err)
+	}
+	if err := w.release(ctx); err != nil {
+		noted.add("", "", err)
+	}
+	if err := w.clean(ctx); err != nil {
+		noted.add("", "", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	batches := make(chan fetchJob) // unbuffered: planning is one batch ahead of fetching at most
+	g.Go(func() error {
+		defer close(batches)
+		n, err := a.planAll(context.WithValue(ctx, writerKey{}, w), run, sources, o, noted, batches)
+		skipped = n
+		return err
+	})
+	g.Go(func() error {
+		defer close(w.done)
+		return a.fetchAll(ctx, run, w, o, noted, batches)
+	})
+	g.Go(func() error { return w.loop(ctx) })
+	err = g.Wait()
+	return skipped, err
+}
+
+// fetchJob is a batch on its way to the fetcher; done, if any, hears whether it came.
+type fetchJob struct {
+	batch catalog.Batch
+	src   Source
+	done  chan bool
+}
+
+// planAll lists and plans each source, after what earlier runs planned and did not fetch.
+func (a *Archiver) planAll(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems, batches chan<- fetchJob) (skipped int64, err error) {
+	send := func(j fetchJob) error {
+		select {
+		case batches <- j:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for _, src := range sources {
+		if late(o) {
+			return skipped, nil
+		}
+		open, err := a.db.OpenBatches(ctx)
+		if err != nil {
+			return skipped, fmt.Errorf("look for open batches: %w", err)
+		}
+		row, err := a.db.EnsureSource(ctx, src.Name, src.URL)
+		if err != nil {
+			return skipped, fmt.Errorf("record source %s: %w", src.Name, err)
+		}
+		for _, b := range open {
+			if b.Source != row.ID || b.State != catalog.Fetching {
+				continue
+			}
+			j := fetchJob{batch: b, src: src, done: make(chan bool, 1)}
+			if err := send(j); err != nil {
+				return skipped, err
+			}
+			select {
+			case <-j.done:
+			case <-ctx.Done():
+				return skipped, ctx.Err()
+			}
+		}
+		st, err := a.planSource(ctx, run, src, o, func(b catalog.Batch) error { return send(fetchJob{batch: b, src: src}) })
+		skipped += st.Skipped
+		if ctx.Err() != nil {
+			return skipped, ctx.Err()
+		}
+		if err != nil {
+			noted.add(src.Name, "", fmt.Errorf("source %s: %w", src.Name, err))
+		} else if st.Errors > 0 || st.Partial {
+			noted.partial()
+		}
+	}
+	return skipped, nil
+}
+
+func late(o Options) bool { return !o.Until.IsZero() && time.Now().After(o.Until) }
+
+// fetchAll brings batches into the spool, one after the other, as far as it has room.
+func (a *Archiver) fetchAll(ctx context.Context, run catalog.Run, w *writer, o Options, noted *problems, batches <-chan fetchJob) error {
+	stuck := false
+	fetch := func(j fetchJob) error {
+		for !stuck && !late(o) {
+			ok, err := a.spoolFits(ctx, j.batch)
+			if err != nil {
+				return err
+			}
+			if ok {
+				return a.fetchBatch(ctx, run, j.src, j.batch)
+			}
+			a.log.Info("the spool is full; waiting until something in it is safe")
+			freed, err := w.makeRoom(ctx)
+			if err != nil {
+				return err
+			}
+			stuck = !freed
+		}
+		if stuck {
+			return errors.New("the spool is full, and what is in it cannot be written")
+		}
+		return nil
+	}
+	for j := range batches {
+		err := fetch(j)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			noted.add(j.src.Name, "", err)
+		}
+		if j.done != nil {
+			j.done <- err == nil
+		}
+		w.wake()
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package archiver
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"tapefs/catalog"
+)
+
+const (
+	// snapshotEvery: a snapshot is due when this many times its size went to the pool since the last.
+	snapshotEvery = 20
+	// snapshotPrefix begins the names of scratch folders in the spool.
+	snapshotPrefix = "snapshot-"
+	// snapshotHeader is the first line under a snapshot's MAC.
+	snapshotHeader = "tapefs-catalog 1"
+)
+
+// snapshot writes the catalog to the mounted tape when it is due, or the tape is full and lacks one.
+func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
+	ctx = context.WithoutCancel(ctx)
+	pools, err := w.a.db.Pools(ctx)
+	if err != nil {
+		return fmt.Errorf("write a catalog snapshot: %w", err)
+	}
+	var unsnapped int64
+	for _, p := range pools {
+		if p.Name == w.pool.Name {
+			unsnapped = p.Unsnapped
+		}
+	}
+	if unsnapped == 0 {
+		return nil
+	}
+	dir, err := os.MkdirTemp(w.a.cfg.SpoolDir, snapshotPrefix)
+	if err != nil {
+		return fmt.Errorf("write a catalog snapshot: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if !full { // the size of the file is a guide good enough to decide without a copy of it
+		if size, err := w.a.catalogSize(ctx); err == nil && unsnapped <= snapshotEvery*size {
+			return nil
+		}
+	}
+	file := filepath.Join(dir, "catalog.db")
+	if err := w.a.db.Snapshot(ctx, file); err != nil {
+		return fmt.Errorf("write a catalog snapshot: %w", err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("write a catalog snapshot: %w", err)
+	}
+	if !full && unsnapped <= snapshotEvery*info.Size() {
+		return nil
+	}
+	free, err := w.volume.Free()
+	if err != nil || free < info.Size()+info.Size()/8+maxReserve/reserveDivide {
+		w.a.log.Warn("no room for a catalog snapshot", "tape", w.tape.Barcode, "free", free, "size", info.Size())
+		return nil
+	}
+	return w.putSnapshot(ctx, file, info.Size())
+}
+
+// catalogSize is about how many bytes a snapshot takes.
+func (a *Archiver) catalogSize(ctx context.Context) (int64, error) {
+	files, _, err := a.db.Totals(ctx)
+	return files * 200, err // MEASURED.md: 132 bytes a row and its indexes
+}
+
+// putSnapshot seals a catalog file onto the mounted tape, with its MAC beside it.
+func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error {
+	now := time.Now().UTC()
+	key, row, err := w.a.sealKey(ctx)
+	if err != nil {
+		return err
+	}
+	salt, err := w.a.db.DrawSalt(ctx, row.ID, "snapshot")
+	if err != nil {
+		return fmt.Errorf("write a catalog snapshot: %w", err)
+	}
+	stream, err := key.Stream(salt)
+	if err != nil {
+		return fmt.Errorf("write a catalog snapshot: %w", err)
+	}
+	name := "tapefs/" + row.Fingerprint + "/catalog-" + now.Format("20060102T150405.000Z") + ".tar.enc"
+	text := fmt.Appendf(nil, "%s\ncatalog=%s\nvolume=%s\n", snapshotHeader, w.a.db.UUID(), w.tape.UUID)
+	mac := key.ManifestMAC(text)
+	w.a.note("writing the catalog to %s", w.tape.Barcode)
+	var written int64
+	_, err = w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) {
+		out := &countWriter{w: f}
+		sealed, err := stream.NewWriter(io.MultiWriter(out, mac))
+		if err == nil {
+			err = tarFile(sealed, file, "catalog.db", size, now)
+		}
+		written = out.n
+		if err != nil && out.err != nil {
+			err = &writeError{err}
+		}
+		return catalog.Part{}, err
+	})
+	if err != nil {
+		return fmt.Errorf("write a catalog snapshot to tape %s: %w", w.tape.Barcode, err)
+	}
+	sum := mac.Sum(nil)
+	_, err = w.putFile(ctx, macName(name), func(f *os.File) (catalog.Part, error) {
+		_, err := f.Write(fmt.Appendf(text, "mac=%x\n", sum))
+		if err != nil {
+			err = &writeError{err}
+		}
+		return catalog.Part{}, err
+	})
+	if err != nil {
+		return fmt.Errorf("write the MAC of a catalog snapshot to tape %s: %w", w.tape.Barcode, err)
+	}
+	if err := w.a.db.AddSnapshot(ctx, w.tape.ID, name, written, sum); err != nil {
+		return fmt.Errorf("record a catalog snapshot: %w", err)
+	}
+	w.unsynced += written
+	return nil
+}
+
+// tarFile writes one file as a whole tar archive.
+func tarFile(w io.Writer, path, name string, size int64, at time.Time) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	header, err := tarHeader(&tar.Header{Format: tar.FormatPAX, Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Size: size, ModTime: at})
+	if err == nil {
+		_, err = w.Write(header)
+	}
+	if err == nil {
+		_, err = io.CopyN(w, f, size)
+	}
+	if err == nil {
+		_, err = w.Write(bytes.Repeat([]byte{0}, int(padded(size)-size)+tarEnd))
+	}
+	return err
+}
+
+// countWriter counts what went through and remembers the writer's error.
+type countWriter struct {
+	w   io.Writer
+	n   int64
+	err error
+}
+
+func (c *countWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	c.err = err
+	return n, err
+}

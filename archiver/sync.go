@@ -1,0 +1,85 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// sync makes what was written to the mounted tape durable: manifest, index, proof, catalog. A tape
+// that fails here is given up and its unsafe parts are proved or owed again; that is no error.
+func (w *writer) sync(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	pending, err := w.pending(ctx)
+	if err != nil || !pending {
+		return err
+	}
+	failpoint("manifest")
+	if err := w.journal(ctx); err != nil {
+		if isTapeError(err) {
+			return w.tapeFailed(ctx, isFull(err), err)
+		}
+		return err
+	}
+	if err := w.snapshot(ctx, false); err != nil {
+		if isTapeError(err) {
+			return w.tapeFailed(ctx, isFull(err), err)
+		}
+		w.noted.add("", "", err)
+	}
+	failpoint("sync")
+	generation, err := w.volume.Sync(ctx)
+	if err != nil {
+		return w.tapeFailed(ctx, isFull(err), err)
+	}
+	return w.durable(ctx, generation)
+}
+
+// durable records a proved sync and lets go of what is safe everywhere.
+func (w *writer) durable(ctx context.Context, generation int64) error {
+	failpoint("durable")
+	free, err := w.volume.Free()
+	if err != nil {
+		free = w.tape.Free
+	}
+	if err := w.a.db.MarkDurable(ctx, w.tape.ID, generation, free, time.Now().UTC()); err != nil {
+		return fmt.Errorf("record the sync of tape %s: %w", w.tape.Barcode, err)
+	}
+	t, err := w.a.db.TapeByBarcode(ctx, w.tape.Barcode)
+	if err != nil {
+		return err
+	}
+	w.tape, w.unsynced, w.synced = t, 0, time.Now()
+	return w.release(ctx)
+}
+
+// release removes the spool copies of batches whose copies are all durable.
+func (w *writer) release(ctx context.Context) error {
+	batches, err := w.a.db.ReleasableBatches(ctx)
+	if err != nil {
+		return fmt.Errorf("look for batches that are safe: %w", err)
+	}
+	var errs []error
+	for _, b := range batches {
+		if _, ours := w.sources[b.Source]; !ours {
+			continue
+		}
+		objects, err := w.a.db.BatchObjects(ctx, b.ID)
+		if err != nil {
+			return fmt.Errorf("release batch %d: %w", b.ID, err)
+		}
+		failpoint("release")
+		if err := w.a.db.ReleaseBatch(ctx, b.ID); err != nil {
+			return fmt.Errorf("release batch %d: %w", b.ID, err)
+		}
+		failpoint("released")
+		for _, o := range objects {
+			errs = append(errs, w.a.dropLayout(o.OID))
+		}
+		if err := w.a.removeBatch(b); err != nil {
+			errs = append(errs, fmt.Errorf("remove batch %d from the spool: %w", b.ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,191 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"sort"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+const (
+	maxPart       = 64 << 30 // DESIGN.md, "Parts"
+	partsPerTape  = 8        // likewise
+	maxReserve    = 64 << 20 // kept back for the last manifest, at most
+	reserveDivide = 64       // … or this share of a small tape
+)
+
+// partFor is the part size for the smallest of some tapes; capacity in bytes.
+func partFor(capacity int64) int64 {
+	n := min(int64(maxPart), capacity/partsPerTape)
+	return max(n-n%catalog.ExtentSize, catalog.ExtentSize)
+}
+
+// keepFree is what stays free on a tape of a pool, bytes, beside the room for the last manifest.
+func keepFree(p Pool, capacity int64) int64 {
+	keep := p.KeepFree
+	if keep <= 0 {
+		keep = max(capacity/50, min(5<<30, capacity/20))
+	}
+	return keep + min(maxReserve, capacity/reserveDivide)
+}
+
+// matches tells whether a barcode belongs to a pool.
+func (p Pool) matches(b changer.Barcode) bool {
+	any := func(patterns []string) bool {
+		for _, pattern := range patterns {
+			if ok, err := path.Match(pattern, string(b)); err == nil && ok {
+				return true
+			}
+		}
+		return false
+	}
+	return !b.Cleaning() && any(p.Include) && !any(p.Exclude)
+}
+
+// candidate is a tape to write to; Known is false for one that must be proved blank and formatted.
+type candidate struct {
+	Barcode changer.Barcode
+	Known   bool
+	Tape    catalog.Tape
+}
+
+// candidates lists a pool's tapes in the library in the order in which they are to be filled: the
+// fullest open one first, then those that the catalog does not know, if blank ones may be formatted.
+func candidates(p Pool, barcodes []changer.Barcode, tapes []catalog.Tape) []candidate {
+	known := map[string]catalog.Tape{}
+	for _, t := range tapes {
+		known[t.Barcode] = t
+	}
+	var out []candidate
+	for _, b := range barcodes {
+		if b == "" || !p.matches(b) {
+			continue
+		}
+		t, ok := known[string(b)]
+		switch {
+		case ok && t.PoolName == p.Name && t.State == catalog.TapeOpen && t.UUID != "":
+			out = append(out, candidate{Barcode: b, Known: true, Tape: t})
+		case !ok && p.FormatBlank:
+			out = append(out, candidate{Barcode: b})
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool {
+		x, y := out[i], out[j]
+		if x.Known != y.Known {
+			return x.Known
+		}
+		if x.Tape.Used != y.Tape.Used {
+			return x.Tape.Used > y.Tape.Used
+		}
+		return x.Barcode < y.Barcode
+	})
+	return out
+}
+
+type writerKey struct{}
+
+// partSize is the grid of an object whose copies go to these pools: an eighth of the smallest tape,
+// at most 64 GiB, a multiple of 4 MiB. Inside a run a pool whose tapes are all unknown
+// gets its first one mounted, which tells its size.
+func (a *Archiver) partSize(ctx context.Context, pools []string) (int64, error) {
+	size := int64(maxPart)
+	for _, name := range pools {
+		capacity, err := a.smallestTape(ctx, name)
+		if err != nil {
+			return 0, err
+		}
+		if w, ok := ctx.Value(writerKey{}).(*writer); ok && capacity == 0 {
+			err := w.call(ctx, func(ctx context.Context) error { return w.openTape(ctx, name, 0) })
+			if err != nil && !errors.Is(err, ErrNeedsOperator) {
+				return 0, err
+			}
+			if capacity, err = a.smallestTape(ctx, name); err != nil {
+				return 0, err
+			}
+		}
+		if capacity > 0 {
+			size = min(size, partFor(capacity))
+		}
+	}
+	return size, nil
+}
+
+// smallestTape is the capacity of a pool's smallest tape, bytes; 0 when none is known.
+func (a *Archiver) smallestTape(ctx context.Context, pool string) (int64, error) {
+	tapes, err := a.db.Tapes(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look for tapes of pool %s: %w", pool, err)
+	}
+	var least int64
+	for _, t := range tapes {
+		if t.PoolName == pool && t.Capacity > 0 && t.State != catalog.TapeRetired && (least == 0 || t.Capacity < least) {
+			least = t.Capacity
+		}
+	}
+	return least, nil
+}
+
+// wanted says what an operator has to bring for a pool.
+func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) error {
+	text, hint := "no tape of pool "+p.Name+" in the library can be written", ""
+	debts, err := a.db.Debts(ctx)
+	if err != nil {
+		return fmt.Errorf("look for what pool %s owes: %w", p.Name, err)
+	}
+	capacity, err := a.smallestTape(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	for _, d := range debts {
+		if d.Pool == p.Name && capacity > 0 {
+			usable := max(capacity-keepFree(p, capacity), 1)
+			text += fmt.Sprintf("; it needs about %d more of %d bytes", (d.Bytes+usable-1)/usable, capacity)
+		}
+	}
+	tapes, err := a.db.Tapes(ctx)
+	if err != nil {
+		return fmt.Errorf("look for tapes of pool %s: %w", p.Name, err)
+	}
+	known, generation := map[string]bool{}, 0
+	for _, t := range tapes {
+		known[t.Barcode] = true
+		if t.PoolName == p.Name {
+			generation = max(generation, t.Generation)
+		}
+	}
+	for _, b := range inv.Barcodes() {
+		if generation == 0 {
+			generation = b.Generation()
+		}
+		if hint == "" && p.matches(b) && !known[string(b)] && !p.FormatBlank {
+			hint = fmt.Sprintf("make %s a tape of the pool: tapefs tape format %s --pool %s", b, b, p.Name)
+		}
+	}
+	if generation > 0 {
+		text += fmt.Sprintf(" (LTO-%d)", generation)
+	}
+	if hint == "" {
+		hint = fmt.Sprintf("put tapes into the library whose barcodes match pool %s, then run tapefs tape format BARCODE --pool %s", p.Name, p.Name)
+	}
+	return &changer.Error{Op: "find a tape", Hint: hint, Err: fmt.Errorf("%w: %s", ErrNeedsOperator, text)}
+}
+
+// mayWrite refuses to write to any tape while nobody has shown a second copy of the key.
+func (a *Archiver) mayWrite(ctx context.Context) error {
+	_, row, err := a.sealKey(ctx)
+	if err != nil {
+		return err
+	}
+	if a.lib == nil {
+		return errors.New("write to a tape: no library is configured")
+	}
+	if a.cfg.RequireKeyCopy && row.CopySeen.IsZero() {
+		return &changer.Error{Op: "write to a tape", Hint: "copy the key file to another place, then run tapefs key check --copy FILE",
+			Err: fmt.Errorf("no second copy of key %s was ever seen, and without the key the tapes are noise", row.Fingerprint)}
+	}
+	return nil
+}

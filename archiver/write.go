@@ -1,0 +1,274 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+
+	"tapefs/catalog"
+)
+
+func isTapeError(err error) bool {
+	var we *writeError
+	return errors.As(err, &we)
+}
+
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) }
+
+// packTries is how often an object is packed anew in one run because its files change.
+const packTries = 3
+
+// writeCopy makes one owed copy. An error of this object alone is errObject: others may go on.
+func (w *writer) writeCopy(ctx context.Context, pool string, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject) error {
+	for try := 1; ; try++ {
+		err := w.writeCopyOnce(ctx, pool, c, b, o)
+		if !errors.Is(err, errReseal) || o.State != catalog.ObjectPlanned || try == packTries {
+			return err
+		}
+		w.a.log.Info("a file changed while its object was written again: packing anew", "object", o.OID)
+	}
+}
+
+// writeCopyOnce packs an object, or repeats it when it is packed already.
+func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject) error {
+	p, err := w.pack(ctx, c, b, o)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	first := o.State == catalog.ObjectPlanned
+	mine := map[int64]bool{} // parts that this packing wrote
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, left, err := w.missing(ctx, c, p, first, mine)
+		if err != nil || left == 0 {
+			return err
+		}
+		if err := w.openTape(ctx, pool, p.partLen(n)); err != nil {
+			return err
+		}
+		// Opening may have closed a tape that lost parts: look again.
+		if n, left, err = w.missing(ctx, c, p, first, mine); err != nil || left == 0 {
+			return err
+		}
+		var packed *catalog.Packing
+		if first && left == 1 {
+			packed = p.packed(o.ID) // completed after the part is sealed
+		}
+		if err := w.writePart(ctx, c, o, p, n, packed, mine); err != nil {
+			return err
+		}
+	}
+}
+
+// pack prepares an object's packing.
+func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject) (*packing, error) {
+	src := w.sources[o.Source]
+	key, err := w.a.keys.Key(o.Fingerprint)
+	if err != nil {
+		return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
+	}
+	var l *layout
+	var recorded []catalog.Part
+	salt := o.Salt
+	if o.State == catalog.ObjectPlanned {
+		l, err = w.a.layoutOf(ctx, src.Name, o)
+		if err == nil {
+			err = w.a.keepLayout(o.OID, l)
+		}
+		if err != nil {
+			return nil, err
+		}
+		failpoint("salt")
+		if salt, err = w.a.db.DrawSalt(ctx, o.Key, "object"); err != nil {
+			return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
+		}
+	} else {
+		if l, err = w.a.keptLayout(o.OID); err != nil {
+			return nil, err
+		}
+		if l == nil {
+			if l, err = w.a.layoutOf(ctx, src.Name, o); err != nil {
+				return nil, err
+			}
+		}
+		if recorded, err = w.a.db.Parts(ctx, o.ID); err != nil {
+			return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
+		}
+	}
+	failpoint("pack")
+	p, err := newPacking(l, func(p string) (*os.File, error) { return w.a.openMember(b, p) }, !b.Local, key, salt, o.PartSize, recorded)
+	if err != nil {
+		return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
+	}
+	if recorded != nil && p.sealedSize() != o.SealedSize {
+		return nil, fmt.Errorf("repeat object %s: %w: %d bytes, not %d", o.OID, errReseal, p.sealedSize(), o.SealedSize)
+	}
+	return p, nil
+}
+
+// missing returns the first part of a copy that is not on a tape, and how many are not. Parts of an
+// earlier packing that was never completed are given up: their salt is not known.
+func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *packing, first bool, mine map[int64]bool) (n, left int, err error) {
+	parts, err := w.a.db.CopyParts(ctx, c.ID)
+	if err != nil {
+		return 0, 0, fmt.Errorf("look for the parts of object %s: %w", c.Object.OID, err)
+	}
+	live := map[int]bool{}
+	for _, cp := range parts {
+		switch cp.State {
+		case catalog.PartWriting, catalog.PartWritten, catalog.PartDurable:
+			if first && !mine[cp.ID] || cp.State == catalog.PartWriting {
+				if err := w.a.db.PartFailed(ctx, cp.ID, catalog.PartAbandoned, cp.Size); err != nil {
+					return 0, 0, fmt.Errorf("give up a part of object %s: %w", c.Object.OID, err)
+				}
+				continue
+			}
+			live[cp.Number] = true
+		}
+	}
+	n = -1
+	for i := range p.parts() {
+		if !live[i] {
+			left++
+			if n < 0 {
+				n = i
+			}
+		}
+	}
+	return n, left, nil
+}
+
+// writePart writes one part to the mounted tape and records it. After an error of the tape the
+// tape is dealt with and nil returned: the part is still missing.
+func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.PlannedObject, p *packing, n int, packed *catalog.Packing, mine map[int64]bool) error {
+	ctx = context.WithoutCancel(ctx) // the part in hand is finished
+	name := partName(o.Fingerprint, o.OID, n, p.parts())
+	failpoint("part-row")
+	row, err := w.a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: c.ID, Number: n, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
+	if err != nil {
+		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
+	}
+	part, err := w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) { return p.writePart(ctx, n, f) })
+	if err != nil {
+		return w.partFailed(ctx, row, part.Size, fmt.Errorf("write part %d of object %s to tape %s: %w", n+1, o.OID, w.tape.Barcode, err))
+	}
+	failpoint("part-close")
+	start, err := w.volume.StartBlock(name)
+	if err != nil {
+		start = -1
+	}
+	if packed != nil {
+		packed = p.packed(o.ID) // with the sums that this part completed
+	}
+	if err := w.a.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: part}, packed); err != nil {
+		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
+	}
+	failpoint("part-written")
+	mine[row.ID] = true
+	w.unsynced += part.Size
+	w.written += part.Size
+	w.a.stage("write", w.written, 0)
+	src := w.sources[o.Source].Name
+	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1}
+	if packed != nil {
+		counts["objects"] = 1
+		voided := p.voided()
+		counts["void"] = int64(len(voided))
+		for file, why := range voided {
+			w.noted.add(src, file, fmt.Errorf("not archived this time: %w", why))
+		}
+	}
+	if err := w.a.db.Count(ctx, w.run.ID, src, counts); err != nil {
+		return err
+	}
+	if err := w.a.db.AddRunTape(ctx, w.run.ID, w.tape.ID, part.Size, 1); err != nil {
+		return err
+	}
+	if w.due() {
+		return w.sync(ctx)
+	}
+	return nil
+}
+
+// partFailed gives up a part whose file was begun.
+func (w *writer) partFailed(ctx context.Context, row catalog.CopyPart, size int64, why error) error {
+	if !isTapeError(why) {
+		// Nothing is wrong with the tape: the file goes, as far as a tape lets anything go.
+		if root, err := os.OpenRoot(w.volume.Dir); err == nil {
+			root.Remove(row.Name)
+			root.Close()
+		}
+		if err := w.a.db.PartFailed(ctx, row.ID, catalog.PartLost, size); err != nil {
+			return fmt.Errorf("record a failed part: %w", err)
+		}
+		return why
+	}
+	if errors.Is(why, errOccupied) {
+		if err := w.a.db.PartFailed(ctx, row.ID, catalog.PartLost, 0); err != nil {
+			return fmt.Errorf("record a failed part: %w", err)
+		}
+		w.tried[barcodeOf(w.tape)] = true
+		w.noted.add("", "", why)
+		return w.closeTape(ctx)
+	}
+	if err := w.a.db.PartFailed(ctx, row.ID, catalog.PartAbandoned, size); err != nil {
+		return fmt.Errorf("record a failed part: %w", err)
+	}
+	if !isFull(why) {
+		w.noted.add("", "", why)
+	}
+	return w.tapeFailed(ctx, isFull(why), why)
+}
+
+// errOccupied: a leftover file bears the name and cannot be removed.
+var errOccupied = errors.New("a leftover file has this name and cannot be removed")
+
+// putFile makes a file on the mounted tape that must not exist. A leftover of a crash is never
+// adopted: it is removed. Errors of the tape are *writeError.
+func (w *writer) putFile(ctx context.Context, name string, fill func(*os.File) (catalog.Part, error)) (catalog.Part, error) {
+	root, err := os.OpenRoot(w.volume.Dir)
+	if err != nil {
+		return catalog.Part{}, &writeError{err}
+	}
+	defer root.Close()
+	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return catalog.Part{}, &writeError{err}
+	}
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		if info, serr := root.Lstat(name); serr == nil {
+			if err := w.addLeftover(ctx, info.Size()); err != nil {
+				return catalog.Part{}, err
+			}
+		}
+		if rerr := root.Remove(name); rerr != nil {
+			return catalog.Part{}, &writeError{fmt.Errorf("%w: %w", errOccupied, rerr)}
+		}
+		f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	}
+	if err != nil {
+		return catalog.Part{}, &writeError{err}
+	}
+	part, err := fill(f)
+	if cerr := f.Close(); cerr != nil && err == nil {
+		err = &writeError{fmt.Errorf("close: %w", cerr)}
+	}
+	return part, err
+}
+
+// addLeftover counts space on the mounted tape that holds nothing of use.
+func (w *writer) addLeftover(ctx context.Context, size int64) error {
+	t, err := w.a.db.UpdateTape(ctx, w.tape.ID, func(t *catalog.Tape) error { t.Leftover += size; return nil })
+	if err != nil {
+		return fmt.Errorf("record leftover space on tape %s: %w", w.tape.Barcode, err)
+	}
+	w.tape = t
+	return nil
+}

@@ -1,0 +1,366 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// writer writes owed copies to tapes, one drive at a time. Only its own goroutine uses it, but
+// for call, wake and press.
+type writer struct {
+	a       *Archiver
+	run     catalog.Run
+	sources map[int64]Source // whose locks this run holds
+	until   time.Time
+
+	unlock func() // of the writer lock; nil before it was needed
+	lease  *changer.Lease
+	volume *changer.Volume // nil when nothing is mounted
+	tape   catalog.Tape    // that is mounted
+	pool   Pool            // of tape
+
+	unsynced int64 // bytes written since the last sync
+	synced   time.Time
+	tried    map[changer.Barcode]bool // tapes that this run will not take again
+	blocked  map[string]error         // pools without a tape, and why
+	failed   map[int64]bool           // copies that this run gave up
+	repacked map[int64]bool           // copies whose object was packed anew in this run
+	written  int64                    // bytes, for the progress
+	noted    *problems
+
+	calls   chan call
+	work    chan struct{} // something new may be owed
+	needed  chan struct{} // the spool is full
+	done    chan struct{} // closed when nothing new will come
+	stopped chan struct{} // closed when the writer ended
+	freed   chan bool     // answers needed: whether bytes were released
+}
+
+type call struct {
+	f    func(context.Context) error
+	done chan error
+}
+
+// call runs f in the writer's goroutine.
+func (w *writer) call(ctx context.Context, f func(context.Context) error) error {
+	c := call{f: f, done: make(chan error, 1)}
+	select {
+	case w.calls <- c:
+	case <-w.stopped:
+		return errors.New("the tape writer has stopped")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-w.stopped:
+		return errors.New("the tape writer has stopped")
+	}
+}
+
+// openTape mounts a tape of a pool with room for need more bytes, or keeps the one that is.
+// ErrNeedsOperator when there is none.
+func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
+	if err := w.blocked[pool]; err != nil {
+		return err
+	}
+	if w.unlock == nil {
+		unlock, err := w.a.lockWriter(ctx)
+		if err != nil {
+			return err
+		}
+		w.unlock = unlock
+	}
+	p, err := w.a.pool(pool)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if w.volume != nil && w.pool.Name != pool {
+			if err := w.closeTape(ctx); err != nil {
+				return err
+			}
+		}
+		if w.volume != nil {
+			if w.lease.Wanted() {
+				if err := w.yield(ctx); err != nil {
+					return err
+				}
+				continue
+			}
+			ok, err := w.room(need)
+			if err != nil || ok {
+				return err
+			}
+			if err := w.fillTape(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.mountNext(ctx, p); err != nil {
+			if errors.Is(err, ErrNeedsOperator) {
+				w.blocked[pool] = err
+			}
+			return err
+		}
+	}
+}
+
+// errTooSmall: an empty tape of the pool cannot hold the part.
+var errTooSmall = errors.New("the part is larger than an empty tape of the pool")
+
+// room tells whether the mounted tape takes need more bytes.
+func (w *writer) room(need int64) (bool, error) {
+	free, err := w.volume.Free()
+	if err != nil {
+		return false, fmt.Errorf("ask tape %s for its free space: %w", w.tape.Barcode, err)
+	}
+	if free-keepFree(w.pool, w.volume.Capacity) >= need {
+		return true, nil
+	}
+	if w.tape.Used == 0 && w.tape.Leftover == 0 && w.unsynced == 0 {
+		return false, fmt.Errorf("write %d bytes to tape %s: %w", need, w.tape.Barcode, errTooSmall)
+	}
+	return false, nil
+}
+
+// mountNext mounts the next candidate of a pool, formatting a blank one where that is allowed.
+// Candidates that do not do are passed over, and the operator is told why.
+func (w *writer) mountNext(ctx context.Context, p Pool) error {
+	inv, err := w.a.lib.Inventory(ctx)
+	if err != nil {
+		return fmt.Errorf("look for a tape of pool %s: %w", p.Name, err)
+	}
+	tapes, err := w.a.db.Tapes(ctx)
+	if err != nil {
+		return fmt.Errorf("look for a tape of pool %s: %w", p.Name, err)
+	}
+	for _, c := range candidates(p, inv.Barcodes(), tapes) {
+		if w.tried[c.Barcode] {
+			continue
+		}
+		ok, err := w.try(ctx, p, c)
+		if err != nil {
+			return errors.Join(err, w.giveUp(ctx))
+		}
+		if ok {
+			return nil
+		}
+		w.tried[c.Barcode] = true
+		if err := w.giveUp(ctx); err != nil {
+			return err
+		}
+	}
+	return w.a.wanted(ctx, p, inv)
+}
+
+// giveUp unmounts what is mounted without a sync and gives the drive back.
+func (w *writer) giveUp(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if w.lease != nil {
+		if v := w.lease.Volume(); v != nil {
+			err = v.Unmount(ctx)
+		}
+		err = errors.Join(err, w.lease.Release(ctx))
+	}
+	w.lease, w.volume, w.tape, w.unsynced = nil, nil, catalog.Tape{}, 0
+	return err
+}
+
+// takeDrive leases a drive and loads a tape into it.
+func (w *writer) takeDrive(ctx context.Context, b changer.Barcode) error {
+	if w.lease != nil {
+		if err := w.giveUp(ctx); err != nil {
+			return err
+		}
+	}
+	lease, err := w.a.lib.Lease(ctx, changer.Request{Barcode: b, Purpose: "archive",
+		Wait: func(holder string) { w.a.note("waiting for a drive: %s has it", holder) }})
+	if err != nil {
+		return fmt.Errorf("take a drive for tape %s: %w", b, err)
+	}
+	w.lease = lease
+	w.a.note("loading %s into drive %d", b, lease.Drive().Element)
+	return lease.Load(ctx, b)
+}
+
+// try loads and mounts one candidate; false: it does not do, and why is noted.
+func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
+	if err := w.a.mayWrite(ctx); err != nil {
+		return false, err
+	}
+	pass := func(err error) (bool, error) {
+		w.noted.add("", "", fmt.Errorf("tape %s is passed over: %w", c.Barcode, err))
+		return false, nil
+	}
+	if err := w.takeDrive(ctx, c.Barcode); err != nil {
+		if errors.Is(err, changer.ErrNotInLibrary) || errors.Is(err, changer.ErrIncompatible) {
+			return pass(err)
+		}
+		return false, err
+	}
+	if !c.Known {
+		t, err := w.a.format(ctx, w.lease, c.Barcode, p, false)
+		if errors.Is(err, changer.ErrNotBlank) || errors.Is(err, changer.ErrUnknown) || errors.Is(err, changer.ErrWriteProtected) || errors.Is(err, changer.ErrReadOnly) {
+			return pass(err)
+		}
+		if err != nil {
+			return false, err
+		}
+		w.take(p, t)
+		return true, nil
+	}
+	w.a.note("mounting %s", c.Barcode)
+	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: c.Tape.UUID})
+	if err == nil && v.ReadOnly {
+		_, uerr := w.a.db.UpdateTape(ctx, c.Tape.ID, func(t *catalog.Tape) error {
+			t.State, t.Note = catalog.TapeFull, "mounted read-only: write-protected or full"
+			return nil
+		})
+		if uerr != nil {
+			return false, uerr
+		}
+		return pass(changer.ErrReadOnly)
+	}
+	if err == nil {
+		err = w.a.checkLabel(v, c.Tape)
+		if errors.Is(err, errNoLabel) && c.Tape.Used == 0 && c.Tape.UUID == v.UUID {
+			_, err = w.a.label(ctx, v, c.Tape) // its format was interrupted after the catalog knew its UUID
+		}
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, changer.ErrWrongVolume), errors.Is(err, changer.ErrNotFormatted),
+		errors.Is(err, changer.ErrNeedsCheck), errors.Is(err, ErrNoLabel), errors.Is(err, errNoLabel):
+		if uerr := w.a.suspect(ctx, c.Tape.ID, err); uerr != nil {
+			return false, uerr
+		}
+		return pass(err)
+	case errors.Is(err, changer.ErrWriteProtected):
+		return pass(err)
+	default:
+		return false, err
+	}
+	t, err := w.a.db.UpdateTape(ctx, c.Tape.ID, func(t *catalog.Tape) error {
+		t.Seen = time.Now().UTC()
+		t.Loads++
+		t.Capacity = v.Capacity
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("record tape %s: %w", c.Barcode, err)
+	}
+	w.take(p, t)
+	return true, nil
+}
+
+// take makes the lease's volume the one that is written.
+func (w *writer) take(p Pool, t catalog.Tape) {
+	w.volume, w.tape, w.pool, w.unsynced, w.synced = w.lease.Volume(), t, p, 0, time.Now()
+}
+
+// suspect keeps a tape from being written again.
+func (a *Archiver) suspect(ctx context.Context, tape int64, why error) error {
+	_, err := a.db.UpdateTape(context.WithoutCancel(ctx), tape, func(t *catalog.Tape) error {
+		t.State, t.Note = catalog.TapeSuspect, why.Error()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("record that a tape is suspect: %w", err)
+	}
+	return nil
+}
+
+// closeTape syncs, unmounts and gives the drive back.
+func (w *writer) closeTape(ctx context.Context) error {
+	if w.volume == nil {
+		return w.giveUp(ctx)
+	}
+	if err := w.sync(ctx); err != nil {
+		return err
+	}
+	if w.volume == nil {
+		return nil // the sync failed and the tape was dealt with
+	}
+	w.a.note("unmounting %s", w.tape.Barcode)
+	return w.giveUp(ctx)
+}
+
+// yield lets another process have the drive. The next openTape waits until it is done.
+func (w *writer) yield(ctx context.Context) error {
+	w.a.note("another process wants the drive of %s", w.tape.Barcode)
+	return w.closeTape(ctx)
+}
+
+// fillTape closes a tape that takes no more.
+func (w *writer) fillTape(ctx context.Context) error {
+	tape := w.tape.ID
+	if err := w.sync(ctx); err != nil {
+		return err
+	}
+	if w.volume != nil {
+		if err := w.snapshot(ctx, true); err != nil {
+			w.noted.add("", "", err)
+		}
+	}
+	if err := w.closeTape(ctx); err != nil {
+		return err
+	}
+	_, err := w.a.db.UpdateTape(ctx, tape, func(t *catalog.Tape) error {
+		if t.State == catalog.TapeOpen {
+			t.State = catalog.TapeFull
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("record a full tape: %w", err)
+	}
+	return nil
+}
+
+// tapeFailed deals with an error of the tape: it is not written again. What was written to it and
+// is not safe is proved or becomes owed again.
+func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
+	ctx = context.WithoutCancel(ctx)
+	t := w.tape
+	w.a.log.Warn("tape failed", "tape", t.Barcode, "error", why)
+	state := catalog.TapeSuspect
+	if full {
+		state = catalog.TapeFull
+	}
+	_, err := w.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+		t.State, t.Note = state, why.Error()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("record that tape %s failed: %w", t.Barcode, err)
+	}
+	if full { // what was closed before is intact, if the index can still be written
+		generation, err := w.volume.Sync(ctx)
+		if err == nil {
+			if err := w.durable(ctx, generation); err != nil {
+				return err
+			}
+			return w.giveUp(ctx)
+		}
+		w.a.log.Warn("no index could be written to the full tape", "tape", t.Barcode, "error", err)
+	}
+	if err := w.giveUp(ctx); err != nil {
+		w.a.log.Warn("the failed tape was not given up in order", "tape", t.Barcode, "error", err)
+	}
+	if err := w.proveTape(ctx, t); err != nil {
+		// Its parts stay unsafe: the next run tries again before it writes anything.
+		return fmt.Errorf("prove what tape %s holds: %w", t.Barcode, err)
+	}
+	return nil
+}
