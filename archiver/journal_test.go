@@ -458,3 +458,20 @@ func TestTapeLabel(t *testing.T) {
 		}
 	}
 }
+
+// The worked sizes of FORMAT.md.
+func TestFormatWorkedSizes(t *testing.T) {
+	many := map[string]string{}
+	for i := range 1000 {
+		many[fmt.Sprintf("photos/2021/%04d", i)] = strings.Repeat("x", 1000)
+	}
+	for want, files := range map[int]map[string]string{
+		1024:     nil,
+		10491392: {"photos/2021/film.mkv": strings.Repeat("x", 10<<20)},
+		2564096:  many,
+	} {
+		if got := len(tarOf(t, files)); got != want {
+			t.Errorf("%d files: %d bytes, FORMAT.md says %d", len(files), got, want)
+		}
+	}
+}
