@@ -225,8 +225,7 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 			case ctx.Err() != nil:
 				return made, ctx.Err()
 			case errors.Is(err, ErrNeedsOperator):
-				w.noted.add("", "", err)
-				return made, nil
+				return made, nil // noted when the pool was found to have no tape
 			case errors.Is(err, errReseal) && !w.repacked[c.ID] && w.a.db.Unpack(ctx, c.Object.ID) == nil:
 				w.repacked[c.ID] = true // no tape has a part of it: it is packed anew, from what is there now
 				made++

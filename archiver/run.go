@@ -28,6 +28,9 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	if o.DryRun {
 		return a.dryRun(ctx, chosen, o)
 	}
+	if err := a.mayWrite(ctx); err != nil {
+		return Summary{}, err // said before anything is fetched
+	}
 	if a.lib != nil {
 		if err := a.lib.Recover(ctx); err != nil {
 			return Summary{}, fmt.Errorf("recover the library: %w", err)

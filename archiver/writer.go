@@ -109,6 +109,7 @@ func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
 		if err := w.mountNext(ctx, p); err != nil {
 			if errors.Is(err, ErrNeedsOperator) {
 				w.blocked[pool] = err
+				w.noted.add("", "", err)
 			}
 			return err
 		}
