@@ -96,7 +96,8 @@ func commandLine(args []string) string {
 	return strings.Join(out, " ")
 }
 
-// lastLines are the last n lines of a text that hold anything.
+// lastLines are the last n lines of a text that hold anything. When the first line that names an LTFS error
+// lies before them, it takes the place of the first: a drive that fails is followed by much noise.
 func lastLines(text string, n int) []string {
 	var out []string
 	for _, l := range strings.Split(text, "\n") {
@@ -104,8 +105,14 @@ func lastLines(text string, n int) []string {
 			out = append(out, l)
 		}
 	}
-	if len(out) > n {
-		out = out[len(out)-n:]
+	if len(out) <= n {
+		return out
 	}
-	return out
+	cut := out[len(out)-n:]
+	for _, l := range out[:len(out)-n+1] {
+		if telling.MatchString(l) {
+			return append([]string{l}, cut[1:]...)
+		}
+	}
+	return cut
 }

@@ -78,7 +78,6 @@ func TestLookAndFormat(t *testing.T) {
 
 func TestNone(t *testing.T) {
 	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1})
-	inv := w.inventory()
 	setup := w.loaded("VT0001L8")
 	w.must(setup.Release(w.ctx))
 	w.cfg.Changer = changer.None
@@ -96,7 +95,7 @@ func TestNone(t *testing.T) {
 	}
 	w.must(le.Unload(w.ctx))
 	w.wants(le.Load(w.ctx, "VT0001L8"), changer.ErrNoMedium, "insert tape VT0001L8")
-	if inv = w.inventory(); len(inv.Drives) != 1 || inv.Drives[0].Full || len(inv.Slots) != 0 {
+	if inv := w.inventory(); len(inv.Drives) != 1 || inv.Drives[0].Full || len(inv.Slots) != 0 {
 		t.Errorf("inventory %+v", inv)
 	}
 }

@@ -29,6 +29,11 @@ func TestMain(m *testing.M) {
 			os.Exit(otherProcess(os.Args[2], os.Args[3], os.Args[4]))
 		}
 	}
+	// the race detector lets every process that ends sleep for a second: the programs are many
+	if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

@@ -64,24 +64,27 @@ var ltfsCauses = []struct {
 }
 
 // ltfsCause finds the known cause in the log of ltfs, mkltfs or ltfsck.
-func ltfsCause(log string) (error, string) {
+func ltfsCause(log string) (hint string, cause error) {
 	codes := ltfsCodes(log)
 	if slices.Contains(codes, "12012E") { // the drive could not be opened
-		switch openErrno(log) {
-		case 0, 16: // EBUSY; ltfs holds the node while it is mounted
-			return ErrBusy, "see who uses the drive: fuser -v DEVICE"
-		case 13:
-			return nil, "this user may not open the drive: join the group tape, or run as root"
+		errno := openErrno(log)
+		// a name that is no device is taken for a serial, and no drive with it is found and opened
+		missing := slices.Contains(codes, "30288I") && !slices.Contains(codes, "30250I")
+		switch {
+		case errno == 16, errno == 0 && !missing: // EBUSY; ltfs holds the node while it is mounted
+			return "see who uses the drive: fuser -v DEVICE", ErrBusy
+		case errno == 13:
+			return "this user may not open the drive: join the group tape, or run as root", nil
 		default:
-			return nil, "is the drive switched on and its device right? see: lsscsi -g"
+			return "is the drive switched on and its device right? see: lsscsi -g", nil
 		}
 	}
 	for _, c := range ltfsCauses {
 		for _, code := range c.codes {
 			if slices.Contains(codes, code) {
-				return c.err, c.hint
+				return c.hint, c.err
 			}
 		}
 	}
-	return nil, ""
+	return "", nil
 }

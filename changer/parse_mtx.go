@@ -173,27 +173,27 @@ func parseSense(stderr string) []sense {
 
 // cause maps a sense to an error that callers know, with a hint; nil for the others.
 // Codes: SPC-4 annex D; which one comes when was recorded from a real library.
-func (s sense) cause() (error, string) {
+func (s sense) cause() (hint string, err error) {
 	switch {
 	case s.Code == 0x04 && s.Qualifier == 0x12:
-		return ErrLibraryOffline, "bring the library online at its panel"
+		return "bring the library online at its panel", ErrLibraryOffline
 	case s.Code == 0x3A && s.Qualifier == 0x02:
-		return ErrDoorOpen, "close the mail slot of the library"
+		return "close the mail slot of the library", ErrDoorOpen
 	case s.Code == 0x04 && s.Qualifier == 0x03:
-		return ErrIncompatible, "the drive refused the cartridge: look for its generation and for damage at the library's panel"
+		return "the drive refused the cartridge: look for its generation and for damage at the library's panel", ErrIncompatible
 	case s.Code == 0x53 && s.Qualifier == 0x02:
-		return ErrBusy, "the drive holds the cartridge: set eject_before_unload, or see who uses the drive"
+		return "the drive holds the cartridge: set eject_before_unload, or see who uses the drive", ErrBusy
 	}
-	return nil, ""
+	return "", nil
 }
 
 // mtxCause finds the known cause of a failed mtx, the last sense first.
-func mtxCause(stderr string) (error, string) {
+func mtxCause(stderr string) (hint string, cause error) {
 	all := parseSense(stderr)
 	for i := len(all) - 1; i >= 0; i-- {
-		if err, hint := all[i].cause(); err != nil {
-			return err, hint
+		if hint, err := all[i].cause(); err != nil {
+			return hint, err
 		}
 	}
-	return nil, ""
+	return "", nil
 }

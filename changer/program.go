@@ -169,7 +169,7 @@ func notFound(err error) string {
 
 // mtxFail explains a failed mtx.
 func mtxFail(op string, err error, stderr string) error {
-	cause, hint := mtxCause(stderr)
+	hint, cause := mtxCause(stderr)
 	if cause != nil {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
@@ -184,7 +184,7 @@ func mtxFail(op string, err error, stderr string) error {
 
 // ltfsFail explains a failed ltfs, mkltfs or ltfsck by the messages in its log.
 func ltfsFail(op string, err error, log string) error {
-	cause, hint := ltfsCause(log)
+	hint, cause := ltfsCause(log)
 	if cause != nil {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}

@@ -1,0 +1,489 @@
+package changer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// transcript is one recorded run.
+type transcript struct {
+	command, stdout, stderr string
+	code                    int
+}
+
+const transcripts = "../testdata/transcripts"
+
+func recorded(t testing.TB, name string) transcript {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(transcripts, name+".txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, rest, ok1 := strings.Cut(string(b), "--- stdout ---\n")
+	stdout, rest, ok2 := strings.Cut(rest, "--- stderr ---\n")
+	i := strings.LastIndex(rest, "exit code: ")
+	if !ok1 || !ok2 || i < 0 {
+		t.Fatalf("%s is not a transcript", name)
+	}
+	code, err := strconv.Atoi(strings.TrimSpace(rest[i+len("exit code: "):]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return transcript{command, stdout, rest[:i], code}
+}
+
+// slots makes the slots of the recorded library from its labels: "" empty, "?" full without a label.
+// The last three are mail slots.
+func slots(labels ...string) []Slot {
+	var out []Slot
+	for i, b := range labels {
+		s := Slot{Number: i + 1, ImportExport: i >= 16, Full: b != ""}
+		if b != "?" {
+			s.Barcode = Barcode(b)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// lab is the recorded library, with some slots changed.
+func lab(changed map[int]string) []Slot {
+	labels := []string{"ABC001L8", "ABC002L8", "ABC003L8", "ABC004L8", "ABC005L8", "ABC006L8", "ABC007L8", "ABC008L8",
+		"SML001L8", "SML002L8", "WRP001L8", "CLN001L8", "", "", "OLD001L6", "?", "", "", ""}
+	for n, b := range changed {
+		labels[n-1] = b
+	}
+	return slots(labels...)
+}
+
+func TestParseStatus(t *testing.T) {
+	empty := []DriveElement{{Number: 0}, {Number: 1}}
+	first := []DriveElement{{Number: 0, Full: true, Barcode: "ABC001L8", FromSlot: 1}, {Number: 1}}
+	for name, want := range map[string]Inventory{
+		"mtx-status-initial":     {empty, lab(nil)},
+		"mtx-status-sch":         {empty, lab(nil)},
+		"mtx-eepos":              {empty, lab(nil)},
+		"mtx-status-loaded":      {first, lab(map[int]string{1: ""})},
+		"mtx-status-after-first": {first, lab(map[int]string{1: ""})},
+		"mtx-status-cleaning": {[]DriveElement{{Number: 0}, {Number: 1, Full: true, Barcode: "CLN001L8", FromSlot: 12}},
+			lab(map[int]string{12: ""})},
+		"mtx-status-moved":              {empty, lab(map[int]string{3: "", 14: "ABC003L8"})},
+		"mtx-status-ie":                 {empty, lab(map[int]string{8: "", 17: "ABC008L8"})},
+		"mtx-final-status":              {empty, lab(map[int]string{11: "PRT001L8"})},
+		"mtx-status-after-offline":      {first, nil},
+		"mtx-status-incompatible-media": {empty, nil},
+		"mtx-noattach-nobarcode":        {empty, slots("?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "", "", "?", "?", "", "", "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := parseStatus(recorded(t, name).stdout)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(&want, got); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestParseStatusOfSmallLibrary(t *testing.T) {
+	r := recorded(t, "hp-mtx-status")
+	got, err := parseStatus(r.stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Inventory{
+		Drives: []DriveElement{{Number: 0}},
+		Slots:  slots("000711L4", "A00008L5", "A00034L5", "A00014L5", "A00036L5", "A00025L5", "000218L5"),
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if g := got.Slots[0].Barcode.Generation(); g != 4 {
+		t.Errorf("generation %d", g)
+	}
+	// the noise on stderr is a unit attention: a medium may have changed. Nothing is wrong
+	if d := cmp.Diff([]sense{{"Unit Attention", 0x28, 0}}, parseSense(r.stderr)); d != "" {
+		t.Error(d)
+	}
+	if _, err := mtxCause(r.stderr); err != nil || r.code != 0 {
+		t.Errorf("noise was taken for %v", err)
+	}
+}
+
+func TestParseStatusVariants(t *testing.T) {
+	const text = "  Storage Changer /dev/sg3:4 Drives, 4 Slots ( 1 Import/Export )\n" +
+		"Data Transfer Element 0:Full (Unknown Storage Element Loaded):VolumeTag = A00001L5                        \n" +
+		"Data Transfer Element 1:Full (Storage Element 3 Loaded)\n" +
+		"Data Transfer Element 2:Full (Storage Element 2 Loaded):VolumeTag=A00002L5:AlternateVolumeTag = X\n" +
+		"Data Transfer Element 3:Empty\r\n" +
+		"A line nobody knows: Full :VolumeTag=NOTHING\n" +
+		"      Storage Element 1:Empty:VolumeTag=GHOST1L5\n" +
+		"      Storage Element 2:Full :VolumeTag=\n" +
+		"      Storage Element 3:Full :VolumeTag=A 0003\n" +
+		"      Storage Element 4 IMPORT/EXPORT:Full :VolumeTag=A00004L5                            \n"
+	got, err := parseStatus(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Inventory{
+		Drives: []DriveElement{{Number: 0, Full: true, Barcode: "A00001L5"}, {Number: 1, Full: true, FromSlot: 3},
+			{Number: 2, Full: true, Barcode: "A00002L5", FromSlot: 2}, {Number: 3}},
+		Slots: []Slot{{Number: 1}, {Number: 2, Full: true}, {Number: 3, Full: true, Barcode: "A 0003"},
+			{Number: 4, ImportExport: true, Full: true, Barcode: "A00004L5"}},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	for _, text := range []string{"", "Data Transfer Element 0:Empty\n", "  Storage Changer /dev/sg3:4 Drives, 4 Slots ( 1 Import/Export )\n",
+		recorded(t, "mt-status-notape").stdout,
+		"  Storage Changer /dev/sg3:1 Drives, 1 Slots ( 0 Import/Export )\nData Transfer Element 99999999999999999999:Empty\n"} {
+		if inv, err := parseStatus(text); err == nil {
+			t.Errorf("%q gave %+v", text, inv)
+		}
+	}
+}
+
+func TestInventoryFinds(t *testing.T) {
+	inv, err := parseStatus(recorded(t, "mtx-status-loaded").stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, ok := inv.FindSlot("ABC002L8"); !ok || s.Number != 2 {
+		t.Errorf("%+v %v", s, ok)
+	}
+	if _, ok := inv.FindSlot(""); ok {
+		t.Error("no barcode was found")
+	}
+	if d, ok := inv.FindDrive("ABC001L8"); !ok || d.Number != 0 {
+		t.Errorf("%+v %v", d, ok)
+	}
+	want := []Barcode{"ABC001L8", "ABC002L8", "ABC003L8", "ABC004L8", "ABC005L8", "ABC006L8", "ABC007L8", "ABC008L8",
+		"OLD001L6", "SML001L8", "SML002L8", "WRP001L8"}
+	if d := cmp.Diff(want, inv.Barcodes()); d != "" {
+		t.Error(d)
+	}
+	for _, c := range []struct {
+		e    DriveElement
+		slot int
+	}{
+		{DriveElement{Number: 0, Full: true, FromSlot: 1}, 1},
+		{DriveElement{Number: 1, Full: true, FromSlot: 2}, 13}, // taken: a free one, not the other drive's
+		{DriveElement{Number: 1, Full: true}, 13},
+	} {
+		if slot, ok := inv.home(c.e); !ok || slot != c.slot {
+			t.Errorf("home of %+v: %d, want %d", c.e, slot, c.slot)
+		}
+	}
+	full := &Inventory{Slots: []Slot{{Number: 1, Full: true}, {Number: 2, ImportExport: true}}}
+	if slot, ok := full.home(DriveElement{FromSlot: 1}); ok {
+		t.Errorf("a full library has a place: %d", slot)
+	}
+}
+
+func TestParseInquiry(t *testing.T) {
+	for name, want := range map[string]struct {
+		q Inquiry
+		g int
+	}{
+		"mtx-inquiry-changer":  {Inquiry{"Medium Changer", "IBM", "03584L32", "0108"}, 0},
+		"mtx-inquiry-drive":    {Inquiry{"Tape Drive", "IBM", "ULT3580-TD8", "2160"}, 8},
+		"hp-mtx-inquiry-drive": {Inquiry{"Tape Drive", "HP", "Ultrium 5-SCSI", "Z51U"}, 5},
+	} {
+		q, err := parseInquiry(recorded(t, name).stdout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want.q, q); d != "" || q.Generation() != want.g {
+			t.Errorf("%s: generation %d, %s", name, q.Generation(), d)
+		}
+	}
+	if _, err := parseInquiry(""); err == nil {
+		t.Error("nothing is no inquiry")
+	}
+	for product, g := range map[string]int{"ULT3580-HH9": 9, "ULTRIUM-HH7": 7, "Ultrium 8-SCSI": 8, "LTO-6": 6, "SDLT320": 0, "": 0} {
+		if got := (Inquiry{Product: product}).Generation(); got != g {
+			t.Errorf("%q: generation %d, want %d", product, got, g)
+		}
+	}
+}
+
+func TestParseMT(t *testing.T) {
+	nothing := MTStatus{DoorOpen: true, File: -1, Block: -1}
+	becoming := MTStatus{File: -1, Block: -1}
+	begin := MTStatus{Online: true, BOT: true, Density: "LTO-8"}
+	somewhere := MTStatus{Online: true, Density: "LTO-8", File: -1, Block: -1}
+	protected := MTStatus{Online: true, BOT: true, WriteProtected: true, Density: "LTO-8"}
+	for name, want := range map[string]MTStatus{
+		"mt-f-env":                          nothing,
+		"mt-status-after-offline":           nothing,
+		"mt-status-notape":                  nothing,
+		"mt-status-incompatible-L6-in-LTO8": nothing,
+		"hp-mt-status-notape":               nothing,
+		"mt-status-cleaning":                becoming,
+		"mt-status-cleaning2":               becoming,
+		"slow-mt-status-immediately":        becoming,
+		"mt-status-blank-after-rewind":      begin,
+		"mt-status-while-ltfs-mounted":      begin,
+		"mt-status-wp-after-rewind":         begin,
+		"mt-status-blank-tape":              somewhere,
+		"mt-status-st0":                     somewhere,
+		"mt-status-writeprotected":          protected,
+		"mt-status-writeprotected-ltfs":     protected,
+	} {
+		r := recorded(t, name)
+		got, err := parseMT(r.stdout)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if d := cmp.Diff(want, got); d != "" || r.code != 0 {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	for _, name := range []string{"mt-status-nodev", "mt-status-sg-device", "mtx-status-initial"} {
+		if st, err := parseMT(recorded(t, name).stdout); err == nil {
+			t.Errorf("%s gave %+v", name, st)
+		}
+	}
+	st, err := parseMT("File number=0, block number=0, partition=0.\nTape block size 0 bytes. Density code 0x44 (no translation).\nGeneral status bits on (9018000):\n EOD ONLINE IM_REP_EN CLN\n")
+	if want := (MTStatus{Online: true, EOD: true, Cleaning: true, Density: "LTO-3"}); err != nil || st != want {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if n, err := parseTell(recorded(t, "mt-tell").stdout); err != nil || n != 0 {
+		t.Errorf("tell: %d, %v", n, err)
+	}
+	if n, err := parseTell("At block 3102.\n"); err != nil || n != 3102 {
+		t.Errorf("tell: %d, %v", n, err)
+	}
+	for _, s := range []string{"", "At block", "At block -1.", "At block 99999999999999999999."} {
+		if n, err := parseTell(s); err == nil {
+			t.Errorf("tell %q gave %d", s, n)
+		}
+	}
+}
+
+func TestMtxCauses(t *testing.T) {
+	for name, want := range map[string]struct {
+		sense sense
+		err   error
+	}{
+		"mtx-load-offline":        {sense{"Not Ready", 0x04, 0x12}, ErrLibraryOffline},
+		"mtx-status-offline":      {sense{"Not Ready", 0x04, 0x12}, ErrLibraryOffline},
+		"mtx-status-map-open":     {sense{"Not Ready", 0x3A, 0x02}, ErrDoorOpen},
+		"mtx-load-lto6-into-lto8": {sense{"Hardware Error", 0x04, 0x03}, ErrIncompatible},
+		"mtx-exchange":            {sense{"Illegal Request", 0x20, 0x00}, nil},
+		"mtx-altres":              {sense{"Illegal Request", 0x24, 0x00}, nil},
+		"mtx-eject-unsupported":   {sense{"Illegal Request", 0x21, 0x01}, nil},
+		"mtx-status-drive-dev":    {sense{"Illegal Request", 0x20, 0x00}, nil},
+	} {
+		r := recorded(t, name)
+		all := parseSense(r.stderr)
+		if len(all) == 0 || all[len(all)-1] != want.sense {
+			t.Errorf("%s: %+v, want %+v", name, all, want.sense)
+		}
+		hint, err := mtxCause(r.stderr)
+		if !errors.Is(err, want.err) || err != nil && hint == "" {
+			t.Errorf("%s: %v (%s), want %v", name, err, hint, want.err)
+		}
+	}
+	for _, name := range []string{"mtx-load-full-drive", "mtx-unload-to-full-slot", "mtx-status-nodev", "nonroot-mtx", "mtx-unload-empty-drive"} {
+		r := recorded(t, name)
+		if all := parseSense(r.stderr); len(all) != 0 || r.code != 1 {
+			t.Errorf("%s: %+v, exit code %d", name, all, r.code)
+		}
+		pe := &ProgramError{Args: []string{"mtx"}, Code: r.code, Stderr: lastLines(r.stderr, stderrLines)}
+		if want := "mtx: exit code 1: " + strings.TrimSpace(r.stderr); pe.Error() != want {
+			t.Errorf("%s: %q, want %q", name, pe.Error(), want)
+		}
+	}
+}
+
+func TestLtfsCauses(t *testing.T) {
+	for name, want := range map[string]error{
+		"ltfs-mount-ok":                   nil,
+		"ltfs-mount-writeprotected":       nil,
+		"ltfs-mountpoint-nonempty":        nil,
+		"ltfs-unformatted":                ErrNotFormatted,
+		"ltfs-after-wipe":                 ErrNotFormatted,
+		"ltfs-writeprotected-unformatted": ErrNotFormatted,
+		"ltfs-no-medium":                  ErrNoMedium,
+		"ltfs-mount-on-mounted-dir":       ErrNoMedium,
+		"slow-ltfs-immediately":           ErrNoMedium,
+		"ltfs-mount-drive-busy":           ErrBusy,
+		"ltfs-devname-serial":             ErrBusy, // the reservation could not be read
+		"nonroot-ltfs":                    nil,
+		"ltfs-nodev":                      nil,
+		"ltfs-devname_dev_nst0":           ErrNeedsCheck,
+		"mkltfs-ok":                       nil,
+		"mkltfs-already-formatted":        ErrNotBlank,
+		"mkltfs-writeprotected":           ErrWriteProtected,
+		"mkltfs-force-writeprotected":     ErrWriteProtected,
+		"mkltfs-no-medium":                ErrNoMedium,
+		"mkltfs-cleaning-tape":            ErrNoMedium,
+		"mkltfs-while-mounted":            ErrBusy,
+		"mkltfs-nodev":                    nil,
+		"mkltfs-bad-serial":               nil,
+		"mkltfs-wipe":                     nil,
+		"ltfsck-fresh":                    nil,
+		"ltfsck-unformatted":              ErrNotFormatted,
+		"ltfsck-while-mounted":            ErrBusy,
+		"ltfsck-after-umount":             nil,
+		"kill9-ltfsck":                    nil,
+	} {
+		r := recorded(t, name)
+		hint, err := ltfsCause(r.stdout + r.stderr)
+		if err != want {
+			t.Errorf("%s: %v, want %v", name, err, want)
+		}
+		if err != nil && hint == "" {
+			t.Errorf("%s: no hint", name)
+		}
+	}
+	r := recorded(t, "mkltfs-ok")
+	if u := formattedUUID(r.stderr); u != "b23946cc-8056-4461-ae06-cae84e0b0304" {
+		t.Errorf("UUID %q", u)
+	}
+	if u := formattedUUID(recorded(t, "mkltfs-quiet").stderr); u != "" {
+		t.Errorf("UUID %q", u)
+	}
+	if n := openErrno(recorded(t, "nonroot-ltfs").stderr); n != 13 {
+		t.Errorf("errno %d", n)
+	}
+	want := []string{"15026E", "15002E"}
+	var errs []string
+	for _, c := range ltfsCodes(recorded(t, "mkltfs-noargs").stderr) {
+		if strings.HasSuffix(c, "E") {
+			errs = append(errs, c)
+		}
+	}
+	if d := cmp.Diff(want, errs); d != "" {
+		t.Error(d)
+	}
+	pe := &ProgramError{Args: []string{"ltfs", "-o", "a b"}, Code: 1, Stderr: lastLines(recorded(t, "ltfs-unformatted").stderr, stderrLines)}
+	if s := pe.Error(); !strings.HasPrefix(s, `ltfs -o "a b": exit code 1: `) || !strings.Contains(s, "LTFS17168E") {
+		t.Errorf("%q", s)
+	}
+}
+
+func TestLastLines(t *testing.T) {
+	if d := cmp.Diff([]string{"c", "d"}, lastLines("a\n\nb\nc  \n\nd\n", 2)); d != "" {
+		t.Error(d)
+	}
+	r := recorded(t, "mkltfs-cleaning-tape")
+	pe := &ProgramError{Args: []string{"mkltfs"}, Code: 8, Stderr: lastLines(r.stdout+r.stderr, stderrLines)}
+	if len(pe.Stderr) != stderrLines || !strings.Contains(pe.Error(), "LTFS12017E Cannot load the medium") {
+		t.Errorf("%d lines: %v", len(pe.Stderr), pe)
+	}
+}
+
+func TestBarcode(t *testing.T) {
+	for b, want := range map[Barcode]struct {
+		generation int
+		cleaning   bool
+		serial     string
+	}{
+		"ABC001L8": {8, false, "ABC001"},
+		"ABC001M8": {8, false, "ABC001"},
+		"OLD001L6": {6, false, "OLD001"},
+		"ABC001":   {0, false, "ABC001"},
+		"CLN001L8": {0, true, "CLN001"},
+		"CLNU01L1": {0, true, "CLNU01"},
+		"ABC001LX": {7, false, "ABC001"},
+		"A1":       {0, false, "A1"},
+		"":         {0, false, ""},
+	} {
+		if b.Generation() != want.generation || b.Cleaning() != want.cleaning || b.Serial() != want.serial {
+			t.Errorf("%q: %d %v %q", b, b.Generation(), b.Cleaning(), b.Serial())
+		}
+	}
+	for _, c := range []struct {
+		drive, tape int
+		read, write bool
+	}{
+		{8, 8, true, true}, {8, 7, true, true}, {8, 6, false, false}, {7, 5, true, false}, {7, 4, false, false},
+		{6, 8, false, false}, {9, 8, true, true}, {9, 7, false, false}, {0, 5, true, true}, {8, 0, true, true},
+	} {
+		if canRead(c.drive, c.tape) != c.read || canWrite(c.drive, c.tape) != c.write {
+			t.Errorf("LTO-%d drive, LTO-%d tape: reads %v, writes %v", c.drive, c.tape, canRead(c.drive, c.tape), canWrite(c.drive, c.tape))
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	good := DriveConfig{Serial: "A", Device: "/dev/sg1", Tape: "/dev/nst0"}
+	for name, cfg := range map[string]Config{
+		"no changer":      {Drives: []DriveConfig{good}, RunDir: dir},
+		"no drives":       {Changer: "/dev/sg0", RunDir: dir},
+		"two without":     {Changer: None, Drives: []DriveConfig{good, {Serial: "B", Device: "/dev/sg2", Tape: "/dev/nst1", Element: 1}}, RunDir: dir},
+		"relative":        {Changer: "/dev/sg0", Drives: []DriveConfig{good}, RunDir: "run"},
+		"bad serial":      {Changer: "/dev/sg0", Drives: []DriveConfig{{Serial: "../x", Device: "/dev/sg1", Tape: "/dev/nst0"}}, RunDir: dir},
+		"same serial":     {Changer: "/dev/sg0", Drives: []DriveConfig{good, {Serial: "A", Device: "/dev/sg2", Tape: "/dev/nst1", Element: 1}}, RunDir: dir},
+		"same element":    {Changer: "/dev/sg0", Drives: []DriveConfig{good, {Serial: "B", Device: "/dev/sg2", Tape: "/dev/nst1"}}, RunDir: dir},
+		"unknown devices": {Changer: "/dev/sg0", Drives: []DriveConfig{{Serial: "NOSUCHDRIVE"}}, RunDir: dir},
+	} {
+		if _, err := Open(cfg, nil); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if _, err := Open(Config{Changer: "/dev/sg0", Drives: []DriveConfig{good}, RunDir: dir}, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDiscover(t *testing.T) {
+	root := t.TempDir()
+	r := roots{dev: filepath.Join(root, "dev"), sys: filepath.Join(root, "sys"), proc: "/proc"}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	byID := filepath.Join(r.dev, "tape", "by-id")
+	must(os.MkdirAll(byID, 0o755))
+	for i, serial := range []string{"LABDRV0001", "LABDRV0002"} {
+		nst := fmt.Sprintf("nst%d", i)
+		must(os.WriteFile(filepath.Join(r.dev, nst), nil, 0o600))
+		must(os.Symlink("../../"+nst, filepath.Join(byID, "scsi-"+serial+"-nst")))
+		must(os.MkdirAll(filepath.Join(r.sys, "class", "scsi_tape", fmt.Sprintf("st%d", i), "device", "scsi_generic", fmt.Sprintf("sg%d", 1+2*i)), 0o755))
+	}
+	cfg := Config{Changer: "/dev/sg2", Drives: []DriveConfig{{Serial: "LABDRV0002", Element: 1}, {Serial: "LABDRV0001", Device: "/dev/own"}}, RunDir: filepath.Join(root, "run")}
+	l, err := open(cfg, nil, r)
+	must(err)
+	want := []DriveConfig{
+		{Serial: "LABDRV0002", Device: filepath.Join(r.dev, "sg3"), Tape: filepath.Join(byID, "scsi-LABDRV0002-nst"), Element: 1},
+		{Serial: "LABDRV0001", Device: "/dev/own", Tape: filepath.Join(byID, "scsi-LABDRV0001-nst")},
+	}
+	if d := cmp.Diff(want, l.cfg.Drives); d != "" {
+		t.Error(d)
+	}
+	if !isDevice(want[0], filepath.Join(r.dev, "nst1")) || !isDevice(want[0], "LABDRV0002") || isDevice(want[0], filepath.Join(r.dev, "nst0")) || isDevice(want[0], "") {
+		t.Error("devices are mixed up")
+	}
+}
+
+func TestParseLtfsArgs(t *testing.T) {
+	l := &Library{cfg: Config{Programs: Programs{Ltfs: "/opt/bin/ltfs-2.4"}}}
+	for line, want := range map[string][2]string{
+		"ltfs -f -o devname=/dev/sg2 /mnt/a":                       {"/dev/sg2", "/mnt/a"},
+		"/usr/local/bin/ltfs -f -o ro,devname=/dev/sg2,quiet /m":   {"/dev/sg2", "/m"},
+		"ltfs -odevname=LABDRV0001 /mnt/a":                         {"LABDRV0001", "/mnt/a"},
+		"/opt/bin/ltfs-2.4 -o devname=/dev/sg2 -o ro /mnt/a":       {"/dev/sg2", "/mnt/a"},
+		"tapefs virtual ltfs --library /x -f -o devname=/x/sg0 /m": {"/x/sg0", "/m"},
+		"grep devname=/dev/sg2":                                    {"", ""},
+		"ltfs":                                                     {"", ""},
+	} {
+		device, dir := l.parseLtfsArgs(strings.Fields(line))
+		if device != want[0] || dir != want[1] {
+			t.Errorf("%s: %q %q", line, device, dir)
+		}
+	}
+}
