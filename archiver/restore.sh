@@ -307,7 +307,7 @@ for d; do
 	t=$((t + 1))
 	plain_path "$d"; d=$path
 	for m in "$d"/tapefs/*/manifest-*.tar.enc; do
-		[ -f "$m" ] || continue
+		[ -f "${m%.tar.enc}.mac" ] || continue # where a tape was full, half a manifest may lie
 		id=${m%/*}
 		id=${id##*/}
 		case $id in $x8$x8) ;; *) continue ;; esac
