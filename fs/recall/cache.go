@@ -385,6 +385,7 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	c.closed = true
+	defer func() { c.own = false }() // what is still read removes nothing from the next owner's folder
 	if c.own {
 		for el := c.used.Back(); el != nil; el = el.Prev() {
 			e := el.Value.(*entry)

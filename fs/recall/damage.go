@@ -77,6 +77,9 @@ func (q *Queue) why(f *fetch, cp catalog.CopyPart, inv *inventory) error {
 // usable lists the copies to read a fetch from. Files with damage elsewhere stand back while
 // another copy is left.
 func (q *Queue) usable(f *fetch, inv *inventory) []catalog.CopyPart {
+	if len(q.damagedParts)+len(q.lostParts)+len(q.trouble) == 0 && allInside(f.copies, inv) {
+		return f.copies // nearly always, and it is asked for each request at each turn
+	}
 	var good, doubtful []catalog.CopyPart
 	for _, cp := range f.copies {
 		if q.why(f, cp, inv) != nil {
@@ -92,6 +95,10 @@ func (q *Queue) usable(f *fetch, inv *inventory) []catalog.CopyPart {
 		return good
 	}
 	return doubtful
+}
+
+func allInside(copies []catalog.CopyPart, inv *inventory) bool {
+	return inv == nil || !slices.ContainsFunc(copies, func(cp catalog.CopyPart) bool { return inv.place(cp.Barcode) == outside })
 }
 
 // hopeless is the error of a fetch that no copy is left for. A tape outside the library may be

@@ -73,9 +73,9 @@ func TestSecondCopy(t *testing.T) {
 	for _, what := range []string{"flip", "short", "gone", "unloadable", "wrong volume", "offline"} {
 		t.Run(what, func(t *testing.T) {
 			w := newWorld(t, 1, "A", "B")
-			o := w.seal(6*es, 8*es)
+			o := w.seal(3*es, 8*es)
 			a, b := w.place(o, 0, "A"), w.place(o, 0, "B")
-			want := w.version(1, o, 0, 6*es, a, b)
+			want := w.version(1, o, 0, 3*es, a, b)
 			name := filepath.Join(w.tape("A"), a.Parts[0].Name)
 			var err error
 			switch what {

@@ -349,7 +349,7 @@ func (w *world) queueOf(tp tapes, o Options) *Queue {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	q.poll = 5 * time.Millisecond
+	q.poll, q.linger = 5*time.Millisecond, 10*time.Millisecond
 	w.t.Cleanup(func() {
 		if err := q.Close(context.Background()); err != nil {
 			w.t.Error(err)

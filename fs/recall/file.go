@@ -36,7 +36,8 @@ type File struct {
 	spoolTime catalog.Time
 	left      *os.File // a spool copy no longer used
 	object    *object
-	start     int64 // of the bytes in the object's plain stream
+	start     int64      // of the bytes in the object's plain stream
+	data      catalog.ID // the version they are a member of
 	held      *cached
 
 	next    int64            // where the last read ended
@@ -57,7 +58,7 @@ func (f *File) useObject(loc catalog.Location) error {
 		f.q.closeObject(o)
 		return fmt.Errorf("version has %d bytes, not %d", loc.Version.Size, f.size)
 	}
-	f.object, f.start = o, loc.Data
+	f.object, f.start, f.data = o, loc.Data, loc.Version.ID
 	first, last := f.extents()
 	if len(loc.Places) == 0 && f.q.cache.missing(o.oid, first, last) {
 		f.q.closeObject(o)
@@ -109,7 +110,7 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 		f.mu.Unlock()
 		return 0, os.ErrClosed
 	}
-	o, start := f.object, f.start
+	o, start, data := f.object, f.start, f.data
 	f.mu.Unlock()
 
 	done := 0
@@ -125,6 +126,9 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 			return done, err
 		}
 		f.q.cache.note(f.id, o.oid, start+crypto.HeaderSize, f.size)
+		if data != f.id {
+			f.q.cache.note(data, o.oid, start+crypto.HeaderSize, f.size)
+		}
 		if err := o.unseal(piece, start+off+int64(done)); err != nil {
 			clear(piece)
 			return done, err

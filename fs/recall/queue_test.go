@@ -287,10 +287,10 @@ func TestNearerCopyIsTaken(t *testing.T) {
 
 func TestIdleVolumeStaysMounted(t *testing.T) {
 	w := newWorld(t, 1, "A")
-	o := w.seal(8*es, 8*es)
-	want := w.version(1, o, 0, 8*es, w.place(o, 0, "A"))
+	o := w.seal(4*es, 8*es)
+	want := w.version(1, o, 0, 4*es, w.place(o, 0, "A"))
 	q := w.queue(Options{IdleUnmount: time.Hour})
-	for i := range int64(8) {
+	for i := range int64(4) {
 		f, err := q.Open(context.Background(), 1)
 		if err != nil {
 			t.Fatal(err)
@@ -354,7 +354,7 @@ func TestReaderSliceEndsForAWaitingProcess(t *testing.T) {
 
 func TestSequentialReaderStreams(t *testing.T) {
 	w := newWorld(t, 1, "A")
-	const n = 32
+	const n = 24
 	o := w.seal(n*es, 64*es)
 	half := int64(n / 2 * es)
 	want := w.version(1, o, 0, half, w.place(o, 0, "A"))
@@ -409,8 +409,8 @@ func TestRandomReaderGetsNoReadAhead(t *testing.T) {
 
 func TestClosedFileAsksForNothing(t *testing.T) {
 	w := newWorld(t, 1, "A")
-	o := w.seal(16*es, 64*es)
-	w.version(1, o, 0, 16*es, w.place(o, 0, "A"))
+	o := w.seal(9*es, 64*es)
+	w.version(1, o, 0, 9*es, w.place(o, 0, "A"))
 	w.gate = make(chan struct{})
 	q := w.queue(Options{})
 	f := w.open(q, 1)
@@ -520,5 +520,69 @@ func TestPermissions(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestGapBetweenFilesChangesNoTape(t *testing.T) {
+	w := newWorld(t, 1, "A", "B")
+	a, b := w.seal(2*es, 4*es), w.seal(es, 4*es)
+	wantA := w.version(1, a, 0, 2*es, w.place(a, 0, "A"))
+	w.version(2, b, 0, es, w.place(b, 0, "B"))
+	q := w.queue(Options{})
+	q.linger = time.Hour
+	f, g := w.open(q, 1), w.open(q, 2)
+	w.read(f, wantA, 0, 10)
+	ctx, cancel := context.WithCancel(context.Background())
+	got := make(chan error)
+	go func() { _, err := g.ReadAt(ctx, make([]byte, 10), 0); got <- err }()
+	eventually(t, "the other tape is chosen", func() bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return !q.oldestElsewhere().IsZero()
+	})
+	w.read(f, wantA, es+100, 10)
+	cancel()
+	<-got
+	if n := w.count("load A") + w.count("load B"); n != 1 {
+		t.Errorf("%d loads", n)
+	}
+}
+
+func TestAnotherTapeWaitsNoLongerThanMaxWait(t *testing.T) {
+	w := newWorld(t, 1, "A", "B")
+	a, b := w.seal(es, 4*es), w.seal(es, 4*es)
+	wantA := w.version(1, a, 0, es, w.place(a, 0, "A"))
+	wantB := w.version(2, b, 0, es, w.place(b, 0, "B"))
+	q := w.queue(Options{MaxWait: time.Nanosecond})
+	q.linger = time.Hour
+	w.read(w.open(q, 1), wantA, 0, 10)
+	w.read(w.open(q, 2), wantB, 0, 10)
+}
+
+func TestCompleteFileStaysCached(t *testing.T) {
+	w := newWorld(t, 1, "A")
+	a, b := w.seal(2*es-16, 4*es), w.seal(6*es, 8*es)
+	wantA := w.version(1, a, 0, 2*es-16, w.place(a, 0, "A"))
+	w.locs[3] = w.locs[1] // another name with the same bytes
+	wantB := w.version(2, b, 0, 6*es, w.place(b, 10, "A"))
+	q := w.queue(Options{CacheMax: 4 * es})
+	f, g := w.open(q, 3), w.open(q, 2)
+	w.read(f, wantA, 0, len(wantA))
+	if !f.Complete() {
+		t.Fatal("not complete")
+	}
+	if q.CachedBytes(1) != int64(len(wantA)) || q.CachedBytes(3) != int64(len(wantA)) {
+		t.Error("cached bytes of one of two names are missing")
+	}
+	w.read(g, wantB, 0, len(wantB))
+	if !f.Complete() {
+		t.Error("an open file that was complete lost extents")
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.read(g, wantB, 0, len(wantB))
+	if n := q.CachedBytes(1); n == int64(len(wantA)) {
+		t.Errorf("%d bytes of a closed file are still held", n)
 	}
 }

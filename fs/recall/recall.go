@@ -52,6 +52,11 @@ const maxSweep = 2 * time.Minute
 // second, and a tree of files on a missing tape asks once for each file.
 const inventoryAge = 2 * time.Second
 
+// linger is how long nothing must have been asked of a mounted tape before it makes room for another
+// tape or process: between two files of a cp -r nothing waits for a moment, and changing tapes
+// there and back would take minutes.
+const linger = time.Second
+
 // wantedPoll is how often an idle session looks whether another process wants its drive.
 const wantedPoll = 200 * time.Millisecond
 
@@ -84,24 +89,25 @@ type Queue struct {
 
 	// soft ends when Close is called: waits for drives and for work end with it. hard ends when
 	// Close runs out of time: it bounds what should not be cut short, moves and mounts.
-	soft, hard        context.Context
-	endSoft, endHard  context.CancelFunc
-	running           sync.WaitGroup
-	kick              chan struct{} // capacity 1: wakes the dispatcher
-	poll              time.Duration
-	inventoryLifetime time.Duration
-	mu                sync.Mutex // protects all below
-	closed            bool
-	fetches           map[extentKey]*fetch
-	sessions          map[*session]struct{}
-	objects           map[int64]*object
-	idle              []*object // without an open file, oldest first
-	inventory         *inventory
-	damaged           map[badExtent]time.Time
-	damagedParts      map[int64]time.Time
-	lostParts         map[int64]time.Time
-	trouble           map[string]trouble
-	drives            int // usable ones, as of the last inventory
+	soft, hard       context.Context
+	endSoft, endHard context.CancelFunc
+	running          sync.WaitGroup
+	kick             chan struct{} // capacity 1: wakes the dispatcher
+
+	poll, linger, inventoryLifetime time.Duration // the constants above, but in tests
+
+	mu           sync.Mutex // protects all below
+	closed       bool
+	fetches      map[extentKey]*fetch
+	sessions     map[*session]struct{}
+	objects      map[int64]*object
+	idle         []*object  // without an open file, oldest first
+	inventory    *inventory // nil: to be read again
+	drives       int        // usable ones, as of the last inventory
+	damaged      map[badExtent]time.Time
+	damagedParts map[int64]time.Time // by CopyPart.ID, as the next
+	lostParts    map[int64]time.Time
+	trouble      map[string]trouble // by barcode
 }
 
 // New starts the queue. lib may be nil: then only spool and cache are read. Closed by Close.
@@ -139,7 +145,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	}
 	q := &Queue{
 		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
-		kick: make(chan struct{}, 1), poll: wantedPoll, inventoryLifetime: inventoryAge,
+		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge,
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},
@@ -182,14 +188,20 @@ func (q *Queue) open(ctx context.Context, id catalog.ID) (*File, error) {
 	if f.size == 0 {
 		return f, nil
 	}
-	if spool, err := q.openSpool(loc); err != nil {
-		q.log.Debug("spool copy not used", "version", id, "err", err)
-	} else if spool != nil {
+	spool, serr := q.openSpool(loc)
+	if spool != nil {
 		f.spool, f.spoolTime = spool, loc.Version.MTime
 		return f, nil
 	}
-	if err := f.useObject(loc); err != nil {
+	err = f.useObject(loc)
+	if err != nil && serr != nil {
+		return nil, fmt.Errorf("%w: %w", err, serr)
+	}
+	if err != nil {
 		return nil, err
+	}
+	if serr != nil {
+		q.log.Debug("spool copy not used", "version", id, "err", serr)
 	}
 	return f, nil
 }

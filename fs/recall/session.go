@@ -181,7 +181,8 @@ func (s *session) answer(le lease) error {
 			return nil
 		}
 		f, cp, others := s.next()
-		if !others.IsZero() && (f == nil || time.Since(others) > q.o.MaxWait) {
+		idle := f == nil && time.Since(idleSince) >= q.linger
+		if !others.IsZero() && (idle || time.Since(others) > q.o.MaxWait) {
 			s.giveBack(f)
 			return nil
 		}
@@ -197,7 +198,7 @@ func (s *session) answer(le lease) error {
 			idleSince = time.Now()
 			continue
 		}
-		if le.Wanted() || time.Since(idleSince) >= q.o.IdleUnmount {
+		if idle && le.Wanted() || time.Since(idleSince) >= q.o.IdleUnmount {
 			if s.endIfIdle() {
 				return nil
 			}
