@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"os"
@@ -190,22 +191,49 @@ func TestEndOfDataTellsContent(t *testing.T) {
 }
 
 func TestSlowLoadIsWaitedFor(t *testing.T) {
-	needFuse(t)
 	l, err := Create(filepath.Join(t.TempDir(), "l"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Fault("slow-load=600ms"); err != nil {
+	if err := l.Fault("slow-load=1h"); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now()
-	out := must(t, l, fmt.Sprintf("mtx -f %s load 1 0; mt -f %s status; mkltfs -q -d %s -s VT0001 2>&1; mt -f %s status",
-		l.Changer, l.Drives[0].Tape, l.Drives[0].Device, l.Drives[0].Tape))
-	if time.Since(start) < 600*time.Millisecond {
-		t.Error("mkltfs did not wait for the drive")
+	status := fmt.Sprintf("mt -f %s status", l.Drives[0].Tape)
+	if out := must(t, l, fmt.Sprintf("mtx -f %s load 1 0; ", l.Changer)+status); !strings.HasSuffix(out, "(10000):\n IM_REP_EN\n") {
+		t.Errorf("a drive that is becoming ready:\n%s", out)
 	}
-	if strings.Count(out, " IM_REP_EN") != 2 || strings.Count(out, "ONLINE") != 1 || !strings.Contains(out, "LTFS11331E") {
-		t.Errorf("a drive that is becoming ready, then ready:\n%s", out)
+	cmd := exec.Command(filepath.Join(l.Bin, "mkltfs"), "-d", l.Drives[0].Device, "-s", "VT0001")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	said := bufio.NewScanner(stderr)
+	for said.Scan() && !strings.HasPrefix(said.Text(), "LTFS11331E") {
+	}
+	if m, err := l.loadMeta("VT0001L8"); err != nil || m.Formatted {
+		t.Errorf("the tape is formatted before the drive is ready (%v)", err)
+	}
+	err = l.change(func(st *state) error {
+		st.Drives[0].ReadyAt = time.Now()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for said.Scan() {
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if out := must(t, l, status); !strings.Contains(out, " ONLINE IM_REP_EN") {
+		t.Errorf("a drive that is ready:\n%s", out)
 	}
 }
 

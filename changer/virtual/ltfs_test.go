@@ -76,6 +76,9 @@ func codes(s string) (list []string) {
 }
 
 func TestLtfsProgramsAsRecorded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts hundreds of programs")
+	}
 	needFuse(t)
 	const (
 		load    = `mtx -f "$C" load 1 0;`

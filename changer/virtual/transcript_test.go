@@ -106,6 +106,9 @@ func (m mapping) back(s string) string {
 }
 
 func TestMtxAndMtAsRecorded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts hundreds of programs")
+	}
 	first := "mtx -f $C load 1 0;"
 	cases := []struct {
 		name    string
