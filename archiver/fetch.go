@@ -78,7 +78,7 @@ func (a *Archiver) batchWork(ctx context.Context, b catalog.Batch) (*batchWork, 
 				seen[v.ID] = true
 			case v.State == catalog.Planned:
 				w.files = append(w.files, it)
-			default:
+			case v.Kind == catalog.File && v.Inode == v.ID:
 				w.bytes += v.Size
 			}
 		}
@@ -101,7 +101,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 	if err != nil {
 		return err
 	}
-	var about map[string]string
+	var came *arrival
 	names := &owners{names: map[ownerKey]string{}, local: b.Local}
 	if !b.Local {
 		disk, err := openDisk(a.cfg.SpoolDir)
@@ -109,7 +109,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 			return err
 		}
 		defer disk.close()
-		if about, err = a.fetchFiles(ctx, run, src, b, w, dir, names); err != nil {
+		if came, err = a.fetchFiles(ctx, run, src, b, w, dir, names); err != nil {
 			return fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err)
 		}
 		failpoint("fetch")
@@ -119,11 +119,11 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 		}
 		failpoint("spool-sync")
 	}
-	return a.recordFetched(ctx, run, src, b, w, dir, about, names)
+	return a.recordFetched(ctx, run, src, b, w, dir, came, names)
 }
 
 // fetchFiles runs the rsync that fills a batch's directory.
-func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, names *owners) (map[string]string, error) {
+func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, names *owners) (*arrival, error) {
 	at, err := parseURL(src.URL)
 	if err != nil {
 		return nil, err
@@ -138,16 +138,18 @@ func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, 
 	for _, it := range slices.Concat(w.dirs, w.files) {
 		list.WriteString(prefix + it.path + "\x00")
 	}
+	came := &arrival{about: map[string]string{}, dirs: map[string]bool{"": true}}
 	if list.Len() == 0 {
-		return nil, nil
+		return came, nil
 	}
 	args := func(secluded bool) []string {
 		// As another user owners cannot be set and files that nobody may read could not be read
 		// back; owners and modes are recorded from the listing. The names of owners come in
-		// debug lines. Directories are sent for their times alone: without -r rsync does not
-		// look into them.
-		args := []string{"-lptgoH", "--no-super", "--chmod=Du+rwx,Fu+rw", "--debug=OWN2", "--out-format=%i %l",
-			"--partial-dir=" + filepath.Join(side, "partial"), "--from0", "--files-from=-"}
+		// debug lines. Directories are sent for their times, and so that rsync says what they are:
+		// without -r it does not look into them. With times compared to the nanosecond those of
+		// what was made just now are set too.
+		args := []string{"-lptgoH", "--no-super", "--chmod=Du+rwx,Fu+rw", "--modify-window=-1", "--no-implied-dirs",
+			"--debug=OWN2", "-ii", "--out-format=%i %l %n", "--partial-dir=" + filepath.Join(side, "partial"), "--from0", "--files-from=-"}
 		if checksum {
 			args = append(args, "--checksum")
 		}
@@ -159,7 +161,7 @@ func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, 
 		if names.read(line) {
 			return nil
 		}
-		if size, ok := fetchedSize(line); ok {
+		if size, ok := came.read(line); ok {
 			done += size
 			a.stage("fetch", done, b.Bytes)
 		}
@@ -171,17 +173,16 @@ func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, 
 	if r.exit != 0 && !r.partial() {
 		return nil, r.err()
 	}
-	about := map[string]string{}
 	for _, c := range complaints(at, r.stderr) {
 		if c.path != "" {
-			about[c.path] = c.text
+			came.about[c.path] = c.text
 		} else if r.exit == 0 {
 			a.log.Info("fetching says", "source", src.Name, "line", c.text)
 		} else if err := a.runError(ctx, run.ID, src.Name, "", c.text); err != nil {
 			return nil, err
 		}
 	}
-	return about, nil
+	return came, nil
 }
 
 // prepareSpool makes a batch's directories. What an earlier attempt left is kept for rsync to go
@@ -212,21 +213,56 @@ func prepareSpool(dir, side string) (checksum bool, err error) {
 	return false, nil
 }
 
-// fetchedSize reads "%i %l" of a regular file.
-func fetchedSize(line []byte) (int64, bool) {
-	item, size, ok := bytes.Cut(line, []byte(" "))
-	if !ok || len(item) < 2 || item[0] != '>' || item[1] != 'f' {
+// arrival is what rsync said of a fetch.
+type arrival struct {
+	about map[string]string // what it could not do, by path
+	dirs  map[string]bool   // what it found to be directories
+}
+
+// read takes a line "%i %l %n" and returns the size of a file that came.
+func (c *arrival) read(line []byte) (int64, bool) {
+	item, rest, _ := bytes.Cut(line, []byte(" "))
+	size, name, ok := bytes.Cut(bytes.TrimLeft(rest, " "), []byte(" "))
+	if !ok || len(item) < 2 {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(string(bytes.TrimSpace(size)), 10, 64)
+	if item[1] == 'd' {
+		c.dirs[strings.TrimSuffix(string(unescape(name)), "/")] = true
+	}
+	if item[0] != '>' || item[1] != 'f' {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(size), 10, 64)
 	return n, err == nil && n >= 0
+}
+
+// text is what rsync said of a path; nothing when nothing was fetched.
+func (c *arrival) text(path string) string {
+	if c == nil {
+		return ""
+	}
+	return c.about[path]
+}
+
+// within says whether all the directories of a path were ones at the source too. Where one has
+// become a symlink rsync sends what that leads to.
+func (c *arrival) within(path string) bool {
+	if c == nil {
+		return true // read in place, where the tree refuses symlinks
+	}
+	for dir, _ := splitPath(path); dir != ""; dir, _ = splitPath(dir) {
+		if !c.dirs[dir] {
+			return false
+		}
+	}
+	return true
 }
 
 // markPieces is how many files one transaction marks as fetched.
 const markPieces = 1000
 
 // recordFetched looks at each file of a batch and records what it is.
-func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, about map[string]string, names *owners) error {
+func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, came *arrival, names *owners) error {
 	t, err := openTree(dir)
 	if err != nil {
 		return fmt.Errorf("look at batch %d: %w", b.ID, err)
@@ -238,9 +274,12 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 	total := w.bytes
 	for i, it := range w.files {
 		f, key, why := look(t, it, b.Local, names)
+		if !f.Gone && !came.within(it.path) {
+			f, key, why = catalog.Fetched{Version: it.ID, Gone: true}, linkKey{}, "it changed: its directory is no longer one"
+		}
 		files[i] = f
 		if f.Gone {
-			if text := about[it.path]; text != "" {
+			if text := came.text(it.path); text != "" {
 				why = text
 			}
 			counts["gone"]++
@@ -253,7 +292,7 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 		if key != (linkKey{}) {
 			links[key] = append(links[key], i)
 		}
-		if len(links[key]) < 2 {
+		if it.Kind == catalog.File && len(links[key]) < 2 {
 			total += f.Size
 			counts["fetched_bytes"] += f.Size
 		}

@@ -76,9 +76,35 @@ func TestFetchedOperand(t *testing.T) {
 	if !a.odd() {
 		t.Error("a space does not count as odd")
 	}
-	for msg, want := range map[string]string{"/a b/c/x/y": "x/y", "/other/x": ""} {
-		if got, _ := a.relative(msg); got != want {
-			t.Errorf("%q is %q below the top, want %q", msg, got, want)
+}
+
+func TestPathsInMessages(t *testing.T) {
+	for _, c := range []struct{ url, path, want string }{
+		{"rsync://host/mod/a b/c", "/a b/c/x/y", "x/y"},
+		{"rsync://host/mod/a", "a/x", "x"},
+		{"rsync://host/mod/a", "x", "x"},
+		{"rsync://host/mod/a", "/other/x", "-"},
+		{"rsync://host/mod", "/x", "x"},
+		{"rsync://host/mod", "x/y", "x/y"},
+		{"host:/", "/x", "x"},
+		{"host:/a", "/a/x", "x"},
+		{"host:/a", "/ab/x", "-"},
+		{"host:/a", "/a", "-"},
+		{"host:a/b", "/home/bob/a/b/x", "x"},
+		{"host:a/b", "/home/bob/x", "-"},
+		{"host:", "/home/bob/x", "-"},
+		{"/a", "/a/x", "x"},
+	} {
+		a, err := parseURL(c.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := a.relative(c.path)
+		if !ok {
+			got = "-"
+		}
+		if got != c.want {
+			t.Errorf("%q in a message of %s is %q, want %q", c.path, c.url, got, c.want)
 		}
 	}
 }

@@ -47,6 +47,7 @@ type planner struct {
 	stats   *listStats
 	links   *sorter // hard-linked names by the first name of their group
 	lastMS  int64   // time half of the last object id
+	ready   bool    // prepare is done
 	stopped bool    // the limit or the end of time was reached
 
 	objects []planned // of the batch being made
@@ -166,6 +167,9 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 	p.stats.Bytes += data
 	if p.o.DryRun {
 		return nil
+	}
+	if err := p.prepare(ctx); err != nil {
+		return err
 	}
 	if p.count > 0 && (p.bytes+data > p.batch || p.count+len(ms) > batchMembers) {
 		if err := p.flush(ctx); err != nil {
@@ -357,8 +361,8 @@ func (p *planner) newOID() (string, error) {
 	return fmt.Sprintf("%012x", p.lastMS) + hex.EncodeToString(r[:]), nil
 }
 
-// newPlanner asks the catalog for what planning needs. In a dry run nothing is recorded.
-func (a *Archiver) newPlanner(ctx context.Context, run catalog.Run, src Source, at address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *listStats) (*planner, error) {
+// newPlanner makes a planner that has asked the catalog nothing yet. In a dry run it records nothing.
+func (a *Archiver) newPlanner(run catalog.Run, src Source, at address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *listStats) *planner {
 	p := &planner{
 		a: a, run: run, src: src, row: row, o: o, emit: emit, stats: st,
 		links: &sorter{dir: work}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
@@ -373,48 +377,52 @@ func (a *Archiver) newPlanner(ctx context.Context, run catalog.Run, src Source, 
 	if p.bundle <= 0 {
 		p.bundle = defaultBundleSize
 	}
-	if o.DryRun {
-		return p, nil
+	return p
+}
+
+// prepare asks for what only planning needs, once there is something to plan: a part's size
+// may have to be learned from a tape.
+func (p *planner) prepare(ctx context.Context) error {
+	if p.ready {
+		return nil
 	}
-	if len(src.Copies) == 0 {
-		return nil, fmt.Errorf("source %s: no pool is to take its copies", src.Name)
-	}
-	for _, name := range src.Copies {
-		pool, err := a.db.EnsurePool(ctx, name)
+	for _, name := range p.src.Copies {
+		pool, err := p.a.db.EnsurePool(ctx, name)
 		if err != nil {
-			return nil, fmt.Errorf("pool %s: %w", name, err)
+			return fmt.Errorf("pool %s: %w", name, err)
 		}
 		p.pools = append(p.pools, pool.ID)
 	}
-	_, key, err := a.sealKey(ctx)
+	_, key, err := p.a.sealKey(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.key = key.ID
-	if p.part, err = a.partSize(ctx, src.Copies); err != nil {
-		return nil, err
+	if p.part, err = p.a.partSize(ctx, p.src.Copies); err != nil {
+		return err
 	}
 	// A bundle is never more than one part; what has no room in one is an object of its own.
 	p.bundle = min(p.bundle, p.part)
 	p.below = min(p.below, p.bundle/2)
 	if p.local == "" {
-		limit, err := a.spoolMax(ctx)
+		limit, err := p.a.spoolMax(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		p.batch = min(p.batch, max(limit/2, 1))
 	}
-	last, err := a.db.LastOID(ctx)
+	last, err := p.a.db.LastOID(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(last) >= 12 {
 		// A clock that was set back must not put new versions before old ones.
 		if p.lastMS, err = strconv.ParseInt(last[:12], 16, 64); err != nil {
-			return nil, fmt.Errorf("object id %q in the catalog: %w", last, err)
+			return fmt.Errorf("object id %q in the catalog: %w", last, err)
 		}
 	}
-	return p, nil
+	p.ready = true
+	return nil
 }
 
 // planSource lists a source, compares it with the catalog and records what is to be archived in
@@ -427,6 +435,9 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	if err != nil {
 		return st, fmt.Errorf("source %s: %w", src.Name, err)
 	}
+	if len(src.Copies) == 0 {
+		return st, fmt.Errorf("source %s: no pool is to take its copies", src.Name)
+	}
 	row, err := a.sourceRow(ctx, src, o.DryRun)
 	if err != nil {
 		return st, fmt.Errorf("source %s: %w", src.Name, err)
@@ -436,10 +447,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		return st, err
 	}
 	defer removeAll(work, &err)
-	p, err := a.newPlanner(ctx, run, src, at, row, o, work, emit, &st)
-	if err != nil {
-		return st, err
-	}
+	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.close()
 	entries := &sorter{dir: work}
 	defer entries.close()

@@ -246,21 +246,25 @@ func (a address) odd() bool {
 }
 
 // relative is a path that the far side's messages name, as one below the source's
-// top; false when it is not below it.
+// top; false when it is not below it. Daemons name paths from their module's top, some
+// without a slash, or from the source's.
 func (a address) relative(p string) (string, bool) {
-	top := a.path
-	if a.transport == overDaemon {
-		top = "/" + top
+	top := strings.Trim(a.path, "/") // of every path below it a slash follows
+	if top != "" {
+		top += "/"
 	}
-	top = strings.TrimSuffix(top, "/") + "/"
-	if !strings.HasPrefix(top, "/") { // below a home directory: the messages name the whole path
-		if i := strings.Index(p, "/"+top); i >= 0 && top != "/" {
-			return p[i+1+len(top):], true
+	switch {
+	case a.transport == overDaemon:
+		rel, ok := strings.CutPrefix(strings.TrimPrefix(p, "/"), top)
+		return rel, ok || !strings.HasPrefix(p, "/")
+	case strings.HasPrefix(a.path, "/"):
+		if rel, ok := strings.CutPrefix(p, "/"+top); ok {
+			return rel, true
 		}
-		return "", false
-	}
-	if rel, ok := strings.CutPrefix(p, top); ok {
-		return rel, true
+	case top != "": // below a home directory: the messages name the whole path
+		if _, rel, ok := strings.Cut(p, "/"+top); ok {
+			return rel, true
+		}
 	}
 	return "", false
 }
