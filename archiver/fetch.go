@@ -26,8 +26,9 @@ type wanted struct {
 
 // batchWork is what a batch asks for.
 type batchWork struct {
-	files   []wanted // planned and not marked as fetched yet, in member order
-	dirs    []wanted // directories whose entries it carries, but the source's top
+	files   []wanted         // planned and not marked as fetched yet, in member order
+	dirs    []wanted         // directories whose entries it carries, but the source's top
+	top     *catalog.Version // the source's own directory
 	objects []catalog.PlannedObject
 	bytes   int64 // of files marked earlier
 }
@@ -63,6 +64,7 @@ func (a *Archiver) batchWork(ctx context.Context, b catalog.Batch) (*batchWork, 
 	for _, o := range objects {
 		for _, v := range o.Versions {
 			if v.Parent == catalog.Root {
+				w.top = &v
 				continue
 			}
 			dir, err := locate(v.Parent)
@@ -307,6 +309,11 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 	}
 	if err := a.completeDirs(ctx, run, t, w.dirs, b.Local, names); err != nil {
 		return err
+	}
+	if w.top != nil {
+		if err := a.completeTop(ctx, run, src, b, *w.top, dir, names); err != nil {
+			return err
+		}
 	}
 	now := time.Now()
 	for piece := range slices.Chunk(files, markPieces) {
