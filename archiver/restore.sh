@@ -265,8 +265,7 @@ done <"$tmp/without"
 
 # Missing ones, and trials; $tmp/plan holds what will be restored.
 while read -r oid id state plain files <&3; do
-	grep -q "^$id\$" "$tmp/without" && continue
-	key_for "$id"
+	[ -s "$tmp/without" ] && grep -q "^$id\$" "$tmp/without" && continue
 	case $state in
 	missing)
 		case $plain in
@@ -279,6 +278,7 @@ while read -r oid id state plain files <&3; do
 		continue
 		;;
 	trial)
+		key_for "$id"
 		if ! sealed "$id" "$files" "$@" | decrypt 2>/dev/null | {
 			tar -tf - >/dev/null 2>&1
 			result=$?
@@ -346,12 +346,14 @@ total=$(($(wc -l <"$tmp/plan")))
 # should, zeros for what cannot be read, so that a bad one does not spoil those after it.
 plain() {
 	run=$1
+	keyfile_id=
 	shift
 	while read -r oid id size files <&3; do
 		number=$(($(cat "$tmp/number") + 1))
 		echo "$number" >"$tmp/number"
 		say "object $number of $total ($oid, $size bytes)"
-		key_for "$id"
+		[ "$id" = "$keyfile_id" ] || key_for "$id"
+		keyfile_id=$id
 		{
 			sealed "$id" "$files" "$@" | decrypt || problem "object $oid: openssl failed; files in it may be damaged"
 			cat /dev/zero 2>/dev/null
