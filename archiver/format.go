@@ -43,7 +43,7 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 		}
 		if n > 0 {
-			return catalog.Tape{}, refuse("tapefs tape repack and tape retire move them away first", "the catalog has %d objects (%d bytes) on it", n, bytes)
+			return catalog.Tape{}, refuse("take another tape: copies that are in the catalog are not erased", "the catalog has %d objects (%d bytes) on it", n, bytes)
 		}
 		if !erase {
 			return catalog.Tape{}, refuse(fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, pool, b), "it was formatted before (pool %s): %w", old.PoolName, changer.ErrNotBlank)
