@@ -7,12 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
-// cleanSpool removes what a died run left beside the batches: catalog snapshots that were being
-// made, and layouts of objects that no open batch holds. The caller holds the writer lock.
-func (a *Archiver) cleanSpool(ctx context.Context) error {
+// batchDir is what the directory of a batch is called: its source and an object id.
+var batchDir = regexp.MustCompile(`^(.+)-[0-9a-f]{32}(` + regexp.QuoteMeta(fetchSuffix) + `)?$`)
+
+// cleanSpool removes what a died run left: catalog snapshots that were being made, layouts of
+// objects that no open batch holds, and released batches of our sources. The caller holds the
+// writer lock and those of the sources.
+func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 	entries, err := os.ReadDir(a.cfg.SpoolDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("clean the spool: %w", err)
@@ -24,22 +29,35 @@ func (a *Archiver) cleanSpool(ctx context.Context) error {
 			}
 		}
 	}
+	// Read before the batches are: what another run begins meanwhile is not among them.
 	layouts, err := os.ReadDir(filepath.Dir(a.layoutFile("x")))
-	if err != nil || len(layouts) == 0 {
-		return nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("clean the spool: %w", err)
 	}
 	open := map[string]bool{}
+	dirs := map[string]bool{}
 	batches, err := a.db.OpenBatches(ctx)
 	if err != nil {
 		return fmt.Errorf("clean the spool: %w", err)
 	}
 	for _, b := range batches {
+		dirs[b.Dir], dirs[b.Dir+fetchSuffix] = true, true
+		if len(layouts) == 0 {
+			continue
+		}
 		objects, err := a.db.BatchObjects(ctx, b.ID)
 		if err != nil {
 			return fmt.Errorf("clean the spool: %w", err)
 		}
 		for _, o := range objects {
 			open[o.OID] = true
+		}
+	}
+	for _, e := range entries {
+		if m := batchDir.FindStringSubmatch(e.Name()); m != nil && ours[m[1]] && !dirs[e.Name()] {
+			if err := os.RemoveAll(filepath.Join(a.cfg.SpoolDir, e.Name())); err != nil {
+				return fmt.Errorf("clean the spool: %w", err)
+			}
 		}
 	}
 	for _, e := range layouts {
@@ -61,5 +79,9 @@ func (w *writer) clean(ctx context.Context) error {
 		}
 		defer unlock()
 	}
-	return w.a.cleanSpool(ctx)
+	ours := map[string]bool{}
+	for _, s := range w.sources {
+		ours[s.Name] = true
+	}
+	return w.a.cleanSpool(ctx, ours)
 }

@@ -66,7 +66,7 @@ func (w *writer) loop(ctx context.Context) (err error) {
 			return err
 		}
 		if final {
-			return nil
+			return w.noteBlocked(ctx)
 		}
 		select {
 		case <-w.needed:
@@ -89,6 +89,24 @@ func (w *writer) loop(ctx context.Context) (err error) {
 			w.freed <- ok
 		}
 	}
+}
+
+// noteBlocked says which pools are owed copies and have no tape for them.
+func (w *writer) noteBlocked(ctx context.Context) error {
+	for pool, why := range w.blocked {
+		row, err := w.a.db.EnsurePool(ctx, pool)
+		if err != nil {
+			return fmt.Errorf("look for pool %s: %w", pool, err)
+		}
+		owed, err := w.owed(ctx, row.ID)
+		if err != nil {
+			return err
+		}
+		if len(owed) > 0 {
+			w.noted.add("", "", why)
+		}
+	}
+	return nil
 }
 
 func (w *writer) ended() bool {
@@ -225,7 +243,7 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 			case ctx.Err() != nil:
 				return made, ctx.Err()
 			case errors.Is(err, ErrNeedsOperator):
-				return made, nil // noted when the pool was found to have no tape
+				return made, nil // the pool is blocked now
 			case errors.Is(err, errReseal) && !w.repacked[c.ID] && w.a.db.Unpack(ctx, c.Object.ID) == nil:
 				w.repacked[c.ID] = true // no tape has a part of it: it is packed anew, from what is there now
 				made++

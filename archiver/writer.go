@@ -108,8 +108,7 @@ func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
 		}
 		if err := w.mountNext(ctx, p); err != nil {
 			if errors.Is(err, ErrNeedsOperator) {
-				w.blocked[pool] = err
-				w.noted.add("", "", err)
+				w.blocked[pool] = err // noteBlocked says it, if anything is owed
 			}
 			return err
 		}
