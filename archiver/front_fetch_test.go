@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tapefs/catalog"
+	"tapefs/crypto"
 )
 
 // oddTree makes a tree of names and kinds that are hard to carry.
@@ -150,6 +151,7 @@ func TestOddNamesThroughEveryTransport(t *testing.T) {
 			checkLinks(t, f, "plain", "d/hard", "A hard")
 			checkLinks(t, f, "big", "z hard")
 			checkOwners(t, f, tree, c.name == "daemon with chroot")
+			checkSizes(t, f, batches[0])
 			open, err := f.db.OpenBatches(t.Context())
 			ok(t, err)
 			if len(open) != 1 || open[0].State != catalog.Synced || !c.local && open[0].Bytes != st.Bytes {
@@ -188,6 +190,26 @@ func checkLinks(t *testing.T, f *front, paths ...string) {
 	}
 	if len(inodes) != 1 {
 		t.Errorf("%v are %d files", paths, len(inodes))
+	}
+}
+
+// checkSizes: an object is never larger than it was planned, for bundles must not exceed a part.
+func checkSizes(t *testing.T, f *front, b catalog.Batch) {
+	t.Helper()
+	objects, err := f.db.BatchObjects(t.Context(), b.ID)
+	ok(t, err)
+	for _, o := range objects {
+		var members []layoutMember
+		for _, v := range o.Versions {
+			p, err := f.db.Path(t.Context(), v.ID)
+			ok(t, err)
+			members = append(members, layoutMember{Version: v, Path: strings.TrimPrefix(strings.TrimPrefix(p, "/media"), "/")})
+		}
+		l, err := newLayout("media", members)
+		ok(t, err)
+		if sealed := l.Size + crypto.HeaderSize; sealed > o.PlannedSize {
+			t.Errorf("an object of %d bytes was planned with %d", sealed, o.PlannedSize)
+		}
 	}
 }
 

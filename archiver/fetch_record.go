@@ -1,0 +1,190 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// markPieces is how many files one transaction marks as fetched.
+const markPieces = 1000
+
+// recordFetched looks at each file of a batch and records what it is.
+func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, came *arrival, names *owners) error {
+	t, err := openTree(dir)
+	if err != nil {
+		return fmt.Errorf("look at batch %d: %w", b.ID, err)
+	}
+	defer t.close()
+	files := make([]catalog.Fetched, len(w.files))
+	links := map[linkKey][]int{}
+	counts := map[string]int64{}
+	total := w.bytes
+	for i, it := range w.files {
+		f, key, why := look(t, it, b.Local, names)
+		if !f.Gone && !came.within(it.path) {
+			f, key, why = catalog.Fetched{Version: it.ID, Gone: true}, linkKey{}, "it changed: its directory is no longer one"
+		}
+		files[i] = f
+		if f.Gone {
+			if text := came.text(it.path); text != "" {
+				why = text
+			}
+			counts["gone"]++
+			if err := a.runError(ctx, run.ID, src.Name, it.path, why); err != nil {
+				return err
+			}
+			continue
+		}
+		counts["fetched"]++
+		if key != (linkKey{}) {
+			links[key] = append(links[key], i)
+		}
+		if it.Kind == catalog.File && len(links[key]) < 2 {
+			total += f.Size
+			counts["fetched_bytes"] += f.Size
+		}
+	}
+	for _, group := range links {
+		for _, i := range group[1:] {
+			files[i].Inode = files[group[0]].Version
+		}
+		for _, i := range group {
+			files[i].Nlink = uint32(len(group))
+		}
+	}
+	if err := a.completeDirs(ctx, run, t, w.dirs, b.Local, names); err != nil {
+		return err
+	}
+	if w.top != nil {
+		if err := a.completeTop(ctx, run, src, b, *w.top, dir, names); err != nil {
+			return err
+		}
+	}
+	now := time.Now()
+	for piece := range slices.Chunk(files, markPieces) {
+		if err := a.db.MarkFetched(ctx, run.ID, b.ID, piece, now); err != nil {
+			return fmt.Errorf("record what was fetched: %w", err)
+		}
+		failpoint("mark-fetched")
+	}
+	if err := a.dropEmpty(ctx, w, files); err != nil {
+		return err
+	}
+	if err := a.db.SetBatchState(ctx, b.ID, catalog.Synced, total); err != nil {
+		return fmt.Errorf("record batch %d: %w", b.ID, err)
+	}
+	if run.ID == 0 {
+		return nil
+	}
+	return a.db.Count(ctx, run.ID, src.Name, counts)
+}
+
+// linkKey tells which names are one file. Names in several objects are files of their own:
+// each object must give back its members alone.
+type linkKey struct {
+	object   int64
+	dev, ino uint64
+}
+
+// look compares a fetched file with what was planned; why says what is wrong with one that
+// counts as gone. Names of one inode share a key.
+func look(t *tree, it wanted, local bool, names *owners) (f catalog.Fetched, key linkKey, why string) {
+	f = catalog.Fetched{Version: it.ID, Nlink: 1, Meta: catalog.Meta{Mode: it.Mode, Owner: it.Owner}}
+	gone := func(why string) (catalog.Fetched, linkKey, string) {
+		return catalog.Fetched{Version: it.ID, Gone: true}, linkKey{}, why
+	}
+	info, err := t.lstat(it.path)
+	if err != nil {
+		return gone(fmt.Sprintf("not fetched: %s", shortError(err)))
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return gone("not fetched: no stat")
+	}
+	f.MTime = catalog.Time{Sec: st.Mtim.Sec, Nsec: int32(st.Mtim.Nsec)}
+	if local {
+		f.Mode = st.Mode & 0o7777
+		f.Owner = catalog.Owner{UID: st.Uid, GID: st.Gid}
+	}
+	f.Owner = names.complete(f.Owner)
+	switch {
+	case it.Kind == catalog.File && info.Mode().IsRegular():
+		if f.Size = info.Size(); f.Size != it.Size {
+			return gone(fmt.Sprintf("it changed: %d bytes were listed and %d found", it.Size, f.Size))
+		}
+		if st.Nlink > 1 {
+			key = linkKey{it.object, uint64(st.Dev), st.Ino}
+		}
+	case it.Kind == catalog.Symlink && info.Mode().Type() == fs.ModeSymlink:
+		if f.Target, err = t.readlink(it.path); err != nil {
+			return gone(fmt.Sprintf("not fetched: %s", shortError(err)))
+		}
+		f.Size = int64(len(f.Target))
+	default:
+		return gone("it changed: it is no longer what was listed")
+	}
+	return f, key, ""
+}
+
+// completeDirs adds what a listing does not say of directories: nanoseconds and owners' names.
+func (a *Archiver) completeDirs(ctx context.Context, run catalog.Run, t *tree, dirs []wanted, local bool, names *owners) error {
+	var found []catalog.DirMeta
+	for _, d := range dirs {
+		info, err := t.lstat(d.path)
+		if err != nil || !info.IsDir() || !d.Current {
+			continue // it went away; the next listing says so
+		}
+		m := catalog.Meta{Mode: d.Mode, Owner: names.complete(d.Owner), MTime: d.MTime}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Mtim.Sec == m.MTime.Sec {
+			m.MTime.Nsec = int32(st.Mtim.Nsec)
+		}
+		if m.Owner == d.Owner && m.MTime == d.MTime {
+			continue
+		}
+		found = append(found, catalog.DirMeta{ID: d.ID, Meta: m})
+	}
+	return a.db.UpdateDirs(ctx, run.ID, found)
+}
+
+// dropEmpty drops objects all of whose files are gone. Objects that were planned for the sake
+// of a directory stay.
+func (a *Archiver) dropEmpty(ctx context.Context, w *batchWork, files []catalog.Fetched) error {
+	lost, kept := map[int64]bool{}, map[int64]bool{}
+	for i, f := range files {
+		if f.Gone {
+			lost[w.files[i].object] = true
+		} else {
+			kept[w.files[i].object] = true
+		}
+	}
+	for _, o := range w.objects {
+		for _, v := range o.Versions {
+			if v.Kind != catalog.Directory && v.State != catalog.Planned {
+				kept[o.ID] = true
+			}
+		}
+		if lost[o.ID] && !kept[o.ID] {
+			if err := a.db.DropObject(ctx, o.ID); err != nil {
+				return fmt.Errorf("drop object %s: %w", o.OID, err)
+			}
+		}
+	}
+	return nil
+}
+
+// shortError is an error without the name of the file it is about.
+func shortError(err error) string {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return e.Err.Error()
+	}
+	return strings.TrimSpace(err.Error())
+}

@@ -1,0 +1,168 @@
+package archiver
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// newPlanner makes a planner that has asked the catalog nothing yet. In a dry run it records nothing.
+func (a *Archiver) newPlanner(run catalog.Run, src Source, at address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *listStats) *planner {
+	p := &planner{
+		a: a, run: run, src: src, row: row, o: o, emit: emit, stats: st,
+		links: &sorter{dir: work}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
+		below: src.BundleBelow, bundle: src.BundleSize,
+	}
+	if at.transport == inPlace {
+		p.local = at.path
+	}
+	if p.below <= 0 {
+		p.below = defaultBundleBelow
+	}
+	if p.bundle <= 0 {
+		p.bundle = defaultBundleSize
+	}
+	return p
+}
+
+// prepare asks for what only planning needs, once there is something to plan: a part's size
+// may have to be learned from a tape.
+func (p *planner) prepare(ctx context.Context) error {
+	if p.ready {
+		return nil
+	}
+	for _, name := range p.src.Copies {
+		pool, err := p.a.db.EnsurePool(ctx, name)
+		if err != nil {
+			return fmt.Errorf("pool %s: %w", name, err)
+		}
+		p.pools = append(p.pools, pool.ID)
+	}
+	_, key, err := p.a.sealKey(ctx)
+	if err != nil {
+		return err
+	}
+	p.key = key.ID
+	if p.part, err = p.a.partSize(ctx, p.src.Copies); err != nil {
+		return err
+	}
+	// A bundle is never more than one part; what has no room in one is an object of its own.
+	p.bundle = min(p.bundle, p.part)
+	p.below = min(p.below, p.bundle/2)
+	if p.local == "" {
+		limit, err := p.a.spoolMax(ctx)
+		if err != nil {
+			return err
+		}
+		p.batch = min(p.batch, max(limit/2, 1))
+	}
+	last, err := p.a.db.LastOID(ctx)
+	if err != nil {
+		return err
+	}
+	if len(last) >= 12 {
+		// A clock that was set back must not put new versions before old ones.
+		if p.lastMS, err = strconv.ParseInt(last[:12], 16, 64); err != nil {
+			return fmt.Errorf("object id %q in the catalog: %w", last, err)
+		}
+	}
+	p.ready = true
+	return nil
+}
+
+// planSource lists a source, compares it with the catalog and records what is to be archived in
+// batches; emit gets each as soon as it is recorded. The stats are good also with an error.
+func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, o Options, emit func(catalog.Batch) error) (st listStats, err error) {
+	if !sourceName.MatchString(src.Name) {
+		return st, fmt.Errorf("source name %q: it takes a-z, 0-9, dots, dashes and underscores, and begins with a letter or digit", src.Name)
+	}
+	at, err := parseURL(src.URL)
+	if err != nil {
+		return st, fmt.Errorf("source %s: %w", src.Name, err)
+	}
+	if len(src.Copies) == 0 {
+		return st, fmt.Errorf("source %s: no pool is to take its copies", src.Name)
+	}
+	row, err := a.sourceRow(ctx, src, o.DryRun)
+	if err != nil {
+		return st, fmt.Errorf("source %s: %w", src.Name, err)
+	}
+	work, err := a.workDir(src)
+	if err != nil {
+		return st, err
+	}
+	defer removeAll(work, &err)
+	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
+	defer p.links.close()
+	entries := &sorter{dir: work}
+	defer entries.close()
+	started := time.Now()
+	defer func() {
+		if run.ID == 0 {
+			return
+		}
+		if countErr := a.db.Count(context.WithoutCancel(ctx), run.ID, src.Name, st.counts()); err == nil {
+			err = countErr
+		}
+	}()
+	if err := a.list(ctx, run.ID, src, at, entries, &st); err != nil {
+		return st, err
+	}
+	failpoint("list")
+	pending, err := a.fetchingBatches(ctx, row.ID)
+	if err != nil {
+		return st, err
+	}
+	if err := entries.sort(); err != nil {
+		return st, err
+	}
+	l, err := newListed(entries)
+	if err != nil {
+		return st, err
+	}
+	c := &comparison{
+		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
+		pending: pending, plan: p, stats: &st,
+	}
+	if err := c.join(ctx, l); err != nil {
+		return st, fmt.Errorf("compare source %s: %w", src.Name, err)
+	}
+	if err := p.finish(ctx); err != nil {
+		return st, err
+	}
+	if st.Metadata > 0 {
+		a.log.Info("only mode or owner changed; the archive keeps the old ones", "source", src.Name, "files", st.Metadata)
+	}
+	if !o.DryRun && !st.Partial {
+		return st, a.db.SetListed(ctx, row.ID, started)
+	}
+	return st, nil
+}
+
+// sourceRow is the source in the catalog; in a dry run a new one has the zero ID.
+func (a *Archiver) sourceRow(ctx context.Context, src Source, dry bool) (catalog.Source, error) {
+	if !dry {
+		return a.db.EnsureSource(ctx, src.Name, src.URL)
+	}
+	all, err := a.db.Sources(ctx)
+	for _, s := range all {
+		if s.Name == src.Name {
+			return s, err
+		}
+	}
+	return catalog.Source{Name: src.Name, URL: src.URL}, err
+}
+
+// fetchingBatches says whether a source has batches that are not in the spool yet.
+func (a *Archiver) fetchingBatches(ctx context.Context, source int64) (bool, error) {
+	open, err := a.db.OpenBatches(ctx)
+	for _, b := range open {
+		if b.Source == source && b.State == catalog.Fetching {
+			return true, err
+		}
+	}
+	return false, err
+}
