@@ -52,7 +52,7 @@ func (l *Library) Lease(ctx context.Context, r Request) (*Lease, error) {
 	broken := map[string]error{} // drives that cannot be used, and why
 	var inv *Inventory
 	var read time.Time
-	for p := newPoll(); ; {
+	for p, rounds := newPoll(), 0; ; rounds++ {
 		if inv == nil || time.Since(read) > inventoryAge {
 			var err error
 			if inv, err = l.leaseInventory(ctx, r); err != nil {
@@ -103,7 +103,9 @@ func (l *Library) Lease(ctx context.Context, r Request) (*Lease, error) {
 		if again {
 			continue
 		}
-		w.announce(drives, r)
+		if rounds > 0 { // a lock that somebody only looked at is free the next moment
+			w.announce(drives, r)
+		}
 		if err := p.wait(ctx); err != nil {
 			return nil, fail(op, fmt.Errorf("wait for %s: %w", holderOf(l.driveLock(drives[0].Serial)), err), "")
 		}

@@ -55,6 +55,12 @@ func otherProcess(dir, barcode, what string) int {
 		if err != nil {
 			return err
 		}
+		if what == "load" {
+			fmt.Println("loading")
+			if err := le.Load(ctx, changer.Barcode(barcode)); err != nil {
+				return err
+			}
+		}
 		if what == "mount" {
 			if err := le.Load(ctx, changer.Barcode(barcode)); err != nil {
 				return err
@@ -154,11 +160,14 @@ func (w *world) cleanup() {
 }
 
 // anyLtfs tells whether an ltfs of this library runs.
-func (w *world) anyLtfs() bool {
+func (w *world) anyLtfs() bool { return w.running("devname=" + w.vl.Dir) }
+
+// running tells whether a process has this text in its arguments, which blanks separate.
+func (w *world) running(text string) bool {
 	all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range all {
 		b, err := os.ReadFile(f)
-		if err == nil && strings.Contains(string(b), "devname="+w.vl.Dir) {
+		if err == nil && strings.Contains(strings.ReplaceAll(string(b), "\x00", " "), text) {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,5 +201,44 @@ func TestMoveTimeLimit(t *testing.T) {
 	w.fault("stuck-robot")
 	w.wants(le.Load(w.ctx, "VT0001L8"), changer.ErrUnknown, "library status")
 	w.fault("clear")
+	w.must(le.Load(w.ctx, "VT0001L8"))
+}
+
+func TestMoveOutlivesItsProcess(t *testing.T) {
+	w := newWorld(t, virtual.Options{Slots: 4, Drives: 2})
+	w.fault("stuck-robot")
+	o := w.other("VT0001L8", "load")
+	w.expect(o, "loading")
+	move := "mtx --library " + w.vl.Dir + " -f " + w.vl.Changer + " load"
+	for !w.running(move) {
+		select {
+		case <-w.ctx.Done():
+			t.Fatal("the other process moves nothing")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	w.must(o.cmd.Process.Signal(syscall.SIGKILL))
+	for range o.lines {
+	}
+	if !w.running(move) {
+		t.Fatal("the move died with its process")
+	}
+	// its drive and the robot stay locked until the move ends
+	var mine *changer.Lease
+	for _, d := range w.cfg.Drives {
+		ctx, cancel := context.WithTimeout(w.ctx, 300*time.Millisecond)
+		le, err := w.l.Lease(ctx, changer.Request{Drive: d.Serial})
+		if err == nil && mine == nil {
+			mine = le
+			w.wants(le.Load(ctx, "VT0002L8"), context.DeadlineExceeded, "")
+		} else if err == nil {
+			t.Fatal("both drives are free while the robot loads one")
+		}
+		cancel()
+	}
+	w.fault("clear")
+	w.must(mine.Load(w.ctx, "VT0002L8"))
+	w.must(mine.Release(w.ctx))
+	le := w.lease(changer.Request{Barcode: "VT0001L8"})
 	w.must(le.Load(w.ctx, "VT0001L8"))
 }

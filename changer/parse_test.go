@@ -487,3 +487,51 @@ func TestParseLtfsArgs(t *testing.T) {
 		}
 	}
 }
+
+func TestLtfsProcesses(t *testing.T) {
+	root := t.TempDir()
+	d := DriveConfig{Serial: "LABDRV0001", Device: filepath.Join(root, "sg2"), Tape: filepath.Join(root, "nst0")}
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("sg2", "")
+	process := func(pid int, state, open string, args ...string) {
+		t.Helper()
+		dir := filepath.Join("proc", strconv.Itoa(pid))
+		write(filepath.Join(dir, "cmdline"), strings.Join(args, "\x00")+"\x00")
+		write(filepath.Join(dir, "stat"), fmt.Sprintf("%d (a) name) %s 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0", pid, state, 1000+pid))
+		write(filepath.Join(dir, "task", strconv.Itoa(pid), "stat"), "")
+		write(filepath.Join(dir, "fd", "x"), "")
+		if open != "" {
+			if err := os.Symlink(open, filepath.Join(root, dir, "fd", "3")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write("proc/self", "")
+	process(9000001, "S", "", "ltfs", "-f", "-o", "devname="+d.Device, "/mnt/a")
+	process(9000002, "S", d.Device, "ltfs", "-o", "devname=LABDRV0001", "/mnt/b")
+	process(9000003, "S", "/dev/null", "ltfs", "-o", "devname=LABDRV0001", "/mnt/c") // of another library
+	process(9000004, "Z", "", "ltfs", "-f", "-o", "devname="+d.Device, "/mnt/d")
+	process(9000005, "S", "", "ltfs", "-f", "-o", "devname="+d.Device+"0", "/mnt/e")
+	process(9000006, "S", "", "less", "devname="+d.Device)
+	l := &Library{roots: roots{proc: filepath.Join(root, "proc")}}
+	got, err := l.ltfsProcesses(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []ltfsProcess{{9000001, "9001001", "/mnt/a"}, {9000002, "9001002", "/mnt/b"}}
+	if d := cmp.Diff(want, got, cmp.AllowUnexported(ltfsProcess{})); d != "" {
+		t.Error(d)
+	}
+	if !l.alive(want[0]) || l.alive(ltfsProcess{9000001, "1", ""}) || l.alive(ltfsProcess{9000004, "9001004", ""}) {
+		t.Error("the living and the dead are mixed up")
+	}
+}

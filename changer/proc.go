@@ -43,7 +43,7 @@ func (l *Library) ltfsProcesses(d DriveConfig) ([]ltfsProcess, error) {
 		}
 		args := strings.Split(string(bytes.TrimRight(b, "\x00")), "\x00")
 		device, mountPoint := l.parseLtfsArgs(args)
-		if !isDevice(d, device) {
+		if !isDevice(d, device) || device == d.Serial && !l.holds(pid, d) {
 			continue
 		}
 		p := ltfsProcess{pid: pid, started: l.startTime(pid), mountPoint: mountPoint}
@@ -52,6 +52,23 @@ func (l *Library) ltfsProcesses(d DriveConfig) ([]ltfsProcess, error) {
 		}
 	}
 	return out, nil
+}
+
+// holds tells whether a process has the drive open. A serial alone proves little: virtual libraries
+// have the same ones. One that may not be looked into counts as holding it.
+func (l *Library) holds(pid int, d DriveConfig) bool {
+	dir := filepath.Join(l.roots.proc, strconv.Itoa(pid), "fd")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	device := canonical(d.Device)
+	for _, e := range entries {
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && to == device {
+			return true
+		}
+	}
+	return false
 }
 
 // parseLtfsArgs takes device and mount point out of the command line of an ltfs, "" when it is none.
@@ -98,11 +115,8 @@ func (l *Library) startTime(pid int) string {
 	if err != nil {
 		return ""
 	}
-	_, rest, ok := strings.Cut(string(b), ") ") // the name may hold anything but is followed by this
-	if i := strings.LastIndex(string(b), ") "); ok && i >= 0 {
-		rest = string(b)[i+2:]
-	}
-	f := strings.Fields(rest)
+	// the name of the program is in parentheses and may hold anything; fields are counted behind it
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(f) < 20 {
 		return ""
 	}
