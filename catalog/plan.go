@@ -16,21 +16,61 @@ type Meta struct {
 	MTime Time
 }
 
-// insertVersion adds a row and returns its id. Inode and Data default to the own id.
-func insertVersion(ctx context.Context, tx *sql.Tx, v *Version, owner int64) (ID, error) {
-	res, err := tx.ExecContext(ctx, `INSERT INTO version (parent, name, kind, mode, owner, size, mtime, mtime_ns, inode, nlink, data,
-		target, sha256, state, current, since, until, vanished, batch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		v.Parent, []byte(v.Name), v.Kind, v.Mode, owner, v.Size, v.MTime.Sec, v.MTime.Nsec, max(v.Nlink, 1),
-		bytesOrNull(v.Target), nullIfEmpty(v.SHA256), v.State, boolInt(v.Current), nsOf(v.Since), nsOf(v.Until), nsOf(v.Vanished), nullIfZero(v.Batch))
+// versionInserter adds rows to version within one transaction.
+type versionInserter struct {
+	tx     *sql.Tx
+	insert *sql.Stmt
+	last   ID // the last id given
+	owners map[Owner]int64
+}
+
+func newVersionInserter(ctx context.Context, tx *sql.Tx) (*versionInserter, error) {
+	in := &versionInserter{tx: tx, owners: map[Owner]int64{}}
+	// The transaction holds the write lock, so nobody else draws ids meanwhile. AUTOINCREMENT
+	// remembers the greatest id ever given, also when it is given here.
+	err := tx.QueryRowContext(ctx, `SELECT max((SELECT seq FROM sqlite_sequence WHERE name = 'version'), (SELECT max(id) FROM version))`).Scan(&in.last)
+	if err != nil {
+		return nil, fmt.Errorf("next id: %w", err)
+	}
+	in.insert, err = tx.PrepareContext(ctx, `INSERT INTO version (id, parent, name, kind, mode, owner, size, mtime, mtime_ns, inode, nlink, data,
+		target, state, current, since, batch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?1, 1, ?1, ?10, ?11, ?12, ?13, ?14)`)
+	return in, err
+}
+
+func (in *versionInserter) close() { in.insert.Close() }
+
+// owner is the number of an owner.
+func (in *versionInserter) owner(ctx context.Context, o Owner) (int64, error) {
+	if id, ok := in.owners[o]; ok {
+		return id, nil
+	}
+	id, err := ownerID(ctx, in.tx, o)
+	if err == nil {
+		in.owners[o] = id
+	}
+	return id, err
+}
+
+// add inserts a version whose inode and data are its own, and returns its id.
+func (in *versionInserter) add(ctx context.Context, v *Version) (ID, error) {
+	owner, err := in.owner(ctx, v.Owner)
 	if err != nil {
 		return 0, err
 	}
-	n, err := res.LastInsertId()
+	in.last++
+	_, err = in.insert.ExecContext(ctx, in.last, v.Parent, []byte(v.Name), v.Kind, v.Mode, owner, v.Size, v.MTime.Sec, v.MTime.Nsec,
+		bytesOrNull(v.Target), v.State, boolInt(v.Current), nsOf(v.Since), nullIfZero(v.Batch))
+	return in.last, err
+}
+
+// insertVersion adds one row and returns its id.
+func insertVersion(ctx context.Context, tx *sql.Tx, v *Version) (ID, error) {
+	in, err := newVersionInserter(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE version SET inode = id, data = id WHERE id = ?`, n)
-	return ID(n), err
+	defer in.close()
+	return in.add(ctx, v)
 }
 
 func bytesOrNull(s string) any {
@@ -98,8 +138,8 @@ func (db *DB) EnsureDir(ctx context.Context, run int64, parent ID, name string, 
 				return err
 			}
 		}
-		id, err = insertVersion(ctx, tx, &Version{Parent: parent, Name: name, Kind: Directory, Mode: m.Mode, MTime: m.MTime,
-			State: Present, Current: true, Since: now}, owner)
+		id, err = insertVersion(ctx, tx, &Version{Parent: parent, Name: name, Kind: Directory, Mode: m.Mode, Owner: m.Owner, MTime: m.MTime,
+			State: Present, Current: true, Since: now})
 		if err != nil {
 			return err
 		}
@@ -235,20 +275,17 @@ func planObject(ctx context.Context, tx *sql.Tx, b Batch, o *NewObject) error {
 		return err
 	}
 	defer member.Close()
-	owners := map[Owner]int64{}
+	in, err := newVersionInserter(ctx, tx)
+	if err != nil {
+		return err
+	}
+	defer in.close()
 	for i := range o.Members {
 		m := &o.Members[i]
 		id := m.Existing
 		if id == 0 {
-			owner, ok := owners[m.Owner]
-			if !ok {
-				if owner, err = ownerID(ctx, tx, m.Owner); err != nil {
-					return err
-				}
-				owners[m.Owner] = owner
-			}
-			id, err = insertVersion(ctx, tx, &Version{Parent: m.Parent, Name: m.Name, Kind: m.Kind, Mode: m.Mode, Size: m.Size,
-				MTime: m.MTime, State: Planned, Batch: b.ID}, owner)
+			id, err = in.add(ctx, &Version{Parent: m.Parent, Name: m.Name, Kind: m.Kind, Mode: m.Mode, Owner: m.Owner, Size: m.Size,
+				MTime: m.MTime, State: Planned, Batch: b.ID})
 			if err != nil {
 				return fmt.Errorf("%q: %w", m.Name, err)
 			}
@@ -339,8 +376,13 @@ func (db *DB) MarkFetched(ctx context.Context, run int64, batch int64, files []F
 		page := files[:min(len(files), changePage)]
 		files = files[len(page):]
 		err := db.update(ctx, func(tx *sql.Tx) error {
+			m, err := newFetchMarker(ctx, tx)
+			if err != nil {
+				return err
+			}
+			defer m.close()
 			for i := range page {
-				if err := markFetched(ctx, tx, run, &page[i], at); err != nil {
+				if err := m.mark(ctx, run, &page[i], at); err != nil {
 					return fmt.Errorf("version %d: %w", page[i].Version, err)
 				}
 			}
@@ -353,49 +395,89 @@ func (db *DB) MarkFetched(ctx context.Context, run int64, batch int64, files []F
 	return nil
 }
 
-func markFetched(ctx context.Context, tx *sql.Tx, run int64, f *Fetched, at time.Time) error {
+// fetchMarker makes planned versions present within one transaction.
+type fetchMarker struct {
+	tx                   *sql.Tx
+	planned, old, update *sql.Stmt
+	owners               map[Owner]int64
+}
+
+func newFetchMarker(ctx context.Context, tx *sql.Tx) (*fetchMarker, error) {
+	m := &fetchMarker{tx: tx, owners: map[Owner]int64{}}
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&m.planned, `SELECT parent, name, state FROM version WHERE id = ?`},
+		{&m.old, `SELECT id FROM version WHERE parent = ? AND name = ? AND current = 1`},
+		{&m.update, `UPDATE version SET state = 1, current = 1, since = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
+			mtime_ns = ?, inode = ?, data = ?, nlink = ?, target = ? WHERE id = ?`},
+	} {
+		stmt, err := tx.PrepareContext(ctx, p.text)
+		if err != nil {
+			return nil, err
+		}
+		*p.stmt = stmt
+	}
+	return m, nil
+}
+
+func (m *fetchMarker) close() {
+	m.planned.Close()
+	m.old.Close()
+	m.update.Close()
+}
+
+func (m *fetchMarker) mark(ctx context.Context, run int64, f *Fetched, at time.Time) error {
 	var parent ID
 	var name []byte
 	var state VersionState
-	err := tx.QueryRowContext(ctx, `SELECT parent, name, state FROM version WHERE id = ?`, f.Version).Scan(&parent, &name, &state)
+	err := m.planned.QueryRowContext(ctx, f.Version).Scan(&parent, &name, &state)
 	if errors.Is(err, sql.ErrNoRows) {
 		return ErrNotFound
 	} else if err != nil {
 		return err
 	}
 	if f.Gone {
-		if state != Planned {
-			return errors.New("is fetched already")
-		}
-		for _, text := range []string{`DELETE FROM member WHERE version = ?`, `DELETE FROM version WHERE id = ?`} {
-			if _, err := tx.ExecContext(ctx, text, f.Version); err != nil {
-				return err
-			}
-		}
-		return nil
+		return m.drop(ctx, f.Version, state)
 	}
 	var old ID
-	err = tx.QueryRowContext(ctx, `SELECT id FROM version WHERE parent = ? AND name = ? AND current = 1`, parent, name).Scan(&old)
+	err = m.old.QueryRowContext(ctx, parent, name).Scan(&old)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	if err == nil && old != f.Version {
-		if err := endVersion(ctx, tx, run, old, at); err != nil {
+		if err := endVersion(ctx, m.tx, run, old, at); err != nil {
 			return err
 		}
 	}
-	owner, err := ownerID(ctx, tx, f.Owner)
-	if err != nil {
-		return err
+	owner, ok := m.owners[f.Owner]
+	if !ok {
+		if owner, err = ownerID(ctx, m.tx, f.Owner); err != nil {
+			return err
+		}
+		m.owners[f.Owner] = owner
 	}
 	inode := f.Inode
 	if inode == 0 {
 		inode = f.Version
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE version SET state = 1, current = 1, since = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
-		mtime_ns = ?, inode = ?, data = ?, nlink = ?, target = ? WHERE id = ?`, nsOf(at), f.Mode, owner, f.Size, f.MTime.Sec, f.MTime.Nsec,
+	_, err = m.update.ExecContext(ctx, nsOf(at), f.Mode, owner, f.Size, f.MTime.Sec, f.MTime.Nsec,
 		inode, inode, max(f.Nlink, 1), bytesOrNull(f.Target), f.Version)
 	return err
+}
+
+// drop removes a planned version that could not be fetched.
+func (m *fetchMarker) drop(ctx context.Context, id ID, state VersionState) error {
+	if state != Planned {
+		return errors.New("is fetched already")
+	}
+	for _, text := range []string{`DELETE FROM member WHERE version = ?`, `DELETE FROM version WHERE id = ?`} {
+		if _, err := m.tx.ExecContext(ctx, text, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SetBatchState moves a batch on and records its size.

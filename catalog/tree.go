@@ -108,8 +108,7 @@ func (db *DB) eachVersion(ctx context.Context, q querier, fn func(*Version) erro
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
-		// A transaction has one connection: owners are read before or from the cache.
-		if err := row.fill(ctx, db, db.ownerQuerier(q)); err != nil {
+		if err := row.fill(ctx, db, q); err != nil {
 			return err
 		}
 		if err := fn(&row.v); err != nil {
@@ -118,9 +117,6 @@ func (db *DB) eachVersion(ctx context.Context, q querier, fn func(*Version) erro
 	}
 	return rows.Err()
 }
-
-// ownerQuerier: SQLite allows further queries while rows are open, also in one transaction.
-func (db *DB) ownerQuerier(q querier) querier { return q }
 
 func (db *DB) oneVersion(ctx context.Context, q querier, what string, query string, args ...any) (Version, error) {
 	var found *Version
@@ -279,13 +275,9 @@ func (db *DB) EnsureSource(ctx context.Context, name, url string) (Source, error
 		if n, err := res.RowsAffected(); err != nil || n > 0 {
 			return err
 		}
-		owner, err := ownerID(ctx, tx, Owner{})
-		if err != nil {
-			return err
-		}
 		now := time.Now()
 		root, err := insertVersion(ctx, tx, &Version{Parent: Root, Name: name, Kind: Directory, Mode: 0o755,
-			MTime: Time{Sec: now.Unix()}, State: Present, Current: true, Since: now}, owner)
+			MTime: Time{Sec: now.Unix()}, State: Present, Current: true, Since: now})
 		if err != nil {
 			return err
 		}
