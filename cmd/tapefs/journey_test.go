@@ -113,14 +113,6 @@ func (a *archive) events(n int) []virtual.Event {
 	return events[n:]
 }
 
-func kinds(events []virtual.Event) map[string]int {
-	n := map[string]int{}
-	for _, e := range events {
-		n[e.Kind]++
-	}
-	return n
-}
-
 // testSSHD starts an sshd on 127.0.0.1 with keys of its own and returns the ssh arguments to reach it.
 func testSSHD(t *testing.T) []string {
 	t.Helper()
