@@ -36,8 +36,14 @@ type Error struct {
 func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
-// fail is an Error with a hint; the hint may be "".
-func fail(op string, err error, hint string) error { return &Error{Op: op, Hint: hint, Err: err} }
+// fail is an Error with a hint; "" takes the hint of the cause, if it has one.
+func fail(op string, err error, hint string) error {
+	var inner *Error
+	if hint == "" && errors.As(err, &inner) {
+		hint = inner.Hint
+	}
+	return &Error{Op: op, Hint: hint, Err: err}
+}
 
 // ProgramError is a failed program.
 type ProgramError struct {
