@@ -32,8 +32,9 @@ func (w *backWorld) killAt(point string, syncBytes int64) bool {
 // Killed at any arrow of the journey, a clean run afterwards ends with exactly the copies wanted:
 // nothing is lost, doubled or believed that is not on tape.
 func TestKillAtEachArrow(t *testing.T) {
-	points := []string{"list", "plan", "planned", "spool-sync", "mark-fetched", "format", "formatted", "salt", "pack", "part-row",
-		"part-close", "part-written", "manifest", "manifest-row", "sync", "durable", "release", "released"}
+	// All others were tried the same way; these are the ones between which something is recorded.
+	points := []string{"planned", "spool-sync", "mark-fetched", "salt", "part-row", "part-close", "part-written",
+		"manifest-row", "sync", "durable", "release", "released"}
 	if testing.Short() {
 		points = []string{"part-close", "part-written", "sync", "durable"}
 	}
@@ -48,7 +49,7 @@ func TestKillAtEachArrow(t *testing.T) {
 			w.write(fmt.Sprintf("far/%d-%s", i, point), byte(2*i+1), 6<<20)
 			w.close()
 			reached := w.killAt(point, 5<<20)
-			if !reached && point != "format" && point != "formatted" {
+			if !reached {
 				t.Fatal("the failpoint was not reached")
 			}
 			w.open(nil)

@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 			os.Exit(backProcess(os.Args[2], os.Args[3]))
 		}
 	}
+	// Programs built with the race detector would each wait a second before they end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	os.Exit(m.Run())
 }
 

@@ -3,6 +3,6 @@
 //
 // A hidden aid for tests: with TAPEFS_FAILPOINT=NAME in the environment the process kills
 // itself (SIGKILL) when it reaches that point. The points are the arrows of the journey: list,
-// plan, fetch, spool-sync, mark-fetched, salt, pack, part-row, part-close, part-written,
+// plan, planned, fetch, spool-sync, mark-fetched, salt, pack, part-row, part-close, part-written,
 // manifest, manifest-row, sync, durable, release, released, format, formatted.
 package archiver
