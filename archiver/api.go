@@ -30,6 +30,10 @@ type Source struct {
 	Include     []string
 	BundleBelow int64 // files smaller than this are bundled; 0: 64 MiB
 	BundleSize  int64 // 0: 4 GiB
+
+	Bandwidth int64         // bytes a second that fetching takes, all streams together; 0: no limit
+	Streams   int           // rsyncs that fetch one batch; 0: 1
+	MinAge    time.Duration // files modified more recently are left for a later run; 0: none are
 }
 
 // Pool is one entry of the configuration's pools.
@@ -39,6 +43,10 @@ type Pool struct {
 	Exclude     []string
 	FormatBlank bool
 	KeepFree    int64 // bytes; 0: max(2 %, min(5 GiB, 5 % of the tape))
+
+	// No tape is mounted while less than MinBatch bytes are owed and none of them longer than MaxAge.
+	MinBatch int64         // 0: every byte is worth a mount
+	MaxAge   time.Duration // 0: seven days
 }
 
 // Config wires an Archiver.
@@ -72,6 +80,7 @@ type Options struct {
 	DryRun bool
 	Limit  int64     // bytes to fetch at most; 0 no limit
 	Until  time.Time // start nothing new after; zero: no end
+	Now    bool      // write what is owed, however little: pools' MinBatch does not count
 }
 
 // Summary is what a run did.
@@ -80,4 +89,14 @@ type Summary struct {
 	Counts  map[string]map[string]int64
 	Tapes   []string
 	Skipped int // sockets, fifos, devices
+	Held    []Held
+}
+
+// Held is what a pool is owed and a run left in the spool: not yet worth the mount of a tape.
+type Held struct {
+	Pool     string
+	Copies   int
+	Bytes    int64     // of sealed objects, about
+	MinBatch int64     // the pool's
+	Until    time.Time // when it is written however little it is
 }

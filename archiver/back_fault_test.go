@@ -315,7 +315,7 @@ func TestPartCutOffByEndOfTape(t *testing.T) {
 	w.must(err)
 	_, err = w.a.planSource(ctx, run, src, Options{}, func(b catalog.Batch) error { return w.a.fetchBatch(ctx, run, src, b) })
 	w.must(err)
-	wr := w.a.newWriter(run, map[int64]Source{row.ID: src}, time.Time{}, &problems{a: w.a, run: run})
+	wr := w.a.newWriter(run, map[int64]Source{row.ID: src}, Options{}, &problems{a: w.a, run: run})
 	pool, err := w.db.EnsurePool(ctx, "a")
 	w.must(err)
 	owed, err := wr.owed(ctx, pool.ID)

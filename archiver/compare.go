@@ -172,6 +172,8 @@ type comparison struct {
 	dry     bool
 	pending bool // batches of earlier runs are being fetched: look before planning a file
 	plan    *planner
+	minAge  time.Duration
+	listed  time.Time // when the listing began
 	stats   *listStats
 	dirs    []openDir
 	gone    []catalog.ID
@@ -335,6 +337,10 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 			return err
 		}
 	}
+	if c.young(e) {
+		c.stats.Young++
+		return nil
+	}
 	if v == nil {
 		c.stats.New++
 	} else {
@@ -344,6 +350,13 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		path: e.path, link: e.link, first: e.first,
 		NewVersion: catalog.NewVersion{Parent: parent.id, Name: name, Kind: e.kind, Size: e.size, Meta: entryMeta(e)},
 	}, len(e.target))
+}
+
+// young says whether a file was modified so recently that it may still be being uploaded. A time far
+// in the future says nothing: such a file would never be taken.
+func (c *comparison) young(e *listEntry) bool {
+	age := c.listed.Sub(time.Unix(e.mtime, 0))
+	return age < c.minAge && age > -c.minAge
 }
 
 func (c *comparison) directory(ctx context.Context, e *listEntry, v *catalog.Version, parent catalog.ID, name string, empty bool) error {

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -122,7 +121,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 	return a.recordFetched(ctx, run, src, b, w, dir, came, names)
 }
 
-// fetchFiles runs the rsync that fills a batch's directory.
+// fetchFiles fills a batch's directory.
 func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, names *owners) (*arrival, error) {
 	at, err := parseURL(src.URL)
 	if err != nil {
@@ -133,56 +132,30 @@ func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, 
 	if err != nil {
 		return nil, err
 	}
-	operand, prefix := at.fetched()
-	var list bytes.Buffer
-	for _, it := range slices.Concat(w.dirs, w.files) {
-		list.WriteString(prefix + it.path + "\x00")
-	}
-	came := &arrival{about: map[string]string{}, dirs: map[string]bool{"": true}}
-	if list.Len() == 0 {
-		return came, nil
-	}
-	args := func(secluded bool) []string {
-		// As another user owners cannot be set and files that nobody may read could not be read
-		// back; owners and modes are recorded from the listing. The names of owners come in
-		// debug lines. Directories are sent for their times, and so that rsync says what they are:
-		// without -r it does not look into them. With times compared to the nanosecond those of
-		// what was made just now are set too.
-		args := []string{"-lptgoH", "--no-super", "--chmod=Du+rwx,Fu+rw", "--modify-window=-1", "--no-implied-dirs",
-			"--debug=OWN2", "-ii", "--out-format=%i %l %n", "--partial-dir=" + filepath.Join(side, "partial"), "--from0", "--files-from=-"}
-		if checksum {
-			args = append(args, "--checksum")
-		}
-		args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
-		return append(args, "--", operand, dir+"/")
-	}
-	var done int64
-	r, err := a.rsyncReach(ctx, at, args, list.Bytes(), func(line []byte) error {
-		if names.read(line) {
-			return nil
-		}
-		if size, ok := came.read(line); ok {
-			done += size
-			a.stage("fetch", done, b.Bytes)
-		}
-		return nil
-	})
+	came, runs, err := a.fetchStreams(ctx, src, b, at, w, dir, side, checksum, names)
 	if err != nil {
 		return nil, err
 	}
-	if r.exit != 0 && !r.partial() {
-		return nil, r.err()
+	for _, r := range runs {
+		if err := a.noteComplaints(ctx, run, src, at, r, came); err != nil {
+			return nil, err
+		}
 	}
+	return came, nil
+}
+
+// noteComplaints keeps what an rsync said on stderr: by path, or in the run's errors.
+func (a *Archiver) noteComplaints(ctx context.Context, run catalog.Run, src Source, at address, r *rsyncRun, came *arrival) error {
 	for _, c := range complaints(at, r.stderr) {
 		if c.path != "" {
 			came.about[c.path] = c.text
 		} else if r.exit == 0 {
 			a.log.Info("fetching says", "source", src.Name, "line", c.text)
 		} else if err := a.runError(ctx, run.ID, src.Name, "", c.text); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return came, nil
+	return nil
 }
 
 // prepareSpool makes a batch's directories. What an earlier attempt left is kept for rsync to go

@@ -22,6 +22,7 @@ type listStats struct {
 	Metadata int64 // only mode or owner differ: not archived again
 	Waiting  int64 // planned already by an earlier run
 	Left     int64 // not planned because of a limit
+	Young    int64 // not planned because modified too recently
 	Vanished int64
 	Revived  int64
 	Planned  int64 // files and symlinks in batches
@@ -33,7 +34,7 @@ type listStats struct {
 func (s *listStats) counts() map[string]int64 {
 	all := map[string]int64{
 		"listed": s.Listed, "directories": s.Dirs, "skipped": s.Skipped, "new": s.New, "changed": s.Changed,
-		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "vanished": s.Vanished,
+		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "young": s.Young, "vanished": s.Vanished,
 		"revived": s.Revived, "planned": s.Planned, "planned_bytes": s.Bytes, "list_errors": s.Errors,
 	}
 	for k, v := range all {

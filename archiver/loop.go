@@ -14,8 +14,9 @@ import (
 // idleLook is how often a writer that waits for work looks whether somebody wants its drive.
 const idleLook = 2 * time.Second
 
-func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, until time.Time, noted *problems) *writer {
-	return &writer{a: a, run: run, sources: sources, until: until, noted: noted,
+func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Options, noted *problems) *writer {
+	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, noted: noted,
+		worthy: map[string]bool{}, held: map[string]Held{},
 		tried: map[changer.Barcode]bool{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
 		calls: make(chan call), work: make(chan struct{}, 1), needed: make(chan struct{}),
 		done: make(chan struct{}), stopped: make(chan struct{}), freed: make(chan bool)}
@@ -138,6 +139,7 @@ func (w *writer) empty(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	w.now = true // what waits for more has no room to wait
 	if err := w.pass(ctx, true); err != nil {
 		return false, err
 	}
@@ -168,8 +170,11 @@ func (w *writer) pass(ctx context.Context, all bool) error {
 	if !all {
 		for _, p := range w.a.cfg.Pools {
 			if w.wants(p.Name) && w.blocked[p.Name] == nil {
-				if _, err := w.writePool(ctx, p); err != nil || w.blocked[p.Name] == nil {
+				if _, err := w.writePool(ctx, p); err != nil {
 					return err
+				}
+				if _, held := w.held[p.Name]; !held && w.blocked[p.Name] == nil {
+					return nil
 				}
 			}
 		}
@@ -211,7 +216,7 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 	}
 	for w.blocked[p.Name] == nil {
 		owed, err := w.owed(ctx, row.ID)
-		if err != nil || len(owed) == 0 {
+		if err != nil || len(owed) == 0 || !w.worth(p, owed) {
 			return made, err
 		}
 		batches, err := w.batches(ctx)

@@ -41,11 +41,13 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 		return Summary{}, fmt.Errorf("record the run: %w", err)
 	}
 	noted := &problems{a: a, run: run}
-	skipped, err := a.archive(ctx, run, chosen, o, noted)
+	skipped, held, err := a.archive(ctx, run, chosen, o, noted)
 	if err == nil {
 		err = noted.result()
 	}
-	return a.finish(ctx, run, skipped, err)
+	sum, err := a.finish(ctx, run, skipped, err)
+	sum.Held = held
+	return sum, err
 }
 
 // finish records how a run ended and gathers what it did.
@@ -117,21 +119,21 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 }
 
 // archive runs the stages: planning and fetching of one batch go on while another is written.
-func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems) (skipped int64, err error) {
+func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems) (skipped int64, held []Held, err error) {
 	rows := map[int64]Source{}
 	for _, s := range sources {
 		row, err := a.db.EnsureSource(ctx, s.Name, s.URL)
 		if err != nil {
-			return 0, fmt.Errorf("record source %s: %w", s.Name, err)
+			return 0, nil, fmt.Errorf("record source %s: %w", s.Name, err)
 		}
 		rows[row.ID] = s
 	}
-	w := a.newWriter(run, rows, o.Until, noted)
+	w := a.newWriter(run, rows, o, noted)
 	if err := w.recover(ctx); err != nil {
 		if w.unlock != nil {
 			w.unlock()
 		}
-		return 0, fmt.Errorf("recover what an interrupted run left: %w", err)
+		return 0, nil, fmt.Errorf("recover what an interrupted run left: %w", err)
 	}
 	if err := w.release(ctx); err != nil {
 		noted.add("", "", err)
@@ -153,7 +155,7 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 	})
 	g.Go(func() error { return w.loop(ctx) })
 	err = g.Wait()
-	return skipped, err
+	return skipped, w.collected(), err
 }
 
 // fetchJob is a batch on its way to the fetcher; done, if any, hears whether it came.

@@ -17,6 +17,7 @@ type writer struct {
 	run     catalog.Run
 	sources map[int64]Source // whose locks this run holds
 	until   time.Time
+	now     bool // write however little is owed
 
 	unlock func() // of the writer lock; nil before it was needed
 	lease  *changer.Lease
@@ -30,6 +31,8 @@ type writer struct {
 	blocked  map[string]error         // pools without a tape, and why
 	failed   map[int64]bool           // copies that this run gave up
 	repacked map[int64]bool           // copies whose object was packed anew in this run
+	worthy   map[string]bool          // pools whose owed bytes were worth a mount in this run
+	held     map[string]Held          // pools that are owed too little, as last seen
 	written  int64                    // bytes, for the progress
 	noted    *problems
 

@@ -19,6 +19,7 @@ type archiveCmd struct {
 	DryRun  bool     `help:"List and compare only; say what would be done."`
 	Limit   string   `help:"Fetch at most this much." placeholder:"SIZE"`
 	Until   string   `help:"Start nothing new after this time of day." placeholder:"HH:MM"`
+	Now     bool     `help:"Write what is owed, also less than a pool's min_batch."`
 }
 
 func (c *archiveCmd) Run(ctx context.Context, a *app) error {
@@ -46,7 +47,7 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) error {
 	summary, err := arch.Archive(ctx, c.Sources, options)
 	if summary.Run != 0 || c.DryRun {
 		if a.JSON {
-			if jsonErr := printJSON(a.stdout, summaryJSON{Run: summary.Run, Counts: summary.Counts, Tapes: summary.Tapes}); err == nil {
+			if jsonErr := printJSON(a.stdout, summaryOf(summary)); err == nil {
 				err = jsonErr
 			}
 		} else {
@@ -63,10 +64,27 @@ type summaryJSON struct {
 	Run    int64                       `json:"run"`
 	Counts map[string]map[string]int64 `json:"counts"`
 	Tapes  []string                    `json:"tapes"`
+	Held   []heldJSON                  `json:"held"`
+}
+
+// heldJSON is what a pool is owed that was not worth the mount of a tape.
+type heldJSON struct {
+	Pool   string    `json:"pool"`
+	Copies int       `json:"copies"`
+	Bytes  int64     `json:"bytes"`
+	Until  time.Time `json:"until"`
+}
+
+func summaryOf(s archiver.Summary) summaryJSON {
+	j := summaryJSON{Run: s.Run, Counts: s.Counts, Tapes: s.Tapes, Held: []heldJSON{}}
+	for _, h := range s.Held {
+		j.Held = append(j.Held, heldJSON{h.Pool, h.Copies, h.Bytes, h.Until})
+	}
+	return j
 }
 
 func (c *archiveCmd) options(now time.Time) (archiver.Options, error) {
-	o := archiver.Options{DryRun: c.DryRun}
+	o := archiver.Options{DryRun: c.DryRun, Now: c.Now}
 	if c.Limit != "" {
 		n, err := humanize.ParseBytes(c.Limit)
 		if err != nil || n > 1<<62 {
@@ -113,6 +131,13 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	}
 	if n := sum("skipped"); n > 0 {
 		line += fmt.Sprintf("; %s skipped (sockets, fifos, devices)", humanize.Comma(n))
+	}
+	if n := sum("young"); n > 0 {
+		line += fmt.Sprintf("; %s left alone (modified less than min_age ago)", count(n, "file", "files"))
+	}
+	for _, h := range s.Held {
+		line += fmt.Sprintf("; about %s wait in the spool for pool %s (min_batch %s, at the latest %s): no tape was moved for it",
+			bytesText(h.Bytes), h.Pool, bytesText(h.MinBatch), dateOr(&h.Until, ""))
 	}
 	if n := sum("failed"); n > 0 {
 		line += fmt.Sprintf("; %s failed", humanize.Comma(n))

@@ -71,21 +71,26 @@ type keysConfig struct {
 }
 
 type poolConfig struct {
-	Include     []string `yaml:"include"`
-	Exclude     []string `yaml:"exclude"`
-	FormatBlank bool     `yaml:"format_blank"`
-	KeepFree    size     `yaml:"keep_free"`
+	Include     []string      `yaml:"include"`
+	Exclude     []string      `yaml:"exclude"`
+	FormatBlank bool          `yaml:"format_blank"`
+	KeepFree    size          `yaml:"keep_free"`
+	MinBatch    size          `yaml:"min_batch"`
+	MaxAge      time.Duration `yaml:"max_age"`
 }
 
 type sourceConfig struct {
-	URL         string   `yaml:"url"`
-	Copies      []string `yaml:"copies"`
-	SSH         []string `yaml:"ssh"`
-	RsyncPath   string   `yaml:"rsync_path"`
-	Include     []string `yaml:"include"`
-	Exclude     []string `yaml:"exclude"`
-	BundleBelow size     `yaml:"bundle_below"`
-	BundleSize  size     `yaml:"bundle_size"`
+	URL            string        `yaml:"url"`
+	Copies         []string      `yaml:"copies"`
+	SSH            []string      `yaml:"ssh"`
+	RsyncPath      string        `yaml:"rsync_path"`
+	Include        []string      `yaml:"include"`
+	Exclude        []string      `yaml:"exclude"`
+	BundleBelow    size          `yaml:"bundle_below"`
+	BundleSize     size          `yaml:"bundle_size"`
+	BandwidthLimit size          `yaml:"bandwidth_limit"`
+	Streams        int           `yaml:"streams"`
+	MinAge         time.Duration `yaml:"min_age"`
 }
 
 type spoolConfig struct {
@@ -125,6 +130,9 @@ func (s *size) UnmarshalYAML(text []byte) error {
 
 // defaultCacheMax bounds the cache of sealed extents where the configuration says nothing.
 const defaultCacheMax = 20 << 30
+
+// maxStreams: sshd refuses at random from 10 connections on that are not through yet (MaxStartups).
+const maxStreams = 8
 
 // sourceName is DESIGN's rule for names of sources and pools: they become parts of paths on tape.
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
@@ -235,6 +243,9 @@ func (c *config) check() error {
 		if !sourceName.MatchString(name) {
 			return fmt.Errorf("pools: %q: names are made of a-z, 0-9, '.', '_', '-'", name)
 		}
+		if p.MaxAge < 0 {
+			return fmt.Errorf("pools.%s.max_age: %s is negative", name, p.MaxAge)
+		}
 		for _, pattern := range slices.Concat(p.Include, p.Exclude) {
 			if _, err := filepath.Match(pattern, ""); err != nil {
 				return fmt.Errorf("pools.%s: pattern %q: %w", name, pattern, err)
@@ -247,6 +258,12 @@ func (c *config) check() error {
 		}
 		if s.URL == "" {
 			return fmt.Errorf("sources.%s.url is missing", name)
+		}
+		if s.Streams < 0 || s.Streams > maxStreams {
+			return fmt.Errorf("sources.%s.streams: %d is not between 1 and %d", name, s.Streams, maxStreams)
+		}
+		if s.MinAge < 0 {
+			return fmt.Errorf("sources.%s.min_age: %s is negative", name, s.MinAge)
 		}
 		for _, pool := range s.Copies {
 			if _, ok := c.Pools[pool]; !ok {
@@ -312,7 +329,8 @@ func (c *config) archiverPools() []archiver.Pool {
 			p.Include = []string{"*"}
 		}
 		pools = append(pools, archiver.Pool{Name: name, Include: p.Include, Exclude: p.Exclude,
-			FormatBlank: p.FormatBlank, KeepFree: int64(p.KeepFree)})
+			FormatBlank: p.FormatBlank, KeepFree: int64(p.KeepFree),
+			MinBatch: int64(p.MinBatch), MaxAge: p.MaxAge})
 	}
 	slices.SortFunc(pools, func(a, b archiver.Pool) int { return strings.Compare(a.Name, b.Name) })
 	return pools
@@ -328,7 +346,8 @@ func (c *config) archiverSources() []archiver.Source {
 		}
 		sources = append(sources, archiver.Source{Name: name, URL: s.URL, Copies: s.Copies, SSH: s.SSH,
 			RsyncPath: s.RsyncPath, Include: s.Include, Exclude: s.Exclude,
-			BundleBelow: int64(s.BundleBelow), BundleSize: int64(s.BundleSize)})
+			BundleBelow: int64(s.BundleBelow), BundleSize: int64(s.BundleSize),
+			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: s.MinAge})
 	}
 	slices.SortFunc(sources, func(a, b archiver.Source) int { return strings.Compare(a.Name, b.Name) })
 	return sources
