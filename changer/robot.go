@@ -23,14 +23,23 @@ const (
 	settleTime = 10 * time.Second
 )
 
-// move makes one move under the robot's lock. decide sees the inventory and says which; the result is
-// judged by the inventory after it, not by the exit code alone. The program inherits both locks: they
-// stay locked until it ends, whether we wait for it, stop waiting, or die.
+// move makes one move of this lease's drive under the robot's lock.
 func (le *Lease) move(ctx context.Context, op string, decide func(*Inventory) (step, error)) error {
-	l := le.l
+	pending, err := le.l.moveRobot(ctx, op, []*os.File{le.lock}, func() error { return le.l.unused(le.d) }, decide)
+	if pending != nil {
+		le.pending = pending
+	}
+	return err
+}
+
+// moveRobot makes one move under the robot's lock. decide sees the inventory and says which, mayMove (or nil)
+// has the last word; the result is judged by the inventory after it, not by the exit code alone. The program
+// inherits the robot's lock and those in keep: they stay locked until it ends, whether we wait for it, stop
+// waiting, or die. pending is not nil when we stopped waiting, and closed when the program is gone.
+func (l *Library) moveRobot(ctx context.Context, op string, keep []*os.File, mayMove func() error, decide func(*Inventory) (step, error)) (pending <-chan struct{}, err error) {
 	robot, err := waitLock(ctx, l.robotLock(), unix.LOCK_EX)
 	if err != nil {
-		return fail(op, err, "")
+		return nil, fail(op, err, "")
 	}
 	hold := true
 	defer func() {
@@ -39,46 +48,47 @@ func (le *Lease) move(ctx context.Context, op string, decide func(*Inventory) (s
 		}
 	}()
 	if err := sign(robot, fmt.Sprintf("%d move %s", os.Getpid(), time.Now().UTC().Format(time.RFC3339))); err != nil {
-		return fail(op, err, "")
+		return nil, fail(op, err, "")
 	}
 	inv, err := l.Inventory(ctx)
 	if err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	s, err := decide(inv)
 	if err != nil || s.args == nil {
-		return err
+		return nil, err
 	}
-	if err := l.unused(le.d); err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+	if mayMove != nil {
+		if err := mayMove(); err != nil {
+			return nil, fmt.Errorf("%s: %w", op, err)
+		}
 	}
 	args := append([]string{l.cfg.Programs.Mtx, "-f", l.cfg.Changer}, s.args...)
-	res, pending, err := l.act(ctx, l.cfg.MoveTimeout, []*os.File{robot, le.lock}, args...)
+	res, pending, err := l.act(ctx, l.cfg.MoveTimeout, append([]*os.File{robot}, keep...), args...)
 	if pending != nil {
 		hold = false
-		le.pending = pending
 		go func() {
 			<-pending
 			robot.Close()
 		}()
-		return fail(op, err, "the robot has not ended its move; see tapefs library status when it stands still")
+		return pending, fail(op, err, "the robot has not ended its move; see tapefs library status when it stands still")
 	}
-	return le.judge(ctx, op, s, res, err)
+	return nil, l.judge(ctx, op, s, res, err)
 }
 
 // judge reads the changer again after a move and tells what became of it.
-func (le *Lease) judge(ctx context.Context, op string, s step, res result, moved error) error {
+func (l *Library) judge(ctx context.Context, op string, s step, res result, moved error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rereadTimeout)
 	defer cancel()
 	begin := time.Now()
 	for p := newPoll(); ; {
-		inv, err := le.l.Inventory(ctx)
+		inv, err := l.Inventory(ctx)
 		if err != nil {
 			return fmt.Errorf("%s: %w: %w", op, ErrUnknown, errors.Join(moved, err))
 		}
 		if s.done(inv) {
 			if moved != nil {
-				le.l.log.Warn("mtx failed, but the tape is where it should be", "err", moved)
+				l.log.Warn("mtx failed, but the tape is where it should be", "err", moved)
 			}
 			return nil
 		}

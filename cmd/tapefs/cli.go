@@ -39,6 +39,7 @@ type cli struct {
 	Runs    runsCmd    `cmd:"" help:"What earlier runs did."`
 	Tape    tapeCmd    `cmd:"" help:"Tapes of this catalog."`
 	Library libraryCmd `cmd:"" help:"The tape library."`
+	Drive   driveCmd   `cmd:"" help:"The drives: state, kind, eject."`
 	Key     keyCmd     `cmd:"" help:"Keys: without them the tapes are noise."`
 	Virtual virtualCmd `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
 	Demo    demoCmd    `cmd:"" help:"Show the whole journey with a virtual library in a temporary folder."`

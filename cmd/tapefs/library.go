@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"time"
 
 	"tapefs/catalog"
 	"tapefs/changer"
@@ -12,7 +14,9 @@ type libraryCmd struct {
 	Status libraryStatusCmd `cmd:"" help:"Drives, slots, and what is known of each cartridge."`
 }
 
-type libraryStatusCmd struct{}
+type libraryStatusCmd struct {
+	Watch bool `help:"Look again every 2 seconds until Ctrl-C."`
+}
 
 type libraryJSON struct {
 	Changer string      `json:"changer"`
@@ -30,17 +34,20 @@ type driveJSON struct {
 	Mounted        bool   `json:"mounted"`
 	Online         bool   `json:"online"`
 	WriteProtected bool   `json:"write_protected"`
+	WantsCleaning  bool   `json:"wants_cleaning,omitempty"`
 	Density        string `json:"density,omitempty"`
 }
 
 type slotJSON struct {
-	Slot         int    `json:"slot"`
-	ImportExport bool   `json:"import_export"`
-	Full         bool   `json:"full"`
-	Barcode      string `json:"barcode,omitempty"`
-	Pool         string `json:"pool,omitempty"`
-	State        string `json:"state,omitempty"`
-	Free         int64  `json:"free,omitempty"`
+	Slot         int        `json:"slot"`
+	ImportExport bool       `json:"import_export"`
+	Full         bool       `json:"full"`
+	Barcode      string     `json:"barcode,omitempty"`
+	Pool         string     `json:"pool,omitempty"`
+	State        string     `json:"state,omitempty"`
+	Free         int64      `json:"free,omitempty"`
+	Seen         *time.Time `json:"seen,omitempty"`
+	Place        string     `json:"place,omitempty"` // of a tape that was exported and lies here again
 }
 
 func (c *libraryStatusCmd) Run(ctx context.Context, a *app) error {
@@ -53,26 +60,45 @@ func (c *libraryStatusCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	status, err := readLibrary(ctx, conf, db, lib)
-	if err != nil {
-		return err
+	show := func(ctx context.Context, w io.Writer) error {
+		status, err := readLibrary(ctx, conf, db, lib)
+		if err != nil {
+			return err
+		}
+		if a.JSON && c.Watch {
+			return printJSONLine(w, status)
+		}
+		if a.JSON {
+			return printJSON(w, status)
+		}
+		return status.print(w)
 	}
-	if a.JSON {
-		return printJSON(a.stdout, status)
+	if c.Watch {
+		return a.watch(ctx, show)
 	}
-	printDrives(a, status.Drives)
-	fmt.Fprintln(a.stdout)
-	t := newTable(a.stdout, "SLOT", "TAPE", "POOL", "STATE", "FREE")
-	for _, s := range status.Slots {
+	return show(ctx, a.stdout)
+}
+
+func (l *libraryJSON) print(w io.Writer) error {
+	printDrives(w, l.Drives)
+	if len(l.Slots) == 0 {
+		return nil // changer: none
+	}
+	fmt.Fprintln(w)
+	t := newTable(w, "SLOT", "TAPE", "POOL", "STATE", "FREE", "LAST USE")
+	for _, s := range l.Slots {
 		name := fmt.Sprint(s.Slot)
 		if s.ImportExport {
 			name += " mail"
 		}
-		free := "-"
+		free, state := "-", orDash(s.State)
 		if s.Pool != "" {
 			free = bytesText(s.Free)
 		}
-		t.row(name, slotText(s.Full, s.Barcode), orDash(s.Pool), orDash(s.State), free)
+		if s.Place != "" {
+			state += ", exported to " + s.Place
+		}
+		t.row(name, slotText(s.Full, s.Barcode), orDash(s.Pool), state, free, dateOr(s.Seen, "-"))
 	}
 	return t.flush()
 }
@@ -111,7 +137,7 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 		for _, s := range states {
 			if s.Element == d.Number {
 				row.Serial, row.Holder, row.Mounted = s.Serial, s.Holder, s.Mounted
-				row.Online, row.WriteProtected, row.Density = s.Status.Online, s.Status.WriteProtected, s.Status.Density
+				row.Online, row.WriteProtected, row.WantsCleaning, row.Density = s.Status.Online, s.Status.WriteProtected, s.Status.Cleaning, s.Status.Density
 			}
 		}
 		out.Drives = append(out.Drives, row)
@@ -121,15 +147,15 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 		if s.Barcode.Cleaning() {
 			row.State = "cleaning"
 		} else if t, ok := known[string(s.Barcode)]; ok && s.Full {
-			row.Pool, row.State, row.Free = t.PoolName, t.State, t.Free
+			row.Pool, row.State, row.Free, row.Seen, row.Place = t.PoolName, t.State, t.Free, timeOrNil(t.Seen), t.Place
 		}
 		out.Slots = append(out.Slots, row)
 	}
 	return out, nil
 }
 
-func printDrives(a *app, drives []driveJSON) {
-	t := newTable(a.stdout, "DRIVE", "SERIAL", "TAPE", "FROM", "STATE", "USED BY")
+func printDrives(w io.Writer, drives []driveJSON) {
+	t := newTable(w, "DRIVE", "SERIAL", "TAPE", "FROM", "STATE", "USED BY")
 	for _, d := range drives {
 		state := "empty"
 		switch {
@@ -141,6 +167,9 @@ func printDrives(a *app, drives []driveJSON) {
 			state = "loaded"
 		case d.Full:
 			state = "not ready"
+		}
+		if d.WantsCleaning {
+			state += ", wants cleaning"
 		}
 		from := "-"
 		if d.FromSlot > 0 {

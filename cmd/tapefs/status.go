@@ -137,7 +137,7 @@ func (s *statusJSON) print(a *app) {
 	if s.Library != "" {
 		fmt.Fprintf(a.stdout, "library: %s\n", s.Library)
 	} else {
-		printDrives(a, s.Drives)
+		printDrives(a.stdout, s.Drives)
 	}
 	if len(s.Tapes) > 0 {
 		fmt.Fprintln(a.stdout)

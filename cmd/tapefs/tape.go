@@ -15,6 +15,9 @@ import (
 type tapeCmd struct {
 	List   tapeListCmd   `cmd:"" help:"List the tapes of this catalog."`
 	Info   tapeInfoCmd   `cmd:"" help:"Say all the catalog knows of one tape."`
+	Load   tapeLoadCmd   `cmd:"" help:"Bring a tape into a drive."`
+	Unload tapeUnloadCmd `cmd:"" help:"Bring a tape back to its slot, or a free one."`
+	Move   tapeMoveCmd   `cmd:"" help:"Move a tape between slots and mail slots."`
 	Format tapeFormatCmd `cmd:"" help:"Make a tape of a pool: refuses what is not proved blank."`
 }
 

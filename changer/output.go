@@ -1,0 +1,32 @@
+package changer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os/exec"
+	"time"
+)
+
+// output runs a program that only looks, outside of any library, and gives its standard output. It is killed
+// after queryTimeout.
+func output(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if err == nil {
+		return stdout.String(), nil
+	}
+	pe := &ProgramError{Args: args, Code: -1, Stderr: lastLines(stderr.String(), stderrLines)}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() >= 0 {
+		pe.Code = exit.ExitCode()
+	} else {
+		pe.Err = err
+	}
+	return stdout.String(), pe
+}
