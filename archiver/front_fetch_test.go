@@ -3,6 +3,7 @@ package archiver
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -405,6 +406,31 @@ func TestBatchThatLostAllItsFiles(t *testing.T) {
 	}
 }
 
+// makeSafe records that the copies of a batch are on the tape and durable.
+func (f *front) makeSafe(t *testing.T, batch int64) {
+	t.Helper()
+	ctx := t.Context()
+	tape, err := f.db.TapeByBarcode(ctx, "A00001L8")
+	ok(t, err)
+	objects, err := f.db.BatchObjects(ctx, batch)
+	ok(t, err)
+	for _, o := range objects {
+		copies, err := f.db.ObjectCopies(ctx, o.ID)
+		ok(t, err)
+		part, err := f.db.AddCopyPart(ctx, catalog.CopyPart{Copy: copies[0].ID, Tape: tape.ID, Name: o.OID})
+		ok(t, err)
+		salt, err := f.db.DrawSalt(ctx, o.Key, "object")
+		ok(t, err)
+		packing := &catalog.Packing{Object: o.ID, Salt: salt, PlainSize: 984, SealedSize: 1000}
+		for i, v := range o.Versions {
+			packing.Members = append(packing.Members, catalog.PackedMember{Member: catalog.Member{Version: v.ID, Header: int64(i), Data: -1}})
+		}
+		sum := make([]byte, 32)
+		ok(t, f.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: part.ID, Part: catalog.Part{Size: 1000, SHA256: sum, Sums: sum}}, packing))
+	}
+	ok(t, f.db.MarkDurable(ctx, tape.ID, 2, tape.Free, time.Now()))
+}
+
 func TestSpoolBounds(t *testing.T) {
 	f := newFront(t, 1<<30)
 	tree := filepath.Join(t.TempDir(), "tree")
@@ -442,6 +468,10 @@ func TestSpoolBounds(t *testing.T) {
 			use(int64(i+1) * 40)
 		}
 	}
+	if err := f.db.ReleaseBatch(t.Context(), batches[0].ID); !errors.Is(err, catalog.ErrUnsafe) {
+		t.Errorf("a batch that is on no tape was released: %v", err)
+	}
+	f.makeSafe(t, batches[0].ID)
 	ok(t, f.db.ReleaseBatch(t.Context(), batches[0].ID))
 	ok(t, f.removeBatch(batches[0]))
 	ok(t, f.removeBatch(batches[0])) // again
@@ -453,6 +483,7 @@ func TestSpoolBounds(t *testing.T) {
 	if fits(huge) {
 		t.Error("what is larger than the spool goes beside others")
 	}
+	f.makeSafe(t, batches[1].ID)
 	ok(t, f.db.ReleaseBatch(t.Context(), batches[1].ID))
 	if !fits(huge) {
 		t.Error("what is larger than the spool can never be fetched")

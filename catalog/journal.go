@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -21,9 +20,7 @@ type ManifestPart struct {
 // abandoned parts of the copies concerned, on this or other tapes, are among Others.
 func (db *DB) Unmanifested(ctx context.Context, tape int64, fn func(*ManifestPart) error) error {
 	for after := int64(0); ; {
-		parts, err := query(ctx, db.reader, "parts without a manifest", scanCopyPart, `SELECT `+copyPartColumns+` FROM copy_part p
-			INDEXED BY copy_part_tape JOIN tape t ON t.id = p.tape WHERE p.tape = ? AND p.id > ? AND p.manifest IS NULL AND p.state IN (1, 2)
-			ORDER BY p.id LIMIT 1`, tape, after)
+		parts, err := query(ctx, db.reader, "parts without a manifest", scanCopyPart, textUnmanifested, tape, after)
 		if err != nil || len(parts) == 0 {
 			return err
 		}
@@ -37,6 +34,9 @@ func (db *DB) Unmanifested(ctx context.Context, tape int64, fn func(*ManifestPar
 		}
 	}
 }
+
+const textUnmanifested = `SELECT ` + copyPartColumns + ` FROM copy_part p INDEXED BY copy_part_unnamed CROSS JOIN tape t ON t.id = p.tape
+	WHERE p.tape = ? AND p.id > ? AND p.manifest IS NULL AND (p.state = 1 OR p.state = 2) ORDER BY p.id LIMIT 1`
 
 func (db *DB) manifestPart(ctx context.Context, p CopyPart) (*ManifestPart, error) {
 	m := &ManifestPart{CopyPart: p}
@@ -174,67 +174,6 @@ func (db *DB) LoseManifests(ctx context.Context, tape int64) error {
 	return nil
 }
 
-// MarkDurable is called after a proved sync of a tape: its written parts, manifests and snapshots
-// are durable, copies all of whose parts are become durable, the pool's journal position moves.
-func (db *DB) MarkDurable(ctx context.Context, tape int64, indexGeneration, free int64, at time.Time) error {
-	err := db.update(ctx, func(tx *sql.Tx) error {
-		copies, err := query(ctx, tx, "written copies", func(rows *sql.Rows) (id int64, err error) {
-			err = rows.Scan(&id)
-			return id, err
-		}, `SELECT DISTINCT copy FROM copy_part WHERE state = 1 AND tape = ?`, tape)
-		if err != nil {
-			return err
-		}
-		for _, text := range []string{
-			`UPDATE copy_part SET state = 2, durable = ?2 WHERE tape = ?1 AND state = 1`,
-			`UPDATE manifest SET state = 2 WHERE tape = ?1 AND state = 1 AND ?2 <> 0`,
-			`UPDATE snapshot SET state = 2 WHERE tape = ?1 AND state = 1 AND ?2 <> 0`,
-		} {
-			if _, err := tx.ExecContext(ctx, text, tape, nsOf(at)); err != nil {
-				return err
-			}
-		}
-		for _, id := range copies {
-			if err := settleCopy(ctx, tx, id); err != nil {
-				return err
-			}
-		}
-		_, err = tx.ExecContext(ctx, `UPDATE pool SET journalled = max(journalled, (SELECT coalesce(max(m.upto), 0) FROM manifest m JOIN tape t ON t.id = m.tape
-			WHERE t.pool = pool.id AND m.state = 2)) WHERE id = (SELECT pool FROM tape WHERE id = ?)`, tape)
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, `UPDATE tape SET generation_index = ?, free = ?, seen = ? WHERE id = ?`, indexGeneration, free, nsOf(at), tape)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("record synced tape %d: %w", tape, err)
-	}
-	return nil
-}
-
-// ReleasableBatches lists synced batches all of whose objects have all copies durable.
-func (db *DB) ReleasableBatches(ctx context.Context) ([]Batch, error) {
-	return query(ctx, db.reader, "safe batches", scanBatch, `SELECT `+batchColumns+` FROM batch b WHERE b.state = 1 AND b.state < 2 AND NOT EXISTS (
-		SELECT 1 FROM object o WHERE o.batch = b.id AND (o.state = 0 OR EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state < 3)))
-		ORDER BY b.id`)
-}
-
-// ReleaseBatch forgets a batch's bytes: call it before its directory is removed.
-func (db *DB) ReleaseBatch(ctx context.Context, batch int64) error {
-	err := db.update(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE version SET batch = NULL WHERE batch = ?`, batch); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE batch SET state = 2 WHERE id = ?`, batch)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("release batch %d: %w", batch, err)
-	}
-	return nil
-}
-
 // AddSnapshot records a catalog snapshot on a tape and resets the pool's unsnapped bytes.
 func (db *DB) AddSnapshot(ctx context.Context, tape int64, name string, size int64, mac []byte) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
@@ -250,89 +189,4 @@ func (db *DB) AddSnapshot(ctx context.Context, tape int64, name string, size int
 		return fmt.Errorf("record snapshot %s: %w", name, err)
 	}
 	return nil
-}
-
-// Place is one copy with its live parts in order.
-type Place struct {
-	Copy
-	Parts []CopyPart
-}
-
-// Location says where a version's bytes are.
-type Location struct {
-	Version Version // whose members hold the bytes (Version.Data of what was asked for)
-	Batch   *Batch  // synced spool batch that has them, or nil
-	Path    string  // below the batch's Dir: the path within the source
-	Object  Object  // zero ID: not packed yet
-	Data    int64   // offset of the bytes in the plain stream
-	Places  []Place // durable and written copies
-}
-
-// Locate finds a version's bytes. Of several objects one with a durable copy is preferred.
-func (db *DB) Locate(ctx context.Context, id ID) (Location, error) {
-	var loc Location
-	asked, err := db.Get(ctx, id)
-	if err != nil {
-		return loc, err
-	}
-	loc.Version = asked
-	if asked.Data != asked.ID {
-		if loc.Version, err = db.Get(ctx, asked.Data); err != nil {
-			return loc, err
-		}
-	}
-	if loc.Version.Batch != 0 {
-		batches, err := query(ctx, db.reader, "batch", scanBatch, `SELECT `+batchColumns+` FROM batch b WHERE b.id = ? AND b.state = 1`, loc.Version.Batch)
-		if err != nil {
-			return loc, err
-		}
-		if len(batches) == 1 {
-			loc.Batch = &batches[0]
-			if loc.Path, err = db.pathInSource(ctx, loc.Version.ID); err != nil {
-				return loc, err
-			}
-		}
-	}
-	type placed struct {
-		o    Object
-		data int64
-	}
-	objects, err := query(ctx, db.reader, "objects", func(rows *sql.Rows) (p placed, err error) {
-		p.o, err = scanObjectAnd(rows, &p.data)
-		return p, err
-	}, `SELECT `+objectColumns+`, m.data FROM member m JOIN object o ON o.id = m.object JOIN seal_key k ON k.id = o.key
-		WHERE m.version = ? AND o.state IN (1, 2)
-		ORDER BY EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = 3) DESC, o.id DESC LIMIT 1`, loc.Version.ID)
-	if err != nil || len(objects) == 0 {
-		return loc, err
-	}
-	loc.Object, loc.Data = objects[0].o, objects[0].data
-	copies, err := query(ctx, db.reader, "copies", scanCopy, `SELECT id, object, pool, state, verified FROM copy
-		WHERE object = ? AND state IN (2, 3) ORDER BY state DESC, id`, loc.Object.ID)
-	if err != nil {
-		return loc, err
-	}
-	for _, c := range copies {
-		parts, err := query(ctx, db.reader, "parts of copy", scanCopyPart, `SELECT `+copyPartColumns+` FROM copy_part p JOIN tape t ON t.id = p.tape
-			WHERE p.copy = ? AND p.state IN (1, 2) ORDER BY p.number, p.id`, c.ID)
-		if err != nil {
-			return loc, err
-		}
-		loc.Places = append(loc.Places, Place{Copy: c, Parts: parts})
-	}
-	return loc, nil
-}
-
-// pathInSource is a version's path below its source's directory.
-func (db *DB) pathInSource(ctx context.Context, id ID) (string, error) {
-	path, err := db.Path(ctx, id)
-	if err != nil {
-		return "", err
-	}
-	for i := 1; i < len(path); i++ {
-		if path[i] == '/' {
-			return path[i+1:], nil
-		}
-	}
-	return "", errors.New("a source's directory has no bytes")
 }

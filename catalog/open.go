@@ -3,19 +3,15 @@ package catalog
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/pressly/goose/v3"
-	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
 
@@ -25,15 +21,16 @@ var ErrNotFound = errors.New("not in the catalog")
 // ErrNewer: the file was written by a newer tapefs.
 var ErrNewer = errors.New("catalog has a newer schema")
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
 // DB is an open catalog. Close it.
 type DB struct {
 	path   string
 	uuid   string
-	writer *sql.DB // nil when opened for reading
-	reader *sql.DB
+	writer *sql.DB // one connection; nil when opened for reading
+	reader *sql.DB // query_only
+	side   *sql.DB // query_only; its queries are made while another holds a connection of reader
+
+	stmtsMu sync.RWMutex
+	stmts   map[string]*sql.Stmt
 
 	watch     sync.Mutex // guards the connection that watches data_version
 	watchConn *sql.Conn
@@ -42,36 +39,56 @@ type DB struct {
 	owners   map[int64]Owner
 }
 
-// Create makes a new catalog, readable by this user alone. A file that exists is an error.
+// Create makes a new catalog, readable by this user alone. A file that exists is an error. The file
+// appears under its name when it is whole.
 func Create(ctx context.Context, path string) (*DB, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
+	if _, err := os.Lstat(path); err == nil {
+		return nil, fmt.Errorf("create catalog %s: %w", path, fs.ErrExist)
 	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".catalog-*.new") // 0600
+	if err != nil {
+		return nil, fmt.Errorf("create catalog: %w", err)
+	}
+	temp := f.Name()
+	defer func() {
+		for _, name := range []string{temp, temp + "-wal", temp + "-shm"} {
+			os.Remove(name)
+		}
+	}()
 	if err := f.Close(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("create catalog: %w", err)
 	}
-	db, err := create(ctx, path)
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(path))
+	if err := fill(ctx, temp); err != nil {
+		return nil, fmt.Errorf("create catalog %s: %w", path, err)
 	}
-	return db, nil
+	if err := os.Link(temp, path); err != nil { // unlike a rename it replaces nothing
+		return nil, fmt.Errorf("create catalog: %w", err)
+	}
+	if err := syncDir(path); err != nil {
+		return nil, fmt.Errorf("create catalog %s: %w", path, err)
+	}
+	return Open(ctx, path)
 }
 
-func create(ctx context.Context, path string) (*DB, error) {
+// fill makes the tables in an empty file, the catalog's identity and the root directory.
+func fill(ctx context.Context, path string) error {
 	uuid, err := newUUID()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	db, err := connect(path, true)
+	db, err := connect(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := db.migrate(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
+	if err := db.connectWriter(ctx); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	if err := db.migrate(ctx, embedded); err != nil {
+		return errors.Join(err, db.Close())
 	}
 	err = db.update(ctx, func(tx *sql.Tx) error {
-		for key, value := range map[string]string{"uuid": uuid, "created": time.Now().UTC().Format(time.RFC3339), "format": "1"} {
+		now := time.Now()
+		for key, value := range map[string]string{"uuid": uuid, "created": now.UTC().Format(time.RFC3339), "format": "1"} {
 			if _, err := tx.ExecContext(ctx, `INSERT INTO meta (key, value) VALUES (?, ?)`, key, value); err != nil {
 				return err
 			}
@@ -81,102 +98,126 @@ func create(ctx context.Context, path string) (*DB, error) {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO version (id, parent, name, kind, mode, owner, size, mtime, mtime_ns, inode, data, state, current, since)
-			VALUES (1, 1, x'', ?, 493, ?, 0, ?, 0, 1, 1, ?, 1, ?)`, Directory, owner, time.Now().Unix(), Present, time.Now().UnixNano())
+			VALUES (1, 1, x'', ?, 493, ?, 0, ?, 0, 1, 1, ?, 1, ?)`, Directory, owner, now.Unix(), Present, now.UnixNano())
 		return err
 	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("fill new catalog: %w", err), db.Close())
-	}
-	db.uuid = uuid
-	return db, nil
+	return errors.Join(err, db.Close())
 }
 
 // Open opens a catalog for reading and writing. An older schema is migrated after a copy of the
-// file was made beside it (catalog.db.before-N, N the schema it has).
+// file was made beside it: catalog.db.before-N, N the schema it gets.
 func Open(ctx context.Context, path string) (*DB, error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
-	}
-	db, err := connect(path, true)
-	if err != nil {
-		return nil, err
-	}
-	if err := db.open(ctx, true); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
+	return open(ctx, path, true, embedded)
 }
 
 // OpenReadOnly opens a catalog that another process may be writing. Its methods that change
 // anything fail.
 func OpenReadOnly(ctx context.Context, path string) (*DB, error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
-	}
-	db, err := connect(path, false)
+	return open(ctx, path, false, embedded)
+}
+
+// open looks at the file before it changes anything: what is no catalog of ours stays as it is.
+func open(ctx context.Context, path string, write bool, m migrations) (*DB, error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	if err := db.open(ctx, false); err != nil {
-		return nil, errors.Join(err, db.Close())
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("open catalog %s: not a file", path)
+	}
+	db, err := connect(path)
+	if err != nil {
+		return nil, fmt.Errorf("open catalog %s: %w", path, err)
+	}
+	err = db.bringUp(ctx, write, m)
+	if err == nil {
+		err = db.reader.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'uuid'`).Scan(&db.uuid)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open catalog %s: %w", path, err), db.Close())
 	}
 	return db, nil
 }
 
-// open checks the schema, migrates, and reads the catalog's identity.
-func (db *DB) open(ctx context.Context, write bool) error {
-	have, err := db.schema(ctx)
+// bringUp checks the schema, opens the writing handle, and migrates what is older.
+func (db *DB) bringUp(ctx context.Context, write bool, m migrations) error {
+	want, err := m.newest()
 	if err != nil {
 		return err
 	}
-	want, err := newestSchema()
+	have, err := db.schema(ctx)
 	if err != nil {
 		return err
 	}
 	switch {
 	case have > want:
 		return fmt.Errorf("%w: %d, this program knows %d", ErrNewer, have, want)
-	case have < want && !write:
-		return fmt.Errorf("catalog has the older schema %d: any command that writes migrates it to %d", have, want)
-	case have < want:
-		if err := db.backup(ctx, have); err != nil {
-			return err
-		}
-		if err := db.migrate(ctx); err != nil {
-			return err
-		}
+	case !write && have < want:
+		return fmt.Errorf("it has the older schema %d: any command that writes migrates it to %d", have, want)
+	case !write:
+		return nil
 	}
-	err = db.reader.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'uuid'`).Scan(&db.uuid)
+	if err := db.connectWriter(ctx); err != nil || have == want {
+		return err
+	}
+	unlock, err := lockDir(db.path) // one process migrates, others find it done
 	if err != nil {
-		return fmt.Errorf("read catalog's identity: %w", err)
+		return err
 	}
-	return nil
+	defer unlock()
+	if have, err = db.schema(ctx); err != nil || have == want {
+		return err
+	}
+	if err := db.backup(ctx, want); err != nil {
+		return err
+	}
+	return db.migrate(ctx, m)
 }
 
-// connect opens the handles. Pragmas go into the name, so that each connection gets them.
-func connect(path string, write bool) (*DB, error) {
+// maxReaders is how many queries run at once; a connection costs some memory (its page cache).
+const maxReaders = 8
+
+// connect opens the reading handles. Pragmas go into the name, so that each connection gets them.
+func connect(path string) (*DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	name := (&url.URL{Scheme: "file", OmitHost: true, Path: abs}).String() +
-		"?_pragma=busy_timeout(30000)&_pragma=foreign_keys(1)&_pragma=synchronous(2)"
-	db := &DB{path: abs, owners: map[int64]Owner{}}
-	if write {
-		if db.writer, err = sql.Open("sqlite", name+"&_pragma=journal_mode(WAL)&_txlock=immediate"); err != nil {
-			return nil, fmt.Errorf("open for writing: %w", err)
-		}
-		db.writer.SetMaxOpenConns(1)
-		if err := db.writer.Ping(); err != nil { // makes it a WAL file before anybody reads
-			return nil, errors.Join(fmt.Errorf("open for writing: %w", err), db.writer.Close())
-		}
+	db := &DB{path: abs, owners: map[int64]Owner{}, stmts: map[string]*sql.Stmt{}}
+	if db.reader, err = sql.Open("sqlite", db.dsn("&_pragma=query_only(1)")); err != nil {
+		return nil, err
 	}
-	if db.reader, err = sql.Open("sqlite", name+"&_pragma=query_only(1)"); err != nil {
-		return nil, errors.Join(fmt.Errorf("open for reading: %w", err), db.Close())
+	db.reader.SetMaxOpenConns(maxReaders)
+	db.reader.SetMaxIdleConns(maxReaders)
+	if db.side, err = sql.Open("sqlite", db.dsn("&_pragma=query_only(1)")); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
-	db.reader.SetMaxOpenConns(8)
-	db.reader.SetMaxIdleConns(8)
+	db.side.SetMaxOpenConns(2) // one of them watches data_version
 	return db, nil
+}
+
+// dsn names the file for the driver; mode=rw never makes one.
+func (db *DB) dsn(more string) string {
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: db.path}).String() +
+		"?mode=rw&_pragma=busy_timeout(30000)&_pragma=foreign_keys(1)&_pragma=synchronous(2)" + more
+}
+
+// connectWriter opens the one writing connection, and makes the file a WAL file.
+func (db *DB) connectWriter(ctx context.Context) error {
+	w, err := sql.Open("sqlite", db.dsn("&_pragma=journal_mode(WAL)&_pragma=journal_size_limit(67108864)&_txlock=immediate"))
+	if err != nil {
+		return fmt.Errorf("open for writing: %w", err)
+	}
+	w.SetMaxOpenConns(1)
+	var mode string
+	if err := w.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
+		return errors.Join(fmt.Errorf("open for writing: %w", err), w.Close())
+	}
+	if mode != "wal" {
+		return errors.Join(fmt.Errorf("open for writing: its folder's file system cannot hold a WAL file (journal mode %s)", mode), w.Close())
+	}
+	db.writer = w
+	return nil
 }
 
 // Close closes all handles.
@@ -188,11 +229,16 @@ func (db *DB) Close() error {
 		db.watchConn = nil
 	}
 	db.watch.Unlock()
-	if db.reader != nil {
-		errs = append(errs, db.reader.Close())
+	db.stmtsMu.Lock()
+	for _, s := range db.stmts {
+		errs = append(errs, s.Close())
 	}
-	if db.writer != nil {
-		errs = append(errs, db.writer.Close())
+	clear(db.stmts)
+	db.stmtsMu.Unlock()
+	for _, handle := range []*sql.DB{db.reader, db.side, db.writer} { // the writer last: it checkpoints
+		if handle != nil {
+			errs = append(errs, handle.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -208,7 +254,7 @@ func (db *DB) DataVersion(ctx context.Context) (int64, error) {
 	db.watch.Lock()
 	defer db.watch.Unlock()
 	if db.watchConn == nil {
-		conn, err := db.reader.Conn(ctx)
+		conn, err := db.side.Conn(ctx)
 		if err != nil {
 			return 0, fmt.Errorf("watch catalog: %w", err)
 		}
@@ -219,26 +265,6 @@ func (db *DB) DataVersion(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("watch catalog: %w", err)
 	}
 	return n, nil
-}
-
-// Snapshot writes a consistent copy to a path that must not exist.
-func (db *DB) Snapshot(ctx context.Context, path string) error {
-	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("copy catalog: %s: %w", path, fs.ErrExist)
-	}
-	// VACUUM INTO is refused on a query_only connection, so a handle of its own does it.
-	conn, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: db.path}).String()+"?_pragma=busy_timeout(30000)")
-	if err != nil {
-		return fmt.Errorf("copy catalog: %w", err)
-	}
-	defer conn.Close()
-	old := unix.Umask(0o077)
-	_, err = conn.ExecContext(ctx, `VACUUM INTO ?`, path)
-	unix.Umask(old)
-	if err != nil {
-		return fmt.Errorf("copy catalog: %w", err)
-	}
-	return nil
 }
 
 // update runs fn in one write transaction.
@@ -257,57 +283,4 @@ func (db *DB) update(ctx context.Context, fn func(*sql.Tx) error) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
-}
-
-func provider(db *sql.DB) (*goose.Provider, error) {
-	sub, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, err
-	}
-	return goose.NewProvider(goose.DialectSQLite3, db, sub)
-}
-
-func (db *DB) migrate(ctx context.Context) error {
-	p, err := provider(db.writer)
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate catalog: %w", err)
-	}
-	return nil
-}
-
-// schema reads the schema number that goose keeps; a file that is no catalog is an error.
-func (db *DB) schema(ctx context.Context) (int64, error) {
-	var n sql.NullInt64
-	err := db.reader.QueryRowContext(ctx, `SELECT max(version_id) FROM goose_db_version WHERE is_applied = 1`).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("read schema: not a catalog of tapefs: %w", err)
-	}
-	return n.Int64, nil
-}
-
-func newestSchema() (int64, error) {
-	entries, err := migrations.ReadDir("migrations")
-	if err != nil {
-		return 0, err
-	}
-	newest := int64(0)
-	for _, e := range entries {
-		n, err := strconv.ParseInt(e.Name()[:4], 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("migration %s: %w", e.Name(), err)
-		}
-		newest = max(newest, n)
-	}
-	return newest, nil
-}
-
-func (db *DB) backup(ctx context.Context, schema int64) error {
-	path := fmt.Sprintf("%s.before-%d", db.path, schema+1)
-	if _, err := os.Lstat(path); err == nil {
-		return nil // of an earlier try
-	}
-	return db.Snapshot(ctx, path)
 }

@@ -64,7 +64,7 @@ func (db *DB) AddRunTape(ctx context.Context, run, tape int64, bytes int64, part
 
 // FinishRun records a run's end.
 func (db *DB) FinishRun(ctx context.Context, run int64, state, message string) error {
-	return db.exec(ctx, "record end of run", `UPDATE run SET state = ?, message = ?, ended = ? WHERE id = ?`, state, message, time.Now().UnixNano(), run)
+	return db.execOne(ctx, "record end of run", `UPDATE run SET state = ?, message = ?, ended = ? WHERE id = ?`, state, message, time.Now().UnixNano(), run)
 }
 
 // MarkInterrupted ends the runs whose process is not alive any more.
@@ -173,7 +173,9 @@ func (db *DB) Debts(ctx context.Context) ([]Debt, error) {
 	return query(ctx, db.reader, "debts", func(rows *sql.Rows) (d Debt, err error) {
 		err = rows.Scan(&d.Pool, &d.Copies, &d.Bytes)
 		return d, err
-	}, `SELECT p.name, count(*), coalesce(sum(CASE WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0)
-		FROM copy c INDEXED BY copy_unfinished JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object
-		WHERE c.state <> 3 AND c.state < 3 GROUP BY p.name ORDER BY p.name`)
+	}, textDebts)
 }
+
+const textDebts = `SELECT p.name, count(*), coalesce(sum(CASE WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0)
+	FROM copy c INDEXED BY copy_unfinished JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object
+	WHERE c.state < 3 GROUP BY p.name ORDER BY p.name`

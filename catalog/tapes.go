@@ -39,7 +39,7 @@ func (db *DB) Keys(ctx context.Context) ([]SealKey, error) {
 
 // SetKeyCopySeen records that a second copy of a key file was shown.
 func (db *DB) SetKeyCopySeen(ctx context.Context, fingerprint string, at time.Time) error {
-	return db.exec(ctx, "record copy of key", `UPDATE seal_key SET copy_seen = ? WHERE fingerprint = ?`, nsOf(at), fingerprint)
+	return db.execOne(ctx, "record copy of key "+fingerprint, `UPDATE seal_key SET copy_seen = ? WHERE fingerprint = ?`, nsOf(at), fingerprint)
 }
 
 // EnsurePool returns a pool, made when it is new.

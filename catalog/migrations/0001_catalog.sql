@@ -43,7 +43,8 @@ CREATE TABLE version (
   batch    INTEGER REFERENCES batch (id) -- the spool batch that holds its bytes
 ) STRICT;
 CREATE UNIQUE INDEX version_path ON version (parent, name) WHERE current = 1;
-CREATE INDEX version_children ON version (parent, id) WHERE current = 1;
+-- Not partial: the foreign key on parent needs an index over all rows when a version is deleted.
+CREATE INDEX version_children ON version (parent, current, id);
 CREATE INDEX version_past ON version (parent, name) WHERE current = 0;
 CREATE INDEX version_batch ON version (batch) WHERE batch IS NOT NULL;
 CREATE INDEX version_since ON version (since) WHERE current = 1;
@@ -110,6 +111,8 @@ CREATE TABLE object (
 ) STRICT;
 CREATE UNIQUE INDEX object_salt ON object (key, salt) WHERE salt IS NOT NULL;
 CREATE INDEX object_planned ON object (state) WHERE state = 0;
+CREATE INDEX object_batch ON object (batch);
+CREATE INDEX object_replaces ON object (replaces);
 
 -- Sums of the sealed bytes, the same for every copy.
 CREATE TABLE part (
@@ -170,7 +173,7 @@ CREATE TABLE copy (
 ) STRICT;
 CREATE UNIQUE INDEX copy_live ON copy (object, pool) WHERE state < 4;
 CREATE INDEX copy_object ON copy (object);
-CREATE INDEX copy_unfinished ON copy (state) WHERE state <> 3;
+CREATE INDEX copy_unfinished ON copy (pool, object) WHERE state < 3;
 
 -- One part of a copy: one file on one tape.
 -- state: 0 writing, 1 written, 2 durable, 3 abandoned, 4 damaged, 5 lost.
@@ -190,7 +193,9 @@ CREATE TABLE copy_part (
 ) STRICT;
 CREATE INDEX copy_part_copy ON copy_part (copy, number);
 CREATE INDEX copy_part_tape ON copy_part (tape, id);
-CREATE INDEX copy_part_unsafe ON copy_part (state) WHERE state < 2;
+CREATE INDEX copy_part_unsafe ON copy_part (tape, id) WHERE state < 2;
+CREATE INDEX copy_part_unnamed ON copy_part (tape, id) WHERE manifest IS NULL AND (state = 1 OR state = 2);
+CREATE INDEX copy_part_manifest ON copy_part (manifest) WHERE manifest IS NOT NULL;
 
 -- The journal on tape: seq counts from 1 on each tape.
 CREATE TABLE manifest (
@@ -206,7 +211,8 @@ CREATE TABLE manifest (
 ) STRICT;
 CREATE UNIQUE INDEX manifest_seq ON manifest (tape, seq) WHERE state < 3;
 
--- Catalog changes without bytes (vanished, revived, chmod, rename, forget), for the next manifests.
+-- Catalog changes without bytes (vanished, revived, directory, metadata, replaced, forget), for the
+-- next manifests.
 CREATE TABLE change (
   id      INTEGER PRIMARY KEY AUTOINCREMENT,
   at      INTEGER NOT NULL,             -- Unix ns
@@ -215,6 +221,7 @@ CREATE TABLE change (
   version INTEGER NOT NULL REFERENCES version (id),
   detail  TEXT NOT NULL DEFAULT ''      -- JSON
 ) STRICT;
+CREATE INDEX change_version ON change (version);
 
 -- Catalogs that were written to tape.
 CREATE TABLE snapshot (

@@ -1,0 +1,255 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Fetched is what the fetched file itself said.
+type Fetched struct {
+	Version ID
+	Gone    bool // could not be fetched: the planned version is dropped
+	Size    int64
+	Target  string
+	Inode   ID // of the first of its hard-linked names in this batch; 0: itself
+	Nlink   uint32
+	Meta
+}
+
+// MarkFetched makes planned versions present and current and ends those they replace. The spool
+// must have been synced. Call it in pieces; then SetBatchState(Synced). A version that is marked
+// already may be marked again (a run that died repeats itself) while the path still shows it. What
+// was planned below a directory that is none any more is kept as a past version.
+func (db *DB) MarkFetched(ctx context.Context, run int64, batch int64, files []Fetched, at time.Time) error {
+	for page := range slices.Chunk(files, changePage) {
+		err := db.update(ctx, func(tx *sql.Tx) error {
+			m, err := newFetchMarker(ctx, tx, run, batch, at)
+			if err != nil {
+				return err
+			}
+			defer m.close()
+			for i := range page {
+				if err := m.mark(ctx, &page[i]); err != nil {
+					return fmt.Errorf("version %d: %w", page[i].Version, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("record fetched files of batch %d: %w", batch, err)
+		}
+	}
+	return nil
+}
+
+// fetchMarker makes planned versions of one batch present within one transaction.
+type fetchMarker struct {
+	tx                          *sql.Tx
+	run, batch                  int64
+	at                          time.Time
+	planned, old, first, update *sql.Stmt
+	owners                      map[Owner]int64
+}
+
+func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.Time) (m *fetchMarker, err error) {
+	var state BatchState
+	err = tx.QueryRowContext(ctx, `SELECT state FROM batch WHERE id = ?`, batch).Scan(&state)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, err
+	case state != Fetching:
+		return nil, errors.New("it is fetched already")
+	}
+	m = &fetchMarker{tx: tx, run: run, batch: batch, at: at, owners: map[Owner]int64{}}
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&m.planned, `SELECT v.parent, v.name, v.state, v.current, d.current FROM version v JOIN version d ON d.id = v.parent WHERE v.id = ? AND v.batch = ?`},
+		{&m.old, `SELECT id FROM version WHERE parent = ? AND name = ? AND current = 1`},
+		{&m.first, `SELECT count(*) FROM version WHERE id = ? AND batch = ? AND kind = 1`},
+		{&m.update, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
+			mtime_ns = ?, inode = ?, data = ?, nlink = ?, target = ? WHERE id = ?`},
+	} {
+		if *p.stmt, err = tx.PrepareContext(ctx, p.text); err != nil {
+			m.close()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *fetchMarker) close() {
+	for _, s := range []*sql.Stmt{m.planned, m.old, m.first, m.update} {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
+	var parent ID
+	var name []byte
+	var state VersionState
+	var current, below bool // below: its directory is one still
+	err := m.planned.QueryRowContext(ctx, f.Version, m.batch).Scan(&parent, &name, &state, &current, &below)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case err != nil:
+		return err
+	case f.Gone:
+		return m.drop(ctx, f.Version, state)
+	case state == Present && !current:
+		return nil // marked before, and replaced since
+	case state != Planned && state != Present:
+		return fmt.Errorf("its state is %d", state)
+	}
+	var until int64
+	if below {
+		err = m.replace(ctx, parent, name, f.Version)
+	} else {
+		until = nsOf(m.at)
+	}
+	if err != nil {
+		return err
+	}
+	owner, err := m.owner(ctx, f.Owner)
+	if err != nil {
+		return err
+	}
+	inode := f.Version
+	if f.Inode != 0 && f.Inode != f.Version {
+		inode = f.Inode
+		var n int
+		if err := m.first.QueryRowContext(ctx, inode, m.batch).Scan(&n); err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("hard link to version %d: %w", inode, ErrNotFound)
+		}
+	}
+	_, err = m.update.ExecContext(ctx, boolInt(below), nsOf(m.at), until, f.Mode, owner, f.Size, f.MTime.Sec, f.MTime.Nsec,
+		inode, inode, max(f.Nlink, 1), bytesOrNull(f.Target), f.Version)
+	return err
+}
+
+// replace ends what a path showed until now.
+func (m *fetchMarker) replace(ctx context.Context, parent ID, name []byte, by ID) error {
+	var old ID
+	err := m.old.QueryRowContext(ctx, parent, name).Scan(&old)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && old == by {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return endVersion(ctx, m.tx, m.run, old, m.at)
+}
+
+func (m *fetchMarker) owner(ctx context.Context, o Owner) (int64, error) {
+	if id, ok := m.owners[o]; ok {
+		return id, nil
+	}
+	id, err := ownerID(ctx, m.tx, o)
+	if err == nil {
+		m.owners[o] = id
+	}
+	return id, err
+}
+
+// drop removes a planned version that could not be fetched.
+func (m *fetchMarker) drop(ctx context.Context, id ID, state VersionState) error {
+	if state != Planned {
+		return errors.New("is fetched already")
+	}
+	var links int
+	err := m.tx.QueryRowContext(ctx, `SELECT count(*) FROM version WHERE data = ?1 AND data <> id`, id).Scan(&links)
+	if err != nil {
+		return err
+	}
+	if links > 0 {
+		return errors.New("other names have its bytes")
+	}
+	for _, text := range []string{`DELETE FROM member WHERE version = ?`, `DELETE FROM version WHERE id = ?`} {
+		if _, err := m.tx.ExecContext(ctx, text, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetBatchState moves a batch on and records its size. It is called synced only when each of its
+// versions was fetched or given up. ReleaseBatch ends it.
+func (db *DB) SetBatchState(ctx context.Context, batch int64, s BatchState, bytes int64) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		if s == Released {
+			return errors.New("only what is safe is released")
+		}
+		var left int
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM version WHERE batch = ? AND state = 0`, batch).Scan(&left); err != nil {
+			return err
+		}
+		if s == Synced && left > 0 {
+			return fmt.Errorf("%d of its files were neither fetched nor given up", left)
+		}
+		return changeOne(ctx, tx, `UPDATE batch SET state = ?1, bytes = ?2 WHERE id = ?3 AND state <= ?1`, s, bytes, batch)
+	})
+	if err != nil {
+		return fmt.Errorf("record batch %d: %w", batch, err)
+	}
+	return nil
+}
+
+// DropObject removes a planned object that lost all its members, with its owed copies.
+func (db *DB) DropObject(ctx context.Context, object int64) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		var state ObjectState
+		err := tx.QueryRowContext(ctx, `SELECT state FROM object WHERE id = ?`, object).Scan(&state)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if state != ObjectPlanned {
+			return errors.New("it is packed already")
+		}
+		var files int
+		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM member m JOIN version v ON v.id = m.version WHERE m.object = ? AND v.kind <> 2`, object).Scan(&files)
+		if err != nil {
+			return err
+		}
+		if files > 0 { // nothing else would write them
+			return fmt.Errorf("%d of its files were fetched or are still to be", files)
+		}
+		var parts int
+		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?`, object).Scan(&parts)
+		if err != nil {
+			return err
+		}
+		if parts > 0 { // its tries are remembered: they are leftovers on tapes
+			if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 5 WHERE object = ?`, object); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, `UPDATE object SET state = 3 WHERE id = ?`, object)
+			return err
+		}
+		for _, text := range []string{`DELETE FROM member WHERE object = ?`, `DELETE FROM copy WHERE object = ?`,
+			`DELETE FROM part WHERE object = ?`, `DELETE FROM object WHERE id = ?`} {
+			if _, err := tx.ExecContext(ctx, text, object); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("drop object %d: %w", object, err)
+	}
+	return nil
+}

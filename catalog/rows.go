@@ -1,0 +1,242 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+const versionColumns = `v.id, v.parent, v.name, v.kind, v.mode, v.owner, v.size, v.mtime, v.mtime_ns, v.inode, v.nlink,
+	v.data, v.target, v.sha256, v.state, v.current, v.since, v.until, v.vanished, v.batch`
+
+// versionRow is where a row of versionColumns is scanned; it is reused from row to row.
+type versionRow struct {
+	v                      Version
+	name, target           sql.RawBytes
+	sum                    []byte
+	owner                  int64
+	current                int64
+	since, until, vanished int64
+	batch                  sql.NullInt64
+}
+
+func (r *versionRow) dest() []any {
+	v := &r.v
+	return []any{&v.ID, &v.Parent, &r.name, &v.Kind, &v.Mode, &r.owner, &v.Size, &v.MTime.Sec, &v.MTime.Nsec, &v.Inode, &v.Nlink,
+		&v.Data, &r.target, &r.sum, &v.State, &r.current, &r.since, &r.until, &r.vanished, &r.batch}
+}
+
+// fill completes the Version from the scanned row.
+func (r *versionRow) fill(ctx context.Context, db *DB) error {
+	v := &r.v
+	v.Name, v.Target = string(r.name), string(r.target)
+	v.SHA256 = r.sum
+	v.Current = r.current == 1
+	v.Since, v.Until, v.Vanished = timeOf(r.since), timeOf(r.until), timeOf(r.vanished)
+	v.Batch = r.batch.Int64
+	var err error
+	v.Owner, err = db.owner(ctx, r.owner)
+	return err
+}
+
+// querier is a handle or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+func timeOf(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
+
+func nsOf(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// owner reads an owner, once: there are few. It is asked while rows are read, so it uses a handle
+// of its own: a reader that waits for a second connection of the same pool could wait for ever.
+func (db *DB) owner(ctx context.Context, id int64) (Owner, error) {
+	db.ownersMu.RLock()
+	o, ok := db.owners[id]
+	db.ownersMu.RUnlock()
+	if ok {
+		return o, nil
+	}
+	var user, group []byte
+	err := db.side.QueryRowContext(ctx, `SELECT uid, gid, uname, gname FROM owner WHERE id = ?`, id).Scan(&o.UID, &o.GID, &user, &group)
+	if err != nil {
+		return o, fmt.Errorf("read owner %d: %w", id, err)
+	}
+	o.User, o.Group = string(user), string(group)
+	db.ownersMu.Lock()
+	db.owners[id] = o
+	db.ownersMu.Unlock()
+	return o, nil
+}
+
+// ownerID finds or makes an owner's number.
+func ownerID(ctx context.Context, tx *sql.Tx, o Owner) (int64, error) {
+	var id int64
+	err := tx.QueryRowContext(ctx, `INSERT INTO owner (uid, gid, uname, gname) VALUES (?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET uid = uid RETURNING id`, o.UID, o.GID, []byte(o.User), []byte(o.Group)).Scan(&id)
+	if err != nil {
+		return 0, fmt.Errorf("record owner: %w", err)
+	}
+	return id, nil
+}
+
+// prepared returns a statement of the reading handle, prepared once. Texts are constants.
+func (db *DB) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
+	db.stmtsMu.RLock()
+	s := db.stmts[text]
+	db.stmtsMu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	db.stmtsMu.Lock()
+	defer db.stmtsMu.Unlock()
+	if s := db.stmts[text]; s != nil {
+		return s, nil
+	}
+	s, err := db.reader.PrepareContext(ctx, text)
+	if err == nil {
+		db.stmts[text] = s
+	}
+	return s, err
+}
+
+// eachVersion calls fn for the rows of a constant query over versionColumns. The Version is reused.
+func (db *DB) eachVersion(ctx context.Context, fn func(*Version) error, text string, args ...any) error {
+	stmt, err := db.prepared(ctx, text)
+	if err != nil {
+		return err
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var row versionRow
+	dest := row.dest()
+	for rows.Next() {
+		row.sum = nil // handed out with the Version
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		if err := row.fill(ctx, db); err != nil {
+			return err
+		}
+		if err := fn(&row.v); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// oneVersion returns the only row; what names it in errors.
+func (db *DB) oneVersion(ctx context.Context, what func() string, text string, args ...any) (Version, error) {
+	var v Version
+	found := false
+	err := db.eachVersion(ctx, func(row *Version) error {
+		v, found = *row, true
+		return nil
+	}, text, args...)
+	if err != nil {
+		return Version{}, fmt.Errorf("read %s: %w", what(), err)
+	}
+	if !found {
+		return Version{}, fmt.Errorf("%s: %w", what(), ErrNotFound)
+	}
+	return v, nil
+}
+
+// query collects the rows of a query.
+func query[T any](ctx context.Context, q querier, what string, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, text, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	defer rows.Close()
+	var list []T
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", what, err)
+		}
+		list = append(list, one)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	return list, nil
+}
+
+// exec is a transaction of one statement.
+func (db *DB) exec(ctx context.Context, what, text string, args ...any) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, text, args...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// execOne is exec of a statement that must change a row; ErrNotFound when it changes none.
+func (db *DB) execOne(ctx context.Context, what, text string, args ...any) error {
+	err := db.update(ctx, func(tx *sql.Tx) error { return changeOne(ctx, tx, text, args...) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// changeOne runs a statement that must change a row; ErrNotFound when it changes none.
+func changeOne(ctx context.Context, tx *sql.Tx, text string, args ...any) error {
+	res, err := tx.ExecContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	return err
+}
+
+func bytesOrNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}
+
+func nullIfEmpty(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+func nullIfZero(n int64) any {
+	if n == 0 {
+		return nil
+	}
+	return n
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

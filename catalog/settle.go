@@ -1,0 +1,118 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// settleCopy derives a copy's state from its parts: it is durable, written, writing or owed.
+func settleCopy(ctx context.Context, tx *sql.Tx, copyID int64) error {
+	var object int64
+	var state CopyState
+	if err := tx.QueryRowContext(ctx, `SELECT object, state FROM copy WHERE id = ?`, copyID).Scan(&object, &state); err != nil {
+		return err
+	}
+	if state == CopyDamaged || state == CopyDropped {
+		return nil
+	}
+	var packed bool
+	var parts, written, durable, live int
+	err := tx.QueryRowContext(ctx, `SELECT o.state >= 1, (SELECT count(*) FROM part WHERE object = o.id) FROM object o WHERE o.id = ?`, object).Scan(&packed, &parts)
+	if err != nil {
+		return err
+	}
+	err = tx.QueryRowContext(ctx, `SELECT count(DISTINCT CASE WHEN state IN (1, 2) THEN number END), count(DISTINCT CASE WHEN state = 2 THEN number END),
+		count(CASE WHEN state < 3 THEN 1 END) FROM copy_part WHERE copy = ?`, copyID).Scan(&written, &durable, &live)
+	if err != nil {
+		return err
+	}
+	next := Owed
+	switch {
+	case packed && durable == parts:
+		next = Durable
+	case packed && written == parts:
+		next = Written
+	case live > 0:
+		next = Writing
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE copy SET state = ?1, verified = CASE WHEN ?1 < 3 THEN 0 ELSE verified END WHERE id = ?2 AND state <> ?1`, next, copyID)
+	return err
+}
+
+// PartFailed moves a part to abandoned, damaged or lost; size is what lies uselessly on its tape.
+// Its copy is owed again while the part was not durable or the spool still has the bytes, and damaged
+// otherwise. An object that is not packed and has no written part any more loses its part rows, so
+// that it is packed anew. A part that failed before keeps what was counted then.
+func (db *DB) PartFailed(ctx context.Context, copyPart int64, s PartState, size int64) error {
+	if s != PartAbandoned && s != PartDamaged && s != PartLost {
+		return fmt.Errorf("part %d: state %d is no failure", copyPart, s)
+	}
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		var copyID, object, tape, had int64
+		var was PartState
+		var spooled bool
+		err := tx.QueryRowContext(ctx, `SELECT p.copy, c.object, p.tape, p.state, p.size,
+			EXISTS (SELECT 1 FROM object o JOIN batch b ON b.id = o.batch WHERE o.id = c.object AND b.state < 2)
+			FROM copy_part p JOIN copy c ON c.id = p.copy WHERE p.id = ?`,
+			copyPart).Scan(&copyID, &object, &tape, &was, &had, &spooled)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		} else if err != nil {
+			return err
+		}
+		if was >= PartAbandoned {
+			_, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = ? WHERE id = ?`, s, copyPart)
+			return err
+		}
+		// A lost part is named by no manifest any more: what is not there needs no line.
+		_, err = tx.ExecContext(ctx, `UPDATE copy_part SET state = ?1, size = ?2, manifest = CASE WHEN ?1 = 5 THEN NULL ELSE manifest END WHERE id = ?3`,
+			s, size, copyPart)
+		if err != nil {
+			return err
+		}
+		counted := int64(0)
+		if was == PartWritten || was == PartDurable {
+			counted = had
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE tape SET used = max(0, used - ?), leftover = leftover + ? WHERE id = ?`, counted, size, tape); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM part WHERE object = ?1 AND (SELECT state FROM object WHERE id = ?1) = 0 AND NOT EXISTS (
+			SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND p.state IN (1, 2))`, object)
+		if err != nil {
+			return err
+		}
+		if was == PartDurable && !spooled {
+			_, err := tx.ExecContext(ctx, `UPDATE copy SET state = 4 WHERE id = ? AND state < 4`, copyID)
+			return err
+		}
+		return settleCopy(ctx, tx, copyID)
+	})
+	if err != nil {
+		return fmt.Errorf("record failed part %d: %w", copyPart, err)
+	}
+	return nil
+}
+
+// PartProved makes a written part durable after its bytes were read back (recovery).
+func (db *DB) PartProved(ctx context.Context, copyPart int64) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		var copyID int64
+		now := time.Now().UnixNano()
+		err := tx.QueryRowContext(ctx, `UPDATE copy_part SET state = 2, durable = CASE WHEN durable = 0 THEN ?1 ELSE durable END, verified = ?1
+			WHERE id = ?2 AND state IN (1, 2) RETURNING copy`, now, copyPart).Scan(&copyID)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fmt.Errorf("no written part: %w", ErrNotFound)
+		} else if err != nil {
+			return err
+		}
+		return settleCopy(ctx, tx, copyID)
+	})
+	if err != nil {
+		return fmt.Errorf("record proved part %d: %w", copyPart, err)
+	}
+	return nil
+}
