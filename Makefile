@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build deps demo test race lint check bench clean
+.PHONY: help build deps demo test race lint check bench scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -36,6 +36,9 @@ check: lint test ## What a change must pass
 
 bench: deps ## Benchmarks: find over 1,000,000 entries, sealing beside openssl
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./fs ./crypto
+
+scale: deps ## List and compare N names (1,000,000) in little memory, none and all of them in the catalog
+	TAPEFS_SCALE=$(or $(N),1000000) $(GO) test -count=1 -timeout 3h -run '^TestScale$$' -v ./archiver
 
 clean: ## Remove what was built
 	rm -f tapefs

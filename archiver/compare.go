@@ -318,9 +318,9 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 			return nil
 		}
 	}
-	if c.pending {
+	if parent := c.plan.book.id(parent.id); c.pending && parent > 0 {
 		// A batch of an earlier run may have it planned, or may just have brought it in.
-		planned, err := c.db.PlannedAt(ctx, parent.id, name)
+		planned, err := c.db.PlannedAt(ctx, parent, name)
 		if err != nil {
 			return err
 		}
@@ -328,7 +328,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 			c.stats.Waiting++
 			return nil
 		}
-		now, err := c.db.Lookup(ctx, parent.id, name)
+		now, err := c.db.Lookup(ctx, parent, name)
 		if err == nil && judge(e, &now) != changed {
 			c.stats.Same++
 			return nil
@@ -366,7 +366,7 @@ func (c *comparison) directory(ctx context.Context, e *listEntry, v *catalog.Ver
 		d.id = v.ID
 	}
 	if !c.dry && (!isDir || judge(e, v) != same) {
-		id, err := c.db.EnsureDir(ctx, c.run, parent, name, dirMeta(e, v))
+		id, err := c.plan.book.ensure(ctx, d.id, parent, name, dirMeta(e, v))
 		if err != nil {
 			return fmt.Errorf("record directory %q: %w", e.path, err)
 		}
@@ -380,9 +380,11 @@ func (c *comparison) directory(ctx context.Context, e *listEntry, v *catalog.Ver
 	if !empty {
 		return nil // the objects of what is in it carry it
 	}
-	stored, err := c.db.HasMember(ctx, d.id)
-	if err != nil || stored {
-		return err
+	if id := c.plan.book.id(d.id); id > 0 {
+		stored, err := c.db.HasMember(ctx, id)
+		if err != nil || stored {
+			return err
+		}
 	}
 	return c.plan.add(ctx, member{path: e.path, NewVersion: catalog.NewVersion{Existing: d.id}}, 0)
 }

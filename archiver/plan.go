@@ -44,6 +44,7 @@ type planner struct {
 	batch   int64 // upper bound of a batch's file bytes
 	emit    func(catalog.Batch) error
 	stats   *listStats
+	book    *dirBook
 	links   *sorter // hard-linked names by the first name of their group
 	lastMS  int64   // time half of the last object id
 	ready   bool    // prepare is done
@@ -87,7 +88,7 @@ func (p *planner) add(ctx context.Context, m member, target int) error {
 			group = m.path
 		}
 		e := listEntry{path: m.path, kind: m.Kind, size: m.Size, mode: m.Mode, uid: m.Owner.UID, gid: m.Owner.GID, mtime: m.MTime.Sec}
-		val := binary.AppendUvarint(nil, uint64(m.Parent))
+		val := binary.AppendVarint(nil, int64(m.Parent)) // a stand-in is below 0
 		// No path holds two separators in a row.
 		key := append(append(pathKey(group), 0, 0), pathKey(m.path)...)
 		return p.links.add(key, e.encode(val))
@@ -122,7 +123,7 @@ func (p *planner) finish(ctx context.Context) error {
 		}
 		name = append(name[:0], leader...)
 		d := decoder(v)
-		parent := catalog.ID(d.uvarint())
+		parent := catalog.ID(d.varint())
 		e := decodeEntry(path, d)
 		_, base := splitPath(e.path)
 		group = append(group, member{path: e.path, NewVersion: catalog.NewVersion{
@@ -260,7 +261,12 @@ func (p *planner) place(ctx context.Context, id catalog.ID) (dirPlace, error) {
 	if d, ok := p.dirs[id]; ok {
 		return d, nil
 	}
-	v, err := p.a.db.Get(ctx, id)
+	if p.book.id(id) < 0 {
+		if err := p.book.flush(ctx); err != nil {
+			return dirPlace{}, err
+		}
+	}
+	v, err := p.a.db.Get(ctx, p.book.id(id))
 	if err != nil {
 		return dirPlace{}, fmt.Errorf("directory %d: %w", id, err)
 	}
@@ -318,6 +324,9 @@ func (p *planner) close() {
 // flush records a batch of what was planned and hands it on.
 func (p *planner) flush(ctx context.Context) error {
 	p.close()
+	if err := p.book.flush(ctx); err != nil {
+		return err
+	}
 	if len(p.objects) == 0 {
 		return nil
 	}
@@ -328,12 +337,18 @@ func (p *planner) flush(ctx context.Context) error {
 		slices.SortStableFunc(o.members, func(a, b member) int {
 			return bytes.Compare(pathKey(a.path), pathKey(b.path))
 		})
+		carried := catalog.ID(0) // the directory before this member
 		oid, err := p.newOID()
 		if err != nil {
 			return err
 		}
 		news[i] = catalog.NewObject{OID: oid, Key: p.key, PartSize: p.part, PlannedSize: o.size, Pools: p.pools}
 		for _, m := range o.members {
+			m.Parent, m.Existing = p.book.id(m.Parent), p.book.id(m.Existing)
+			if m.Existing != 0 && m.Existing == carried {
+				continue // known by its stand-in and by its id
+			}
+			carried = m.Existing
 			news[i].Members = append(news[i].Members, m.NewVersion)
 		}
 	}
@@ -341,7 +356,7 @@ func (p *planner) flush(ctx context.Context) error {
 	if p.local != "" {
 		b.Dir, b.Local = p.local, true
 	}
-	b, _, err := p.a.db.PlanBatch(ctx, b, news)
+	b, err := p.a.db.AddBatch(ctx, b, news)
 	if err != nil {
 		return fmt.Errorf("plan a batch of source %s: %w", p.src.Name, err)
 	}

@@ -13,7 +13,7 @@ import (
 func (a *Archiver) newPlanner(run catalog.Run, src Source, at address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *listStats) *planner {
 	p := &planner{
 		a: a, run: run, src: src, row: row, o: o, emit: emit, stats: st,
-		links: &sorter{dir: work}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
+		book: &dirBook{db: a.db, run: run.ID}, links: &sorter{dir: work}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
 		below: src.BundleBelow, bundle: src.BundleSize,
 	}
 	if at.transport == inPlace {

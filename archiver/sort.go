@@ -14,8 +14,8 @@ import (
 )
 
 // sortedRun is the memory a sorter fills before it spills, bytes. Ten million
-// files of a hundred bytes make twenty runs.
-const sortedRun = 64 << 20
+// files of a hundred bytes make forty runs.
+const sortedRun = 32 << 20
 
 // sorter orders any number of records by key, stable, in bounded memory: sorted runs go
 // into unlinked files of dir and are merged. add all, then sort, then next until false, then close.

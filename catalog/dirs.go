@@ -103,7 +103,12 @@ func (db *DB) EnsureDir(ctx context.Context, run int64, parent ID, name string, 
 	}
 	var id ID
 	err = db.update(ctx, func(tx *sql.Tx) error {
-		id, err = ensureDir(ctx, tx, run, parent, name, m)
+		in, err := newVersionInserter(ctx, tx)
+		if err != nil {
+			return err
+		}
+		defer in.close()
+		id, err = ensureDir(ctx, in, run, parent, name, m)
 		return err
 	})
 	if err != nil {
@@ -112,8 +117,42 @@ func (db *DB) EnsureDir(ctx context.Context, run int64, parent ID, name string, 
 	return id, nil
 }
 
-func ensureDir(ctx context.Context, tx *sql.Tx, run int64, parent ID, name string, m Meta) (ID, error) {
-	now := time.Now()
+// NewDir is a directory to be made or brought up to date.
+type NewDir struct {
+	Parent ID // below 0, -1-i: the i-th of the same list, which comes before this one
+	Name   string
+	Meta
+}
+
+// EnsureDirs is EnsureDir for a list in one transaction, so keep it to a few thousand; the ids are
+// in the same order.
+func (db *DB) EnsureDirs(ctx context.Context, run int64, dirs []NewDir) ([]ID, error) {
+	ids := make([]ID, len(dirs))
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		in, err := newVersionInserter(ctx, tx)
+		if err != nil {
+			return err
+		}
+		defer in.close()
+		for i, d := range dirs {
+			if d.Parent < 0 {
+				at := -1 - d.Parent
+				if at >= ID(i) {
+					return fmt.Errorf("record directory %q: its parent comes after it", d.Name)
+				}
+				d.Parent = ids[at]
+			}
+			if ids[i], err = ensureDir(ctx, in, run, d.Parent, d.Name, d.Meta); err != nil {
+				return fmt.Errorf("record directory %q: %w", d.Name, err)
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+func ensureDir(ctx context.Context, in *versionInserter, run int64, parent ID, name string, m Meta) (ID, error) {
+	tx, now := in.tx, time.Now()
 	var kind Kind
 	var current bool
 	err := tx.QueryRowContext(ctx, `SELECT kind, current FROM version WHERE id = ?`, parent).Scan(&kind, &current)
@@ -135,7 +174,7 @@ func ensureDir(ctx context.Context, tx *sql.Tx, run int64, parent ID, name strin
 			return 0, err
 		}
 	}
-	id, err = insertVersion(ctx, tx, &Version{Parent: parent, Name: name, Kind: Directory, Mode: m.Mode, Owner: m.Owner, MTime: m.MTime,
+	id, err = in.add(ctx, &Version{Parent: parent, Name: name, Kind: Directory, Mode: m.Mode, Owner: m.Owner, MTime: m.MTime,
 		State: Present, Current: true, Since: now})
 	if err != nil {
 		return 0, err

@@ -48,11 +48,11 @@ func (db *DB) MarkFetched(ctx context.Context, run int64, batch int64, files []F
 
 // fetchMarker makes planned versions of one batch present within one transaction.
 type fetchMarker struct {
-	tx                          *sql.Tx
-	run, batch                  int64
-	at                          time.Time
-	planned, old, first, update *sql.Stmt
-	owners                      map[Owner]int64
+	tx                                *sql.Tx
+	run, batch                        int64
+	at                                time.Time
+	planned, first, update, asPlanned *sql.Stmt
+	owners                            map[Owner]int64
 }
 
 func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.Time) (m *fetchMarker, err error) {
@@ -71,11 +71,13 @@ func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.T
 		stmt **sql.Stmt
 		text string
 	}{
-		{&m.planned, `SELECT v.parent, v.name, v.state, v.current, d.current FROM version v JOIN version d ON d.id = v.parent WHERE v.id = ? AND v.batch = ?`},
-		{&m.old, `SELECT id FROM version WHERE parent = ? AND name = ? AND current = 1`},
+		{&m.planned, `SELECT v.size, v.state, v.current, d.current, o.id FROM version v JOIN version d ON d.id = v.parent
+			LEFT JOIN version o INDEXED BY version_path ON o.parent = v.parent AND o.name = v.name AND o.current = 1 WHERE v.id = ? AND v.batch = ?`},
 		{&m.first, `SELECT count(*) FROM version WHERE id = ? AND batch = ? AND kind = 1`},
 		{&m.update, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
 			mtime_ns = ?, inode = ?, data = ?, nlink = ?, target = ? WHERE id = ?`},
+		// Most files are what was planned: fewer columns are fewer indexes to look at.
+		{&m.asPlanned, `UPDATE version SET state = 1, current = 1, since = ?, mode = ?, owner = ?, mtime = ?, mtime_ns = ? WHERE id = ?`},
 	} {
 		if *p.stmt, err = tx.PrepareContext(ctx, p.text); err != nil {
 			m.close()
@@ -86,7 +88,7 @@ func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.T
 }
 
 func (m *fetchMarker) close() {
-	for _, s := range []*sql.Stmt{m.planned, m.old, m.first, m.update} {
+	for _, s := range []*sql.Stmt{m.planned, m.first, m.update, m.asPlanned} {
 		if s != nil {
 			s.Close()
 		}
@@ -94,11 +96,11 @@ func (m *fetchMarker) close() {
 }
 
 func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
-	var parent ID
-	var name []byte
+	var size int64
 	var state VersionState
 	var current, below bool // below: its directory is one still
-	err := m.planned.QueryRowContext(ctx, f.Version, m.batch).Scan(&parent, &name, &state, &current, &below)
+	var old sql.NullInt64   // what the path shows until now
+	err := m.planned.QueryRowContext(ctx, f.Version, m.batch).Scan(&size, &state, &current, &below, &old)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
@@ -112,16 +114,20 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 		return fmt.Errorf("its state is %d", state)
 	}
 	var until int64
-	if below {
-		err = m.replace(ctx, parent, name, f.Version)
-	} else {
+	if !below {
 		until = nsOf(m.at)
+	} else if old.Valid && ID(old.Int64) != f.Version {
+		err = endVersion(ctx, m.tx, m.run, ID(old.Int64), m.at)
 	}
 	if err != nil {
 		return err
 	}
 	owner, err := m.owner(ctx, f.Owner)
 	if err != nil {
+		return err
+	}
+	if state == Planned && below && f.Size == size && f.Target == "" && f.Nlink <= 1 && (f.Inode == 0 || f.Inode == f.Version) {
+		_, err = m.asPlanned.ExecContext(ctx, nsOf(m.at), f.Mode, owner, f.MTime.Sec, f.MTime.Nsec, f.Version)
 		return err
 	}
 	inode := f.Version
@@ -138,18 +144,6 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 	_, err = m.update.ExecContext(ctx, boolInt(below), nsOf(m.at), until, f.Mode, owner, f.Size, f.MTime.Sec, f.MTime.Nsec,
 		inode, inode, max(f.Nlink, 1), bytesOrNull(f.Target), f.Version)
 	return err
-}
-
-// replace ends what a path showed until now.
-func (m *fetchMarker) replace(ctx context.Context, parent ID, name []byte, by ID) error {
-	var old ID
-	err := m.old.QueryRowContext(ctx, parent, name).Scan(&old)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && old == by {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	return endVersion(ctx, m.tx, m.run, old, m.at)
 }
 
 func (m *fetchMarker) owner(ctx context.Context, o Owner) (int64, error) {

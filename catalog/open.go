@@ -174,6 +174,11 @@ func (db *DB) bringUp(ctx context.Context, write bool, m migrations) error {
 	return db.migrate(ctx, m)
 }
 
+// writerCache: planning and recording many files touches many pages of many indexes in one transaction. With the
+// default cache of 2 MiB they spill before the commit, and with a checkpoint each 4 MiB they are written again and
+// again. 32 MiB each, of memory outside of Go's heap and of log on disk.
+const writerCache = "&_pragma=cache_size(-32768)&_pragma=wal_autocheckpoint(8192)"
+
 // maxReaders is how many queries run at once; a connection costs some memory (its page cache).
 const maxReaders = 8
 
@@ -204,7 +209,7 @@ func (db *DB) dsn(more string) string {
 
 // connectWriter opens the one writing connection, and makes the file a WAL file.
 func (db *DB) connectWriter(ctx context.Context) error {
-	w, err := sql.Open("sqlite", db.dsn("&_pragma=journal_mode(WAL)&_pragma=journal_size_limit(67108864)&_txlock=immediate"))
+	w, err := sql.Open("sqlite", db.dsn("&_pragma=journal_mode(WAL)&_pragma=journal_size_limit(67108864)&_txlock=immediate"+writerCache))
 	if err != nil {
 		return fmt.Errorf("open for writing: %w", err)
 	}

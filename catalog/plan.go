@@ -34,9 +34,19 @@ type PlannedObject struct {
 	Versions []Version
 }
 
-// PlanBatch records a batch in state Fetching with its objects, members, planned versions and owed
-// copies, all or nothing.
+// PlanBatch is AddBatch, and returns the objects as they were recorded.
 func (db *DB) PlanBatch(ctx context.Context, b Batch, objects []NewObject) (Batch, []PlannedObject, error) {
+	b, err := db.AddBatch(ctx, b, objects)
+	if err != nil {
+		return b, nil, err
+	}
+	planned, err := db.BatchObjects(ctx, b.ID)
+	return b, planned, err
+}
+
+// AddBatch records a batch in state Fetching with its objects, members, planned versions and owed
+// copies, all or nothing.
+func (db *DB) AddBatch(ctx context.Context, b Batch, objects []NewObject) (Batch, error) {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		b.State = Fetching
 		res, err := tx.ExecContext(ctx, `INSERT INTO batch (run, source, dir, local, state, bytes) VALUES (?, ?, ?, ?, ?, ?)`,
@@ -55,10 +65,9 @@ func (db *DB) PlanBatch(ctx context.Context, b Batch, objects []NewObject) (Batc
 		return nil
 	})
 	if err != nil {
-		return b, nil, fmt.Errorf("plan batch: %w", err)
+		return b, fmt.Errorf("plan batch: %w", err)
 	}
-	planned, err := db.BatchObjects(ctx, b.ID)
-	return b, planned, err
+	return b, nil
 }
 
 func planObject(ctx context.Context, tx *sql.Tx, b Batch, o *NewObject) error {
@@ -74,36 +83,50 @@ func planObject(ctx context.Context, tx *sql.Tx, b Batch, o *NewObject) error {
 	if err != nil {
 		return err
 	}
-	member, err := tx.PrepareContext(ctx, `INSERT INTO member (object, version) VALUES (?, ?)`)
-	if err != nil {
-		return err
-	}
-	defer member.Close()
 	in, err := newVersionInserter(ctx, tx)
 	if err != nil {
 		return err
 	}
 	defer in.close()
+	// New ids follow each other: their members are added many at once.
+	var first, next ID
+	addNew := func() error {
+		if first == next {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO member (object, version) SELECT ?, id FROM version WHERE id >= ? AND id < ?`, object, first, next)
+		return err
+	}
 	var dirs dirChecker
 	for i := range o.Members {
 		m := &o.Members[i]
-		id := m.Existing
-		if err := dirs.check(ctx, tx, id, m.Parent); err != nil {
+		if err := dirs.check(ctx, tx, m.Existing, m.Parent); err != nil {
 			return fmt.Errorf("%q: %w", m.Name, err)
 		}
-		if id == 0 {
-			if m.Kind != File && m.Kind != Symlink {
-				return fmt.Errorf("%q: only files and symlinks are planned", m.Name)
+		if m.Existing != 0 {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO member (object, version) VALUES (?, ?)`, object, m.Existing); err != nil {
+				return fmt.Errorf("directory %d: %w", m.Existing, err)
 			}
-			id, err = in.add(ctx, &Version{Parent: m.Parent, Name: m.Name, Kind: m.Kind, Mode: m.Mode, Owner: m.Owner, Size: m.Size,
-				MTime: m.MTime, State: Planned, Batch: b.ID})
-			if err != nil {
-				return fmt.Errorf("%q: %w", m.Name, err)
-			}
+			continue
 		}
-		if _, err := member.ExecContext(ctx, object, id); err != nil {
+		if m.Kind != File && m.Kind != Symlink {
+			return fmt.Errorf("%q: only files and symlinks are planned", m.Name)
+		}
+		id, err := in.add(ctx, &Version{Parent: m.Parent, Name: m.Name, Kind: m.Kind, Mode: m.Mode, Owner: m.Owner, Size: m.Size,
+			MTime: m.MTime, State: Planned, Batch: b.ID})
+		if err != nil {
 			return fmt.Errorf("%q: %w", m.Name, err)
 		}
+		if id != next {
+			if err := addNew(); err != nil {
+				return err
+			}
+			first = id
+		}
+		next = id + 1
+	}
+	if err := addNew(); err != nil {
+		return err
 	}
 	for _, pool := range o.Pools {
 		if _, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) VALUES (?, ?, ?)`, object, pool, Owed); err != nil {
