@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,6 +41,7 @@ type cli struct {
 	Tape    tapeCmd    `cmd:"" help:"Tapes of this catalog."`
 	Library libraryCmd `cmd:"" help:"The tape library."`
 	Drive   driveCmd   `cmd:"" help:"The drives: state, kind, eject."`
+	Doctor  doctorCmd  `cmd:"" help:"Look whether all is in place for archive and mount, and say what to do."`
 	Key     keyCmd     `cmd:"" help:"Keys: without them the tapes are noise."`
 	Virtual virtualCmd `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
 	Demo    demoCmd    `cmd:"" help:"Show the whole journey with a virtual library in a temporary folder."`
@@ -104,7 +106,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	a := &app{globals: c.globals, stdin: stdin, stdout: stdout, stderr: stderr}
 	a.log = newLogger(stderr, a.LogFormat, a.Verbose)
 	err = parsed.Run(a)
-	if status, ok := err.(exitStatus); ok {
+	var status exitStatus
+	if errors.As(err, &status) {
 		return int(status)
 	}
 	if err != nil {

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"tapefs/archiver"
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// changer opens the library and reads its inventory.
+func (u *checkup) changer(ctx context.Context) {
+	if u.conf.Library.Changer == "" || len(u.conf.Library.Drives) == 0 {
+		return // said by devices
+	}
+	lib, err := u.library(u.conf)
+	if err != nil {
+		u.failWith("changer", err, "")
+		return
+	}
+	u.lib = lib
+	if lib.Changer() == changer.None {
+		u.ok("changer", "none: the operator puts tapes into the drive")
+		return
+	}
+	inv, err := lib.Inventory(ctx)
+	if err != nil {
+		u.failWith("changer", err, "what does this say: mtx -f "+lib.Changer()+" status")
+		return
+	}
+	u.inv = inv
+	tapes, cleaning, unlabelled, mail := 0, 0, 0, 0
+	labels := map[changer.Barcode]int{}
+	see := func(full bool, b changer.Barcode) {
+		switch {
+		case !full:
+			return
+		case b == "":
+			unlabelled++
+		case b.Cleaning():
+			cleaning++
+		default:
+			tapes++
+		}
+		labels[b]++
+	}
+	for _, d := range inv.Drives {
+		see(d.Full, d.Barcode)
+	}
+	for _, s := range inv.Slots {
+		see(s.Full, s.Barcode)
+		if s.ImportExport {
+			mail++
+		}
+	}
+	product := ""
+	if q, err := lib.Inquire(ctx, lib.Changer()); err == nil {
+		if q.Type != "Medium Changer" {
+			u.warn("changer", "library.changer has to be the node that lsscsi -g calls mediumx", "%s says it is a %s", lib.Changer(), q.Type)
+		}
+		product = strings.TrimSpace(q.Vendor+" "+q.Product) + ": "
+	}
+	u.ok("changer", "%s%s, %s (%d mail), %s, %s", product, count(int64(len(inv.Drives)), "drive", "drives"), count(int64(len(inv.Slots)), "slot", "slots"),
+		mail, count(int64(tapes), "tape", "tapes"), count(int64(cleaning), "cleaning cartridge", "cleaning cartridges"))
+	for b, n := range labels {
+		if b != "" && n > 1 {
+			u.warn("changer", "take one of them out, or label it anew", "%d cartridges carry the barcode %s", n, b)
+		}
+	}
+	if unlabelled > 0 {
+		u.warn("changer", "put labels on them: a tape without one can only be moved by its slot", "%s without a barcode that can be read", count(int64(unlabelled), "cartridge", "cartridges"))
+	}
+}
+
+// drives asks each drive for its state and compares it with what the changer says of its element.
+func (u *checkup) drives(ctx context.Context) {
+	if u.lib == nil {
+		return
+	}
+	states, err := u.lib.Drives(ctx)
+	if err != nil && len(states) == 0 {
+		u.failWith("drives", err, "")
+		return
+	}
+	for _, s := range states {
+		u.drive(ctx, s)
+	}
+	if u.inv == nil {
+		return
+	}
+	for _, e := range u.inv.Drives {
+		if e.Serial == "" {
+			u.warn("drive "+fmt.Sprint(e.Number), "add it to library.drives: tapefs doctor --fix-config", "the changer has it, the configuration does not")
+		}
+	}
+}
+
+func (u *checkup) drive(ctx context.Context, s changer.DriveState) {
+	check := fmt.Sprintf("drive %d", s.Element)
+	if s.Problem != "" {
+		u.fail(check, "is it switched on? see: lsscsi -g", "%s", s.Problem)
+		return
+	}
+	kind := ""
+	if !s.Mounted {
+		q, err := u.lib.Inquire(ctx, s.Device)
+		switch {
+		case err != nil && s.Holder == "":
+			u.failWith(check, err, "is device: its sg node? lsscsi -g shows it in the last column")
+			return
+		case err == nil && q.Type != "Tape Drive":
+			u.fail(check, "device: has to be the sg node of the drive, in the last column of lsscsi -g", "%s says it is a %s", s.Device, q.Type)
+			return
+		case err == nil:
+			kind = strings.TrimSpace(q.Vendor+" "+q.Product+" "+q.Revision) + ", "
+		}
+	}
+	serial, hint, err := u.serialAgrees(s.DriveConfig)
+	if err != nil {
+		u.failWith(check, err, hint)
+		return
+	}
+	element, mark := u.elementAgrees(s)
+	state := driveStateOf(s)
+	text := fmt.Sprintf("%s %s%s, %s, %s", s.Serial, kind, state.State, serial, element)
+	const mixed = "the element numbers may be mixed up, or the tape is ejected: load a tape and look again; tapefs doctor --fix-config"
+	switch {
+	case mark == markFailed:
+		u.fail(check, mixed, "%s", text)
+	case mark == markWarning:
+		u.warn(check, mixed, "%s", text)
+	case s.Status.Cleaning:
+		u.warn(check, fmt.Sprintf("tapefs drive clean %d", s.Element), "%s, it asks to be cleaned", text)
+	default:
+		u.ok(check, "%s", text)
+	}
+}
+
+// serialAgrees compares a drive's tape node with the link that udev made for its serial.
+func (u *checkup) serialAgrees(d changer.DriveConfig) (text, hint string, err error) {
+	node, err := filepath.EvalSymlinks(d.Tape)
+	if err != nil {
+		return "", "is it switched on? see: lsscsi -g", err
+	}
+	link := filepath.Join(filepath.Dir(node), "tape", "by-id", "scsi-"+d.Serial+"-nst")
+	other, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		return "serial not proved (no " + link + ")", "", nil
+	}
+	same := func(name string) string { return strings.TrimPrefix(filepath.Base(name), "n") } // nst0 and st0 are one drive
+	if filepath.Dir(other) != filepath.Dir(node) || same(other) != same(node) {
+		return "", "set tape: (and device:) to the nodes of this drive, or leave both out",
+			fmt.Errorf("serial %s is %s, and the configuration says %s", d.Serial, other, d.Tape)
+	}
+	return "serial proved", "", nil
+}
+
+// elementAgrees compares what the changer and the drive say of whether there is a tape.
+func (u *checkup) elementAgrees(s changer.DriveState) (text, mark string) {
+	if u.inv == nil {
+		return "no changer", markOK
+	}
+	e, ok := u.inv.Element(s.Element)
+	switch {
+	case !ok:
+		return fmt.Sprintf("the changer has no element %d", s.Element), markFailed
+	case !e.Full && (s.Status.Online || s.Mounted):
+		return fmt.Sprintf("it has a tape, and the changer calls element %d empty", s.Element), markFailed
+	case e.Full && s.Status.DoorOpen:
+		return fmt.Sprintf("it has no tape, and the changer calls element %d full", s.Element), markWarning
+	case e.Full:
+		return fmt.Sprintf("element %d agrees: %s", s.Element, labelText(string(e.Barcode))), markOK
+	}
+	return fmt.Sprintf("element %d agrees: empty", s.Element), markOK
+}
+
+// pools looks whether each pool that a source uses has a tape in the library that can be written.
+func (u *checkup) pools(ctx context.Context) {
+	if u.inv == nil || u.db == nil {
+		return
+	}
+	tapes, err := u.db.Tapes(ctx)
+	if err != nil {
+		u.failWith("pools", err, "")
+		return
+	}
+	used := map[string]bool{}
+	for _, s := range u.conf.archiverSourcesOrNone() {
+		for _, p := range s.Copies {
+			used[p] = true
+		}
+	}
+	for _, p := range u.conf.archiverPools() {
+		if !used[p.Name] {
+			continue
+		}
+		open, blank, unknown := poolTapes(p, u.inv.Barcodes(), tapes)
+		check := "pool " + p.Name
+		switch {
+		case open > 0 || blank > 0:
+			u.ok(check, "%s to write to, %d more that may be formatted", count(int64(open), "tape", "tapes"), blank)
+		case unknown != "":
+			u.findings = append(u.findings, finding{Check: check, Mark: markFailed, Detail: "no tape in the library can be written", code: exitOperator,
+				Hint: fmt.Sprintf("make a tape of the pool: tapefs tape format %s --pool %s", unknown, p.Name)})
+		default:
+			u.findings = append(u.findings, finding{Check: check, Mark: markFailed, Detail: "no tape in the library can be written", code: exitOperator,
+				Hint: "put tapes into the mail slots: tapefs tape import; their barcodes have to match " + strings.Join(p.Include, " ")})
+		}
+	}
+}
+
+// poolTapes counts a pool's open tapes in the library and those that archive may format, and names one
+// that tape format could make a tape of the pool.
+func poolTapes(p archiver.Pool, present []changer.Barcode, tapes []catalog.Tape) (open, blank int, unknown changer.Barcode) {
+	known := map[string]catalog.Tape{}
+	for _, t := range tapes {
+		known[t.Barcode] = t
+	}
+	any := func(patterns []string, b changer.Barcode) bool {
+		for _, pattern := range patterns {
+			if ok, err := path.Match(pattern, string(b)); err == nil && ok {
+				return true
+			}
+		}
+		return false
+	}
+	for _, b := range present {
+		t, ok := known[string(b)]
+		switch {
+		case ok && t.PoolName == p.Name && t.State == catalog.TapeOpen && t.UUID != "":
+			open++
+		case ok || !any(p.Include, b) || any(p.Exclude, b):
+		case p.FormatBlank:
+			blank++
+		case unknown == "":
+			unknown = b
+		}
+	}
+	return open, blank, unknown
+}
