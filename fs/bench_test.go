@@ -18,8 +18,15 @@ import (
 )
 
 // TestMain serves a catalog instead of running tests when the benchmark asks for it: the server's
-// memory is then its own.
+// memory is then its own. It maps a file when a test asks for that.
 func TestMain(m *testing.M) {
+	if path := os.Getenv("TAPEFS_TEST_MMAP"); path != "" {
+		if err := printMapped(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if dir := os.Getenv("TAPEFS_BENCH_MOUNT"); dir != "" {
 		if err := benchServe(os.Getenv("TAPEFS_BENCH_CATALOG"), dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
