@@ -25,6 +25,8 @@ type Archiver struct {
 	db   *catalog.DB
 	keys *crypto.Keyring
 	lib  *changer.Library // may be nil: then nothing that needs a tape works
+
+	activity activity
 }
 
 // New checks the configuration; it touches neither library nor sources.
@@ -95,6 +97,7 @@ func (a *Archiver) sealKey(ctx context.Context) (*crypto.Key, catalog.SealKey, e
 func (a *Archiver) note(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	a.log.Info(text)
+	a.activity.set(text)
 	if a.cfg.Progress != nil {
 		a.cfg.Progress.Note(text)
 	}

@@ -49,11 +49,12 @@ func (w *writer) makeRoom(ctx context.Context) (bool, error) {
 
 // loop writes until nothing new will come and nothing that can be written is owed. All goes to the
 // first pool before the next is begun, unless the spool is full.
-func (w *writer) loop(ctx context.Context) (err error) {
+func (w *writer) loop(ctx context.Context) error {
 	defer close(w.stopped)
 	defer func() {
 		// Also after an error: what was written becomes safe if it can.
-		err = errors.Join(err, w.closeTape(ctx), w.giveUp(ctx))
+		w.closing = errors.Join(w.closeTape(ctx), w.giveUp(ctx))
+		w.a.activity.set("")
 		if w.unlock != nil {
 			w.unlock()
 		}

@@ -45,6 +45,9 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	if err == nil {
 		err = noted.result()
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = interrupted(err)
+	}
 	sum, err := a.finish(ctx, run, skipped, err)
 	sum.Held = held
 	return sum, err
@@ -155,6 +158,9 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 	})
 	g.Go(func() error { return w.loop(ctx) })
 	err = g.Wait()
+	if w.closing != nil {
+		err = errors.Join(err, &closingError{w.closing})
+	}
 	return skipped, w.collected(), err
 }
 

@@ -15,6 +15,7 @@ func (w *writer) sync(ctx context.Context) error {
 	if err != nil || !pending {
 		return err
 	}
+	w.a.activity.set(fmt.Sprintf("syncing %s: its journal, then its index", w.tape.Barcode))
 	failpoint("manifest")
 	if err := w.journal(ctx); err != nil {
 		if isTapeError(err) {

@@ -150,6 +150,7 @@ func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *packing, fi
 func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.PlannedObject, p *packing, n int, packed *catalog.Packing, mine map[int64]bool) error {
 	ctx = context.WithoutCancel(ctx) // the part in hand is finished
 	name := partName(o.Fingerprint, o.OID, n, p.parts())
+	w.a.activity.set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", n+1, p.parts(), o.OID, p.partLen(n), w.tape.Barcode))
 	failpoint("part-row")
 	row, err := w.a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: c.ID, Number: n, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {

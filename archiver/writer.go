@@ -35,6 +35,7 @@ type writer struct {
 	held     map[string]Held          // pools that are owed too little, as last seen
 	written  int64                    // bytes, for the progress
 	noted    *problems
+	closing  error // what kept the last tape from being closed in order; read when the loop has ended
 
 	calls   chan call
 	work    chan struct{} // something new may be owed
@@ -172,6 +173,7 @@ func (w *writer) giveUp(ctx context.Context) error {
 	var err error
 	if w.lease != nil {
 		if v := w.lease.Volume(); v != nil {
+			w.a.activity.set(fmt.Sprintf("unmounting %s (ltfs writes its index)", w.tape.Barcode))
 			err = v.Unmount(ctx)
 		}
 		err = errors.Join(err, w.lease.Release(ctx))

@@ -44,7 +44,9 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	finishing(ctx, arch.Doing)
 	summary, err := arch.Archive(ctx, c.Sources, options)
+	finishing(ctx, nil)
 	if summary.Run != 0 || c.DryRun {
 		if a.JSON {
 			if jsonErr := printJSON(a.stdout, summaryOf(summary)); err == nil {
@@ -53,6 +55,14 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) error {
 		} else {
 			fmt.Fprintln(a.stdout, summaryLine(summary, c.DryRun))
 		}
+	}
+	var stopped *archiver.Interrupted
+	switch {
+	case !errors.As(err, &stopped):
+	case stopped.Closing == nil:
+		return withHint(fmt.Errorf("archive: %w", err), "what was written is safe on tape, what was fetched is in the spool: run tapefs archive again to go on")
+	default:
+		return withHint(fmt.Errorf("archive: %w", err), "run tapefs archive again: it proves what is on the tape, writes again what is not, and goes on")
 	}
 	if errors.Is(err, archiver.ErrPartial) && summary.Run != 0 {
 		return withHint(err, "tapefs runs %d lists them", summary.Run)
