@@ -264,10 +264,10 @@ func TestUsualTools(t *testing.T) {
 				t.Errorf("read at %d: %d bytes, %v", at, n, err)
 			}
 		}
+		f.Close() // a process that serves files must not hold them open while it starts another
 		if got := mapped(t, f.Name()); got != fmt.Sprintf("%x", sha256.Sum256(want)) {
 			t.Errorf("complete %v: mmap shows something else: %s", complete, got)
 		}
-		f.Close()
 		var st unix.Stat_t
 		if err := unix.Stat(filepath.Join(src, "sub/big"), &st); err != nil || st.Blocks == 0 || st.Uid != 1 || st.Gid != 2 || st.Mtim.Nsec != 123456789 {
 			t.Errorf("stat: %+v, %v", st, err)

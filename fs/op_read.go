@@ -21,9 +21,10 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	}
 	// Reads that may wait for a tape go around the page cache: they can be interrupted then, and do
 	// not count against the kernel's background requests.
-	out.OpenFlags = fuse.FOPEN_DIRECT_IO
+	// Nothing is ever written, so no close needs to be told.
+	out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 	if c.Complete() {
-		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+		out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 	}
 	f.mu.Lock()
 	f.last++
