@@ -19,6 +19,7 @@ import (
 
 // faultForms are the kinds of faults and what their argument looks like.
 var faultForms = map[string]string{
+	"clean-time":    "DURATION",       // a drive lets a cleaning cartridge go after so long; without it never
 	"slow-load":     "DURATION",       // a loaded drive is becoming ready for so long
 	"slow-umount":   "DURATION",       // between umount and the index being written; 300ms without
 	"stuck-robot":   "",               // a move never ends until cleared

@@ -100,6 +100,11 @@ func (l *Library) loaded(drive int) (*loadedTape, error) {
 
 func (t *loadedTape) becomingReady() bool { return time.Now().Before(t.d.ReadyAt) }
 
+// cleaned tells whether the drive is done with its cleaning cartridge.
+func (t *loadedTape) cleaned() bool {
+	return t.m.Cleaning && t.f.has("clean-time") && time.Now().After(t.d.ReadyAt.Add(t.f.duration("clean-time", 0)))
+}
+
 // writeProtected as the drive sees it: by the tab, or a tape too old to be written.
 func (l *Library) writeProtected(m *meta, f faults) bool {
 	return m.WriteProtected || f.names("write-protect", m.Barcode) || !writable(l.generation, m.Generation)
@@ -126,7 +131,7 @@ func (l *Library) mtStatus(drive int, stdout io.Writer) error {
 		if l.writeProtected(t.m, t.f) {
 			bits |= bitWriteProtected
 		}
-	case t.m == nil || t.d.Ejected:
+	case t.m == nil || t.d.Ejected || t.cleaned():
 		bits |= bitDoorOpen
 	}
 	fmt.Fprintf(stdout, "SCSI 2 tape drive:\nFile number=%d, block number=%d, partition=0.\n", file, block)

@@ -231,7 +231,7 @@ func poolTapes(p archiver.Pool, present []changer.Barcode, tapes []catalog.Tape)
 	for _, b := range present {
 		t, ok := known[string(b)]
 		switch {
-		case ok && t.PoolName == p.Name && t.State == catalog.TapeOpen && t.UUID != "":
+		case ok && t.PoolName == p.Name && t.State == catalog.TapeOpen && t.UUID != "" && t.Place == "":
 			open++
 		case ok || !any(p.Include, b) || any(p.Exclude, b):
 		case p.FormatBlank:

@@ -12,6 +12,7 @@ type driveCmd struct {
 	Status  driveStatusCmd  `cmd:"" help:"State of the drives, as they say themselves."`
 	Inquiry driveInquiryCmd `cmd:"" help:"Maker, product and firmware of changer and drives."`
 	Eject   driveEjectCmd   `cmd:"" help:"Unthread a drive's tape, as its button does."`
+	Clean   driveCleanCmd   `cmd:"" help:"Clean a drive with a cleaning cartridge of the library, and count its use."`
 }
 
 type driveStatusCmd struct {

@@ -18,6 +18,9 @@ type tapeCmd struct {
 	Load   tapeLoadCmd   `cmd:"" help:"Bring a tape into a drive."`
 	Unload tapeUnloadCmd `cmd:"" help:"Bring a tape back to its slot, or a free one."`
 	Move   tapeMoveCmd   `cmd:"" help:"Move a tape between slots and mail slots."`
+	Export tapeExportCmd `cmd:"" help:"Bring full or named tapes to the mail slots and note where they are put."`
+	Import tapeImportCmd `cmd:"" help:"Take in what lies in the mail slots, and say who unknown tapes are."`
+	Check  tapeCheckCmd  `cmd:"" help:"Run ltfsck over a tape and prove who it is."`
 	Format tapeFormatCmd `cmd:"" help:"Make a tape of a pool: refuses what is not proved blank."`
 }
 

@@ -247,7 +247,7 @@ func (c *tapeUnloadCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if h.lib.Changer() == changer.None {
-		m, err := h.unload(ctx, changer.Request{Drive: h.lib.Configured()[0].Serial}, 0)
+		m, err := h.unload(ctx, changer.Request{Drive: h.lib.Configured()[0].Serial}, 0, nil)
 		if err != nil {
 			return err
 		}
@@ -275,15 +275,16 @@ func (c *tapeUnloadCmd) Run(ctx context.Context, a *app) error {
 		}
 		request.Drive = d.Serial
 	}
-	m, err := h.unload(ctx, request, 0)
+	m, err := h.unload(ctx, request, 0, nil)
 	if err != nil {
 		return err
 	}
 	return m.print(a)
 }
 
-// unload brings the tape of a drive to a slot; 0 is the one it came from, or a free one.
-func (h *hand) unload(ctx context.Context, r changer.Request, slot int) (m movedJSON, err error) {
+// unload brings the tape of a drive to a slot; 0 is the one it came from, or a free one. may (or nil) has the
+// last word when the drive is ours.
+func (h *hand) unload(ctx context.Context, r changer.Request, slot int, may func() error) (m movedJSON, err error) {
 	r.Purpose = "unload"
 	lease, err := h.lease(ctx, r)
 	if err != nil {
@@ -297,6 +298,11 @@ func (h *hand) unload(ctx context.Context, r changer.Request, slot int) (m moved
 	e, _ := before.Element(lease.Drive().Element)
 	if r.Barcode != "" && e.Barcode != r.Barcode {
 		return m, withHint(fmt.Errorf("unload tape %s: it is in no drive any more", r.Barcode), "tapefs library status shows where it is")
+	}
+	if may != nil {
+		if err := may(); err != nil {
+			return m, err
+		}
 	}
 	m.Barcode, m.Moved = string(e.Barcode), true
 	if slot != 0 {
@@ -339,7 +345,7 @@ func (c *tapeMoveCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	m, err := h.moveTo(ctx, at, to)
+	m, err := h.moveTo(ctx, at, to, nil)
 	if err != nil {
 		return err
 	}
@@ -380,10 +386,15 @@ func hasMail(inv *changer.Inventory) bool {
 	return false
 }
 
-// moveTo brings a cartridge to a slot, out of a drive once nobody uses that.
-func (h *hand) moveTo(ctx context.Context, at spot, to changer.Slot) (movedJSON, error) {
+// moveTo brings a cartridge to a slot, out of a drive once nobody uses that. may (or nil) has the last word.
+func (h *hand) moveTo(ctx context.Context, at spot, to changer.Slot, may func() error) (movedJSON, error) {
 	m := movedJSON{Barcode: string(at.label), Slot: to.Number, Mail: to.ImportExport, Moved: true}
 	if at.drive == nil {
+		if may != nil {
+			if err := may(); err != nil {
+				return m, err
+			}
+		}
 		m.Moved = at.slot.Number != to.Number
 		return m, h.lib.Transfer(ctx, at.slot.Number, to.Number, at.label)
 	}
@@ -391,5 +402,5 @@ func (h *hand) moveTo(ctx context.Context, at spot, to changer.Slot) (movedJSON,
 		return m, withHint(fmt.Errorf("move tape %s: it is in drive element %d, which is not configured: %w", at.label, at.drive.Number, changer.ErrNoDrive),
 			"add the drive to library.drives")
 	}
-	return h.unload(ctx, changer.Request{Barcode: at.label, Drive: at.drive.Serial}, to.Number)
+	return h.unload(ctx, changer.Request{Barcode: at.label, Drive: at.drive.Serial}, to.Number, may)
 }

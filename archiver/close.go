@@ -1,0 +1,67 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// CloseTape writes to an open tape what it lacks before it leaves the library: a manifest of what none names
+// yet, and the catalog. It is synced, proved and unmounted; it stays in its drive. Other runs that write
+// tapes are waited for.
+func (a *Archiver) CloseTape(ctx context.Context, t catalog.Tape) (err error) {
+	op := "close tape " + t.Barcode
+	p, err := a.pool(t.PoolName)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	run, err := a.db.StartRun(ctx, "close", []string{t.Barcode})
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if err = a.closeTape(ctx, run, p, t); err != nil {
+		err = fmt.Errorf("%s: %w", op, err)
+	}
+	state, message := "done", ""
+	if err != nil {
+		state, message = "failed", err.Error()
+	}
+	return errors.Join(err, a.db.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
+}
+
+func (a *Archiver) closeTape(ctx context.Context, run catalog.Run, p Pool, t catalog.Tape) (err error) {
+	w := a.newWriter(run, nil, Options{}, &problems{a: a, run: run})
+	if w.unlock, err = a.lockWriter(ctx); err != nil {
+		return err
+	}
+	defer w.unlock()
+	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
+	ok, err := w.try(ctx, p, candidate{Barcode: changer.Barcode(t.Barcode), Known: true, Tape: t})
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := w.sync(ctx); err != nil {
+			return err
+		}
+	}
+	if w.volume != nil {
+		if err := w.snapshot(ctx, true); err != nil {
+			return err
+		}
+		if err := w.closeTape(ctx); err != nil {
+			return err
+		}
+	}
+	now, err := a.db.TapeByBarcode(ctx, t.Barcode)
+	if err != nil {
+		return err
+	}
+	if !ok || now.State != catalog.TapeOpen { // what goes wrong with a tape is noted, and no error of the writer
+		return fmt.Errorf("it could not be written and is %s now: %s", now.State, now.Note)
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+type tapeCheckCmd struct {
+	Barcode string `arg:"" help:"The tape's barcode."`
+	Deep    bool   `help:"When ltfsck cannot make the volume whole, take it back to its last whole index; what was written behind that may be lost."`
+}
+
+// checkJSON is what a check found.
+type checkJSON struct {
+	Barcode    string `json:"barcode"`
+	Volume     string `json:"volume"`     // UUID
+	Generation int64  `json:"generation"` // of the index
+	Proved     int64  `json:"proved"`     // generation that the catalog knows to be on tape, 0 unknown
+	Deep       bool   `json:"deep"`       // deep recovery was needed
+	ReadOnly   bool   `json:"read_only"`  // it mounts read-only: write-protected or full
+}
+
+func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
+	conf, db, err := a.writeCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	lib, err := a.library(conf)
+	if err != nil {
+		return err
+	}
+	op := "check tape " + c.Barcode
+	t, err := db.TapeByBarcode(ctx, c.Barcode)
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+		return err
+	}
+	h := &hand{a, conf, lib}
+	lease, err := h.lease(ctx, changer.Request{Barcode: changer.Barcode(c.Barcode), Purpose: "check"})
+	if err != nil {
+		return err
+	}
+	defer release(ctx, lease, &err)
+	row := checkJSON{Barcode: c.Barcode, Proved: t.IndexGeneration}
+	if lib.Changer() == changer.None {
+		err = lease.Ready(ctx) // Load would mount, and what needs a check cannot be mounted
+	} else {
+		err = lease.Load(ctx, changer.Barcode(c.Barcode))
+	}
+	if err != nil {
+		return err
+	}
+	if _, err = lease.Check(ctx, false); err != nil && mayRecover(err) {
+		if !c.Deep {
+			return withHint(err, "tapefs tape check %s --deep takes the volume back to its last whole index; what was written behind that may be lost", c.Barcode)
+		}
+		row.Deep = true
+		_, err = lease.Check(ctx, true)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.prove(ctx, lease, t, &row); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if t.ID != 0 {
+		_, err := db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+			t.Seen = time.Now().UTC()
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if a.JSON {
+		err = printJSON(a.stdout, row)
+	} else {
+		known := ""
+		if t.ID == 0 {
+			known = "; the catalog does not know the tape"
+		}
+		fmt.Fprintf(a.stdout, "%s is consistent: volume %s, index generation %d%s\n", c.Barcode, row.Volume, row.Generation, known)
+	}
+	if err == nil && row.Generation < row.Proved {
+		err = withHint(fmt.Errorf("%s: its index is of generation %d, and %d was proved: files may be missing", op, row.Generation, row.Proved),
+			"somebody took the volume back to an older index; its files have to be read back before they count")
+	}
+	return err
+}
+
+// mayRecover tells whether a failed check leaves a deeper one to be tried: not where the drive, the
+// cartridge or the program is the trouble.
+func mayRecover(err error) bool {
+	for _, other := range []error{changer.ErrNotFormatted, changer.ErrNoMedium, changer.ErrBusy, changer.ErrUnknown,
+		changer.ErrIncompatible, changer.ErrWriteProtected} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	var program *changer.ProgramError
+	return errors.As(err, &program) && program.Code > 0
+}
+
+// prove mounts the checked volume and reads who it is.
+func (c *tapeCheckCmd) prove(ctx context.Context, lease *changer.Lease, t catalog.Tape, row *checkJSON) error {
+	v, err := lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	row.Volume, row.ReadOnly = v.UUID, v.ReadOnly
+	row.Generation, err = v.Generation()
+	return errors.Join(err, v.Unmount(ctx))
+}
