@@ -155,12 +155,13 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	return line
 }
 
-// newProgress prints what happens on a terminal or with -v, and nothing for cron.
+// newProgress prints what happens on a terminal, and nothing for cron; with -v the log says it all.
 func newProgress(a *app) archiver.Progress {
-	if f, ok := a.stderr.(interface{ Fd() uintptr }); ok && term.IsTerminal(int(f.Fd())) || a.Verbose {
-		return &lineProgress{w: a.stderr, last: map[string]time.Time{}}
+	f, ok := a.stderr.(interface{ Fd() uintptr })
+	if !ok || !term.IsTerminal(int(f.Fd())) || a.Verbose {
+		return nil
 	}
-	return nil
+	return &lineProgress{w: a.stderr, last: map[string]time.Time{}}
 }
 
 // lineProgress prints notes as they come and each stage at most once a second.
