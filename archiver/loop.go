@@ -105,6 +105,14 @@ func (w *writer) noteBlocked(ctx context.Context) error {
 			return err
 		}
 		if len(owed) > 0 {
+			var none noTapeError
+			if errors.As(why, &none) {
+				now, err := w.wantedNow(ctx, pool)
+				if err != nil {
+					return err
+				}
+				why = now
+			}
 			w.noted.add("", "", why)
 		}
 	}

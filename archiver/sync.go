@@ -52,6 +52,11 @@ func (w *writer) durable(ctx context.Context, generation int64) error {
 		return err
 	}
 	w.tape, w.unsynced, w.synced = t, 0, time.Now()
+	if w.lease != nil {
+		if err := w.a.driveWorked(ctx, w.lease.Drive().Serial); err != nil {
+			return err
+		}
+	}
 	return w.release(ctx)
 }
 

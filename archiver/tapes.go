@@ -130,51 +130,6 @@ func (a *Archiver) smallestTape(ctx context.Context, pool string) (int64, error)
 	return least, nil
 }
 
-// wanted says what an operator has to bring for a pool.
-func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) error {
-	text, hint := "no tape of pool "+p.Name+" in the library can be written", ""
-	debts, err := a.db.Debts(ctx)
-	if err != nil {
-		return fmt.Errorf("look for what pool %s owes: %w", p.Name, err)
-	}
-	capacity, err := a.smallestTape(ctx, p.Name)
-	if err != nil {
-		return err
-	}
-	for _, d := range debts {
-		if d.Pool == p.Name && capacity > 0 {
-			usable := max(capacity-keepFree(p, capacity), 1)
-			text += fmt.Sprintf("; it needs about %d more of %d bytes", (d.Bytes+usable-1)/usable, capacity)
-		}
-	}
-	tapes, err := a.db.Tapes(ctx)
-	if err != nil {
-		return fmt.Errorf("look for tapes of pool %s: %w", p.Name, err)
-	}
-	known, generation := map[string]bool{}, 0
-	for _, t := range tapes {
-		known[t.Barcode] = true
-		if t.PoolName == p.Name {
-			generation = max(generation, t.Generation)
-		}
-	}
-	for _, b := range inv.Barcodes() {
-		if generation == 0 {
-			generation = b.Generation()
-		}
-		if hint == "" && p.matches(b) && !known[string(b)] && !p.FormatBlank {
-			hint = fmt.Sprintf("make %s a tape of the pool: tapefs tape format %s --pool %s", b, b, p.Name)
-		}
-	}
-	if generation > 0 {
-		text += fmt.Sprintf(" (LTO-%d)", generation)
-	}
-	if hint == "" {
-		hint = fmt.Sprintf("put tapes into the library whose barcodes match pool %s, then run tapefs tape format BARCODE --pool %s", p.Name, p.Name)
-	}
-	return &changer.Error{Op: "find a tape", Hint: hint, Err: fmt.Errorf("%w: %s", ErrNeedsOperator, text)}
-}
-
 // mayWrite refuses to write to any tape while nobody has shown a second copy of the key.
 func (a *Archiver) mayWrite(ctx context.Context) error {
 	_, row, err := a.sealKey(ctx)

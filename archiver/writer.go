@@ -182,6 +182,18 @@ func (w *writer) giveUp(ctx context.Context) error {
 	return err
 }
 
+// leave is giveUp. From a drive that is set aside the tape goes back to its slot: another drive takes it.
+func (w *writer) leave(ctx context.Context, aside bool) error {
+	if !aside || w.lease == nil {
+		return w.giveUp(ctx)
+	}
+	var err error
+	if v := w.lease.Volume(); v != nil {
+		err = v.Unmount(ctx)
+	}
+	return errors.Join(err, w.lease.Unload(ctx), w.giveUp(ctx))
+}
+
 // takeDrive leases a drive and loads a tape into it.
 func (w *writer) takeDrive(ctx context.Context, b changer.Barcode) error {
 	if w.lease != nil {
@@ -189,7 +201,11 @@ func (w *writer) takeDrive(ctx context.Context, b changer.Barcode) error {
 			return err
 		}
 	}
-	lease, err := w.a.lib.Lease(ctx, changer.Request{Barcode: b, Purpose: "archive",
+	avoid, err := w.a.setAside(ctx)
+	if err != nil {
+		return err
+	}
+	lease, err := w.a.lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Purpose: "archive",
 		Wait: func(holder string) { w.a.note("waiting for a drive: %s has it", holder) }})
 	if err != nil {
 		return fmt.Errorf("take a drive for tape %s: %w", b, err)
@@ -209,7 +225,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		return false, nil
 	}
 	if err := w.takeDrive(ctx, c.Barcode); err != nil {
-		if errors.Is(err, changer.ErrNotInLibrary) || errors.Is(err, changer.ErrIncompatible) {
+		if errors.Is(err, changer.ErrNotInLibrary) || errors.Is(err, changer.ErrIncompatible) || errors.Is(err, changer.ErrNoDrive) {
 			return pass(err)
 		}
 		return false, err
@@ -350,6 +366,16 @@ func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
 	if err != nil {
 		return fmt.Errorf("record that tape %s failed: %w", t.Barcode, err)
 	}
+	aside := false
+	if !full && w.lease != nil {
+		serial := w.lease.Drive().Serial
+		if aside, err = w.a.driveFailed(ctx, serial, t.Barcode, why); err != nil {
+			return err
+		}
+		if aside {
+			w.noted.add("", "", fmt.Errorf("drive %s is set aside: %d tapes in a row failed in it, the last one %s", serial, driveLimit, t.Barcode))
+		}
+	}
 	if full { // what was closed before is intact, if the index can still be written
 		generation, err := w.volume.Sync(ctx)
 		if err == nil {
@@ -360,7 +386,7 @@ func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
 		}
 		w.a.log.Warn("no index could be written to the full tape", "tape", t.Barcode, "error", err)
 	}
-	if err := w.giveUp(ctx); err != nil {
+	if err := w.leave(ctx, aside); err != nil {
 		w.a.log.Warn("the failed tape was not given up in order", "tape", t.Barcode, "error", err)
 	}
 	if err := w.proveTape(ctx, t); err != nil {

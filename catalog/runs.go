@@ -168,6 +168,33 @@ type Debt struct {
 	Bytes  int64 // planned or sealed
 }
 
+// DebtDetail is why a pool is owed copies.
+type DebtDetail struct {
+	Pool   string
+	Why    string
+	Copies int
+	Bytes  int64 // planned or sealed
+}
+
+// DebtDetails lists what each pool owes by what keeps it from being safe.
+func (db *DB) DebtDetails(ctx context.Context) ([]DebtDetail, error) {
+	return query(ctx, db.reader, "debts", func(rows *sql.Rows) (d DebtDetail, err error) {
+		err = rows.Scan(&d.Pool, &d.Why, &d.Copies, &d.Bytes)
+		return d, err
+	}, textDebtDetails)
+}
+
+const textDebtDetails = `SELECT p.name, CASE
+		WHEN c.state = 2 THEN 'written, and not proved safe yet'
+		WHEN b.state = 0 THEN 'planned, and not fetched yet'
+		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state IN (0, 1, 2)) THEN 'written in part'
+		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state > 2) THEN 'fetched, to be written again after a tape failed or was full'
+		WHEN b.local = 1 THEN 'at its local source, to be written'
+		ELSE 'fetched, to be written' END AS why,
+		count(*), coalesce(sum(CASE WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0)
+	FROM copy c INDEXED BY copy_unfinished JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object LEFT JOIN batch b ON b.id = o.batch
+	WHERE c.state <> 3 AND c.state < 3 GROUP BY p.name, why ORDER BY p.name, why`
+
 // Debts lists what each pool owes; pools that owe nothing are left out.
 func (db *DB) Debts(ctx context.Context) ([]Debt, error) {
 	return query(ctx, db.reader, "debts", func(rows *sql.Rows) (d Debt, err error) {

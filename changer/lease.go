@@ -16,6 +16,7 @@ import (
 type Request struct {
 	Barcode Barcode             // the drive that holds it is preferred; "" any
 	Drive   string              // only this serial
+	Avoid   []string            // none of these serials
 	Purpose string              // "archive", "read", "format": shown to others who wait
 	Wait    func(holder string) // called once when it has to wait; may be nil
 }
@@ -144,6 +145,8 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 			return nil, fail("choose a drive", ErrNotInLibrary, "put "+string(r.Barcode)+" into a mail slot and import it: tapefs tape import")
 		case loaded && e.Serial == "":
 			return nil, fail("choose a drive", fmt.Errorf("it is in drive element %d, which is not configured: %w", e.Number, ErrNoDrive), "add the drive to library.drives, or unload it: mtx unload")
+		case loaded && only == nil && slices.Contains(r.Avoid, e.Serial):
+			return nil, fail("choose a drive", fmt.Errorf("%s is in drive %d, which is set aside: %w", r.Barcode, e.Number, ErrNoDrive), fmt.Sprintf("tapefs tape unload %d", e.Number))
 		case loaded && only == nil:
 			d, _ := l.drive(e.Serial)
 			return []DriveConfig{d}, nil
@@ -151,7 +154,7 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 	}
 	var empty, idle []DriveConfig
 	for _, d := range l.cfg.Drives {
-		if only != nil && d.Serial != only.Serial {
+		if only != nil && d.Serial != only.Serial || slices.Contains(r.Avoid, d.Serial) {
 			continue
 		}
 		if r.Barcode.Generation() > 0 && !canRead(l.driveGeneration(ctx, d), r.Barcode.Generation()) {

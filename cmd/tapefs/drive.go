@@ -11,6 +11,7 @@ import (
 type driveCmd struct {
 	Status  driveStatusCmd  `cmd:"" help:"State of the drives, as they say themselves."`
 	Inquiry driveInquiryCmd `cmd:"" help:"Maker, product and firmware of changer and drives."`
+	Trust   driveTrustCmd   `cmd:"" help:"Write again with a drive that was set aside because tapes failed in it."`
 	Eject   driveEjectCmd   `cmd:"" help:"Unthread a drive's tape, as its button does."`
 	Clean   driveCleanCmd   `cmd:"" help:"Clean a drive with a cleaning cartridge of the library, and count its use."`
 }

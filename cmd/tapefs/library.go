@@ -36,6 +36,7 @@ type driveJSON struct {
 	WriteProtected bool   `json:"write_protected"`
 	WantsCleaning  bool   `json:"wants_cleaning,omitempty"`
 	Density        string `json:"density,omitempty"`
+	Suspect        string `json:"suspect,omitempty"` // why nothing is written with it
 }
 
 type slotJSON struct {
@@ -142,6 +143,9 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 		}
 		out.Drives = append(out.Drives, row)
 	}
+	if err := markDrives(ctx, db, out.Drives); err != nil {
+		return nil, err
+	}
 	for _, s := range inv.Slots {
 		row := slotJSON{Slot: s.Number, ImportExport: s.ImportExport, Full: s.Full, Barcode: string(s.Barcode)}
 		if s.Barcode.Cleaning() {
@@ -171,6 +175,9 @@ func printDrives(w io.Writer, drives []driveJSON) {
 		if d.WantsCleaning {
 			state += ", wants cleaning"
 		}
+		if d.Suspect != "" {
+			state += ", SUSPECT"
+		}
 		from := "-"
 		if d.FromSlot > 0 {
 			from = fmt.Sprintf("slot %d", d.FromSlot)
@@ -178,4 +185,30 @@ func printDrives(w io.Writer, drives []driveJSON) {
 		t.row(fmt.Sprint(d.Element), orDash(d.Serial), slotText(d.Full, d.Barcode), from, state, orDash(d.Holder))
 	}
 	t.flush()
+	printSuspects(w, drives)
+}
+
+// markDrives adds which drives the archive does not write with any more.
+func markDrives(ctx context.Context, db *catalog.DB, rows []driveJSON) error {
+	known, err := db.Drives(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		for _, d := range known {
+			if d.Serial == rows[i].Serial && d.State == catalog.DriveSuspect {
+				rows[i].Suspect = d.Note
+			}
+		}
+	}
+	return nil
+}
+
+func printSuspects(w io.Writer, drives []driveJSON) {
+	for _, d := range drives {
+		if d.Suspect != "" {
+			fmt.Fprintf(w, "drive %d is suspect, nothing is written with it: %s\nhint: clean it or have it looked at, then: tapefs drive trust %d\n",
+				d.Element, d.Suspect, d.Element)
+		}
+	}
 }

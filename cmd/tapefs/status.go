@@ -37,6 +37,7 @@ type sourceJSON struct {
 
 type owedJSON struct {
 	Pool   string `json:"pool"`
+	Why    string `json:"why"`
 	Copies int    `json:"copies"`
 	Bytes  int64  `json:"bytes"`
 }
@@ -87,12 +88,12 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 	if s.Tapes, err = tapeRows(ctx, db); err != nil {
 		return nil, err
 	}
-	debts, err := db.Debts(ctx)
+	debts, err := db.DebtDetails(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, d := range debts {
-		s.Owed = append(s.Owed, owedJSON{d.Pool, d.Copies, d.Bytes})
+		s.Owed = append(s.Owed, owedJSON{d.Pool, d.Why, d.Copies, d.Bytes})
 	}
 	runs, err := db.Runs(ctx, 1)
 	if err != nil {
@@ -130,12 +131,19 @@ func (s *statusJSON) readDrives(ctx context.Context, a *app, conf *config, db *c
 		}
 	}
 	s.Library = err.Error()
+	for _, d := range conf.Library.Drives {
+		s.Drives = append(s.Drives, driveJSON{Element: d.Element, Serial: d.Serial})
+	}
+	if err := markDrives(ctx, db, s.Drives); err != nil {
+		s.Library += "; " + err.Error()
+	}
 }
 
 func (s *statusJSON) print(a *app) {
 	fmt.Fprintf(a.stdout, "%s, %s in the archive\n\n", count(s.Files, "file", "files"), bytesText(s.Bytes))
 	if s.Library != "" {
 		fmt.Fprintf(a.stdout, "library: %s\n", s.Library)
+		printSuspects(a.stdout, s.Drives)
 	} else {
 		printDrives(a.stdout, s.Drives)
 	}
@@ -154,7 +162,7 @@ func (s *statusJSON) print(a *app) {
 	fmt.Fprintln(a.stdout)
 	t := newTable(a.stdout)
 	for _, d := range s.Owed {
-		t.row("owed to "+d.Pool, fmt.Sprintf("%s, %s", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes)))
+		t.row("owed to "+d.Pool, fmt.Sprintf("%s, %s: %s", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes), d.Why))
 	}
 	if len(s.Owed) == 0 {
 		t.row("owed", "nothing")
@@ -174,6 +182,9 @@ func (s *statusJSON) print(a *app) {
 	if r := s.LastRun; r != nil {
 		t.row("last run", fmt.Sprintf("%d, %s %s: %s, %s new, %s", r.ID, r.Kind, dateOr(&r.Started, ""), r.State,
 			humanize.Comma(r.sum("new")), count(int64(len(r.Errors)), "error", "errors")))
+		if r.Message != "" {
+			t.row("", r.Message)
+		}
 	}
 	t.flush()
 }

@@ -38,6 +38,7 @@ type tapeJSON struct {
 	Leftover   int64      `json:"leftover"`
 	Objects    int        `json:"objects"`
 	Live       int64      `json:"live"`
+	Unsafe     int        `json:"unsafe"` // files that were written and not proved
 	Formatted  *time.Time `json:"formatted,omitempty"`
 	Seen       *time.Time `json:"seen,omitempty"`
 	Loads      int64      `json:"loads"`
@@ -47,8 +48,18 @@ type tapeJSON struct {
 
 func tapeOf(ctx context.Context, db *catalog.DB, t catalog.Tape) (tapeJSON, error) {
 	objects, live, err := db.TapeObjects(ctx, t.ID)
+	if err != nil {
+		return tapeJSON{}, err
+	}
+	parts, err := db.UnsafeParts(ctx)
+	unsafe := 0
+	for _, p := range parts {
+		if p.Tape == t.ID {
+			unsafe++
+		}
+	}
 	return tapeJSON{Barcode: t.Barcode, UUID: t.UUID, Pool: t.PoolName, Number: t.Number, Generation: t.Generation,
-		State: t.State, Capacity: t.Capacity, Free: t.Free, Used: t.Used, Leftover: t.Leftover, Objects: objects, Live: live,
+		State: t.State, Capacity: t.Capacity, Free: t.Free, Used: t.Used, Leftover: t.Leftover, Objects: objects, Live: live, Unsafe: unsafe,
 		Formatted: timeOrNil(t.Formatted), Seen: timeOrNil(t.Seen), Loads: t.Loads, Place: t.Place, Note: t.Note}, err
 }
 
@@ -91,14 +102,17 @@ func tapeRows(ctx context.Context, db *catalog.DB) ([]tapeJSON, error) {
 }
 
 func printTapes(a *app, rows []tapeJSON) error {
-	t := newTable(a.stdout, "TAPE", "POOL", "NO", "STATE", "USED", "FREE", "CAPACITY", "OBJECTS", "LAST USE", "NOTE")
+	t := newTable(a.stdout, "TAPE", "POOL", "NO", "STATE", "USED", "FREE", "LEFTOVER", "CAPACITY", "OBJECTS", "LAST USE", "NOTE")
 	for _, r := range rows {
 		note := r.Note
 		if r.Place != "" {
 			note = strings.TrimSpace("at " + r.Place + " " + note)
 		}
+		if r.Unsafe > 0 {
+			note = strings.TrimSpace(fmt.Sprintf("%s not safe yet; %s", count(int64(r.Unsafe), "file", "files"), note))
+		}
 		t.row(r.Barcode, orDash(r.Pool), fmt.Sprint(r.Number), r.State, bytesText(r.Used), bytesText(r.Free),
-			bytesText(r.Capacity), fmt.Sprint(r.Objects), dateOr(r.Seen, "-"), note)
+			leftoverText(r.Leftover), bytesText(r.Capacity), fmt.Sprint(r.Objects), dateOr(r.Seen, "-"), note)
 	}
 	return t.flush()
 }
@@ -137,6 +151,9 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 	t.row("  capacity", bytesText(r.Capacity))
 	t.row("  used", fmt.Sprintf("%s, %s of it in %s that live", bytesText(r.Used), bytesText(r.Live), count(int64(r.Objects), "object", "objects")))
 	t.row("  free", bytesText(r.Free))
+	if r.Unsafe > 0 {
+		t.row("  not safe yet", count(int64(r.Unsafe), "file", "files")+" that the next archive reads back")
+	}
 	if r.Leftover > 0 {
 		t.row("  leftover", bytesText(r.Leftover)+" of files that count for nothing")
 	}
@@ -203,4 +220,11 @@ func (c *tapeFormatCmd) pool(pools []archiver.Pool) (string, error) {
 		return "", usagef("--pool: name one of %s", strings.Join(names, ", "))
 	}
 	return names[0], nil
+}
+
+func leftoverText(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return bytesText(n)
 }

@@ -1,0 +1,98 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// driveLimit is how many tapes fail in one drive in a row until the drive is blamed and not the tapes.
+const driveLimit = 3
+
+// driveFailed counts a tape that failed in a drive. When several did in a row the drive is suspect, and
+// the tapes that were blamed until then are not any more.
+func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why error) (suspect bool, err error) {
+	var blamed []string
+	d, err := a.db.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
+		if d.Failures > 0 {
+			blamed = failedTapes(d.Note)
+		}
+		if !slices.Contains(blamed, barcode) {
+			blamed = append(blamed, barcode)
+		}
+		d.Failures = len(blamed)
+		d.Note = strings.Join(blamed, " ") + failedInARow + why.Error()
+		if d.Failures >= driveLimit {
+			d.State = catalog.DriveSuspect
+		}
+		return nil
+	})
+	if err != nil || d.State != catalog.DriveSuspect {
+		return false, err
+	}
+	for _, b := range blamed {
+		t, err := a.db.TapeByBarcode(ctx, b)
+		if err != nil {
+			return true, fmt.Errorf("look for tape %s: %w", b, err)
+		}
+		_, err = a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+			if t.State == catalog.TapeSuspect {
+				t.State, t.Note = catalog.TapeOpen, "failed in drive "+serial+", which is suspect"
+			}
+			return nil
+		})
+		if err != nil {
+			return true, fmt.Errorf("record tape %s: %w", b, err)
+		}
+	}
+	return true, nil
+}
+
+const failedInARow = " failed in a row: "
+
+// failedTapes reads the barcodes that driveFailed noted.
+func failedTapes(note string) []string {
+	barcodes, _, ok := strings.Cut(note, failedInARow)
+	if !ok {
+		return nil
+	}
+	return strings.Fields(barcodes)
+}
+
+// driveWorked ends a row of failures: a tape was synced in it.
+func (a *Archiver) driveWorked(ctx context.Context, serial string) error {
+	_, err := a.db.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
+		if d.Failures == 0 || d.State != catalog.DriveOK {
+			return catalog.ErrUnchanged
+		}
+		d.Failures, d.Note = 0, ""
+		return nil
+	})
+	return err
+}
+
+// setAside lists the suspect drives of the library. When there is no other ErrNeedsOperator says so.
+func (a *Archiver) setAside(ctx context.Context) ([]string, error) {
+	drives, err := a.db.Drives(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for suspect drives: %w", err)
+	}
+	var suspect []string
+	var why error
+	for _, d := range drives {
+		if d.State == catalog.DriveSuspect {
+			suspect = append(suspect, d.Serial)
+			why = errors.Join(why, fmt.Errorf("drive %s is suspect: %s", d.Serial, d.Note))
+		}
+	}
+	if len(suspect) == 0 || slices.ContainsFunc(a.lib.Configured(), func(d changer.DriveConfig) bool { return !slices.Contains(suspect, d.Serial) }) {
+		return suspect, nil
+	}
+	return nil, &changer.Error{Op: "choose a drive", Err: fmt.Errorf("%w: %w", ErrNeedsOperator, why),
+		Hint: "clean the drive or have it looked at, then: tapefs drive trust " + suspect[0]}
+}

@@ -1,0 +1,138 @@
+package archiver
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// nativeCapacity is what a tape of an LTO generation holds uncompressed, bytes: for pools of which no
+// tape has been seen.
+var nativeCapacity = map[int]int64{5: 1.5e12, 6: 2.5e12, 7: 6e12, 8: 12e12, 9: 18e12, 10: 30e12}
+
+// mayLeave bounds how many full tapes a message names.
+const mayLeave = 8
+
+// wanted says what an operator has to bring for a pool: about how many tapes, of which kind, and which
+// full ones could leave the library for them.
+func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) error {
+	debts, err := a.db.Debts(ctx)
+	if err != nil {
+		return fmt.Errorf("look for what pool %s owes: %w", p.Name, err)
+	}
+	tapes, err := a.db.Tapes(ctx)
+	if err != nil {
+		return fmt.Errorf("look for tapes of pool %s: %w", p.Name, err)
+	}
+	capacity, err := a.smallestTape(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	unsafe, err := a.db.UnsafeParts(ctx)
+	if err != nil {
+		return fmt.Errorf("look for parts that are not safe: %w", err)
+	}
+	busy := map[int64]bool{} // tapes that are wanted here to prove what they hold
+	for _, part := range unsafe {
+		busy[part.Tape] = true
+	}
+	here := map[string]bool{}
+	for _, b := range inv.Barcodes() {
+		here[string(b)] = true
+	}
+	known, generation := map[string]bool{}, 0
+	var leave, suspect []string
+	for _, t := range tapes {
+		known[t.Barcode] = true
+		if t.PoolName == p.Name {
+			generation = max(generation, t.Generation)
+		}
+		switch {
+		case !here[t.Barcode] || t.PoolName != p.Name:
+		case t.State == catalog.TapeSuspect:
+			suspect = append(suspect, t.Barcode)
+		case t.State == catalog.TapeFull && !busy[t.ID]:
+			leave = append(leave, t.Barcode)
+		}
+	}
+	hint := ""
+	for _, b := range inv.Barcodes() {
+		if generation == 0 && p.matches(b) {
+			generation = b.Generation()
+		}
+		if hint == "" && p.matches(b) && !known[string(b)] && !p.FormatBlank {
+			hint = fmt.Sprintf("make %s a tape of the pool: tapefs tape format %s --pool %s", b, b, p.Name)
+		}
+	}
+	if capacity == 0 {
+		capacity = nativeCapacity[generation]
+	}
+	text := "no tape of pool " + p.Name + " in the library can be written"
+	for _, d := range debts {
+		if d.Pool != p.Name {
+			continue
+		}
+		text += "; " + humanize.IBytes(uint64(max(d.Bytes, 0))) + " are owed to it"
+		if capacity > 0 {
+			usable := max(capacity-keepFree(p, capacity), 1)
+			n := (d.Bytes + usable - 1) / usable
+			text += fmt.Sprintf(": about %d more %s of %s", n, kindOfTape(generation, n), humanize.IBytes(uint64(capacity)))
+		}
+	}
+	if len(leave) > 0 {
+		text += "; full, and could leave the library: " + some(leave)
+	}
+	if len(suspect) > 0 {
+		text += "; suspect: " + some(suspect)
+	}
+	if hint == "" {
+		how := ", then run"
+		if p.FormatBlank {
+			how = "; archive formats blank ones, others:"
+		}
+		how += " tapefs tape format BARCODE --pool " + p.Name
+		hint = fmt.Sprintf("put tapes into the library whose barcodes match pool %s (%s)%s", p.Name, strings.Join(p.Include, " "), how)
+	}
+	return &changer.Error{Op: "find a tape", Hint: hint, Err: fmt.Errorf("%w: %w", ErrNeedsOperator, noTapeError(text))}
+}
+
+// noTapeError says that a pool has no tape and what it needs, as of the moment it was made.
+type noTapeError string
+
+func (e noTapeError) Error() string { return string(e) }
+
+// wantedNow is wanted with what is owed by now.
+func (w *writer) wantedNow(ctx context.Context, pool string) (error, error) {
+	p, err := w.a.pool(pool)
+	if err != nil {
+		return nil, err
+	}
+	inv, err := w.a.lib.Inventory(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for a tape of pool %s: %w", pool, err)
+	}
+	return w.a.wanted(ctx, p, inv), nil
+}
+
+func kindOfTape(generation int, n int64) string {
+	kind := "tape"
+	if generation > 0 {
+		kind = fmt.Sprintf("LTO-%d tape", generation)
+	}
+	if n != 1 {
+		kind += "s"
+	}
+	return kind
+}
+
+func some(barcodes []string) string {
+	if len(barcodes) <= mayLeave {
+		return strings.Join(barcodes, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(barcodes[:mayLeave], ", "), len(barcodes)-mayLeave)
+}
