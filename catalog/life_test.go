@@ -3,7 +3,9 @@ package catalog_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
+	"net/url"
 	"path/filepath"
 	"testing"
 	"time"
@@ -11,14 +13,55 @@ import (
 	"tapefs/catalog"
 )
 
-func create(t *testing.T) *catalog.DB {
+func create(t testing.TB) *catalog.DB {
 	t.Helper()
 	db, err := catalog.Create(context.Background(), filepath.Join(t.TempDir(), "catalog.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		sound(t, db.FilePath())
+	})
 	return db
+}
+
+// raw opens a catalog's file with SQLite alone.
+func raw(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	h, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// sound checks a closed catalog: its pages, its foreign keys, and the totals that triggers keep.
+func sound(t testing.TB, path string) {
+	t.Helper()
+	h := raw(t, path)
+	var text string
+	if err := h.QueryRow(`PRAGMA integrity_check`).Scan(&text); err != nil || text != "ok" {
+		t.Errorf("integrity of the catalog: %s, %v", text, err)
+	}
+	var broken, off int
+	if err := h.QueryRow(`SELECT count(*) FROM pragma_foreign_key_check`).Scan(&broken); err != nil || broken > 0 {
+		t.Errorf("%d rows refer to nothing, %v", broken, err)
+	}
+	err := h.QueryRow(`SELECT count(*) FROM total WHERE files <> (SELECT count(*) FROM version WHERE current = 1 AND kind = 1)
+		OR bytes <> (SELECT coalesce(sum(size), 0) FROM version WHERE current = 1 AND kind = 1)`).Scan(&off)
+	if err != nil || off > 0 {
+		t.Errorf("the totals are not what a count gives: %v", err)
+	}
+	var orphans int
+	err = h.QueryRow(`SELECT count(*) FROM version v JOIN version d ON d.id = v.parent WHERE v.current = 1 AND (d.current = 0 OR d.kind <> 2)`).Scan(&orphans)
+	if err != nil || orphans > 0 {
+		t.Errorf("%d versions show below what is no directory now, %v", orphans, err)
+	}
+	h.Close()
 }
 
 func must[T any](v T, err error) func(testing.TB) T {
@@ -31,7 +74,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-func check(t *testing.T, err error) {
+func check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +91,7 @@ type life struct {
 	tapes  []catalog.Tape
 }
 
-func newLife(t *testing.T) *life {
+func newLife(t testing.TB) *life {
 	ctx := context.Background()
 	l := &life{db: create(t)}
 	l.run = must(l.db.StartRun(ctx, "archive", []string{"src"}))(t)
@@ -251,64 +294,5 @@ func TestNewVersionReplaces(t *testing.T) {
 	}
 	if files, n, err := l.db.Totals(ctx); err != nil || files != 1 || n != 5 {
 		t.Errorf("totals: %d, %d, %v", files, n, err)
-	}
-}
-
-func TestOpen(t *testing.T) {
-	ctx := context.Background()
-	path := filepath.Join(t.TempDir(), "odd %? name#.db")
-	db, err := catalog.Create(ctx, path)
-	check(t, err)
-	uuid := db.UUID()
-	check(t, db.Close())
-	if _, err := catalog.Create(ctx, path); err == nil {
-		t.Error("a catalog was made over another")
-	}
-	ro, err := catalog.OpenReadOnly(ctx, path)
-	check(t, err)
-	defer ro.Close()
-	if ro.UUID() != uuid {
-		t.Errorf("uuid %s, want %s", ro.UUID(), uuid)
-	}
-	before := must(ro.DataVersion(ctx))(t)
-	if _, err := ro.EnsurePool(ctx, "x"); err == nil {
-		t.Error("a catalog opened for reading was changed")
-	}
-	rw, err := catalog.Open(ctx, path)
-	check(t, err)
-	defer rw.Close()
-	must(rw.EnsurePool(ctx, "x"))(t)
-	if after := must(ro.DataVersion(ctx))(t); after == before {
-		t.Error("another handle's commit does not show in the data version")
-	}
-	check(t, rw.Snapshot(ctx, filepath.Join(t.TempDir(), "copy.db")))
-}
-
-func TestWalk(t *testing.T) {
-	ctx := context.Background()
-	l := newLife(t)
-	d := must(l.db.EnsureDir(ctx, l.run.ID, l.source.Root, "dir", catalog.Meta{Mode: 0o755}))(t)
-	must(l.db.EnsureDir(ctx, l.run.ID, d, "z", catalog.Meta{Mode: 0o755}))(t)
-	b, o := l.plan(t, "01", nil, "b", "a", "dir!")
-	l.fetch(t, b, o)
-	var paths []string
-	check(t, l.db.Walk(ctx, catalog.Root, func(p string, v *catalog.Version) error { paths = append(paths, p); return nil }))
-	want := []string{"src", "src/a", "src/b", "src/dir", "src/dir/z", "src/dir!"}
-	if len(paths) != len(want) {
-		t.Fatalf("walk: %q", paths)
-	}
-	for i := range want {
-		if paths[i] != want[i] {
-			t.Errorf("walk: %q, want %q", paths, want)
-			break
-		}
-	}
-	var ids []catalog.ID
-	check(t, l.db.Children(ctx, l.source.Root, d, 2, func(v *catalog.Version) error { ids = append(ids, v.ID); return nil }))
-	if len(ids) != 2 || ids[0] >= ids[1] || ids[0] <= d {
-		t.Errorf("children after %d: %v", d, ids)
-	}
-	if p := must(l.db.Path(ctx, ids[0]))(t); p != "/src/b" {
-		t.Errorf("path: %q", p)
 	}
 }

@@ -58,7 +58,7 @@ func Create(ctx context.Context, path string) (*DB, error) {
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("create catalog: %w", err)
 	}
-	if err := fill(ctx, temp); err != nil {
+	if err := fill(ctx, temp, embedded); err != nil {
 		return nil, fmt.Errorf("create catalog %s: %w", path, err)
 	}
 	if err := os.Link(temp, path); err != nil { // unlike a rename it replaces nothing
@@ -71,7 +71,7 @@ func Create(ctx context.Context, path string) (*DB, error) {
 }
 
 // fill makes the tables in an empty file, the catalog's identity and the root directory.
-func fill(ctx context.Context, path string) error {
+func fill(ctx context.Context, path string, m migrations) error {
 	uuid, err := newUUID()
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func fill(ctx context.Context, path string) error {
 	if err := db.connectWriter(ctx); err != nil {
 		return errors.Join(err, db.Close())
 	}
-	if err := db.migrate(ctx, embedded); err != nil {
+	if err := db.migrate(ctx, m); err != nil {
 		return errors.Join(err, db.Close())
 	}
 	err = db.update(ctx, func(tx *sql.Tx) error {

@@ -193,8 +193,7 @@ func scanObjectAnd(rows *sql.Rows, more ...any) (o Object, err error) {
 // BatchObjects lists a batch's objects in order of id, with versions (void and planned ones too).
 // Dropped objects are left out.
 func (db *DB) BatchObjects(ctx context.Context, batch int64) ([]PlannedObject, error) {
-	objects, err := query(ctx, db.reader, "objects", scanObject, `SELECT `+objectColumns+` FROM object o JOIN seal_key k ON k.id = o.key
-		WHERE o.batch = ? AND o.state <> 3 ORDER BY o.id`, batch)
+	objects, err := query(ctx, db.reader, "objects", scanObject, textBatchObjects, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -208,12 +207,18 @@ func (db *DB) BatchObjects(ctx context.Context, batch int64) ([]PlannedObject, e
 	return planned, nil
 }
 
+const (
+	textBatchObjects = `SELECT ` + objectColumns + ` FROM object o INDEXED BY object_batch CROSS JOIN seal_key k ON k.id = o.key
+		WHERE o.batch = ? AND o.state <> 3 ORDER BY o.id`
+	textMembers = `SELECT ` + versionColumns + ` FROM member m CROSS JOIN version v ON v.id = m.version WHERE m.object = ? ORDER BY m.version`
+)
+
 func (db *DB) memberVersions(ctx context.Context, object int64) ([]Version, error) {
 	var list []Version
 	err := db.eachVersion(ctx, func(v *Version) error {
 		list = append(list, *v)
 		return nil
-	}, `SELECT `+versionColumns+` FROM member m JOIN version v ON v.id = m.version WHERE m.object = ? ORDER BY m.version`, object)
+	}, textMembers, object)
 	if err != nil {
 		return nil, fmt.Errorf("read members: %w", err)
 	}

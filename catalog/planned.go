@@ -9,8 +9,7 @@ import (
 // PlannedAt says whether a batch that is still being fetched holds a planned version of a path.
 func (db *DB) PlannedAt(ctx context.Context, parent ID, name string) (bool, error) {
 	var found bool
-	err := db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM version INDEXED BY version_past
-		WHERE parent = ? AND name = ? AND current = 0 AND state = ?)`, parent, []byte(name), Planned).Scan(&found)
+	err := db.reader.QueryRowContext(ctx, textPlannedAt, parent, []byte(name), Planned).Scan(&found)
 	if err != nil {
 		return false, fmt.Errorf("look for a planned %q: %w", name, err)
 	}
@@ -35,3 +34,5 @@ func (db *DB) LastOID(ctx context.Context) (string, error) {
 	}
 	return oid.String, nil
 }
+
+const textPlannedAt = `SELECT EXISTS (SELECT 1 FROM version INDEXED BY version_past WHERE parent = ? AND name = ? AND current = 0 AND state = ?)`

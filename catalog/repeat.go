@@ -23,7 +23,8 @@ func (db *DB) GetCopy(ctx context.Context, id int64) (Copy, error) {
 }
 
 // Unpack makes a packed object planned again, so that it is packed anew under another salt: its
-// files changed at the source and no tape holds a part of it. ErrLive when one does.
+// files changed at the source and no tape holds a part of it. ErrLive when one does, ErrNotFound when
+// it is not packed. What was void or summed is so no more.
 func (db *DB) Unpack(ctx context.Context, object int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		var live bool
@@ -35,10 +36,14 @@ func (db *DB) Unpack(ctx context.Context, object int64) error {
 		if live {
 			return ErrLive
 		}
+		err = changeOne(ctx, tx, `UPDATE object SET salt = NULL, plain_size = 0, sealed_size = 0, state = 0 WHERE id = ? AND state = 1`, object)
+		if err != nil {
+			return err
+		}
 		for _, text := range []string{
 			`DELETE FROM part WHERE object = ?`,
 			`UPDATE member SET header = -1, data = -1 WHERE object = ?`,
-			`UPDATE object SET salt = NULL, plain_size = 0, sealed_size = 0, state = 0 WHERE id = ? AND state = 1`,
+			`UPDATE version SET sha256 = NULL, state = 1 WHERE kind = 1 AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?)`,
 			`UPDATE copy SET state = 0 WHERE object = ? AND state < 4`,
 		} {
 			if _, err := tx.ExecContext(ctx, text, object); err != nil {

@@ -148,6 +148,12 @@ func recordPacking(ctx context.Context, tx *sql.Tx, object int64, k *Packing) er
 	if last+1 != parts || size != k.SealedSize || len(k.Salt) != 8 {
 		return fmt.Errorf("object %d: %d parts up to number %d hold %d bytes, its sealing says %d under %d bytes of salt", object, parts, last, size, k.SealedSize, len(k.Salt))
 	}
+	err = changeOne(ctx, tx, `UPDATE salt SET used = 1 WHERE key = (SELECT key FROM object WHERE id = ?) AND salt = ? AND used = 0`, object, k.Salt)
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("object %d: its salt was never drawn, or something was sealed under it before", object)
+	} else if err != nil {
+		return err
+	}
 	res, err := tx.ExecContext(ctx, `UPDATE object SET salt = ?, plain_size = ?, sealed_size = ?, state = 1 WHERE id = ? AND state = 0`,
 		k.Salt, k.PlainSize, k.SealedSize, object)
 	if err != nil {

@@ -88,6 +88,7 @@ CREATE TABLE salt (
   salt    BLOB NOT NULL,                -- 8 bytes
   purpose TEXT NOT NULL,                -- object, manifest, snapshot, foreign
   drawn   INTEGER NOT NULL,             -- Unix ns
+  used    INTEGER NOT NULL DEFAULT 0,   -- 1: an object was recorded as sealed under it; never again then
   PRIMARY KEY (key, salt)
 ) STRICT, WITHOUT ROWID;
 
