@@ -104,6 +104,7 @@ func TestKillWhileWriting(t *testing.T) {
 			in = "planned"
 		}
 		cut[killIn(t, path, in)]++
+		t.Logf("killed in: %v", cut)
 	}
 }
 
