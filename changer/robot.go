@@ -64,7 +64,13 @@ func (l *Library) moveRobot(ctx context.Context, op string, keep []*os.File, may
 		}
 	}
 	args := append([]string{l.cfg.Programs.Mtx, "-f", l.cfg.Changer}, s.args...)
-	res, pending, err := l.act(ctx, l.cfg.MoveTimeout, append([]*os.File{robot}, keep...), args...)
+	acting := ctx
+	if tell, ok := ctx.Value(patientKey{}).(func(string)); ok {
+		acting = context.WithoutCancel(ctx)
+		stop := context.AfterFunc(ctx, func() { tell(op) })
+		defer stop()
+	}
+	res, pending, err := l.act(acting, l.cfg.MoveTimeout, append([]*os.File{robot}, keep...), args...)
 	if pending != nil {
 		hold = false
 		go func() {
@@ -74,6 +80,15 @@ func (l *Library) moveRobot(ctx context.Context, op string, keep []*os.File, may
 		return pending, fail(op, err, "the robot has not ended its move; see tapefs library status when it stands still")
 	}
 	return nil, l.judge(ctx, op, s, res, err)
+}
+
+type patientKey struct{}
+
+// Patient makes moves of the robot that run when ctx ends be waited for, up to Config.MoveTimeout, instead of
+// being left to themselves: for commands of a person, who wants to know how it ended. tell is called then,
+// from another goroutine, with what is being done. Waits for a drive or for the robot still end with ctx.
+func Patient(ctx context.Context, tell func(doing string)) context.Context {
+	return context.WithValue(ctx, patientKey{}, tell)
 }
 
 // judge reads the changer again after a move and tells what became of it.

@@ -35,6 +35,7 @@ type cleanJSON struct {
 }
 
 func (c *driveCleanCmd) Run(ctx context.Context, a *app) error {
+	ctx = a.patient(ctx)
 	conf, db, err := a.writeCatalog(ctx)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type exportJSON struct {
 const defaultPlace = "outside the library"
 
 func (c *tapeExportCmd) Run(ctx context.Context, a *app) error {
+	ctx = a.patient(ctx)
 	conf, db, err := a.writeCatalog(ctx)
 	if err != nil {
 		return err
@@ -63,22 +64,18 @@ func (c *tapeExportCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	rows := []exportJSON{}
-	var first error
-	failed := 0
+	var worst error
 	for _, word := range words {
 		row := e.one(ctx, word)
 		rows = append(rows, row)
-		if row.err != nil {
-			failed++
-			if first == nil || exitCode(first) == exitOperator {
-				first = row.err // one that failed weighs more than one that waits for an operator
-			}
+		if row.err != nil && (worst == nil || exitCode(worst) == exitOperator) {
+			worst = row.err // one that failed weighs more than one that waits for an operator
 		}
-		if !a.JSON {
+		if !a.JSON && (row.err == nil || len(words) > 1) {
 			row.print(a)
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			break
 		}
 	}
 	if a.JSON {
@@ -86,10 +83,10 @@ func (c *tapeExportCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	if first == nil {
-		return nil
+	if worst != nil && len(words) > 1 && !a.JSON {
+		return exitStatus(exitCode(worst)) // each was said
 	}
-	return fmt.Errorf("export: %d of %s stay: %w", failed, count(int64(len(words)), "tape", "tapes"), first)
+	return worst
 }
 
 func (r exportJSON) print(a *app) {

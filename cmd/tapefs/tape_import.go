@@ -54,6 +54,7 @@ func (r importJSON) print(a *app) {
 }
 
 func (c *tapeImportCmd) Run(ctx context.Context, a *app) error {
+	ctx = a.patient(ctx)
 	conf, db, err := a.writeCatalog(ctx)
 	if err != nil {
 		return err

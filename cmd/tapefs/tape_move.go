@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"tapefs/archiver"
 	"tapefs/changer"
 )
 
@@ -91,6 +92,13 @@ func (h *hand) lease(ctx context.Context, r changer.Request) (*changer.Lease, er
 	return h.lib.Lease(ctx, r)
 }
 
+// patient makes Ctrl-C wait for a move of the robot that has begun, and say so.
+func (a *app) patient(ctx context.Context) context.Context {
+	return changer.Patient(ctx, func(doing string) {
+		fmt.Fprintf(a.stderr, "interrupted: waiting for the robot, which has begun to %s\n", doing)
+	})
+}
+
 // release gives a drive back, also after Ctrl-C, and joins its error to the command's.
 func release(ctx context.Context, lease *changer.Lease, err *error) {
 	*err = errors.Join(*err, lease.Release(context.WithoutCancel(ctx)))
@@ -161,6 +169,7 @@ func (h *hand) driveNamed(word string) (changer.DriveConfig, error) {
 }
 
 func (c *tapeLoadCmd) Run(ctx context.Context, a *app) error {
+	ctx = a.patient(ctx)
 	h, err := a.atLibrary()
 	if err != nil {
 		return err
@@ -234,7 +243,11 @@ func (h *hand) loadByHand(ctx context.Context, b changer.Barcode) (err error) {
 		return err
 	}
 	defer release(ctx, lease, &err)
-	if err := lease.Load(ctx, b); err != nil {
+	err = lease.Load(ctx, b)
+	if errors.Is(err, changer.ErrNoMedium) || errors.Is(err, changer.ErrWrongVolume) {
+		return fmt.Errorf("%w: %w", archiver.ErrNeedsOperator, err)
+	}
+	if err != nil {
 		return err
 	}
 	d := lease.Drive()
@@ -242,6 +255,7 @@ func (h *hand) loadByHand(ctx context.Context, b changer.Barcode) (err error) {
 }
 
 func (c *tapeUnloadCmd) Run(ctx context.Context, a *app) error {
+	ctx = a.patient(ctx)
 	h, err := a.atLibrary()
 	if err != nil {
 		return err
@@ -326,6 +340,7 @@ func (h *hand) unload(ctx context.Context, r changer.Request, slot int, may func
 }
 
 func (c *tapeMoveCmd) Run(ctx context.Context, a *app) error {
+	ctx = a.patient(ctx)
 	h, err := a.atLibrary()
 	if err != nil {
 		return err
