@@ -2,8 +2,8 @@ package catalog_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,16 +11,12 @@ import (
 	"tapefs/catalog"
 )
 
-// raw changes a catalog behind the package's back.
-func raw(t *testing.T, db *catalog.DB, statements ...string) {
+// behind changes a catalog's file past the package, with foreign keys off.
+func behind(t *testing.T, path string, statements ...string) {
 	t.Helper()
-	conn, err := sql.Open("sqlite", db.FilePath())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	h := raw(t, path)
 	for _, s := range statements {
-		if _, err := conn.Exec(s); err != nil {
+		if _, err := h.Exec(s); err != nil {
 			t.Fatalf("%s: %v", s, err)
 		}
 	}
@@ -30,8 +26,12 @@ func TestQuickCheck(t *testing.T) {
 	ctx := context.Background()
 	l := newLife(t)
 	check(t, l.db.QuickCheck(ctx))
-	raw(t, l.db, `DELETE FROM pool WHERE name = 'offsite'`) // foreign keys are off on this connection
-	err := l.db.QuickCheck(ctx)
+	path := filepath.Join(t.TempDir(), "damaged.db")
+	check(t, l.db.Snapshot(ctx, path))
+	behind(t, path, `DELETE FROM pool WHERE name = 'offsite'`)
+	db := must(catalog.OpenReadOnly(ctx, path))(t)
+	defer db.Close()
+	err := db.QuickCheck(ctx)
 	if !errors.Is(err, catalog.ErrDamaged) || !strings.Contains(err.Error(), "of tape names no pool") {
 		t.Errorf("an orphaned tape: %v", err)
 	}
@@ -54,11 +54,11 @@ func TestTapeDebts(t *testing.T) {
 	copies := must(l.db.ObjectCopies(ctx, o.Object.ID))(t)
 	must(l.db.AddCopyPart(ctx, catalog.CopyPart{Copy: copies[0].ID, Tape: l.tapes[0].ID, Name: "x"}))(t)
 	debts(1, 0)
-	raw(t, l.db, `UPDATE copy_part SET state = 2`, `UPDATE copy SET state = 3 WHERE id = (SELECT copy FROM copy_part)`)
+	behind(t, l.db.FilePath(), `UPDATE copy_part SET state = 2`, `UPDATE copy SET state = 3 WHERE id = (SELECT copy FROM copy_part)`)
 	debts(0, 0) // the second copy is owed, and the spool has its bytes
-	raw(t, l.db, `UPDATE batch SET state = 2`)
+	behind(t, l.db.FilePath(), `UPDATE batch SET state = 2`)
 	debts(0, 1)
-	raw(t, l.db, `UPDATE copy SET state = 3`)
+	behind(t, l.db.FilePath(), `UPDATE copy SET state = 3`)
 	debts(0, 0)
 }
 
