@@ -33,6 +33,7 @@ type cli struct {
 	Init    initCmd    `cmd:"" help:"Write a configuration, a key and an empty catalog."`
 	Archive archiveCmd `cmd:"" help:"Bring new and changed files of sources onto tape."`
 	Mount   mountCmd   `cmd:"" help:"Show the archive in a directory."`
+	Restore restoreCmd `cmd:"" help:"Bring many files back in tape order, without the mount."`
 	Ls      lsCmd      `cmd:"" help:"List a directory of the archive, from the catalog alone."`
 	Find    findCmd    `cmd:"" help:"Find files by name, from the catalog alone."`
 	Info    infoCmd    `cmd:"" help:"Say all that is known of a path: versions, object, copies, tapes."`

@@ -368,6 +368,11 @@ func TestJourney(t *testing.T) {
 	compareTimes(t, reference, filepath.Join(mnt, "tree"))
 	a.unmount(mnt)
 
+	back := a.path("back")
+	a.run("restore", "/tree", "--to", back)
+	compareTrees(t, reference, filepath.Join(back, "tree"))
+	compareTimes(t, reference, filepath.Join(back, "tree"))
+
 	restored := restoreWithoutTapefs(t, a)
 	compareTrees(t, reference, filepath.Join(restored, "tree"))
 	compareTimes(t, reference, filepath.Join(restored, "tree"))

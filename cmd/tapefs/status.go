@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -23,6 +24,7 @@ type statusJSON struct {
 	Drives  []driveJSON  `json:"drives"`
 	Library string       `json:"library_error,omitempty"`
 	Owed    []owedJSON   `json:"owed"`
+	Wanted  []wantedJSON `json:"wanted"`
 	Spool   folderJSON   `json:"spool"`
 	Cache   folderJSON   `json:"cache"`
 	LastRun *runJSON     `json:"last_run,omitempty"`
@@ -40,6 +42,14 @@ type owedJSON struct {
 	Why    string `json:"why"`
 	Copies int    `json:"copies"`
 	Bytes  int64  `json:"bytes"`
+}
+
+// wantedJSON is a tape that somebody waits for and that is not in the library.
+type wantedJSON struct {
+	Tape   string    `json:"tape"`
+	Place  string    `json:"place,omitempty"`
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }
 
 type folderJSON struct {
@@ -95,6 +105,9 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 	for _, d := range debts {
 		s.Owed = append(s.Owed, owedJSON{d.Pool, d.Why, d.Copies, d.Bytes})
 	}
+	if s.Wanted, err = wantedRows(ctx, db); err != nil {
+		return nil, err
+	}
 	runs, err := db.Runs(ctx, 1)
 	if err != nil {
 		return nil, err
@@ -118,6 +131,18 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 	s.Cache = folderJSON{conf.Cache.Dir, folderBytes(conf.Cache.Dir), int64(conf.Cache.Max)}
 	s.readDrives(ctx, a, conf, db)
 	return s, nil
+}
+
+func wantedRows(ctx context.Context, db *catalog.DB) ([]wantedJSON, error) {
+	wanted, err := db.Wanted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]wantedJSON, 0, len(wanted))
+	for _, w := range wanted {
+		rows = append(rows, wantedJSON{w.Barcode, w.Place, w.Reason, w.Since})
+	}
+	return rows, nil
 }
 
 // readDrives looks at the library; status works without it too.
@@ -166,6 +191,9 @@ func (s *statusJSON) print(a *app) {
 	}
 	if len(s.Owed) == 0 {
 		t.row("owed", "nothing")
+	}
+	for _, w := range s.Wanted {
+		t.row("wanted", strings.TrimSpace(fmt.Sprintf("%s  %s since %s  %s", w.Tape, w.Reason, dateOr(&w.Since, ""), printable(w.Place))))
 	}
 	t.row("spool", folderText(s.Spool))
 	t.row("cache", folderText(s.Cache))

@@ -1,0 +1,315 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+	"tapefs/fs/recall"
+)
+
+// RestoreOptions say what is restored, and where to.
+type RestoreOptions struct {
+	To        string     // a directory; made if it is not there
+	Overwrite bool       // replace what is there and differs
+	Version   catalog.ID // of the one file that is named; 0: the current one
+}
+
+// MissingTape is a tape outside the library, and what waits for it.
+type MissingTape struct {
+	Barcode string
+	Files   int64
+	Bytes   int64
+}
+
+// RestoreSummary is what a restore did.
+type RestoreSummary struct {
+	Run     int64
+	Files   int64 // written
+	Bytes   int64 // of these
+	Present int64 // were there already
+	Failed  int64
+	Missing []MissingTape
+	Tapes   []string // that were read
+}
+
+// restoration is one restore under way.
+type restoration struct {
+	a     *Archiver
+	o     RestoreOptions
+	run   catalog.Run
+	noted *problems
+	root  *os.Root
+	queue *recall.Queue
+	inv   *changer.Inventory // nil: no library
+	super bool               // we may give files away
+	names ownerNumbers
+	args  []restoreArg
+	where placements
+
+	mu        sync.Mutex // protects all below
+	tapes     map[string]*tapeList
+	primaries map[catalog.ID]*primary // by inode: hard-linked files only
+	parted    map[partedKey]*assembly
+	missing   map[string]*MissingTape
+	sum       RestoreSummary
+}
+
+// restoreArg is one path that was asked for.
+type restoreArg struct {
+	path string // clean, in the archive
+	base string // its name below the target; "" for the whole archive
+	v    catalog.Version
+}
+
+// primary is the name of a hard-linked file that gets the bytes; the others are linked to it.
+type primary struct {
+	id   catalog.ID
+	dest string
+	done bool
+	away string // the tape outside the library that has the bytes
+}
+
+// Restore brings paths of the archive, with all below them, back to a directory, without the mount: each
+// tape is read once and forwards. Files that are there already with the right size, time and sum are
+// kept. It returns ErrPartial when some files failed (the run lists them), and ErrNeedsOperator when
+// tapes are missing; all else is restored then.
+func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions) (RestoreSummary, error) {
+	r := &restoration{a: a, o: o, super: os.Geteuid() == 0, names: newOwnerNumbers(),
+		tapes: map[string]*tapeList{}, primaries: map[catalog.ID]*primary{}, parted: map[partedKey]*assembly{},
+		missing: map[string]*MissingTape{}, where: newPlacements(a.db)}
+	var err error
+	if r.args, err = a.restoreArgs(ctx, paths, o.Version); err != nil {
+		return r.sum, err
+	}
+	if err := os.MkdirAll(o.To, 0o755); err != nil {
+		return r.sum, fmt.Errorf("make the target: %w", err)
+	}
+	if r.root, err = os.OpenRoot(o.To); err != nil {
+		return r.sum, fmt.Errorf("open the target: %w", err)
+	}
+	defer r.root.Close()
+	if r.run, err = a.db.StartRun(ctx, "restore", append([]string{"--to", o.To}, paths...)); err != nil {
+		return r.sum, err
+	}
+	r.sum.Run = r.run.ID
+	r.noted = &problems{a: a, run: r.run}
+	err = r.all(ctx)
+	if err == nil {
+		err = r.noted.result()
+	}
+	end := r.finish(ctx, err)
+	if errors.Is(end, ErrNeedsOperator) {
+		return r.sum, end // says more than that some files failed
+	}
+	return r.sum, errors.Join(err, end)
+}
+
+func (a *Archiver) restoreArgs(ctx context.Context, paths []string, version catalog.ID) ([]restoreArg, error) {
+	if version != 0 && len(paths) != 1 {
+		return nil, errors.New("a version belongs to one file: name that file alone")
+	}
+	var args []restoreArg
+	seen := map[string]string{}
+	for _, p := range paths {
+		arg := restoreArg{path: path.Clean("/" + p)}
+		if arg.path != "/" {
+			arg.base = path.Base(arg.path)
+		}
+		var err error
+		if version != 0 {
+			arg.v, err = a.db.Get(ctx, version)
+			if err == nil {
+				var at string
+				if at, err = a.db.Path(ctx, version); err == nil && at != arg.path {
+					err = fmt.Errorf("version %d is one of %q", version, at)
+				}
+			}
+			if err == nil && arg.v.Kind != catalog.File {
+				err = errors.New("only files have versions")
+			}
+		} else {
+			arg.v, err = a.db.Resolve(ctx, arg.path)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("restore %q: %w", p, err)
+		}
+		if other, ok := seen[arg.base]; ok {
+			return nil, fmt.Errorf("restore %q and %q: both would be %q in the target; restore them one by one", other, p, arg.base)
+		}
+		seen[arg.base] = p
+		args = append(args, arg)
+	}
+	return args, nil
+}
+
+// all makes the tree, reads the tapes, then links names and sets the directories' times.
+func (r *restoration) all(ctx context.Context) (err error) {
+	if r.a.lib != nil {
+		if r.inv, err = r.a.lib.Inventory(ctx); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
+	}
+	defer func() {
+		for _, t := range r.tapes {
+			t.list.close()
+		}
+	}()
+	r.a.note("planning what is to be read")
+	if err := r.eachVersion(ctx, r.prepare); err != nil {
+		return err
+	}
+	if err := r.read(ctx); err != nil {
+		return err
+	}
+	if err := r.finishTree(ctx); err != nil {
+		return err
+	}
+	return r.sync()
+}
+
+// eachVersion walks all that was asked for, directories before what they hold.
+func (r *restoration) eachVersion(ctx context.Context, fn func(ctx context.Context, arg int, dest string, v *catalog.Version) error) error {
+	for i := range r.args {
+		arg := &r.args[i]
+		visit := func(dest string, v *catalog.Version) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if unsafeName(dest) {
+				r.fail(dest, errors.New("its name leads out of the target"))
+				return nil
+			}
+			return fn(ctx, i, dest, v)
+		}
+		if arg.base != "" {
+			if err := visit(arg.base, &arg.v); err != nil {
+				return err
+			}
+		}
+		if arg.v.Kind != catalog.Directory {
+			continue
+		}
+		prefix := ""
+		if arg.base != "" {
+			prefix = arg.base + "/"
+		}
+		if err := r.a.db.Walk(ctx, arg.v.ID, func(rel string, v *catalog.Version) error { return visit(prefix+rel, v) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unsafeName: the catalog takes no such name, but it may be damaged.
+func unsafeName(dest string) bool {
+	for part := range strings.SplitSeq(dest, "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsRune(part, 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// destOf is where a version that an argument covers goes.
+func (r *restoration) destOf(ctx context.Context, arg int, id catalog.ID) (string, error) {
+	a := &r.args[arg]
+	full, err := r.a.db.Path(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	dest := strings.TrimPrefix(strings.TrimPrefix(full, a.path), "/")
+	if a.base != "" {
+		dest = strings.TrimSuffix(a.base+"/"+dest, "/")
+	}
+	if unsafeName(dest) {
+		return "", fmt.Errorf("%q leads out of the target", dest)
+	}
+	return dest, nil
+}
+
+// fail records that one path could not be restored.
+func (r *restoration) fail(dest string, err error) {
+	r.noted.add("", dest, err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sum.Failed++
+}
+
+// miss records that a file waits for a tape.
+func (r *restoration) miss(barcode string, v *catalog.Version) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.primaries[v.Inode]; p != nil && p.id == v.ID {
+		p.away = barcode
+	}
+	size := v.Size
+	m := r.missing[barcode]
+	if m == nil {
+		m = &MissingTape{Barcode: barcode}
+		r.missing[barcode] = m
+	}
+	m.Files++
+	m.Bytes += size
+}
+
+// finish asks for the missing tapes and records the run's end.
+func (r *restoration) finish(ctx context.Context, err error) error {
+	ctx = context.WithoutCancel(ctx)
+	var operator error
+	for _, m := range r.missing {
+		r.sum.Missing = append(r.sum.Missing, *m)
+	}
+	slices.SortFunc(r.sum.Missing, func(a, b MissingTape) int { return strings.Compare(a.Barcode, b.Barcode) })
+	var names []string
+	for _, m := range r.sum.Missing {
+		names = append(names, m.Barcode)
+		if _, werr := r.a.db.Want(ctx, m.Barcode, "restore"); werr != nil {
+			r.a.log.Warn(werr.Error())
+		}
+		text := fmt.Sprintf("%d files (%d bytes) wait for tape %s, which is outside the library", m.Files, m.Bytes, m.Barcode)
+		if rerr := r.a.db.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
+			r.a.log.Warn(rerr.Error())
+		}
+	}
+	if len(names) > 0 && (err == nil || errors.Is(err, ErrPartial)) {
+		operator = fmt.Errorf("%w: put %s into the library and run it again: it goes on where it was", ErrNeedsOperator, strings.Join(names, ", "))
+	}
+	slices.Sort(r.sum.Tapes)
+	state, message := "done", ""
+	switch {
+	case ctx.Err() != nil, errors.Is(err, context.Canceled):
+		state, message = "interrupted", "interrupted"
+	case err != nil && !errors.Is(err, ErrPartial):
+		state, message = "failed", err.Error()
+	case err != nil || operator != nil:
+		state = "partial"
+		if operator != nil {
+			message = operator.Error()
+		}
+	}
+	counts := map[string]int64{"restored": r.sum.Files, "restored_bytes": r.sum.Bytes, "present": r.sum.Present, "failed": r.sum.Failed}
+	return errors.Join(operator, r.a.db.Count(ctx, r.run.ID, "", counts), r.a.db.FinishRun(ctx, r.run.ID, state, message))
+}
+
+// sync makes lasting what was written: one call instead of one for each file.
+func (r *restoration) sync() error {
+	dir, err := r.root.Open(".")
+	if err != nil {
+		return fmt.Errorf("sync the target: %w", err)
+	}
+	defer dir.Close()
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return fmt.Errorf("sync the target: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"tapefs/archiver"
+	"tapefs/catalog"
+)
+
+type restoreCmd struct {
+	Paths     []string `arg:"" name:"path" help:"Paths of the archive: /source/dir. Each comes with all below it."`
+	To        string   `required:"" help:"The directory to restore to: /source/dir becomes DIR/dir." placeholder:"DIR"`
+	Overwrite bool     `help:"Replace files that are there and differ."`
+	OneOf     int64    `name:"version-id" help:"Restore this version of the one file that is named; tapefs info --versions lists them." placeholder:"N"`
+}
+
+type restoreJSON struct {
+	Run     int64         `json:"run"`
+	Files   int64         `json:"files"`
+	Bytes   int64         `json:"bytes"`
+	Present int64         `json:"present"`
+	Failed  int64         `json:"failed"`
+	Tapes   []string      `json:"tapes"`
+	Missing []missingJSON `json:"missing"`
+}
+
+type missingJSON struct {
+	Tape  string `json:"tape"`
+	Files int64  `json:"files"`
+	Bytes int64  `json:"bytes"`
+}
+
+func (c *restoreCmd) Run(ctx context.Context, a *app) error {
+	to, err := filepath.Abs(c.To)
+	if err != nil {
+		return usagef("--to: %w", err)
+	}
+	if c.OneOf < 0 || c.OneOf > 0 && len(c.Paths) != 1 {
+		return usagef("--version-id takes the number of one version, with the path of its file alone")
+	}
+	conf, db, err := a.writeCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	for _, p := range c.Paths {
+		if _, err := resolve(ctx, db, p); err != nil && (c.OneOf == 0 || !errors.Is(err, catalog.ErrNotFound)) {
+			return err
+		}
+	}
+	arch, err := a.newArchiver(conf, db, newProgress(a))
+	if err != nil {
+		return err
+	}
+	s, err := arch.Restore(ctx, c.Paths, archiver.RestoreOptions{To: to, Overwrite: c.Overwrite, Version: catalog.ID(c.OneOf)})
+	if s.Run == 0 {
+		return err
+	}
+	if a.JSON {
+		out := restoreJSON{s.Run, s.Files, s.Bytes, s.Present, s.Failed, s.Tapes, []missingJSON{}}
+		if out.Tapes == nil {
+			out.Tapes = []string{}
+		}
+		for _, m := range s.Missing {
+			out.Missing = append(out.Missing, missingJSON{m.Barcode, m.Files, m.Bytes})
+		}
+		err = errors.Join(err, printJSON(a.stdout, out))
+	} else {
+		fmt.Fprintln(a.stdout, restoreLine(s))
+	}
+	switch {
+	case errors.Is(err, archiver.ErrNeedsOperator):
+		return withHint(err, "tapefs status lists the wanted tapes; tapefs runs %d has what failed", s.Run)
+	case errors.Is(err, archiver.ErrPartial):
+		return withHint(&restoreError{err}, "tapefs runs %d lists them", s.Run)
+	}
+	return err
+}
+
+func restoreLine(s archiver.RestoreSummary) string {
+	line := fmt.Sprintf("restored: %s, %s", count(s.Files, "file", "files"), bytesText(s.Bytes))
+	if len(s.Tapes) > 0 {
+		line += " from " + strings.Join(s.Tapes, ", ")
+	}
+	if s.Present > 0 {
+		line += fmt.Sprintf("; %s there already", humanize.Comma(s.Present))
+	}
+	if s.Failed > 0 {
+		line += fmt.Sprintf("; %s failed", humanize.Comma(s.Failed))
+	}
+	for _, m := range s.Missing {
+		line += fmt.Sprintf("; %s (%s) wait for tape %s", count(m.Files, "file", "files"), bytesText(m.Bytes), m.Barcode)
+	}
+	return line
+}
+
+// restoreError says of a restore what archiver.ErrPartial says of archive.
+type restoreError struct{ err error }
+
+func (e *restoreError) Error() string { return "some files were not restored" }
+func (e *restoreError) Unwrap() error { return e.err }
