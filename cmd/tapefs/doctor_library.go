@@ -89,12 +89,41 @@ func (u *checkup) drives(ctx context.Context) {
 	for _, s := range states {
 		u.drive(ctx, s)
 	}
+	u.suspects(ctx)
 	if u.inv == nil {
 		return
 	}
 	for _, e := range u.inv.Drives {
 		if e.Serial == "" {
 			u.warn("drive "+fmt.Sprint(e.Number), "add it to library.drives: tapefs doctor --fix-config", "the changer has it, the configuration does not")
+		}
+	}
+}
+
+// suspects names the drives that nothing is written with, because tapes failed in them.
+func (u *checkup) suspects(ctx context.Context) {
+	if u.db == nil {
+		return
+	}
+	known, err := u.db.Drives(ctx)
+	if err != nil {
+		u.failWith("drives", err, "")
+		return
+	}
+	left := len(u.lib.Configured())
+	for _, d := range u.lib.Configured() {
+		for _, k := range known {
+			if k.Serial != d.Serial || k.State != catalog.DriveSuspect {
+				continue
+			}
+			left--
+			f := finding{Check: fmt.Sprintf("drive %d", d.Element), Mark: markWarning,
+				Detail: fmt.Sprintf("%s is set aside for writing: %s", d.Serial, orDash(k.Note)),
+				Hint:   fmt.Sprintf("tapefs drive clean %d, have it looked at, then: tapefs drive trust %d", d.Element, d.Element)}
+			if left == 0 {
+				f.Mark, f.code = markFailed, exitOperator
+			}
+			u.findings = append(u.findings, f)
 		}
 	}
 }

@@ -222,6 +222,7 @@ func (u *checkup) devices() {
 			Hint: "tapefs doctor --fix-config proposes the section for " + u.conf.path, code: exitUsage})
 		return
 	}
+	u.ok("LTFS flavor", "open: the programs of OpenLTFS, which take sg nodes")
 	bad := false
 	for _, path := range u.nodes() {
 		if err := openNode(path); err != nil {
