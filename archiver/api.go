@@ -80,6 +80,7 @@ type Options struct {
 	DryRun bool
 	Limit  int64     // bytes to fetch at most; 0 no limit
 	Until  time.Time // start nothing new after; zero: no end
+	Heal   bool      // make damaged copies again, too
 	Now    bool      // write what is owed, however little: pools' MinBatch does not count
 }
 

@@ -23,7 +23,7 @@ func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 		return fmt.Errorf("clean the spool: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), snapshotPrefix) {
+		if strings.HasPrefix(e.Name(), snapshotPrefix) || strings.HasPrefix(e.Name(), healPrefix) {
 			if err := os.RemoveAll(filepath.Join(a.cfg.SpoolDir, e.Name())); err != nil {
 				return fmt.Errorf("clean the spool: %w", err)
 			}

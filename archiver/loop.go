@@ -18,6 +18,7 @@ func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Option
 	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, noted: noted,
 		worthy: map[string]bool{}, held: map[string]Held{},
 		tried: map[changer.Barcode]bool{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
+		fromCopy: map[int64]bool{}, uncopied: map[int64]bool{}, absent: map[string]error{},
 		calls: make(chan call), work: make(chan struct{}, 1), needed: make(chan struct{}),
 		done: make(chan struct{}), stopped: make(chan struct{}), freed: make(chan bool)}
 }
@@ -104,7 +105,11 @@ func (w *writer) noteBlocked(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(owed) > 0 {
+		copied, err := w.toCopy(ctx, row.ID)
+		if err != nil {
+			return err
+		}
+		if len(owed)+len(copied) > 0 {
 			var none noTapeError
 			if errors.As(why, &none) {
 				now, err := w.wantedNow(ctx, pool)
@@ -203,6 +208,16 @@ func (w *writer) pass(ctx context.Context, all bool) error {
 				again = true // a sync that failed makes copies owed again
 			}
 		}
+		n, err := w.copyOwed(ctx)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			if err := w.sync(ctx); err != nil {
+				return err
+			}
+			again = true
+		}
 	}
 	return nil
 }
@@ -263,6 +278,11 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 				made++
 			case errors.Is(err, errReseal), errors.Is(err, errUnreadable), errors.Is(err, errTooSmall):
 				w.failed[c.ID] = true
+				if c.Object.State == catalog.ObjectPacked && !errors.Is(err, errTooSmall) {
+					w.fromCopy[c.ID] = true // another pool's copy has the bytes that were sealed
+					w.a.log.Info("copy will be made from another pool's", "object", c.Object.OID, "pool", p.Name, "why", err)
+					continue
+				}
 				w.noted.add(w.sources[c.Object.Source].Name, "", fmt.Errorf("object %s was not written to pool %s: %w", c.Object.OID, p.Name, err))
 			default:
 				return made, err

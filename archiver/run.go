@@ -132,6 +132,9 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 		rows[row.ID] = s
 	}
 	w := a.newWriter(run, rows, o, noted)
+	if err := w.owe(ctx, o.Heal); err != nil {
+		return 0, nil, err
+	}
 	if err := w.recover(ctx); err != nil {
 		if w.unlock != nil {
 			w.unlock()

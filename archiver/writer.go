@@ -31,6 +31,9 @@ type writer struct {
 	blocked  map[string]error         // pools without a tape, and why
 	failed   map[int64]bool           // copies that this run gave up
 	repacked map[int64]bool           // copies whose object was packed anew in this run
+	fromCopy map[int64]bool           // copies that the spool cannot repeat: another copy must give them
+	uncopied map[int64]bool           // copies that no other copy could give in this run
+	absent   map[string]error         // tapes that could not be copied from in this run, and why
 	worthy   map[string]bool          // pools whose owed bytes were worth a mount in this run
 	held     map[string]Held          // pools that are owed too little, as last seen
 	written  int64                    // bytes, for the progress

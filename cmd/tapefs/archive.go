@@ -19,6 +19,7 @@ type archiveCmd struct {
 	DryRun  bool     `help:"List and compare only; say what would be done."`
 	Limit   string   `help:"Fetch at most this much." placeholder:"SIZE"`
 	Until   string   `help:"Start nothing new after this time of day." placeholder:"HH:MM"`
+	Heal    bool     `help:"Make damaged copies again from good ones, too."`
 	Now     bool     `help:"Write what is owed, also less than a pool's min_batch."`
 }
 
@@ -94,7 +95,7 @@ func summaryOf(s archiver.Summary) summaryJSON {
 }
 
 func (c *archiveCmd) options(now time.Time) (archiver.Options, error) {
-	o := archiver.Options{DryRun: c.DryRun, Now: c.Now}
+	o := archiver.Options{DryRun: c.DryRun, Heal: c.Heal, Now: c.Now || c.Heal}
 	if c.Limit != "" {
 		n, err := humanize.ParseBytes(c.Limit)
 		if err != nil || n > 1<<62 {

@@ -1,0 +1,435 @@
+package archiver
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// healPrefix begins the names of spool directories that hold sealed parts on their way from one
+// pool's tape to another's.
+const healPrefix = "heal-"
+
+// owe makes the pools of this run's sources owe what they never had and, to heal, what is damaged.
+func (w *writer) owe(ctx context.Context, heal bool) error {
+	for id, src := range w.sources {
+		for _, name := range src.Copies {
+			pool, err := w.a.db.EnsurePool(ctx, name)
+			if err != nil {
+				return fmt.Errorf("look for pool %s: %w", name, err)
+			}
+			n, err := w.a.db.OweCopies(ctx, id, pool.ID)
+			if err != nil {
+				return fmt.Errorf("source %s: %w", src.Name, err)
+			}
+			if n > 0 {
+				w.a.log.Info("copies are owed that were never made", "source", src.Name, "pool", name, "copies", n)
+			}
+		}
+		if !heal {
+			continue
+		}
+		_, hopeless, err := w.a.db.ReviveDamaged(ctx, id)
+		if err != nil {
+			return fmt.Errorf("source %s: %w", src.Name, err)
+		}
+		if hopeless > 0 {
+			w.noted.add(src.Name, "", fmt.Errorf("%d damaged copies cannot be made again: no tape has the bytes that they lack", hopeless))
+		}
+	}
+	return nil
+}
+
+// toCopy lists the parts a pool is owed of this run's sources that only another copy can give: the
+// spool let their batch go, or cannot repeat what was sealed.
+func (w *writer) toCopy(ctx context.Context, pool int64) ([]catalog.MissingPart, error) {
+	if !w.until.IsZero() && time.Now().After(w.until) {
+		return nil, nil
+	}
+	all, err := w.a.db.MissingParts(ctx, pool)
+	if err != nil {
+		return nil, fmt.Errorf("look for copies to be made from others: %w", err)
+	}
+	return slices.DeleteFunc(all, func(m catalog.MissingPart) bool {
+		_, ours := w.sources[m.Source]
+		return !ours || w.uncopied[m.Copy] || m.Spooled && !w.fromCopy[m.Copy]
+	}), nil
+}
+
+// copyOwed makes in each pool what only another pool's copy can give, and returns how many parts.
+func (w *writer) copyOwed(ctx context.Context) (made int, err error) {
+	for _, p := range w.a.cfg.Pools {
+		n, err := w.copyPool(ctx, p)
+		made += n
+		if err != nil {
+			return made, err
+		}
+	}
+	return made, nil
+}
+
+func (w *writer) copyPool(ctx context.Context, p Pool) (made int, err error) {
+	row, err := w.a.db.EnsurePool(ctx, p.Name)
+	if err != nil {
+		return 0, fmt.Errorf("look for pool %s: %w", p.Name, err)
+	}
+	for w.blocked[p.Name] == nil {
+		if err := ctx.Err(); err != nil {
+			return made, err
+		}
+		missing, err := w.toCopy(ctx, row.ID)
+		if err != nil || len(missing) == 0 {
+			return made, err
+		}
+		if w.unlock == nil {
+			if w.unlock, err = w.a.lockWriter(ctx); err != nil {
+				return made, err
+			}
+		}
+		barcode, load := w.chooseLoad(missing)
+		if barcode == "" {
+			w.noteUncopied(p, missing)
+			return made, nil
+		}
+		n, err := w.copyLoad(ctx, p, barcode, load)
+		made += n
+		if err != nil {
+			return made, err
+		}
+	}
+	return made, nil
+}
+
+// healPart is a missing part and the file on tape that has its bytes.
+type healPart struct {
+	catalog.MissingPart
+	from catalog.CopyPart
+	file string // where it lies in the spool
+	sums catalog.Part
+}
+
+// chooseLoad picks the tape that can give most of what is missing, and what to read from it in
+// order: as much as the spool has room for, one part at least. "": no tape can give anything.
+func (w *writer) chooseLoad(missing []catalog.MissingPart) (string, []healPart) {
+	bytesOn := map[string]int64{}
+	for _, m := range missing {
+		for _, from := range m.From {
+			if w.absent[from.Barcode] == nil {
+				bytesOn[from.Barcode] += m.Size
+			}
+		}
+	}
+	best := ""
+	for barcode, n := range bytesOn {
+		if best == "" || n > bytesOn[best] || n == bytesOn[best] && barcode < best {
+			best = barcode
+		}
+	}
+	var load []healPart
+	for _, m := range missing {
+		for _, from := range m.From {
+			if from.Barcode == best {
+				load = append(load, healPart{MissingPart: m, from: from})
+				break
+			}
+		}
+	}
+	slices.SortFunc(load, func(x, y healPart) int {
+		return cmp.Or(cmp.Compare(x.from.StartBlock, y.from.StartBlock), cmp.Compare(x.from.ID, y.from.ID))
+	})
+	room := w.a.healRoom()
+	for i := range load {
+		if room -= load[i].Size; room < 0 && i > 0 {
+			return best, load[:i]
+		}
+	}
+	return best, load
+}
+
+// healRoom is what parts on their way may take of the spool, bytes: what one part may have, less
+// when its file system has less to spare.
+func (a *Archiver) healRoom() int64 {
+	room := int64(maxPart)
+	if a.cfg.SpoolMax > 0 {
+		room = min(room, a.cfg.SpoolMax)
+	}
+	var st unix.Statfs_t
+	if unix.Statfs(a.cfg.SpoolDir, &st) == nil {
+		room = min(room, int64(st.Bavail)*st.Bsize-int64(st.Blocks)*st.Bsize/10)
+	}
+	return room
+}
+
+// noteUncopied says which copies cannot be made now, and which tapes would help.
+func (w *writer) noteUncopied(p Pool, missing []catalog.MissingPart) {
+	copies, away := map[int64]bool{}, map[string]bool{}
+	var whys []error
+	for _, m := range missing {
+		copies[m.Copy] = true
+		w.uncopied[m.Copy] = true
+		for _, from := range m.From {
+			if why := w.absent[from.Barcode]; why != nil && !away[from.Barcode] {
+				away[from.Barcode] = true
+				whys = append(whys, why)
+			}
+		}
+	}
+	if len(away) == 0 {
+		w.noted.add("", "", fmt.Errorf("pool %s is owed %d copies that cannot be made: no other copy has their bytes", p.Name, len(copies)))
+		return
+	}
+	var names []string
+	for b := range away {
+		names = append(names, b)
+	}
+	slices.Sort(names)
+	why := errors.Join(whys...)
+	if errors.Is(why, changer.ErrNotInLibrary) {
+		why = fmt.Errorf("%w: %w", ErrNeedsOperator, why)
+	}
+	w.noted.add("", "", fmt.Errorf("pool %s is owed %d copies that only another copy can give, on %s: %w",
+		p.Name, len(copies), strings.Join(names, ", "), why))
+}
+
+// copyLoad brings parts of one tape through the spool onto a pool's tapes, with one drive or more.
+func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []healPart) (made int, err error) {
+	if err := w.closeTape(ctx); err != nil {
+		return 0, err
+	}
+	if err := os.MkdirAll(w.a.cfg.SpoolDir, 0o700); err != nil {
+		return 0, fmt.Errorf("copy parts of tape %s: %w", barcode, err)
+	}
+	dir, err := os.MkdirTemp(w.a.cfg.SpoolDir, healPrefix)
+	if err != nil {
+		return 0, fmt.Errorf("copy parts of tape %s: %w", barcode, err)
+	}
+	defer removeAll(dir, &err)
+	got, err := w.readLoad(ctx, barcode, load, dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, h := range got {
+		if err := ctx.Err(); err != nil {
+			return made, err
+		}
+		err := w.openTape(ctx, p.Name, h.Size)
+		if err == nil {
+			err = w.writeHealed(ctx, h)
+		}
+		switch {
+		case err == nil:
+			made++
+		case ctx.Err() != nil:
+			return made, ctx.Err()
+		case errors.Is(err, ErrNeedsOperator):
+			return made, nil // the pool is blocked now
+		case errors.Is(err, errTooSmall), errors.Is(err, errReseal):
+			w.uncopied[h.Copy] = true
+			w.noted.add(w.sources[h.Source].Name, "", fmt.Errorf("object %s was not copied to pool %s: %w", h.OID, p.Name, err))
+		default:
+			return made, err
+		}
+		if err := os.Remove(h.file); err != nil {
+			return made, fmt.Errorf("copy parts of tape %s: %w", barcode, err)
+		}
+	}
+	return made, nil
+}
+
+// readLoad reads parts of one tape into dir, each extent held against its sum. A tape that cannot
+// be read is not tried again in this run; a part that is not what was written is recorded as damaged.
+func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, dir string) (got []healPart, err error) {
+	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
+	t, err := w.a.db.TapeByBarcode(ctx, barcode)
+	if err != nil {
+		return nil, err
+	}
+	v, err := w.mountToRead(ctx, t)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		w.a.log.Warn("tape cannot be copied from", "tape", barcode, "error", err)
+		w.absent[barcode] = fmt.Errorf("tape %s: %w", barcode, err)
+		return nil, nil
+	}
+	for i, h := range load {
+		if i > 0 && w.lease.Wanted() {
+			w.a.note("another process wants the drive of %s", barcode)
+			return got, nil
+		}
+		w.a.activity.set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", h.Number+1, h.Parts, h.OID, h.Size, barcode))
+		h.file = filepath.Join(dir, fmt.Sprint(i))
+		if h.sums, err = w.a.partSums(ctx, h.Object, h.Number); err != nil {
+			return got, err
+		}
+		err := fetchPart(ctx, v, h)
+		switch {
+		case err == nil:
+			if err := w.a.db.PartVerified(ctx, h.from.ID, time.Now()); err != nil {
+				return got, err
+			}
+			got = append(got, h)
+		case ctx.Err() != nil:
+			return got, ctx.Err()
+		case isDamage(err):
+			if err := w.a.markDamaged(ctx, h.from, err); err != nil {
+				return got, err
+			}
+			w.noted.add(w.sources[h.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged: %w", h.OID, barcode, err))
+		case isLocal(err):
+			return got, err
+		default:
+			w.absent[barcode] = fmt.Errorf("tape %s: %w", barcode, err)
+			return got, nil
+		}
+	}
+	return got, nil
+}
+
+// mountToRead loads a tape, mounts it read-only and proves what it is.
+func (w *writer) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Volume, error) {
+	if err := w.takeDrive(ctx, barcodeOf(t)); err != nil {
+		return nil, err
+	}
+	w.a.note("mounting %s read-only to copy from it", t.Barcode)
+	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	return v, w.a.checkLabel(v, t)
+}
+
+// partSums is what the catalog knows of one part.
+func (a *Archiver) partSums(ctx context.Context, object int64, number int) (catalog.Part, error) {
+	parts, err := a.db.Parts(ctx, object)
+	if err != nil {
+		return catalog.Part{}, err
+	}
+	for _, p := range parts {
+		if p.Number == number {
+			return p, nil
+		}
+	}
+	return catalog.Part{}, fmt.Errorf("part %d of object %d: %w", number+1, object, catalog.ErrNotFound)
+}
+
+// localError is an error of our own disk, not of a tape.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+func isLocal(err error) bool {
+	var le *localError
+	return errors.As(err, &le)
+}
+
+type localWriter struct{ w io.Writer }
+
+func (l localWriter) Write(p []byte) (int, error) {
+	n, err := l.w.Write(p)
+	if err != nil {
+		err = &localError{err}
+	}
+	return n, err
+}
+
+// fetchPart reads a part from tape into its spool file.
+func fetchPart(ctx context.Context, v *changer.Volume, h healPart) error {
+	f, err := os.OpenFile(h.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return &localError{fmt.Errorf("copy part %s through the spool: %w", h.from.Name, err)}
+	}
+	err = readPart(ctx, v, h.from, h.sums, localWriter{f})
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = &localError{fmt.Errorf("copy part %s through the spool: %w", h.from.Name, cerr)}
+	}
+	if err != nil {
+		os.Remove(h.file)
+	}
+	return err
+}
+
+// writeHealed writes a part that lies in the spool to the mounted tape. No extent is written that
+// has another sum than what is recorded.
+func (w *writer) writeHealed(ctx context.Context, h healPart) error {
+	ctx = context.WithoutCancel(ctx) // the part in hand is finished
+	f, err := os.Open(h.file)
+	if err != nil {
+		return fmt.Errorf("copy object %s: %w", h.OID, err)
+	}
+	defer f.Close()
+	name := partName(h.Fingerprint, h.OID, h.Number, h.Parts)
+	w.a.activity.set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", h.Number+1, h.Parts, h.OID, h.Size, w.tape.Barcode))
+	row, err := w.a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: h.Copy, Number: h.Number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
+	if err != nil {
+		return fmt.Errorf("record part %d of object %s: %w", h.Number+1, h.OID, err)
+	}
+	written := int64(0)
+	_, err = w.putFile(ctx, name, func(out *os.File) (catalog.Part, error) {
+		var err error
+		written, err = copySealed(f, h.sums, out)
+		return h.sums, err
+	})
+	if err != nil {
+		return w.partFailed(ctx, row, written, fmt.Errorf("write part %d of object %s to tape %s: %w", h.Number+1, h.OID, w.tape.Barcode, err))
+	}
+	start, err := w.volume.StartBlock(name)
+	if err != nil {
+		start = -1
+	}
+	if err := w.a.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: h.sums}, nil); err != nil {
+		return fmt.Errorf("record part %d of object %s: %w", h.Number+1, h.OID, err)
+	}
+	w.unsynced += h.Size
+	w.written += h.Size
+	w.a.stage("write", w.written, 0)
+	src := w.sources[h.Source].Name
+	if err := w.a.db.Count(ctx, w.run.ID, src, map[string]int64{"written_bytes": h.Size, "written_parts": 1, "copied_parts": 1}); err != nil {
+		return err
+	}
+	if err := w.a.db.AddRunTape(ctx, w.run.ID, w.tape.ID, h.Size, 1); err != nil {
+		return err
+	}
+	if w.due() {
+		return w.sync(ctx)
+	}
+	return nil
+}
+
+// copySealed copies a part's sealed bytes, each extent only if it has its recorded sum. It returns
+// how many bytes were written. Errors of out are *writeError.
+func copySealed(in io.Reader, part catalog.Part, out io.Writer) (written int64, err error) {
+	buf := make([]byte, catalog.ExtentSize)
+	for i := 0; written < part.Size; i++ {
+		b := buf[:min(part.Size-written, int64(len(buf)))]
+		if _, err := io.ReadFull(in, b); err != nil {
+			return written, fmt.Errorf("read the part from the spool: %w", err)
+		}
+		sum := sha256.Sum256(b)
+		if at := i * sha256.Size; at+sha256.Size > len(part.Sums) || !bytes.Equal(sum[:], part.Sums[at:at+sha256.Size]) {
+			return written, fmt.Errorf("extent %d from the spool: %w", i, errReseal)
+		}
+		n, err := out.Write(b)
+		written += int64(n)
+		if err != nil {
+			return written, &writeError{err}
+		}
+	}
+	return written, nil
+}

@@ -1,0 +1,137 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// damageError says that a file on tape is not what was written there. Lost: it is not there at all.
+type damageError struct {
+	what string
+	lost bool
+	size int64 // bytes of the file found
+}
+
+func (e *damageError) Error() string { return e.what }
+
+func isDamage(err error) bool {
+	var d *damageError
+	return errors.As(err, &d)
+}
+
+// volumeGone tells, after a read that failed, whether the mount itself died: no fault of a part.
+func volumeGone(v *changer.Volume, err error) bool {
+	var st unix.Statfs_t
+	serr := unix.Statfs(v.Dir, &st)
+	for _, e := range []error{err, serr} {
+		if errors.Is(e, unix.ENOTCONN) || errors.Is(e, unix.ECONNABORTED) || errors.Is(e, unix.ENODEV) {
+			return true
+		}
+	}
+	return false
+}
+
+// readPart reads a part's sealed bytes from a mounted tape and holds each extent against its sum
+// before it goes to out (which may be nil). An extent that is bad is read once more. *damageError:
+// the part is not what was written; other errors are those of the volume, of out, or of ctx.
+func readPart(ctx context.Context, v *changer.Volume, p catalog.CopyPart, part catalog.Part, out io.Writer) error {
+	if int64(len(part.Sums)) != (part.Size+catalog.ExtentSize-1)/catalog.ExtentSize*sha256.Size {
+		return fmt.Errorf("part %s: %d bytes of sums do not fit %d bytes of content", p.Name, len(part.Sums), part.Size)
+	}
+	root, err := os.OpenRoot(v.Dir)
+	if err != nil {
+		return fmt.Errorf("open the volume of tape %s: %w", p.Barcode, err)
+	}
+	defer root.Close()
+	f, err := root.Open(p.Name)
+	if err != nil {
+		if volumeGone(v, err) {
+			return fmt.Errorf("read tape %s: %w", p.Barcode, err)
+		}
+		return &damageError{what: err.Error(), lost: errors.Is(err, fs.ErrNotExist)}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read tape %s: %w", p.Barcode, err)
+	}
+	if info.Size() != part.Size {
+		return &damageError{what: fmt.Sprintf("%s has %d bytes, not %d", p.Name, info.Size(), part.Size), size: info.Size()}
+	}
+	buf := make([]byte, catalog.ExtentSize)
+	for i, at := 0, int64(0); at < part.Size; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b := buf[:min(part.Size-at, int64(len(buf)))]
+		want := part.Sums[i*sha256.Size : (i+1)*sha256.Size]
+		err := readExtent(f, b, at, want)
+		if err != nil && !volumeGone(v, err) {
+			_ = unix.Fadvise(int(f.Fd()), at, int64(len(b)), unix.FADV_DONTNEED)
+			err = readExtent(f, b, at, want)
+		}
+		if err != nil {
+			if volumeGone(v, err) {
+				return fmt.Errorf("read tape %s: %w", p.Barcode, err)
+			}
+			return &damageError{what: fmt.Sprintf("%s, extent %d: %v", p.Name, i, err), size: part.Size}
+		}
+		// What is read once needs no place among what others read again and again.
+		_ = unix.Fadvise(int(f.Fd()), at, int64(len(b)), unix.FADV_DONTNEED)
+		if out != nil {
+			if _, err := out.Write(b); err != nil {
+				return err
+			}
+		}
+		at += int64(len(b))
+	}
+	return nil
+}
+
+func readExtent(f *os.File, b []byte, at int64, want []byte) error {
+	if _, err := f.ReadAt(b, at); err != nil {
+		return err
+	}
+	if sum := sha256.Sum256(b); !bytes.Equal(sum[:], want) {
+		return errors.New("the bytes have another sum than those that were written")
+	}
+	return nil
+}
+
+// markDamaged records that a part is not on its tape as it was written. The tape takes no more.
+func (a *Archiver) markDamaged(ctx context.Context, p catalog.CopyPart, why error) error {
+	ctx = context.WithoutCancel(ctx)
+	var d *damageError
+	state, size := catalog.PartDamaged, p.Size
+	if errors.As(why, &d) {
+		size = d.size
+		if d.lost {
+			state = catalog.PartLost
+		}
+	}
+	if err := a.db.PartFailed(ctx, p.ID, state, size); err != nil {
+		return fmt.Errorf("record damaged part %s: %w", p.Name, err)
+	}
+	_, err := a.db.UpdateTape(ctx, p.Tape, func(t *catalog.Tape) error {
+		if t.State == catalog.TapeOpen || t.State == catalog.TapeFull {
+			t.State, t.Note = catalog.TapeSuspect, fmt.Sprintf("damage found on %s: %v", time.Now().Format(time.DateOnly), why)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("record damage on tape %s: %w", p.Barcode, err)
+	}
+	return nil
+}
