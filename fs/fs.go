@@ -38,6 +38,14 @@ type Options struct {
 	AllowOther bool
 	Debug      bool
 	Log        *slog.Logger // nil: the default logger
+
+	// Outside tells whether a tape is outside the library, from memory. Nil: none is known to be.
+	Outside func(ctx context.Context, barcode string) bool
+	// Deny names programs (patterns of path.Match) that may not open what is not on disk, DenyUIDs users.
+	Deny     []string
+	DenyUIDs []uint32
+	// MaxWaiting bounds the reads of one user that are under way in files not wholly on disk; 0: no bound.
+	MaxWaiting int
 }
 
 // Mount is a served file system.
@@ -66,10 +74,18 @@ type face struct {
 	content Opener
 	owners  *owners
 	log     *slog.Logger
+	o       Options
 
 	mu      sync.Mutex // guards the fields below
-	handles map[uint64]Content
+	handles map[uint64]handle
 	last    uint64
+	waiting map[uint32]int // reads that may wait for a tape, by user
+}
+
+// handle is an open file.
+type handle struct {
+	Content
+	slow bool // it was not wholly on disk when it was opened
 }
 
 var _ fuse.RawFileSystem = (*face)(nil)
@@ -86,7 +102,8 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 	}
 	f := &face{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
-		db:            db, content: content, owners: mapped, log: o.Log, handles: map[uint64]Content{},
+		db:            db, content: content, owners: mapped, log: o.Log, o: o,
+		handles: map[uint64]handle{}, waiting: map[uint32]int{},
 	}
 	server, err := fuse.NewServer(f, dir, &fuse.MountOptions{
 		AllowOther:   o.AllowOther,

@@ -23,18 +23,24 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	// not count against the kernel's background requests.
 	// Nothing is ever written, so no close needs to be told.
 	out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
-	if c.Complete() {
+	slow := !c.Complete()
+	if !slow {
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
+	} else if f.denied(&in.Caller) && !f.cached(withCancel(cancel), catalog.ID(in.NodeId)) {
+		if err := c.Close(); err != nil {
+			f.log.Warn("close", "id", in.NodeId, "error", err)
+		}
+		return fuse.EACCES
 	}
 	f.mu.Lock()
 	f.last++
 	out.Fh = f.last
-	f.handles[out.Fh] = c
+	f.handles[out.Fh] = handle{c, slow}
 	f.mu.Unlock()
 	return fuse.OK
 }
 
-func (f *face) handle(fh uint64) Content {
+func (f *face) handle(fh uint64) handle {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.handles[fh]
@@ -42,7 +48,7 @@ func (f *face) handle(fh uint64) Content {
 
 func (f *face) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	c := f.handle(in.Fh)
-	if c == nil {
+	if c.Content == nil {
 		return nil, fuse.EBADF
 	}
 	if in.Offset > math.MaxInt64 {
@@ -50,6 +56,12 @@ func (f *face) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.R
 	}
 	if int(in.Size) < len(buf) {
 		buf = buf[:in.Size]
+	}
+	if c.slow {
+		if !f.mayWait(in.Uid) {
+			return nil, fuse.EBUSY
+		}
+		defer f.waited(in.Uid)
 	}
 	n, err := c.ReadAt(withCancel(cancel), buf, int64(in.Offset))
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -86,7 +98,7 @@ func (f *face) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	c := f.handles[in.Fh]
 	delete(f.handles, in.Fh)
 	f.mu.Unlock()
-	if c == nil {
+	if c.Content == nil {
 		return
 	}
 	if err := c.Close(); err != nil {

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,7 +30,7 @@ func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	values["state"] = f.state(v, &loc)
+	values["state"] = f.state(ctx, v, &loc)
 	names = append(names, "state")
 	if tapes := tapesOf(&loc); len(tapes) > 0 {
 		values["tapes"] = strings.Join(tapes, " ")
@@ -38,9 +39,9 @@ func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, 
 	return names, values, nil
 }
 
-// state is where the bytes are: spool, cached, partial (some of them cached), nearline (on tape), or
-// damaged (no copy left).
-func (f *face) state(v *catalog.Version, loc *catalog.Location) string {
+// state is where the bytes are: spool, cached, partial (some of them cached), nearline (on tape),
+// offline (on tapes outside the library), or damaged (no copy left).
+func (f *face) state(ctx context.Context, v *catalog.Version, loc *catalog.Location) string {
 	if v.Size == 0 {
 		return "cached"
 	}
@@ -52,10 +53,25 @@ func (f *face) state(v *catalog.Version, loc *catalog.Location) string {
 		return "cached"
 	case cached > 0:
 		return "partial"
+	case len(loc.Places) > 0 && f.offline(ctx, loc):
+		return "offline"
 	case len(loc.Places) > 0:
 		return "nearline"
 	}
 	return "damaged"
+}
+
+// offline tells whether each copy has a tape outside the library.
+func (f *face) offline(ctx context.Context, loc *catalog.Location) bool {
+	if f.o.Outside == nil {
+		return false
+	}
+	for _, place := range loc.Places {
+		if !slices.ContainsFunc(place.Parts, func(p catalog.CopyPart) bool { return f.o.Outside(ctx, p.Barcode) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // tapesOf lists the barcodes that have the bytes, each once.

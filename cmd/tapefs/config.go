@@ -30,6 +30,7 @@ type config struct {
 	Spool   spoolConfig             `yaml:"spool"`
 	Cache   cacheConfig             `yaml:"cache"`
 	Mount   mountConfig             `yaml:"mount"`
+	Recall  recallConfig            `yaml:"recall"`
 	Tools   toolsConfig             `yaml:"tools"`
 
 	path string // where it was read from
@@ -99,14 +100,27 @@ type spoolConfig struct {
 }
 
 type cacheConfig struct {
-	Dir string `yaml:"dir"`
-	Max size   `yaml:"max"`
+	Dir     string `yaml:"dir"`
+	Max     size   `yaml:"max"`
+	Reserve size   `yaml:"reserve"`
 }
 
 type mountConfig struct {
 	Owners     string `yaml:"owners"`
 	AllowOther *bool  `yaml:"allow_other"`
+
+	OfflineWait time.Duration `yaml:"offline_wait"`
 }
+
+type recallConfig struct {
+	Deny       *[]string `yaml:"deny"`
+	DenyUIDs   []uint32  `yaml:"deny_uids"`
+	MaxWaiting int       `yaml:"max_waiting"`
+}
+
+// denied are programs that read whatever they find: indexers and thumbnailers.
+var denied = []string{"tracker-*", "localsearch-*", "baloo_file*", "updatedb*", "recollindex", "nepomuk*", "tumblerd",
+	"*thumbnailer*", "gdk-pixbuf-thum*", "kio_thumbnail*"}
 
 type toolsConfig struct {
 	Rsync     string        `yaml:"rsync"`
@@ -271,6 +285,16 @@ func (c *config) check() error {
 			}
 		}
 	}
+	if c.Recall.Deny != nil {
+		for _, pattern := range *c.Recall.Deny {
+			if _, err := filepath.Match(pattern, ""); err != nil {
+				return fmt.Errorf("recall.deny: pattern %q: %w", pattern, err)
+			}
+		}
+	}
+	if c.Recall.MaxWaiting < 0 || c.Mount.OfflineWait < 0 {
+		return errors.New("recall.max_waiting and mount.offline_wait are not negative")
+	}
 	switch c.Mount.Owners {
 	case "", "name", "number", "squash":
 	default:
@@ -291,6 +315,12 @@ func (c *config) fillPaths() {
 	below(&c.Cache.Dir, "cache")
 	if c.Cache.Max == 0 {
 		c.Cache.Max = defaultCacheMax
+	}
+	if c.Recall.Deny == nil {
+		c.Recall.Deny = &denied
+	}
+	if c.Recall.MaxWaiting == 0 {
+		c.Recall.MaxWaiting = 1000
 	}
 	if c.Mount.Owners == "" {
 		c.Mount.Owners = "name"

@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"waitgone": waitGone,
+			"xattr":    hasXattr,
 		},
 	})
 }
@@ -49,6 +50,19 @@ func waitGone(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Fatalf("still mounted: %v", mountsBelow(dir))
+}
+
+// hasXattr checks the value of an extended attribute.
+func hasXattr(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: xattr FILE NAME VALUE")
+	}
+	buf := make([]byte, 1000)
+	n, err := unix.Getxattr(ts.MkAbs(args[0]), args[1], buf)
+	ts.Check(err)
+	if got := string(buf[:n]); got != args[2] {
+		ts.Fatalf("%s of %s is %q, not %q", args[1], args[0], got, args[2])
+	}
 }
 
 // needFuse skips where no FUSE mount is possible, but never in CI.

@@ -54,12 +54,16 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := forgetWanted(ctx, conf, db); err != nil {
+		a.log.Warn("forget what earlier mounts wanted", "error", err)
+	}
 	allowOther := allowOtherPermitted()
 	if conf.Mount.AllowOther != nil {
 		allowOther = *conf.Mount.AllowOther
 	}
 	m, err := fs.Serve(ctx, dir, db, opener{queue}, fs.Options{
 		Owners: conf.Mount.Owners, AllowOther: allowOther, Log: a.log,
+		Outside: queue.Outside, Deny: *conf.Recall.Deny, DenyUIDs: conf.Recall.DenyUIDs, MaxWaiting: conf.Recall.MaxWaiting,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("mount %s: %w", dir, err), queue.Close(context.WithoutCancel(ctx)))
@@ -203,6 +207,12 @@ func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
 	options := recall.Options{
 		CacheDir: conf.Cache.Dir, CacheMax: int64(conf.Cache.Max), SpoolDir: conf.Spool.Dir,
 		IdleUnmount: conf.Library.IdleUnmount, Log: a.log,
+		CacheReserve: int64(conf.Cache.Reserve), OfflineWait: conf.Mount.OfflineWait,
+		Want: func(barcode string, wanted bool) {
+			if err := recordWanted(conf, barcode, wanted); err != nil {
+				a.log.Warn("record wanted tape", "error", err)
+			}
+		},
 	}
 	if conf.Library.Changer == "" || len(conf.Library.Drives) == 0 {
 		return recall.New(db, keys, nil, options)
@@ -212,6 +222,39 @@ func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
 		return nil, err
 	}
 	return recall.New(db, keys, lib, options)
+}
+
+// recordWanted notes in the catalog that a mount's reader needs a tape, or that it is back. It happens
+// seldom, so it opens the catalog for writing just then: the mount itself only reads.
+func recordWanted(conf *config, barcode string, wanted bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	db, err := catalog.Open(ctx, conf.catalogPath())
+	if err != nil {
+		return err
+	}
+	if wanted {
+		_, err = db.Want(ctx, barcode, "mount")
+	} else {
+		err = db.Unwant(ctx, barcode, "mount")
+	}
+	return errors.Join(err, db.Close())
+}
+
+// forgetWanted takes back what earlier readers of a mount asked for: none waits when a mount begins or ends.
+func forgetWanted(ctx context.Context, conf *config, db *catalog.DB) error {
+	list, err := db.Wanted(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range list {
+		if w.Reason == "mount" {
+			if err := recordWanted(conf, w.Barcode, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // opener is the queue as package fs wants it.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
 )
@@ -27,7 +28,8 @@ const touchEvery = 10 * time.Minute
 // adds nor removes anything.
 //
 // The bytes on disk never exceed the maximum, files being written included. To make room the
-// least recently used extents go until a tenth of the maximum is free. When the disk refuses a
+// least recently used extents go until a tenth of the maximum is free. A reserve of the file
+// system stays free, whatever the maximum. When the disk refuses a
 // write the extent is not kept, and that is all.
 type Cache struct {
 	dir  string // "" : nothing is cached
@@ -35,6 +37,8 @@ type Cache struct {
 	own  bool
 	max  int64
 	log  *slog.Logger
+	// What is left free on the file system, bytes; 0: 5 % of it or 1 GiB, whichever is less; below 0: nothing.
+	reserve int64
 
 	mu       sync.Mutex // protects all below
 	objects  map[string]*cached
@@ -260,17 +264,18 @@ const evictAtOnce = 32
 // room evicts until size more bytes fit and, over several calls, a tenth of the maximum is free.
 // It reports false when what is in use leaves too little.
 func (c *Cache) room(size int64) bool {
-	if c.bytes+size > c.max {
+	limit := c.limit()
+	if c.bytes+size > limit {
 		c.draining = true
 	}
-	low := c.max - c.max/10
+	low := limit - limit/10
 	extra := 0
 	for el := c.used.Back(); c.draining && el != nil && extra < evictAtOnce; {
 		if c.bytes+size <= low {
 			c.draining = false
 			break
 		}
-		if c.bytes+size <= c.max {
+		if c.bytes+size <= limit {
 			extra++
 		}
 		e := el.Value.(*entry)
@@ -279,7 +284,23 @@ func (c *Cache) room(size int64) bool {
 			c.drop(e)
 		}
 	}
-	return c.bytes+size <= c.max
+	return c.bytes+size <= limit
+}
+
+// reserveBytes and a twentieth of a file system bound what the cache leaves free by itself.
+const reserveBytes = 1 << 30
+
+// limit is what the cache may hold now: its maximum, or less when the file system has no more to give.
+func (c *Cache) limit() int64 {
+	var st unix.Statfs_t
+	if c.reserve < 0 || unix.Statfs(c.dir, &st) != nil {
+		return c.max
+	}
+	reserve := c.reserve
+	if reserve == 0 {
+		reserve = min(int64(st.Blocks)*st.Bsize/20, reserveBytes)
+	}
+	return max(0, min(c.max, c.bytes+int64(st.Bavail)*st.Bsize-reserve))
 }
 
 // Close makes the order of use lasting and gives up the folder.

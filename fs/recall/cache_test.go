@@ -3,9 +3,11 @@ package recall
 import (
 	"context"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -348,5 +350,26 @@ func TestBits(t *testing.T) {
 		if got := b.count(lo, hi); got != want {
 			t.Fatalf("count %d to %d: %d, want %d", lo, hi, got, want)
 		}
+	}
+}
+
+// The cache leaves its reserve of the file system free, however large its maximum is.
+func TestCacheReserve(t *testing.T) {
+	c, err := OpenCache(t.TempDir(), 1<<40, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	oid := strings.Repeat("ab", 16)
+	c.reserve = -1
+	if !c.put(oid, 0, []byte("kept")) {
+		t.Error("an extent is refused without a reserve")
+	}
+	c.reserve = 1 << 60
+	if c.put(oid, 1, []byte("refused")) || c.has(oid, 1) {
+		t.Error("an extent is kept although the reserve is not free")
+	}
+	if c.has(oid, 0) {
+		t.Error("an extent stays although the reserve is not free")
 	}
 }

@@ -21,7 +21,7 @@ func (q *Queue) dispatch() {
 			return
 		case <-q.kick:
 		}
-		if !q.undecided() {
+		if !q.undecided() && (len(q.Wanted()) == 0 || time.Since(read) < q.offlinePoll) {
 			continue
 		}
 		if time.Since(read) > q.inventoryLifetime {
@@ -41,6 +41,8 @@ func (q *Queue) dispatch() {
 			read = time.Now()
 			q.mu.Lock()
 			q.inventory, q.drives = inv, inv.drives
+			q.looked, q.lookedAt = inv, read
+			q.returned(inv)
 			q.mu.Unlock()
 		}
 		q.plan()
@@ -123,7 +125,9 @@ func (q *Queue) plan() {
 		}
 		copies := q.usable(f, q.inventory)
 		if len(copies) == 0 {
-			q.finish(f, nil, q.hopeless(f, q.inventory))
+			if err := q.hopeless(f, q.inventory); !q.waitsOffline(f, err) {
+				q.finish(f, nil, err)
+			}
 			continue
 		}
 		best := slices.MinFunc(copies, func(a, b catalog.CopyPart) int {
@@ -141,6 +145,9 @@ func (q *Queue) plan() {
 	}
 	for s := range q.sessions {
 		signal(s.wake) // an idle one may have to make room
+	}
+	if len(q.wanted) > 0 {
+		q.lookAgain()
 	}
 }
 

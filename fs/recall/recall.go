@@ -25,13 +25,17 @@ var (
 
 // Options are what the configuration says of reading.
 type Options struct {
-	CacheDir    string
-	CacheMax    int64         // bytes of sealed extents; 0: 16 GiB, below 0: no cache on disk
-	SpoolDir    string        // where batches lie
-	IdleUnmount time.Duration // 0: 5 min; how long a volume stays mounted after the last request
-	ReaderSlice time.Duration // 0: 10 min; how long readers keep a drive that another process waits for
-	MaxWait     time.Duration // 0: 10 min; how long work on the mounted tape may delay another tape
-	Log         *slog.Logger  // nil: nothing is logged
+	CacheDir     string
+	CacheMax     int64         // bytes of sealed extents; 0: 16 GiB, below 0: no cache on disk
+	CacheReserve int64         // bytes the cache leaves free on its file system; 0: 5 % or 1 GiB, the lesser; below 0: none
+	SpoolDir     string        // where batches lie
+	IdleUnmount  time.Duration // 0: 5 min; how long a volume stays mounted after the last request
+	ReaderSlice  time.Duration // 0: 10 min; how long readers keep a drive that another process waits for
+	MaxWait      time.Duration // 0: 10 min; how long work on the mounted tape may delay another tape
+	OfflineWait  time.Duration // how long a read waits for a tape outside the library; 0: not at all
+	// Want is told that a tape outside the library is needed, and that it came back. May be nil.
+	Want func(barcode string, wanted bool)
+	Log  *slog.Logger // nil: nothing is logged
 }
 
 // defaultCacheMax holds four thousand extents: a day's reading, and little beside a spool.
@@ -94,7 +98,7 @@ type Queue struct {
 	running          sync.WaitGroup
 	kick             chan struct{} // capacity 1: wakes the dispatcher
 
-	poll, linger, inventoryLifetime time.Duration // the constants above, but in tests
+	poll, linger, inventoryLifetime, offlinePoll time.Duration // the constants above, but in tests
 
 	mu           sync.Mutex // protects all below
 	closed       bool
@@ -108,6 +112,12 @@ type Queue struct {
 	damagedParts map[int64]time.Time // by CopyPart.ID, as the next
 	lostParts    map[int64]time.Time
 	trouble      map[string]trouble // by barcode
+	wanted       map[string]bool    // tapes outside the library that reads needed
+	told         chan struct{}      // closed when the last note about a wanted tape was taken
+	lookTimer    *time.Timer
+	looking      chan struct{} // closed when the reading for Outside ends; nil: none is under way
+	looked       *inventory    // what it gave
+	lookedAt     time.Time
 }
 
 // New starts the queue. lib may be nil: then only spool and cache are read. Closed by Close.
@@ -143,14 +153,15 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
+	cache.reserve = o.CacheReserve
 	q := &Queue{
 		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
-		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge,
+		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll,
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},
 		damaged:  map[badExtent]time.Time{}, damagedParts: map[int64]time.Time{}, lostParts: map[int64]time.Time{},
-		trouble: map[string]trouble{},
+		trouble: map[string]trouble{}, wanted: map[string]bool{},
 	}
 	q.soft, q.endSoft = context.WithCancel(context.Background())
 	q.hard, q.endHard = context.WithCancel(context.Background())
@@ -220,6 +231,9 @@ func (q *Queue) Close(ctx context.Context) error {
 		return nil
 	}
 	q.closed = true
+	if q.lookTimer != nil {
+		q.lookTimer.Stop()
+	}
 	for _, f := range q.fetches {
 		if !f.active {
 			q.finish(f, nil, ErrClosed)
