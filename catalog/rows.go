@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -10,34 +11,37 @@ import (
 const versionColumns = `v.id, v.parent, v.name, v.kind, v.mode, v.owner, v.size, v.mtime, v.mtime_ns, v.inode, v.nlink,
 	v.data, v.target, v.sha256, v.state, v.current, v.since, v.until, v.vanished, v.batch`
 
-// versionRow is where a row of versionColumns is scanned; it is reused from row to row.
+// versionRow is where a row of versionColumns is scanned; it is reused from row to row. The numbers
+// are of the driver's own type: any other costs database/sql a trip through their decimal digits.
 type versionRow struct {
-	v                      Version
-	name, target           sql.RawBytes
-	sum                    []byte
-	owner                  int64
-	current                int64
-	since, until, vanished int64
-	batch                  sql.NullInt64
+	v                 Version
+	name, target, sum sql.RawBytes
+	batch             any // int64 or nil
+
+	id, parent, kind, mode, owner, size, sec, nsec, inode, nlink, data, state, current, since, until, vanished int64
 }
 
 func (r *versionRow) dest() []any {
-	v := &r.v
-	return []any{&v.ID, &v.Parent, &r.name, &v.Kind, &v.Mode, &r.owner, &v.Size, &v.MTime.Sec, &v.MTime.Nsec, &v.Inode, &v.Nlink,
-		&v.Data, &r.target, &r.sum, &v.State, &r.current, &r.since, &r.until, &r.vanished, &r.batch}
+	return []any{&r.id, &r.parent, &r.name, &r.kind, &r.mode, &r.owner, &r.size, &r.sec, &r.nsec, &r.inode, &r.nlink,
+		&r.data, &r.target, &r.sum, &r.state, &r.current, &r.since, &r.until, &r.vanished, &r.batch}
 }
 
 // fill completes the Version from the scanned row.
 func (r *versionRow) fill(ctx context.Context, db *DB) error {
-	v := &r.v
-	v.Name, v.Target = string(r.name), string(r.target)
-	v.SHA256 = r.sum
-	v.Current = r.current == 1
-	v.Since, v.Until, v.Vanished = timeOf(r.since), timeOf(r.until), timeOf(r.vanished)
-	v.Batch = r.batch.Int64
-	var err error
-	v.Owner, err = db.owner(ctx, r.owner)
-	return err
+	owner, err := db.owner(ctx, r.owner)
+	if err != nil {
+		return err
+	}
+	r.v = Version{ID: ID(r.id), Parent: ID(r.parent), Name: string(r.name), Kind: Kind(r.kind), Mode: uint32(r.mode), Owner: owner, Size: r.size,
+		MTime: Time{Sec: r.sec, Nsec: int32(r.nsec)}, Inode: ID(r.inode), Nlink: uint32(r.nlink), Data: ID(r.data), Target: string(r.target),
+		State: VersionState(r.state), Current: r.current == 1, Since: timeOf(r.since), Until: timeOf(r.until), Vanished: timeOf(r.vanished)}
+	if len(r.sum) > 0 {
+		r.v.SHA256 = bytes.Clone(r.sum) // handed out with the Version
+	}
+	if n, ok := r.batch.(int64); ok {
+		r.v.Batch = n
+	}
+	return nil
 }
 
 // querier is a handle or a transaction.
@@ -127,7 +131,6 @@ func (db *DB) eachVersion(ctx context.Context, fn func(*Version) error, text str
 	var row versionRow
 	dest := row.dest()
 	for rows.Next() {
-		row.sum = nil // handed out with the Version
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}

@@ -364,6 +364,9 @@ func TestObjectsOfNoPoolKeepTheirBatch(t *testing.T) {
 
 // Versions go out of a batch by pages.
 func TestReleaseManyVersions(t *testing.T) {
+	if race {
+		t.Skip("one goroutine and very many rows")
+	}
 	ctx := context.Background()
 	l := newLife(t)
 	o := catalog.NewObject{OID: "01", Key: l.key.ID, PartSize: catalog.ExtentSize, Pools: []int64{l.pools[0].ID}}
