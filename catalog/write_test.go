@@ -362,6 +362,55 @@ func TestObjectsOfNoPoolKeepTheirBatch(t *testing.T) {
 	}
 }
 
+// Each reason to keep a batch, alone.
+func TestWhatKeepsABatch(t *testing.T) {
+	ctx := context.Background()
+	l, b, o := spooled(t)
+	h := raw(t, l.db.FilePath())
+	const planned, packed, superseded, dropped = 0, 1, 2, 3
+	type copies [][2]int // pool 0 or 1, state
+	for _, c := range []struct {
+		batch, object int
+		copies        copies
+		safe          bool
+	}{
+		{1, packed, copies{{0, 3}, {1, 3}}, true},
+		{1, packed, copies{{0, 3}}, true},
+		{1, superseded, copies{{0, 3}}, true},
+		{1, packed, copies{{0, 4}, {0, 3}}, true},          // another took the damaged one's place
+		{1, packed, copies{{0, 3}, {1, 5}}, true},          // a pool that is not wanted any more
+		{1, dropped, nil, true},                            // lost all its files
+		{1, dropped, copies{{0, 5}}, true},                 //
+		{0, packed, copies{{0, 3}}, false},                 // being fetched still
+		{1, planned, copies{{0, 3}}, false},                // not packed
+		{1, packed, nil, false},                            // for no pool
+		{1, packed, copies{{0, 5}}, false},                 // nowhere any more
+		{1, packed, copies{{0, 3}, {1, 0}}, false},         // owed
+		{1, packed, copies{{0, 3}, {1, 1}}, false},         // being written
+		{1, packed, copies{{0, 3}, {1, 2}}, false},         // not synced
+		{1, packed, copies{{0, 3}, {1, 4}}, false},         // damaged in one pool
+		{1, packed, copies{{0, 4}, {0, 2}, {1, 3}}, false}, // its substitute is not synced
+		{1, superseded, copies{{0, 4}}, false},             //
+	} {
+		exec := func(text string, args ...any) {
+			t.Helper()
+			_, err := h.Exec(text, args...)
+			check(t, err)
+		}
+		exec(`UPDATE batch SET state = ? WHERE id = ?`, c.batch, b.ID)
+		exec(`UPDATE object SET state = ? WHERE id = ?`, c.object, o.ID)
+		exec(`DELETE FROM copy WHERE object = ?`, o.ID)
+		for _, k := range c.copies {
+			exec(`INSERT INTO copy (object, pool, state) VALUES (?, ?, ?)`, o.ID, l.pools[k[0]].ID, k[1])
+		}
+		listed := len(must(l.db.ReleasableBatches(ctx))(t)) == 1
+		err := l.db.ReleaseBatch(ctx, b.ID)
+		if listed != c.safe || (err == nil) != c.safe || err != nil && !errors.Is(err, catalog.ErrUnsafe) {
+			t.Errorf("%+v: listed %v, released %v", c, listed, err)
+		}
+	}
+}
+
 // Versions go out of a batch by pages.
 func TestReleaseManyVersions(t *testing.T) {
 	if race {
