@@ -227,7 +227,7 @@ func (e *export) record(ctx context.Context, t catalog.Tape) error {
 func (e *export) byHand(ctx context.Context, at spot, t catalog.Tape, known bool, may func() error) error {
 	slot := at.slot.Number
 	if at.drive != nil {
-		m, err := e.unload(ctx, changer.Request{Barcode: at.label, Drive: at.drive.Serial}, 0, may)
+		m, err := e.unload(ctx, changer.Request{Barcode: at.label, Drive: at.drive.Serial}, at.label, 0, may)
 		if err != nil {
 			return err
 		}

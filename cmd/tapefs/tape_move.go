@@ -261,7 +261,7 @@ func (c *tapeUnloadCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if h.lib.Changer() == changer.None {
-		m, err := h.unload(ctx, changer.Request{Drive: h.lib.Configured()[0].Serial}, 0, nil)
+		m, err := h.unload(ctx, changer.Request{Drive: h.lib.Configured()[0].Serial}, "", 0, nil)
 		if err != nil {
 			return err
 		}
@@ -272,10 +272,11 @@ func (c *tapeUnloadCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	var request changer.Request
+	var want changer.Barcode
 	at, err := find(inv, c.Tape)
 	switch {
 	case err == nil && at.drive != nil && string(at.label) == c.Tape:
-		request.Barcode = at.label
+		request.Barcode, want = at.label, at.label
 	case err == nil && string(at.label) == c.Tape && c.Tape != "":
 		return movedJSON{Barcode: c.Tape, Slot: at.slot.Number, Mail: at.slot.ImportExport}.print(a)
 	default:
@@ -287,18 +288,19 @@ func (c *tapeUnloadCmd) Run(ctx context.Context, a *app) error {
 		if ok && !e.Full {
 			return withHint(fmt.Errorf("unload drive %d: %w", d.Element, changer.ErrNoMedium), "tapefs library status shows where tapes are")
 		}
-		request.Drive = d.Serial
+		request.Drive, want = d.Serial, e.Barcode
 	}
-	m, err := h.unload(ctx, request, 0, nil)
+	m, err := h.unload(ctx, request, want, 0, nil)
 	if err != nil {
 		return err
 	}
 	return m.print(a)
 }
 
-// unload brings the tape of a drive to a slot; 0 is the one it came from, or a free one. may (or nil) has the
-// last word when the drive is ours.
-func (h *hand) unload(ctx context.Context, r changer.Request, slot int, may func() error) (m movedJSON, err error) {
+// unload brings the tape of a drive to a slot; 0 is the one it came from, or a free one. want is the barcode that
+// the person saw in the drive: another tape that came there while the drive was waited for stays. may (or nil)
+// has the last word when the drive is ours.
+func (h *hand) unload(ctx context.Context, r changer.Request, want changer.Barcode, slot int, may func() error) (m movedJSON, err error) {
 	r.Purpose = "unload"
 	lease, err := h.lease(ctx, r)
 	if err != nil {
@@ -310,8 +312,11 @@ func (h *hand) unload(ctx context.Context, r changer.Request, slot int, may func
 		return m, err
 	}
 	e, _ := before.Element(lease.Drive().Element)
-	if r.Barcode != "" && e.Barcode != r.Barcode {
-		return m, withHint(fmt.Errorf("unload tape %s: it is in no drive any more", r.Barcode), "tapefs library status shows where it is")
+	if want != "" && e.Barcode != want {
+		if s, ok := before.FindSlot(want); ok && slot == 0 {
+			return movedJSON{Barcode: string(want), Slot: s.Number, Mail: s.ImportExport}, nil
+		}
+		return m, withHint(fmt.Errorf("unload tape %s: it is not in drive %d any more", want, lease.Drive().Element), "tapefs library status shows where it is")
 	}
 	if may != nil {
 		if err := may(); err != nil {
@@ -417,5 +422,5 @@ func (h *hand) moveTo(ctx context.Context, at spot, to changer.Slot, may func() 
 		return m, withHint(fmt.Errorf("move tape %s: it is in drive element %d, which is not configured: %w", at.label, at.drive.Number, changer.ErrNoDrive),
 			"add the drive to library.drives")
 	}
-	return h.unload(ctx, changer.Request{Barcode: at.label, Drive: at.drive.Serial}, to.Number, may)
+	return h.unload(ctx, changer.Request{Barcode: at.label, Drive: at.drive.Serial}, at.label, to.Number, may)
 }
