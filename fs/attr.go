@@ -58,6 +58,12 @@ func (f *face) entry(v *catalog.Version, out *fuse.EntryOut) bool {
 }
 
 func (f *face) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	if in.NodeId >= hiddenDir {
+		if !f.hidden(in.NodeId, &out.Attr) {
+			return fuse.ENOENT
+		}
+		return fuse.OK
+	}
 	v, err := f.db.Get(withCancel(cancel), catalog.ID(in.NodeId))
 	if err != nil {
 		return f.status(err, "stat", in.NodeId)

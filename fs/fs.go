@@ -46,6 +46,7 @@ type Options struct {
 	DenyUIDs []uint32
 	// MaxWaiting bounds the reads of one user that are under way in files not wholly on disk; 0: no bound.
 	MaxWaiting int
+	Reports    []Report // files of the hidden folder /.tapefs
 }
 
 // Mount is a served file system.

@@ -10,6 +10,9 @@ import (
 )
 
 func (f *face) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	if in.NodeId >= hiddenDir || name == hiddenName && in.NodeId == uint64(catalog.Root) {
+		return f.lookupHidden(in.NodeId, name, out)
+	}
 	ctx := withCancel(cancel)
 	var v catalog.Version
 	var err error
@@ -48,10 +51,16 @@ var errFull = errors.New("buffer is full")
 type add func(e fuse.DirEntry, v *catalog.Version) bool
 
 func (f *face) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	if in.NodeId >= hiddenDir {
+		return f.listHidden(in, out.AddDirEntry)
+	}
 	return f.list(cancel, in, func(e fuse.DirEntry, _ *catalog.Version) bool { return out.AddDirEntry(e) })
 }
 
 func (f *face) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	if in.NodeId >= hiddenDir {
+		return f.listHidden(in, func(e fuse.DirEntry) bool { return out.AddDirLookupEntry(e) != nil })
+	}
 	return f.list(cancel, in, func(e fuse.DirEntry, v *catalog.Version) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry == nil {

@@ -15,7 +15,14 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY || in.Flags&syscall.O_TRUNC != 0 {
 		return fuse.EROFS
 	}
-	c, err := f.content.Open(withCancel(cancel), catalog.ID(in.NodeId))
+	hidden := in.NodeId >= hiddenDir
+	var c Content
+	var err error
+	if hidden {
+		c, err = f.openHidden(withCancel(cancel), in.NodeId)
+	} else {
+		c, err = f.content.Open(withCancel(cancel), catalog.ID(in.NodeId))
+	}
 	if err != nil {
 		return f.status(err, "open", in.NodeId)
 	}
@@ -26,7 +33,7 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	slow := !c.Complete()
 	if !slow {
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
-	} else if f.denied(&in.Caller) && !f.cached(withCancel(cancel), catalog.ID(in.NodeId)) {
+	} else if !hidden && f.denied(&in.Caller) && !f.cached(withCancel(cancel), catalog.ID(in.NodeId)) {
 		if err := c.Close(); err != nil {
 			f.log.Warn("close", "id", in.NodeId, "error", err)
 		}
@@ -35,7 +42,7 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	f.mu.Lock()
 	f.last++
 	out.Fh = f.last
-	f.handles[out.Fh] = handle{c, slow}
+	f.handles[out.Fh] = handle{c, slow && !hidden}
 	f.mu.Unlock()
 	return fuse.OK
 }

@@ -64,6 +64,7 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	m, err := fs.Serve(ctx, dir, db, opener{queue}, fs.Options{
 		Owners: conf.Mount.Owners, AllowOther: allowOther, Log: a.log,
 		Outside: queue.Outside, Deny: *conf.Recall.Deny, DenyUIDs: conf.Recall.DenyUIDs, MaxWaiting: conf.Recall.MaxWaiting,
+		Reports: reports(conf, db, queue),
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("mount %s: %w", dir, err), queue.Close(context.WithoutCancel(ctx)))

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"tapefs/catalog"
+	"tapefs/fs"
+	"tapefs/fs/recall"
+)
+
+// reports are the files of the mount's hidden folder: none of them asks a drive or the robot.
+func reports(conf *config, db *catalog.DB, queue *recall.Queue) []fs.Report {
+	return []fs.Report{
+		{Name: "status.json", Text: func(ctx context.Context) ([]byte, error) {
+			s, err := mountStatus(ctx, conf, db, queue)
+			if err != nil {
+				return nil, err
+			}
+			var b bytes.Buffer
+			err = printJSON(&b, s)
+			return b.Bytes(), err
+		}},
+		{Name: "queue", Text: func(context.Context) ([]byte, error) {
+			var b bytes.Buffer
+			for _, w := range queue.Waiting() {
+				fmt.Fprintf(&b, "%s  %s  %s of object %s  %s waiting\n", w.Since.Local().Format("15:04:05"), w.Tapes,
+					count(int64(w.Extents), "extent", "extents"), w.Object, count(int64(w.Readers), "reader", "readers"))
+			}
+			return b.Bytes(), nil
+		}},
+		{Name: "wanted", Text: func(context.Context) ([]byte, error) {
+			var b bytes.Buffer
+			list := queue.Wanted()
+			slices.Sort(list)
+			for _, barcode := range list {
+				fmt.Fprintln(&b, barcode)
+			}
+			return b.Bytes(), nil
+		}},
+	}
+}
+
+// mountStatusJSON is what a mount knows by itself.
+type mountStatusJSON struct {
+	Catalog string        `json:"catalog"`
+	Files   int64         `json:"files"`
+	Bytes   int64         `json:"bytes"`
+	Waiting []waitingJSON `json:"waiting"`
+	Wanted  []wantedJSON  `json:"wanted"`
+}
+
+type waitingJSON struct {
+	Object  string `json:"object"`
+	Tapes   string `json:"tapes"`
+	Extents int    `json:"extents"`
+	Readers int    `json:"readers"`
+}
+
+func mountStatus(ctx context.Context, conf *config, db *catalog.DB, queue *recall.Queue) (*mountStatusJSON, error) {
+	s := &mountStatusJSON{Catalog: conf.catalogPath(), Waiting: []waitingJSON{}}
+	var err error
+	if s.Files, s.Bytes, err = db.Totals(ctx); err != nil {
+		return nil, err
+	}
+	if s.Wanted, err = wantedRows(ctx, db); err != nil {
+		return nil, err
+	}
+	for _, w := range queue.Waiting() {
+		s.Waiting = append(s.Waiting, waitingJSON{w.Object, w.Tapes, w.Extents, w.Readers})
+	}
+	return s, nil
+}
