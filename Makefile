@@ -22,10 +22,10 @@ demo: deps build ## The whole journey with a virtual library; SRC=/some/dir arch
 	./tapefs demo $(if $(SRC),--src '$(SRC)')
 
 test: deps ## Run all tests
-	$(GO) test -timeout 15m ./...
+	$(GO) test -timeout 40m ./...
 
 race: deps ## Run the tests of concurrent packages with the race detector
-	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -short -timeout 20m ./catalog ./changer/... ./crypto ./fs/... ./archiver
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -short -timeout 40m ./catalog ./changer/... ./crypto ./fs/... ./archiver
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
