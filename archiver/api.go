@@ -42,7 +42,9 @@ type Pool struct {
 	Include     []string // barcode patterns, path.Match
 	Exclude     []string
 	FormatBlank bool
-	KeepFree    int64 // bytes; 0: max(2 %, min(5 GiB, 5 % of the tape))
+	// VerifyAfterWrite is the share of what a run wrote that is read back after it; 0 nothing, 1 all.
+	VerifyAfterWrite float64
+	KeepFree         int64 // bytes; 0: max(2 %, min(5 GiB, 5 % of the tape))
 
 	// No tape is mounted while less than MinBatch bytes are owed and none of them longer than MaxAge.
 	MinBatch int64         // 0: every byte is worth a mount

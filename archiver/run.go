@@ -43,6 +43,9 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	noted := &problems{a: a, run: run}
 	skipped, held, err := a.archive(ctx, run, chosen, o, noted)
 	if err == nil {
+		err = a.verifyWritten(ctx, run, noted)
+	}
+	if err == nil {
 		err = noted.result()
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

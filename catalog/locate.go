@@ -19,7 +19,7 @@ type Location struct {
 	Path    string  // below the batch's Dir: the path within the source
 	Object  Object  // zero ID: not packed yet
 	Data    int64   // offset of the bytes in the plain stream
-	Places  []Place // durable and written copies
+	Places  []Place // durable and written copies, then what damaged ones have left
 }
 
 // Locate finds a version's bytes. Of several objects one with a durable copy is preferred.
@@ -61,14 +61,16 @@ func (db *DB) Locate(ctx context.Context, id ID) (Location, error) {
 		return loc, err
 	}
 	loc.Object, loc.Data = objects[0].o, objects[0].data
-	copies, err := query(ctx, db.reader, "copies", scanCopy, `SELECT id, object, pool, state, verified FROM copy
-		WHERE object = ? AND state IN (2, 3) ORDER BY state DESC, id`, loc.Object.ID)
+	// What a copy that is not whole any more has left on tape is better than nothing: each extent is checked.
+	copies, err := query(ctx, db.reader, "copies", scanCopy, `SELECT c.id, c.object, c.pool, c.state, c.verified FROM copy c
+		WHERE c.object = ? AND (c.state IN (2, 3) OR c.state < 5 AND EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.state IN (2, 4)))
+		ORDER BY c.state IN (2, 3) DESC, c.state DESC, c.id`, loc.Object.ID)
 	if err != nil {
 		return loc, err
 	}
 	for _, c := range copies {
 		parts, err := query(ctx, db.reader, "parts of copy", scanCopyPart, `SELECT `+copyPartColumns+` FROM copy_part p JOIN tape t ON t.id = p.tape
-			WHERE p.copy = ? AND p.state IN (1, 2) ORDER BY p.number, p.id`, c.ID)
+			WHERE p.copy = ? AND p.state IN (1, 2, 4) ORDER BY p.number, p.id`, c.ID)
 		if err != nil {
 			return loc, err
 		}

@@ -34,6 +34,7 @@ type cli struct {
 	Archive archiveCmd `cmd:"" help:"Bring new and changed files of sources onto tape."`
 	Mount   mountCmd   `cmd:"" help:"Show the archive in a directory."`
 	Restore restoreCmd `cmd:"" help:"Bring many files back in tape order, without the mount."`
+	Verify  verifyCmd  `cmd:"" help:"Read tapes back and prove that their bytes are those that were written."`
 	Ls      lsCmd      `cmd:"" help:"List a directory of the archive, from the catalog alone."`
 	Find    findCmd    `cmd:"" help:"Find files by name, from the catalog alone."`
 	Info    infoCmd    `cmd:"" help:"Say all that is known of a path: versions, object, copies, tapes."`

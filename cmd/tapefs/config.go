@@ -31,6 +31,7 @@ type config struct {
 	Cache   cacheConfig             `yaml:"cache"`
 	Mount   mountConfig             `yaml:"mount"`
 	Recall  recallConfig            `yaml:"recall"`
+	Scrub   scrubConfig             `yaml:"scrub"`
 	Tools   toolsConfig             `yaml:"tools"`
 
 	path string // where it was read from
@@ -78,6 +79,7 @@ type poolConfig struct {
 	KeepFree    size          `yaml:"keep_free"`
 	MinBatch    size          `yaml:"min_batch"`
 	MaxAge      time.Duration `yaml:"max_age"`
+	VerifyAfter share         `yaml:"verify_after_write"`
 }
 
 type sourceConfig struct {
@@ -121,6 +123,12 @@ type recallConfig struct {
 // denied are programs that read whatever they find: indexers and thumbnailers.
 var denied = []string{"tracker-*", "localsearch-*", "baloo_file*", "updatedb*", "recollindex", "nepomuk*", "tumblerd",
 	"*thumbnailer*", "gdk-pixbuf-thum*", "kio_thumbnail*"}
+
+// scrubConfig is what `verify --due` reads.
+type scrubConfig struct {
+	Every  period `yaml:"every"`
+	Budget size   `yaml:"budget"`
+}
 
 type toolsConfig struct {
 	Rsync     string        `yaml:"rsync"`
@@ -322,6 +330,9 @@ func (c *config) fillPaths() {
 	if c.Recall.MaxWaiting == 0 {
 		c.Recall.MaxWaiting = 1000
 	}
+	if c.Scrub.Every == 0 {
+		c.Scrub.Every = defaultScrub
+	}
 	if c.Mount.Owners == "" {
 		c.Mount.Owners = "name"
 	}
@@ -360,7 +371,7 @@ func (c *config) archiverPools() []archiver.Pool {
 		}
 		pools = append(pools, archiver.Pool{Name: name, Include: p.Include, Exclude: p.Exclude,
 			FormatBlank: p.FormatBlank, KeepFree: int64(p.KeepFree),
-			MinBatch: int64(p.MinBatch), MaxAge: p.MaxAge})
+			MinBatch: int64(p.MinBatch), MaxAge: p.MaxAge, VerifyAfterWrite: float64(p.VerifyAfter)})
 	}
 	slices.SortFunc(pools, func(a, b archiver.Pool) int { return strings.Compare(a.Name, b.Name) })
 	return pools

@@ -57,6 +57,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, archiver.ErrLocked):
 		return exitLocked
+	case errors.Is(err, archiver.ErrDamaged):
+		return exitFailed
 	case errors.Is(err, archiver.ErrNeedsOperator),
 		errors.Is(err, changer.ErrNotInLibrary),
 		errors.Is(err, changer.ErrLibraryFull),

@@ -24,6 +24,7 @@ type statusJSON struct {
 	Drives  []driveJSON  `json:"drives"`
 	Library string       `json:"library_error,omitempty"`
 	Owed    []owedJSON   `json:"owed"`
+	Damaged []owedJSON   `json:"damaged"`
 	Wanted  []wantedJSON `json:"wanted"`
 	Spool   folderJSON   `json:"spool"`
 	Cache   folderJSON   `json:"cache"`
@@ -109,6 +110,9 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 		s.Owed = append(s.Owed, owedJSON{d.Pool, d.Why, d.Copies, d.Bytes})
 	}
 	if s.Wanted, err = wantedRows(ctx, db); err != nil {
+		return nil, err
+	}
+	if s.Damaged, err = damageRows(ctx, db); err != nil {
 		return nil, err
 	}
 	runs, err := db.Runs(ctx, 1)
@@ -197,6 +201,9 @@ func (s *statusJSON) print(a *app) {
 	}
 	for _, w := range s.Wanted {
 		t.row("wanted", strings.TrimSpace(fmt.Sprintf("%s  %s since %s  %s", w.Tape, w.Reason, dateOr(&w.Since, ""), printable(w.Place))))
+	}
+	for _, d := range s.Damaged {
+		t.row("DAMAGED in "+d.Pool, fmt.Sprintf("%s, %s: tapefs archive --heal", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes)))
 	}
 	t.row("spool", folderText(s.Spool))
 	t.row("cache", folderText(s.Cache))

@@ -159,14 +159,20 @@ func (o *object) copies(n int64) []catalog.CopyPart {
 	part, offset, size := o.extent(n)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var found []catalog.CopyPart
+	var found, damaged []catalog.CopyPart
 	for _, p := range o.places {
 		for _, cp := range p.Parts {
 			live := cp.State == catalog.PartDurable || cp.State == catalog.PartWritten
 			if live && cp.Number == part && cp.Size >= offset+size {
 				found = append(found, cp)
 			}
+			if cp.State == catalog.PartDamaged && cp.Number == part && cp.Size >= offset+size {
+				damaged = append(damaged, cp)
+			}
 		}
+	}
+	if len(found) == 0 {
+		return damaged // its other extents may be good, and each is checked
 	}
 	return found
 }

@@ -1,0 +1,404 @@
+package archiver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// ErrDamaged: a verify found bytes that are not what was written.
+var ErrDamaged = errors.New("damage was found")
+
+// wantedToVerify is the reason under which tapes are wanted.
+const wantedToVerify = "verify"
+
+// VerifyOptions says what a verify reads. Nothing set: all that is durable.
+type VerifyOptions struct {
+	Sample  float64       // share of the bytes, drawn at random; 0: no draw
+	Budget  int64         // bytes at most, the longest unproved first; 0: no limit
+	Due     time.Duration // only what was not proved for so long; 0: all
+	Tape    string        // barcode
+	Source  string
+	Paths   []catalog.Version
+	OpenSSL bool     // also open each object with the openssl program and compare the files' sums
+	Args    []string // of the command: the same again resume what was cut short
+
+	written time.Time // only what was written since
+	pools   map[string]float64
+}
+
+// VerifyDamage is what a verify found.
+type VerifyDamage struct {
+	Object  string
+	Pool    string
+	Barcode string
+	File    string // on the tape; or the name in the archive
+	Why     string
+}
+
+// VerifySummary is what a verify did.
+type VerifySummary struct {
+	Run     int64
+	Parts   int
+	Bytes   int64
+	Files   int // compared by their plain sums
+	Skipped int // proved already, by the runs that this one resumes
+	Damaged []VerifyDamage
+	Wanted  []string // barcodes of tapes that are not in the library
+}
+
+// Verify reads sealed bytes back through read-only mounts, in tape order, and compares their sums.
+// ErrDamaged when some differ, ErrNeedsOperator when tapes are not in the library.
+func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
+	if a.lib == nil {
+		return VerifySummary{}, errors.New("verify: no library is configured")
+	}
+	if err := a.lib.Recover(ctx); err != nil {
+		return VerifySummary{}, fmt.Errorf("recover the library: %w", err)
+	}
+	run, err := a.db.StartRun(ctx, "verify", o.Args)
+	if err != nil {
+		return VerifySummary{}, err
+	}
+	noted := &problems{a: a, run: run}
+	v := &verifier{a: a, run: run, noted: noted, openssl: o.OpenSSL, away: map[string]error{}, sum: VerifySummary{Run: run.ID}}
+	err = v.verify(ctx, o)
+	err = errors.Join(err, v.leave(ctx))
+	if err == nil {
+		err = v.result()
+	}
+	state, message := "done", ""
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		state = "interrupted"
+	case errors.Is(err, ErrDamaged), errors.Is(err, ErrNeedsOperator), errors.Is(err, ErrPartial):
+		state = "partial"
+	default:
+		state = "failed"
+	}
+	if err != nil {
+		message = err.Error()
+	}
+	ctx = context.WithoutCancel(ctx)
+	counts := map[string]int64{"verified_parts": int64(v.sum.Parts), "verified_bytes": v.sum.Bytes, "verified_files": int64(v.sum.Files),
+		"damaged": int64(len(v.sum.Damaged))}
+	return v.sum, errors.Join(err, a.db.Count(ctx, run.ID, "", counts), a.db.FinishRun(ctx, run.ID, state, message))
+}
+
+type verifier struct {
+	a       *Archiver
+	run     catalog.Run
+	noted   *problems
+	openssl bool
+	away    map[string]error // tapes that could not be read, and why
+	sum     VerifySummary
+
+	lease  *changer.Lease
+	volume *changer.Volume
+	tape   string // barcode of volume
+}
+
+// choose lists what is to be read: each item is a part or, for the openssl program, the parts of a copy.
+func (v *verifier) choose(ctx context.Context, o VerifyOptions) ([][]catalog.VerifyPart, error) {
+	f := catalog.VerifyFilter{Barcode: o.Tape, Written: o.written}
+	if o.Source != "" {
+		src, err := v.a.db.SourceByName(ctx, o.Source)
+		if err != nil {
+			return nil, err
+		}
+		f.Source = src.ID
+	}
+	if len(o.Paths) > 0 {
+		f.Objects = map[int64]bool{}
+		for _, p := range o.Paths {
+			if err := v.a.db.ObjectsBelow(ctx, p, f.Objects); err != nil {
+				return nil, fmt.Errorf("look for the objects to verify: %w", err)
+			}
+		}
+	}
+	parts, err := v.a.db.VerifyParts(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	since, err := v.a.db.CampaignSince(ctx, v.run)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	resumes := since.Before(v.run.Started)
+	parts = slices.DeleteFunc(parts, func(p catalog.VerifyPart) bool {
+		last := p.Verified
+		if last.Before(p.Durable) {
+			last = p.Durable
+		}
+		if _, ok := o.pools[p.Pool]; o.pools != nil && !ok || o.Due > 0 && now.Sub(last) < o.Due {
+			return true
+		}
+		if resumes && !v.openssl && !p.Verified.Before(since) {
+			v.sum.Skipped++
+			return true
+		}
+		return false
+	})
+	items := make([][]catalog.VerifyPart, 0, len(parts))
+	at := map[int64]int{}
+	for _, p := range parts {
+		if i, ok := at[p.Copy]; ok && v.openssl {
+			items[i] = append(items[i], p)
+			continue
+		}
+		at[p.Copy] = len(items)
+		items = append(items, []catalog.VerifyPart{p})
+	}
+	if resumes && v.openssl {
+		items = slices.DeleteFunc(items, func(item []catalog.VerifyPart) bool {
+			if slices.ContainsFunc(item, func(p catalog.VerifyPart) bool { return p.Verified.Before(since) }) {
+				return false
+			}
+			v.sum.Skipped += len(item)
+			return true
+		})
+	}
+	switch {
+	case o.pools != nil:
+		by := map[string][][]catalog.VerifyPart{}
+		for _, item := range items {
+			by[item[0].Pool] = append(by[item[0].Pool], item)
+		}
+		items = nil
+		for pool, list := range by {
+			items = append(items, sample(list, o.pools[pool])...)
+		}
+	case o.Sample > 0:
+		items = sample(items, o.Sample)
+	}
+	if o.Budget > 0 {
+		left := o.Budget
+		for i, item := range items {
+			if left <= 0 {
+				items = items[:i]
+				break
+			}
+			left -= sizeOf(item)
+		}
+	}
+	for _, item := range items {
+		slices.SortFunc(item, func(x, y catalog.VerifyPart) int { return cmp.Compare(x.Number, y.Number) })
+	}
+	slices.SortFunc(items, func(x, y []catalog.VerifyPart) int {
+		return cmp.Or(cmp.Compare(x[0].Barcode, y[0].Barcode), cmp.Compare(x[0].StartBlock, y[0].StartBlock), cmp.Compare(x[0].ID, y[0].ID))
+	})
+	return items, nil
+}
+
+func sizeOf(item []catalog.VerifyPart) (n int64) {
+	for _, p := range item {
+		n += p.Size
+	}
+	return n
+}
+
+// sample draws items at random until they hold a share of all bytes; one at least.
+func sample(items [][]catalog.VerifyPart, share float64) [][]catalog.VerifyPart {
+	if share >= 1 {
+		return items
+	}
+	var total, got int64
+	for _, item := range items {
+		total += sizeOf(item)
+	}
+	rand.Shuffle(len(items), func(i, j int) { items[i], items[j] = items[j], items[i] })
+	for i, item := range items {
+		if float64(got) >= share*float64(total) {
+			return items[:i]
+		}
+		got += sizeOf(item)
+	}
+	return items
+}
+
+func (v *verifier) verify(ctx context.Context, o VerifyOptions) error {
+	items, err := v.choose(ctx, o)
+	if err != nil {
+		return err
+	}
+	var done, total int64
+	for _, item := range items {
+		total += sizeOf(item)
+	}
+	for _, item := range items {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if v.openssl {
+			err = v.proveCopy(ctx, item)
+		} else {
+			_, err = v.readPart(ctx, item[0], nil)
+		}
+		if err != nil {
+			return err
+		}
+		done += sizeOf(item)
+		v.a.stage("verify", done, total)
+	}
+	return v.want(ctx)
+}
+
+// mount mounts a tape read-only, or keeps the one that is unless somebody else wants its drive.
+// False: it cannot be read now, and why is kept.
+func (v *verifier) mount(ctx context.Context, barcode string) (bool, error) {
+	if v.away[barcode] != nil {
+		return false, nil
+	}
+	if v.volume != nil {
+		if v.tape == barcode && !v.lease.Wanted() {
+			return true, nil
+		}
+		if err := v.leave(ctx); err != nil {
+			return false, err
+		}
+	}
+	err := v.load(ctx, barcode)
+	if err == nil {
+		return true, nil
+	}
+	if lerr := v.leave(ctx); lerr != nil {
+		v.a.log.Warn("drive not given back in order", "tape", barcode, "error", lerr)
+	}
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	v.away[barcode] = err
+	return false, nil
+}
+
+func (v *verifier) load(ctx context.Context, barcode string) error {
+	t, err := v.a.db.TapeByBarcode(ctx, barcode)
+	if err != nil {
+		return err
+	}
+	if v.lease, err = v.a.lib.Lease(ctx, changer.Request{Barcode: changer.Barcode(barcode), Purpose: "verify",
+		Wait: func(holder string) { v.a.note("waiting for a drive: %s has it", holder) }}); err != nil {
+		return err
+	}
+	v.a.note("loading %s into drive %d to verify it", barcode, v.lease.Drive().Element)
+	if err := v.lease.Load(ctx, changer.Barcode(barcode)); err != nil {
+		return err
+	}
+	if v.volume, err = v.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true}); err != nil {
+		return err
+	}
+	v.tape = barcode
+	if err := v.a.checkLabel(v.volume, t); err != nil {
+		return err
+	}
+	return v.a.db.Unwant(ctx, barcode, wantedToVerify)
+}
+
+// leave unmounts and gives the drive back.
+func (v *verifier) leave(ctx context.Context) error {
+	lease := v.lease
+	v.lease, v.volume, v.tape = nil, nil, ""
+	if lease == nil {
+		return nil
+	}
+	return lease.Release(context.WithoutCancel(ctx))
+}
+
+// readPart reads one part and records that it is good or damaged. False: it was not read, or is bad.
+func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proof) (bool, error) {
+	ok, err := v.mount(ctx, p.Barcode)
+	if err != nil || !ok {
+		return false, err
+	}
+	sums, err := v.a.partSums(ctx, p.Object, p.Number)
+	if err != nil {
+		return false, err
+	}
+	if out != nil {
+		err = readPart(ctx, v.volume, p.CopyPart, sums, out)
+	} else {
+		err = readPart(ctx, v.volume, p.CopyPart, sums, nil)
+	}
+	switch {
+	case err == nil:
+		v.sum.Parts++
+		v.sum.Bytes += p.Size
+		return true, v.a.db.PartVerified(ctx, p.ID, time.Now())
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case isDamage(err):
+		v.found(p, p.Name, err)
+		return false, v.a.markDamaged(ctx, p.CopyPart, err)
+	case errors.Is(err, errProof):
+		v.sum.Parts++ // its sealed bytes are good as far as they were read; the program took no more
+		return false, nil
+	}
+	v.away[p.Barcode] = err
+	return false, v.leave(ctx)
+}
+
+func (v *verifier) found(p catalog.VerifyPart, file string, err error) {
+	v.sum.Damaged = append(v.sum.Damaged, VerifyDamage{Object: p.OID, Pool: p.Pool, Barcode: p.Barcode, File: file, Why: err.Error()})
+	v.noted.add("", "", fmt.Errorf("object %s in pool %s on tape %s is damaged: %w", p.OID, p.Pool, p.Barcode, err))
+}
+
+// want records which tapes have to be brought.
+func (v *verifier) want(ctx context.Context) error {
+	for barcode, why := range v.away {
+		if !errors.Is(why, changer.ErrNotInLibrary) && !errors.Is(why, changer.ErrNoMedium) && !errors.Is(why, changer.ErrWrongVolume) {
+			v.noted.add("", "", fmt.Errorf("tape %s could not be verified: %w", barcode, why))
+			continue
+		}
+		if _, err := v.a.db.Want(ctx, barcode, wantedToVerify); err != nil {
+			return err
+		}
+		v.sum.Wanted = append(v.sum.Wanted, barcode)
+	}
+	slices.Sort(v.sum.Wanted)
+	return nil
+}
+
+func (v *verifier) result() error {
+	if n := len(v.sum.Damaged); n > 0 {
+		return fmt.Errorf("%w: %d files on tape are not what was written", ErrDamaged, n)
+	}
+	if len(v.sum.Wanted) > 0 {
+		return fmt.Errorf("%w: tapes to be verified are not in the library: %v", ErrNeedsOperator, v.sum.Wanted)
+	}
+	if err := v.noted.result(); err != nil {
+		return errors.New("some tapes could not be verified")
+	}
+	return nil
+}
+
+// verifyWritten reads back what a run wrote, as far as pools ask for it, through fresh mounts.
+func (a *Archiver) verifyWritten(ctx context.Context, run catalog.Run, noted *problems) error {
+	pools := map[string]float64{}
+	for _, p := range a.cfg.Pools {
+		if p.VerifyAfterWrite > 0 {
+			pools[p.Name] = p.VerifyAfterWrite
+		}
+	}
+	if len(pools) == 0 {
+		return nil
+	}
+	parts, err := a.db.VerifyParts(ctx, catalog.VerifyFilter{Written: run.Started})
+	if err != nil || !slices.ContainsFunc(parts, func(p catalog.VerifyPart) bool { return pools[p.Pool] > 0 }) {
+		return err
+	}
+	_, err = a.Verify(ctx, VerifyOptions{Args: []string{"--after-run", fmt.Sprint(run.ID)}, written: run.Started, pools: pools})
+	if err != nil && ctx.Err() == nil {
+		noted.add("", "", fmt.Errorf("read back what was written: %w", err))
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,201 @@
+package archiver
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"tapefs/catalog"
+)
+
+// errProof: the openssl program took no more of an object.
+var errProof = errors.New("the openssl program ended early")
+
+// proof is an openssl program that opens one object while its sealed bytes are read from tape.
+type proof struct {
+	cmd    *exec.Cmd
+	in     io.WriteCloser
+	stderr bytes.Buffer
+	files  chan provedFiles
+}
+
+type provedFiles struct {
+	compared int
+	err      error
+}
+
+func (p *proof) Write(b []byte) (int, error) {
+	n, err := p.in.Write(b)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", errProof, err)
+	}
+	return n, err
+}
+
+// proveCopy reads all parts of a copy in order, lets the openssl program open them, and compares
+// each file with the sum that the catalog has of its content.
+func (v *verifier) proveCopy(ctx context.Context, parts []catalog.VerifyPart) error {
+	o, err := v.a.db.PackedObject(ctx, parts[0].Object)
+	if err != nil {
+		return err
+	}
+	if sizeOf(parts) != o.SealedSize { // a part is damaged: the others are still read
+		for _, p := range parts {
+			if _, err := v.readPart(ctx, p, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if ok, err := v.mount(ctx, parts[0].Barcode); err != nil || !ok {
+		return err
+	}
+	p, err := v.startProof(ctx, o)
+	if err != nil {
+		return err
+	}
+	good := true
+	for i := range parts {
+		out := p
+		if !good {
+			out = nil
+		}
+		ok, rerr := v.readPart(ctx, parts[i], out)
+		if err = errors.Join(err, rerr); err != nil {
+			good = false
+			break
+		}
+		good = good && ok
+	}
+	damaged := len(v.sum.Damaged)
+	res := p.finish(good)
+	v.sum.Files += res.compared
+	if err != nil {
+		return err
+	}
+	// Where a part is bad or its tape away that is said already.
+	if res.err != nil && (good || errors.Is(res.err, errContent)) && damaged == len(v.sum.Damaged) {
+		v.found(parts[0], o.OID, res.err)
+	}
+	return nil
+}
+
+// startProof starts the program. The key reaches it as the path of its file.
+func (v *verifier) startProof(ctx context.Context, o catalog.PlannedObject) (*proof, error) {
+	path := v.a.keys.Path(o.Fingerprint)
+	if path == "" {
+		return nil, fmt.Errorf("open object %s with openssl: the key %s is in no file", o.OID, o.Fingerprint)
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open object %s with openssl: %w", o.OID, err)
+	}
+	keys, err := v.a.db.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var key catalog.SealKey
+	for _, k := range keys {
+		if k.Fingerprint == o.Fingerprint {
+			key = k
+		}
+	}
+	want := map[string]catalog.Version{}
+	for _, m := range o.Versions {
+		if m.Kind != catalog.File {
+			continue
+		}
+		name, err := v.a.db.Path(ctx, m.ID)
+		if err != nil {
+			return nil, fmt.Errorf("open object %s with openssl: %w", o.OID, err)
+		}
+		want[strings.TrimPrefix(name, "/")] = m
+	}
+	p := &proof{files: make(chan provedFiles, 1)}
+	p.cmd = exec.CommandContext(ctx, "openssl", "enc", "-d", "-"+key.Cipher, "-pbkdf2", "-iter", fmt.Sprint(key.Iterations), "-md", "sha256", "-pass", "file:"+path)
+	p.cmd.Stderr = &p.stderr
+	if p.in, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("open object %s with openssl: %w", o.OID, err)
+	}
+	go func() {
+		var res provedFiles
+		res.compared, res.err = compareFiles(out, want)
+		_, _ = io.Copy(io.Discard, out) // or the program would wait for a reader
+		p.files <- res
+	}()
+	return p, nil
+}
+
+// finish ends the program, which got all bytes if whole, and says what it gave.
+func (p *proof) finish(whole bool) provedFiles {
+	if !whole {
+		_ = p.cmd.Process.Kill()
+	}
+	p.in.Close()
+	res := <-p.files
+	err := p.cmd.Wait()
+	if whole && err != nil && res.err == nil {
+		res.err = fmt.Errorf("openssl: %w: %s", err, bytes.TrimSpace(p.stderr.Bytes()))
+	}
+	return res
+}
+
+// errContent: a file's content is not what the catalog has.
+var errContent = errors.New("the openssl program gives other content than what was archived")
+
+// compareFiles reads a tar stream to its end and compares each file with what is wanted by its name.
+func compareFiles(r io.Reader, want map[string]catalog.Version) (compared int, err error) {
+	archive := tar.NewReader(r)
+	for {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return compared, fmt.Errorf("read what openssl opened: %w", err)
+		}
+		m, ok := want[h.Name]
+		if h.Typeflag == tar.TypeLink {
+			delete(want, h.Name)
+			continue
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		if !ok {
+			return compared, fmt.Errorf("%w: %q is no file of this object", errContent, h.Name)
+		}
+		delete(want, h.Name)
+		sum := sha256.New()
+		if _, err := io.Copy(sum, archive); err != nil {
+			return compared, fmt.Errorf("read what openssl opened: %w", err)
+		}
+		if m.State == catalog.Void || len(m.SHA256) == 0 {
+			continue
+		}
+		if !bytes.Equal(sum.Sum(nil), m.SHA256) {
+			return compared, fmt.Errorf("%w: %q", errContent, h.Name)
+		}
+		compared++
+	}
+	for name, m := range want {
+		if m.State != catalog.Void {
+			return compared, fmt.Errorf("%w: %q is missing", errContent, name)
+		}
+	}
+	return compared, nil
+}

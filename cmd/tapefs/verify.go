@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"tapefs/archiver"
+	"tapefs/catalog"
+)
+
+// defaultScrub is how long what lies on tape is trusted unread where the configuration says nothing.
+const defaultScrub = period(180 * 24 * time.Hour)
+
+// period is a time written as 180d, or as Go writes durations.
+type period time.Duration
+
+func (p *period) UnmarshalYAML(text []byte) error {
+	word := strings.Trim(strings.TrimSpace(string(text)), `"'`)
+	if days, ok := strings.CutSuffix(word, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n > 0 && n < 100_000 {
+			*p = period(time.Duration(n) * 24 * time.Hour)
+			return nil
+		}
+	} else if d, err := time.ParseDuration(word); err == nil && d > 0 {
+		*p = period(d)
+		return nil
+	}
+	return fmt.Errorf("%q is not a period such as 180d or 12h", word)
+}
+
+// share is a part of a whole: 5%, all, none.
+type share float64
+
+func (s *share) UnmarshalYAML(text []byte) error {
+	word := strings.Trim(strings.TrimSpace(string(text)), `"'`)
+	switch word {
+	case "none":
+		*s = 0
+		return nil
+	case "all":
+		*s = 1
+		return nil
+	}
+	f, err := percent(word)
+	*s = share(f)
+	return err
+}
+
+func percent(word string) (float64, error) {
+	f, err := strconv.ParseFloat(strings.TrimSuffix(word, "%"), 64)
+	if err != nil || !strings.HasSuffix(word, "%") || !(f > 0 && f <= 100) {
+		return 0, fmt.Errorf("%q is not a share such as 5%%", word)
+	}
+	return f / 100, nil
+}
+
+type verifyCmd struct {
+	Paths   []string `arg:"" optional:"" name:"path" help:"Verify what holds these files and directories: /source/dir/file."`
+	Sample  string   `help:"Read this share, drawn at random." placeholder:"5%" xor:"how"`
+	Oldest  string   `help:"Read so much of what was not proved for the longest time." placeholder:"SIZE" xor:"how"`
+	Due     bool     `help:"Read what scrub: in the configuration says is due; for cron." xor:"how"`
+	Tape    string   `help:"Read only this tape." placeholder:"BARCODE"`
+	Source  string   `help:"Read only this source's objects." placeholder:"NAME"`
+	Openssl bool     `name:"openssl" help:"Open each object with the openssl program too, and compare each file's SHA-256: the independent proof."`
+}
+
+// args names what is verified: a run with the same resumes one that was cut short.
+func (c *verifyCmd) args() []string {
+	out := []string{}
+	for _, f := range [][2]string{{"--sample", c.Sample}, {"--oldest", c.Oldest}, {"--tape", c.Tape}, {"--source", c.Source}} {
+		if f[1] != "" {
+			out = append(out, f[0], f[1])
+		}
+	}
+	if c.Due {
+		out = append(out, "--due")
+	}
+	if c.Openssl {
+		out = append(out, "--openssl")
+	}
+	return append(out, c.Paths...)
+}
+
+func (c *verifyCmd) options(ctx context.Context, conf *config, db *catalog.DB) (o archiver.VerifyOptions, err error) {
+	o = archiver.VerifyOptions{Tape: c.Tape, Source: c.Source, OpenSSL: c.Openssl, Args: c.args()}
+	if c.Sample != "" {
+		if o.Sample, err = percent(c.Sample); err != nil {
+			return o, usagef("--sample: %w", err)
+		}
+	}
+	if c.Oldest != "" {
+		n, err := humanize.ParseBytes(c.Oldest)
+		if err != nil || n == 0 || n > 1<<62 {
+			return o, usagef("--oldest %q is not a size such as 500GB", c.Oldest)
+		}
+		o.Budget = int64(n)
+	}
+	if c.Due {
+		o.Due, o.Budget = time.Duration(conf.Scrub.Every), int64(conf.Scrub.Budget)
+	}
+	if c.Tape != "" {
+		if _, err := db.TapeByBarcode(ctx, c.Tape); err != nil {
+			return o, err
+		}
+	}
+	for _, p := range c.Paths {
+		v, err := resolve(ctx, db, p)
+		if err != nil {
+			return o, err
+		}
+		o.Paths = append(o.Paths, v)
+	}
+	return o, nil
+}
+
+type verifyJSON struct {
+	Run     int64        `json:"run"`
+	Parts   int          `json:"parts"`
+	Bytes   int64        `json:"bytes"`
+	Files   int          `json:"files"`
+	Skipped int          `json:"skipped"`
+	Damaged []damageJSON `json:"damaged"`
+	Wanted  []string     `json:"wanted"`
+}
+
+type damageJSON struct {
+	Object string `json:"object"`
+	Pool   string `json:"pool"`
+	Tape   string `json:"tape"`
+	File   string `json:"file"`
+	Why    string `json:"why"`
+}
+
+func (c *verifyCmd) Run(ctx context.Context, a *app) error {
+	conf, db, err := a.writeCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	o, err := c.options(ctx, conf, db)
+	if err != nil {
+		return err
+	}
+	arch, err := a.newArchiver(conf, db, newProgress(a))
+	if err != nil {
+		return err
+	}
+	sum, err := arch.Verify(ctx, o)
+	if sum.Run != 0 {
+		if a.JSON {
+			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Damaged: []damageJSON{}, Wanted: append([]string{}, sum.Wanted...)}
+			for _, d := range sum.Damaged {
+				j.Damaged = append(j.Damaged, damageJSON{d.Object, d.Pool, d.Barcode, d.File, d.Why})
+			}
+			if jsonErr := printJSON(a.stdout, j); err == nil {
+				err = jsonErr
+			}
+		} else {
+			c.print(a, sum)
+		}
+	}
+	if errors.Is(err, archiver.ErrDamaged) {
+		return withHint(fmt.Errorf("verify: %w", err), "tapefs archive --heal makes new copies from good ones")
+	}
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	return nil
+}
+
+func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
+	for _, d := range s.Damaged {
+		fmt.Fprintf(a.stdout, "damaged: tape %s, pool %s, object %s: %s\n", d.Barcode, d.Pool, d.Object, d.Why)
+	}
+	for _, b := range s.Wanted {
+		fmt.Fprintf(a.stdout, "wanted: tape %s is not in the library\n", b)
+	}
+	line := fmt.Sprintf("verified: %s, %s", count(int64(s.Parts), "part", "parts"), bytesText(s.Bytes))
+	if c.Openssl {
+		line += fmt.Sprintf("; %s compared by openssl", count(int64(s.Files), "file", "files"))
+	}
+	if s.Skipped > 0 {
+		line += fmt.Sprintf("; %s proved before the run was cut short", count(int64(s.Skipped), "part", "parts"))
+	}
+	if n := len(s.Damaged); n > 0 {
+		line += fmt.Sprintf("; %s DAMAGED", count(int64(n), "part", "parts"))
+	}
+	fmt.Fprintln(a.stdout, line)
+}
+
+// damageRows is what status shows of damage.
+func damageRows(ctx context.Context, db *catalog.DB) ([]owedJSON, error) {
+	damages, err := db.Damages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]owedJSON, 0, len(damages))
+	for _, d := range damages {
+		rows = append(rows, owedJSON{Pool: d.Pool, Copies: d.Copies, Bytes: d.Bytes})
+	}
+	return rows, nil
+}
