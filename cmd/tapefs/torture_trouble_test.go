@@ -1,0 +1,271 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const blockSize = 512 << 10 // of LTFS
+
+// trouble is one kind. provoke ends when the run in trouble has ended, and tells whether it met it.
+type trouble struct {
+	name    string
+	provoke func() bool
+}
+
+var failpointRE = regexp.MustCompile(`failpoint\("([a-z-]+)"\)`)
+
+// failpoints are all that the source has.
+func (w *tortured) failpoints() []string {
+	w.t.Helper()
+	files, err := filepath.Glob("../../archiver/*.go")
+	w.must(err)
+	seen := map[string]bool{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		w.must(err)
+		for _, m := range failpointRE.FindAllStringSubmatch(string(text), -1) {
+			seen[m[1]] = true
+		}
+	}
+	var names []string
+	for name := range seen {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	if len(names) == 0 {
+		w.t.Fatal("the archiver's source has no failpoints")
+	}
+	return names
+}
+
+func (w *tortured) troubles() []trouble {
+	var all []trouble
+	for _, name := range w.failpoints() {
+		all = append(all, trouble{"failpoint " + name, func() bool {
+			if strings.HasPrefix(name, "format") {
+				w.fillTapes()
+			}
+			return w.ends(w.start("TAPEFS_FAILPOINT="+name)) == -1
+		}})
+	}
+	all = append(all,
+		trouble{"kill tapefs", func() bool { return w.strike(w.killTapefs) }},
+		trouble{"kill rsync", func() bool {
+			return w.strike(func(*started) bool { return w.kill(" --server ", "--files-from", "--out-format") })
+		}},
+		trouble{"kill ltfs", func() bool {
+			return w.strike(func(*started) bool {
+				busy := len(w.processes(" ltfs ")) > 0
+				w.must(w.lib.Fault("kill-ltfs"))
+				return busy
+			})
+		}},
+		trouble{"kill all at once", func() bool { return w.strike(func(*started) bool { return w.kill("") }) }},
+		trouble{"end of tape", func() bool {
+			used, _ := w.writing()
+			return w.faulty(fmt.Sprintf("enospc-after=%d", max(used+int64(w.r.IntN(4<<20)), 12<<20)))
+		}},
+		trouble{"write error", func() bool {
+			_, places := w.writing()
+			return w.faulty(places("write-eio", 12)...)
+		}},
+		trouble{"read error in proof", w.readError},
+		trouble{"index not written", func() bool { return w.faulty("index-write") }},
+		trouble{"cartridge yanked", func() bool {
+			return w.strike(func(s *started) bool {
+				for len(mountsBelow(w.path("state/run"))) == 0 && !s.done() {
+					time.Sleep(2 * time.Millisecond)
+				}
+				time.Sleep(time.Duration(w.r.Int64N(int64(300 * time.Millisecond))))
+				return len(mountsBelow(w.path("state/run"))) > 0 && w.unload()
+			})
+		}},
+		trouble{"robot stuck", func() bool {
+			w.emptyDrives()
+			w.must(w.lib.Fault("stuck-robot"))
+			s := w.start()
+			w.wait(s, func() bool { return len(w.processes(" load ")) > 0 })
+			stuck := !s.done()
+			w.pause(s, time.Duration(w.r.Int64N(int64(time.Second))))
+			if w.r.IntN(2) == 0 {
+				w.killTapefs(s)
+			}
+			w.clear()
+			w.ends(s)
+			return stuck
+		}},
+		trouble{"slow load", func() bool {
+			w.emptyDrives()
+			w.must(w.lib.Fault("slow-load=1500ms"))
+			s := w.start()
+			if w.r.IntN(2) == 0 {
+				w.wait(s, func() bool { return len(w.processes(" load ")) > 0 })
+				w.pause(s, time.Duration(w.r.Int64N(int64(2*time.Second))))
+				w.killTapefs(s)
+			}
+			w.ends(s)
+			return true
+		}},
+		trouble{"tape write-protected", func() bool {
+			var faults []string
+			for _, t := range w.openTapes() {
+				faults = append(faults, "write-protect="+t.barcode)
+			}
+			return w.faulty(faults...)
+		}},
+		trouble{"two at once", func() bool {
+			one, two := w.start(), w.start()
+			a, b := w.ends(one), w.ends(two)
+			return a == exitLocked || b == exitLocked
+		}},
+		trouble{"SIGTERM", func() bool {
+			return w.strike(func(s *started) bool { return s.cmd.Process.Signal(syscall.SIGTERM) == nil })
+		}},
+		trouble{"Ctrl-C twice", func() bool {
+			return w.strike(func(s *started) bool {
+				ok := s.cmd.Process.Signal(os.Interrupt) == nil
+				w.pause(s, time.Duration(w.r.Int64N(int64(200*time.Millisecond))))
+				s.cmd.Process.Signal(os.Interrupt)
+				return ok
+			})
+		}},
+	)
+	if w.tmpfs {
+		all = append(all,
+			trouble{"spool's disk full", func() bool {
+				free := w.fillDisk(w.path("state/spool"), int64(w.r.IntN(2<<20)))
+				defer free()
+				return w.ends(w.start()) != exitDone
+			}},
+			trouble{"catalog's disk full", func() bool {
+				free := func() {}
+				if w.r.IntN(2) == 0 {
+					free = w.fillDisk(w.path("state"), int64(w.r.IntN(256<<10)))
+				}
+				s := w.start()
+				if ended := w.r.IntN(2) == 0; !ended {
+					w.pause(s, time.Duration(w.r.Int64N(int64(w.run1))))
+				}
+				if !exists(w.path("state/ballast")) {
+					free = w.fillDisk(w.path("state"), 0)
+				}
+				defer func() { free() }()
+				return w.ends(s) != exitDone
+			}},
+		)
+	}
+	return all
+}
+
+// wait until cond holds or the run has ended.
+func (w *tortured) wait(s *started, cond func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(runLimit); !cond() && !s.done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return // ends says what is wrong
+		}
+	}
+}
+
+// pause is a random moment's wait, at most until the run ends.
+func (w *tortured) pause(s *started, d time.Duration) {
+	select {
+	case <-s.exited:
+	case <-time.After(d):
+	}
+}
+
+// strike starts a run and does something at a random moment of it.
+func (w *tortured) strike(blow func(*started) bool) bool {
+	w.t.Helper()
+	s := w.start()
+	w.pause(s, time.Duration(w.r.Int64N(int64(w.run1))))
+	if s.done() {
+		w.ends(s)
+		return false
+	}
+	met := blow(s)
+	w.ends(s)
+	return met
+}
+
+func (w *tortured) killTapefs(s *started) bool { return s.cmd.Process.Signal(syscall.SIGKILL) == nil }
+
+// kill ends all processes of this archive that have one of the words in their command line.
+func (w *tortured) kill(words ...string) bool {
+	any := false
+	for _, word := range words {
+		for _, pid := range w.processes(word) {
+			any = syscall.Kill(pid, syscall.SIGKILL) == nil || any
+		}
+	}
+	return any
+}
+
+// faulty makes a run with faults in force; met when it does not end well.
+func (w *tortured) faulty(faults ...string) bool {
+	w.t.Helper()
+	if len(faults) > 0 {
+		w.must(w.lib.Fault(faults...))
+	}
+	s := w.start()
+	code := w.ends(s)
+	return code != exitDone || strings.Contains(s.out.String(), "tape failed") || strings.Contains(s.out.String(), "passed over")
+}
+
+// writing tells how many bytes the fullest of the open tapes hold, and gives faults that lie where the next bytes of
+// each will, up to so many blocks on.
+func (w *tortured) writing() (used int64, places func(fault string, blocks int) []string) {
+	w.t.Helper()
+	tapes := w.openTapes()
+	for _, t := range tapes {
+		used = max(used, t.used)
+	}
+	return used, func(fault string, blocks int) []string {
+		var out []string
+		for _, t := range tapes {
+			out = append(out, fmt.Sprintf("%s=%s:%d", fault, t.barcode, (t.next+int64(w.r.IntN(blocks)))*blockSize))
+		}
+		return out
+	}
+}
+
+// fillTapes makes the open tapes take no more, so that the next run needs blank ones.
+func (w *tortured) fillTapes() {
+	w.t.Helper()
+	var faults []string
+	for _, t := range w.openTapes() {
+		faults = append(faults, "write-protect="+t.barcode)
+	}
+	if len(faults) > 0 {
+		w.must(w.lib.Fault(faults...))
+	}
+	w.addTapes("VT", 1) // to be sure that there is one
+}
+
+// readError lets a run die before its sync, and the next one find parts that cannot be read.
+func (w *tortured) readError() bool {
+	w.t.Helper()
+	point := []string{"sync", "part-written", "durable"}[w.r.IntN(3)]
+	if w.ends(w.start("TAPEFS_FAILPOINT="+point)) != -1 {
+		return false
+	}
+	var faults []string
+	for _, p := range w.query(`SELECT t.barcode, p.startblock FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.state = 1 AND p.startblock >= 0`) {
+		if w.r.IntN(2) == 0 {
+			faults = append(faults, fmt.Sprintf("read-eio=%s:%d", p[0], p[1].(int64)*blockSize))
+		}
+	}
+	if len(faults) > 0 {
+		w.must(w.lib.Fault(faults...))
+	}
+	w.ends(w.start())
+	return len(faults) > 0
+}
