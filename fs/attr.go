@@ -1,6 +1,9 @@
 package fs
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -8,14 +11,24 @@ import (
 	"tapefs/catalog"
 )
 
-// attributes fills what stat shows of a version. False: the catalog says nonsense.
-func (f *face) attributes(v *catalog.Version, a *fuse.Attr) bool {
+// node reads the version behind a node id. Like all that asks the catalog alone it takes no notice of
+// signals: it is quick, and few programs expect EINTR from stat.
+func (f *face) node(id uint64) (catalog.Version, error) {
+	v, err := f.db.Get(context.Background(), catalog.ID(id))
+	if errors.Is(err, catalog.ErrNotFound) {
+		return v, errStale
+	}
+	return v, err
+}
+
+// attributes fills what stat shows of a version. It fails with errNonsense.
+func (f *face) attributes(v *catalog.Version, a *fuse.Attr) error {
 	if v.Size < 0 || v.Inode <= 0 {
-		return false
+		return fmt.Errorf("%w: version %d has size %d, inode %d", errNonsense, v.ID, v.Size, v.Inode)
 	}
 	a.Ino = uint64(v.Inode)
 	a.Mode = v.Mode & 0o7777
-	a.Nlink = v.Nlink
+	a.Nlink = max(v.Nlink, 1)
 	a.Owner = f.owners.of(v.Owner)
 	a.Atime, a.Atimensec = uint64(v.MTime.Sec), uint32(v.MTime.Nsec)
 	a.Mtime, a.Mtimensec = a.Atime, a.Atimensec
@@ -33,9 +46,9 @@ func (f *face) attributes(v *catalog.Version, a *fuse.Attr) bool {
 		a.Size = uint64(v.Size)
 		a.Blocks = f.blocks(v)
 	default:
-		return false
+		return fmt.Errorf("%w: version %d has kind %d", errNonsense, v.ID, v.Kind)
 	}
-	return true
+	return nil
 }
 
 // blocks is st_blocks: what is on disk, and never 0 for a file with content, which tar -S and others
@@ -48,8 +61,8 @@ func (f *face) blocks(v *catalog.Version) uint64 {
 	return max(1, uint64(cached+511)/512)
 }
 
-// entry fills the answer to a lookup.
-func (f *face) entry(v *catalog.Version, out *fuse.EntryOut) bool {
+// entry fills the answer to a lookup. It fails with errNonsense.
+func (f *face) entry(v *catalog.Version, out *fuse.EntryOut) error {
 	out.NodeId = uint64(v.Inode)
 	out.Generation = 1 // ids are never reused
 	out.SetEntryTimeout(cacheFor)
@@ -57,26 +70,23 @@ func (f *face) entry(v *catalog.Version, out *fuse.EntryOut) bool {
 	return f.attributes(v, &out.Attr)
 }
 
-func (f *face) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (f *face) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	if in.NodeId >= hiddenDir {
 		if !f.hidden(in.NodeId, &out.Attr) {
 			return fuse.ENOENT
 		}
 		return fuse.OK
 	}
-	v, err := f.db.Get(withCancel(cancel), catalog.ID(in.NodeId))
-	if err != nil {
-		return f.status(err, "stat", in.NodeId)
+	v, err := f.node(in.NodeId)
+	if err == nil {
+		err = f.attributes(&v, &out.Attr)
 	}
 	out.SetTimeout(cacheFor)
-	if !f.attributes(&v, &out.Attr) {
-		return fuse.EIO
-	}
-	return fuse.OK
+	return f.status(err, "stat", in.NodeId)
 }
 
-func (f *face) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
-	v, err := f.db.Get(withCancel(cancel), catalog.ID(in.NodeId))
+func (f *face) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
+	v, err := f.node(in.NodeId)
 	if err != nil {
 		return nil, f.status(err, "read link", in.NodeId)
 	}
@@ -89,8 +99,8 @@ func (f *face) Readlink(cancel <-chan struct{}, in *fuse.InHeader) ([]byte, fuse
 // Access is left to the kernel: default_permissions.
 func (f *face) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }
 
-func (f *face) StatFs(cancel <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	files, bytes, err := f.db.Totals(withCancel(cancel))
+func (f *face) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	files, bytes, err := f.db.Totals(context.Background())
 	if err != nil {
 		return f.status(err, "statfs", in.NodeId)
 	}

@@ -36,8 +36,8 @@ func (f *face) denied(c *fuse.Caller) bool {
 }
 
 // cached tells whether all bytes of a version are in the cache, also if none was checked yet.
-func (f *face) cached(ctx context.Context, id catalog.ID) bool {
-	v, err := f.db.Get(ctx, id)
+func (f *face) cached(id catalog.ID) bool {
+	v, err := f.db.Get(context.Background(), id)
 	return err == nil && f.content.CachedBytes(id) >= v.Size
 }
 

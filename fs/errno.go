@@ -11,14 +11,23 @@ import (
 	"tapefs/fs/recall"
 )
 
+// errStale is a node id that the catalog does not have: an old NFS handle, or another catalog's.
+var errStale = errors.New("stale handle")
+
+// errNonsense is a row that cannot be shown.
+var errNonsense = errors.New("the catalog says nonsense")
+
 // status maps an error to what the kernel gets. What a person may have to look into is logged here,
-// where the error ends; what programs ask for all the time is not.
+// where the error ends; what programs ask for all the time is not. A cause's own errno is not passed
+// on: "no such file" of a cache file would be said of the file that was read.
 func (f *face) status(err error, op string, id uint64) fuse.Status {
 	switch {
 	case err == nil:
 		return fuse.OK
 	case errors.Is(err, catalog.ErrNotFound):
 		return fuse.ENOENT
+	case errors.Is(err, errStale):
+		return fuse.Status(syscall.ESTALE)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fuse.Status(syscall.EINTR)
 	}
@@ -28,7 +37,6 @@ func (f *face) status(err error, op string, id uint64) fuse.Status {
 		errno = syscall.ENOMEDIUM
 	case errors.Is(err, recall.ErrNoKey):
 		errno = syscall.EACCES
-	case errors.As(err, &errno):
 	}
 	f.log.Error(op, "id", id, "error", err, "answer", errno)
 	return fuse.Status(errno)

@@ -47,12 +47,11 @@ func (f *face) lookupHidden(parent uint64, name string, out *fuse.EntryOut) fuse
 	case parent == uint64(catalog.Root), name == ".":
 		id = hiddenDir
 	case name == "..":
-		id = uint64(catalog.Root)
-		v, err := f.db.Get(context.Background(), catalog.Root)
-		if err != nil || !f.entry(&v, out) {
-			return fuse.EIO
+		v, err := f.node(uint64(catalog.Root))
+		if err == nil {
+			err = f.entry(&v, out)
 		}
-		return fuse.OK
+		return f.status(err, "look up", parent)
 	default:
 		i := slices.IndexFunc(f.o.Reports, func(r Report) bool { return r.Name == name })
 		if i < 0 {

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"syscall"
 
@@ -9,30 +10,26 @@ import (
 	"tapefs/catalog"
 )
 
-func (f *face) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+func (f *face) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	if in.NodeId >= hiddenDir || name == hiddenName && in.NodeId == uint64(catalog.Root) {
 		return f.lookupHidden(in.NodeId, name, out)
 	}
-	ctx := withCancel(cancel)
 	var v catalog.Version
 	var err error
 	switch name {
 	case ".": // asked for by NFS handles, as is ".."
-		v, err = f.db.Get(ctx, catalog.ID(in.NodeId))
+		v, err = f.node(in.NodeId)
 	case "..":
-		if v, err = f.db.Get(ctx, catalog.ID(in.NodeId)); err == nil {
-			v, err = f.db.Get(ctx, v.Parent)
+		if v, err = f.node(in.NodeId); err == nil {
+			v, err = f.node(uint64(v.Parent))
 		}
 	default:
-		v, err = f.db.Lookup(ctx, catalog.ID(in.NodeId), name)
+		v, err = f.db.Lookup(context.Background(), catalog.ID(in.NodeId), name)
 	}
-	if err != nil {
-		return f.status(err, "look up", in.NodeId) // not remembered by the kernel: it may come
+	if err == nil {
+		err = f.entry(&v, out)
 	}
-	if !f.entry(&v, out) {
-		return fuse.EIO
-	}
-	return fuse.OK
+	return f.status(err, "look up", in.NodeId) // what is not there is not remembered by the kernel: it may come
 }
 
 func (f *face) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
@@ -50,24 +47,25 @@ var errFull = errors.New("buffer is full")
 // add puts an entry into the kernel's buffer; false when it does not fit.
 type add func(e fuse.DirEntry, v *catalog.Version) bool
 
-func (f *face) ReadDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+func (f *face) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	if in.NodeId >= hiddenDir {
 		return f.listHidden(in, out.AddDirEntry)
 	}
-	return f.list(cancel, in, func(e fuse.DirEntry, _ *catalog.Version) bool { return out.AddDirEntry(e) })
+	return f.list(in, func(e fuse.DirEntry, _ *catalog.Version) bool { return out.AddDirEntry(e) })
 }
 
-func (f *face) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+func (f *face) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	if in.NodeId >= hiddenDir {
 		return f.listHidden(in, func(e fuse.DirEntry) bool { return out.AddDirLookupEntry(e) != nil })
 	}
-	return f.list(cancel, in, func(e fuse.DirEntry, v *catalog.Version) bool {
+	return f.list(in, func(e fuse.DirEntry, v *catalog.Version) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry == nil {
 			return false
 		}
-		if v != nil { // "." and ".." are not looked up: node id 0
-			f.entry(v, entry)
+		// Node id 0: not looked up. So are "." and "..", and what stat will fail for.
+		if v != nil && f.entry(v, entry) != nil {
+			*entry = fuse.EntryOut{}
 		}
 		return true
 	})
@@ -77,8 +75,7 @@ func (f *face) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.Di
 // and a short name. It bounds how many rows one query reads.
 const entryGuess = 160
 
-func (f *face) list(cancel <-chan struct{}, in *fuse.ReadIn, put add) fuse.Status {
-	ctx := withCancel(cancel)
+func (f *face) list(in *fuse.ReadIn, put add) fuse.Status {
 	dir := catalog.ID(in.NodeId)
 	offset := in.Offset
 	if offset == 0 {
@@ -88,7 +85,7 @@ func (f *face) list(cancel <-chan struct{}, in *fuse.ReadIn, put add) fuse.Statu
 		offset = 1
 	}
 	if offset == 1 {
-		v, err := f.db.Get(ctx, dir)
+		v, err := f.node(in.NodeId)
 		if err != nil {
 			return f.status(err, "list", in.NodeId)
 		}
@@ -98,7 +95,7 @@ func (f *face) list(cancel <-chan struct{}, in *fuse.ReadIn, put add) fuse.Statu
 		offset = dirOffset
 	}
 	limit := max(int(in.Size)/entryGuess, 1)
-	err := f.db.Children(ctx, dir, catalog.ID(offset-dirOffset), limit, func(v *catalog.Version) error {
+	err := f.db.Children(context.Background(), dir, catalog.ID(offset-dirOffset), limit, func(v *catalog.Version) error {
 		e := fuse.DirEntry{Name: v.Name, Mode: typeBits(v.Kind), Ino: uint64(v.Inode), Off: uint64(v.ID) + dirOffset}
 		if !put(e, v) {
 			return errFull

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math"
@@ -21,7 +22,7 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if hidden {
 		c, err = f.openHidden(withCancel(cancel), in.NodeId)
 	} else {
-		c, err = f.content.Open(withCancel(cancel), catalog.ID(in.NodeId))
+		c, err = f.content.Open(context.Background(), catalog.ID(in.NodeId))
 	}
 	if err != nil {
 		return f.status(err, "open", in.NodeId)
@@ -33,7 +34,7 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	slow := !c.Complete()
 	if !slow {
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
-	} else if !hidden && f.denied(&in.Caller) && !f.cached(withCancel(cancel), catalog.ID(in.NodeId)) {
+	} else if !hidden && f.denied(&in.Caller) && !f.cached(catalog.ID(in.NodeId)) {
 		if err := c.Close(); err != nil {
 			f.log.Warn("close", "id", in.NodeId, "error", err)
 		}
@@ -70,20 +71,24 @@ func (f *face) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.R
 		}
 		defer f.waited(in.Uid)
 	}
-	n, err := c.ReadAt(withCancel(cancel), buf, int64(in.Offset))
+	ctx := withCancel(cancel)
+	n, err := c.ReadAt(ctx, buf, int64(in.Offset))
 	if err != nil && !errors.Is(err, io.EOF) {
+		if ctx.Err() != nil {
+			err = ctx.Err() // whatever it was that noticed
+		}
 		return nil, f.status(err, "read", in.NodeId)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 
 // Lseek: no file here has holes.
-func (f *face) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	v, err := f.db.Get(withCancel(cancel), catalog.ID(in.NodeId))
+func (f *face) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	v, err := f.node(in.NodeId)
 	if err != nil {
 		return f.status(err, "seek", in.NodeId)
 	}
-	if in.Offset >= uint64(v.Size) {
+	if in.Offset >= uint64(max(v.Size, 0)) {
 		return fuse.Status(syscall.ENXIO)
 	}
 	const seekData, seekHole = 3, 4 // lseek(2)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -15,7 +16,8 @@ import (
 // xattrPrefix is before the names of what the archive knows of a file beside its bytes.
 const xattrPrefix = "user.tapefs."
 
-// xattrs are the attributes of a version that are cheap to answer, in the order they are listed.
+// xattrs are the attributes of a version that are cheap to answer, in the order they are listed. When
+// ctx ends it only stops waiting for what the library says.
 func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, values map[string]string, err error) {
 	values = map[string]string{"version": strconv.FormatInt(int64(v.ID), 10)}
 	names = append(names, "version")
@@ -26,7 +28,7 @@ func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, 
 		values["sha256"] = hex.EncodeToString(v.SHA256)
 		names = append(names, "sha256")
 	}
-	loc, err := f.db.Locate(ctx, v.ID)
+	loc, err := f.db.Locate(context.Background(), v.ID)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,16 +92,20 @@ func tapesOf(loc *catalog.Location) []string {
 }
 
 func (f *face) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string, dest []byte) (uint32, fuse.Status) {
+	// Access control lists and security labels do not exist here. Told so once, ls asks no more, as it
+	// would for each file if it heard that this one has none.
+	if !strings.HasPrefix(attr, "user.") {
+		return 0, fuse.Status(syscall.EOPNOTSUPP)
+	}
 	name, ours := strings.CutPrefix(attr, xattrPrefix)
-	if !ours {
+	if !ours || in.NodeId >= hiddenDir {
 		return 0, fuse.ENOATTR
 	}
-	ctx := withCancel(cancel)
-	v, err := f.db.Get(ctx, catalog.ID(in.NodeId))
+	v, err := f.node(in.NodeId)
 	if err != nil {
 		return 0, f.status(err, "getxattr", in.NodeId)
 	}
-	_, values, err := f.xattrs(ctx, &v)
+	_, values, err := f.xattrs(withCancel(cancel), &v)
 	if err != nil {
 		return 0, f.status(err, "getxattr", in.NodeId)
 	}
@@ -111,12 +117,14 @@ func (f *face) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string, 
 }
 
 func (f *face) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	ctx := withCancel(cancel)
-	v, err := f.db.Get(ctx, catalog.ID(in.NodeId))
+	if in.NodeId >= hiddenDir {
+		return 0, fuse.OK
+	}
+	v, err := f.node(in.NodeId)
 	if err != nil {
 		return 0, f.status(err, "listxattr", in.NodeId)
 	}
-	names, _, err := f.xattrs(ctx, &v)
+	names, _, err := f.xattrs(withCancel(cancel), &v)
 	if err != nil {
 		return 0, f.status(err, "listxattr", in.NodeId)
 	}
