@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -106,37 +107,45 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 		db:            db, content: content, owners: mapped, log: o.Log, o: o,
 		handles: map[uint64]handle{}, waiting: map[uint32]int{},
 	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	// Before the kernel can remember anything: no change may fall between its question and this point.
+	n, err := f.begin(watch)
+	if err != nil {
+		stop()
+		return nil, err
+	}
 	server, err := fuse.NewServer(f, dir, &fuse.MountOptions{
-		AllowOther:   o.AllowOther,
-		FsName:       "tapefs",
-		Name:         "tapefs",
-		Options:      []string{"ro", "nosuid", "nodev", "default_permissions"},
-		DirectMount:  os.Geteuid() == 0,
-		MaxWrite:     maxRequest,
-		MaxReadAhead: maxRequest,
+		AllowOther: o.AllowOther,
+		FsName:     "tapefs",
+		Name:       "tapefs",
+		Options:    []string{"ro", "nosuid", "nodev", "default_permissions"},
+		// Root needs no fusermount, and then an error says what the kernel said.
+		DirectMountStrict: os.Geteuid() == 0,
+		MaxWrite:          maxRequest,
+		MaxReadAhead:      maxRequest,
 		// A dozen readers waiting for tapes must not stop the others.
 		MaxBackground: maxBackground,
 		// mmap of files that are read around the page cache; NFS handles that survive a remount.
 		ExtraCapabilities:    fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_EXPORT_SUPPORT,
 		EnableSymlinkCaching: true,
-		IgnoreSecurityLabels: true,
 		DirectMountFlags:     unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
 		Debug:                o.Debug,
 		Logger:               fuseLogger(o.Log, o.Debug),
 	})
 	if err != nil {
+		stop()
 		return nil, fmt.Errorf("mount: %w", err)
 	}
 	go server.Serve()
 	if err := server.WaitMount(); err != nil {
-		return nil, fmt.Errorf("mount: %w", err)
+		stop()
+		return nil, errors.Join(fmt.Errorf("mount: %w", err), server.Unmount())
 	}
-	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	m := &Mount{server: server, stop: stop}
 	m.watched.Add(1)
 	go func() {
 		defer m.watched.Done()
-		f.announce(watch, server)
+		n.announce(watch, server)
 	}()
 	return m, nil
 }

@@ -5,24 +5,36 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"tapefs/catalog"
 )
 
 // newsEvery is how often the catalog is asked, by one pragma, whether another process changed it.
 const newsEvery = time.Second
 
-// announce tells the kernel what other processes added or changed: it may keep everything else for
-// an hour.
-func (f *face) announce(ctx context.Context, server *fuse.Server) {
+// news is what the kernel was told so far.
+type news struct {
+	*face
+	seen int64 // catalog.DB.DataVersion
+	mark catalog.NewsMark
+}
+
+// begin notes the catalog's present point.
+func (f *face) begin(ctx context.Context) (*news, error) {
 	seen, err := f.db.DataVersion(ctx)
 	if err != nil {
-		f.log.Error("watch catalog", "error", err)
-		return
+		return nil, err
 	}
 	mark, err := f.db.NewsMark(ctx)
 	if err != nil {
-		f.log.Error("watch catalog", "error", err)
-		return
+		return nil, err
 	}
+	return &news{f, seen, mark}, nil
+}
+
+// announce tells the kernel what other processes added or changed: it may keep everything else for
+// an hour. It returns when ctx ends.
+func (n *news) announce(ctx context.Context, server *fuse.Server) {
 	tick := time.NewTicker(newsEvery)
 	defer tick.Stop()
 	for {
@@ -31,24 +43,28 @@ func (f *face) announce(ctx context.Context, server *fuse.Server) {
 			return
 		case <-tick.C:
 		}
-		now, err := f.db.DataVersion(ctx)
-		if err != nil || now == seen {
+		now, err := n.db.DataVersion(ctx)
+		if err == nil && now == n.seen {
 			continue
 		}
-		news, next, err := f.db.NewsSince(ctx, mark)
+		var changed catalog.News
+		next := n.mark
+		if err == nil {
+			changed, next, err = n.db.NewsSince(ctx, n.mark)
+		}
 		if err != nil {
 			if ctx.Err() == nil {
-				f.log.Error("watch catalog", "error", err)
+				n.log.Error("watch catalog", "error", err)
 			}
 			continue
 		}
-		seen, mark = now, next
+		n.seen, n.mark = now, next
 		// A new name replaces what the kernel knows of it; a changed directory only loses its
 		// listing: announcing its own entry would show it as deleted to who stands in it.
-		for _, n := range news.Entries {
-			server.EntryNotify(uint64(n.Parent), n.Name)
+		for _, e := range changed.Entries {
+			server.EntryNotify(uint64(e.Parent), e.Name)
 		}
-		for _, dir := range news.Directories {
+		for _, dir := range changed.Directories {
 			server.InodeNotify(uint64(dir), 0, 0)
 		}
 	}
