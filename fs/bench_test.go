@@ -18,8 +18,15 @@ import (
 )
 
 // TestMain serves a catalog instead of running tests when the benchmark asks for it: the server's
-// memory is then its own. It maps a file when a test asks for that.
+// memory is then its own. It maps a file, or asks for one under a hail of signals, when a test wants that.
 func TestMain(m *testing.M) {
+	if path := os.Getenv("TAPEFS_TEST_SIGNALS"); path != "" {
+		if err := askUnderSignals(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if path := os.Getenv("TAPEFS_TEST_MMAP"); path != "" {
 		if err := printMapped(path); err != nil {
 			fmt.Fprintln(os.Stderr, err)
