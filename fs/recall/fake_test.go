@@ -160,17 +160,34 @@ func (w *world) Inventory(context.Context) (*changer.Inventory, error) {
 	return inv, nil
 }
 
+// Lease waits for the drive that holds the tape, as a real library does, else for any.
 func (w *world) Lease(ctx context.Context, r changer.Request) (lease, error) {
 	w.event("lease")
-	select {
-	case d := <-w.free:
-		w.mu.Lock()
-		d.leased = true
-		w.mu.Unlock()
-		return &fakeLease{w, d}, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	for {
+		select {
+		case d := <-w.free:
+			if w.suits(d, string(r.Barcode)) {
+				return &fakeLease{w, d}, nil
+			}
+			w.free <- d
+			time.Sleep(time.Millisecond)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
+}
+
+// suits takes a free drive unless another one holds the tape.
+func (w *world) suits(d *fakeDrive, barcode string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, other := range w.drives {
+		if other != d && other.tape == barcode && barcode != "" {
+			return false
+		}
+	}
+	d.leased = true
+	return true
 }
 
 type fakeLease struct {
