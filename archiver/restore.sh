@@ -129,6 +129,7 @@ decrypt() { openssl enc -d -aes-256-ctr -pbkdf2 -iter 10000 -md sha256 -pass "fi
 #
 # $tmp/seen: V VOLUME                      a tape that was given
 #            F TAPE VOLUME KEY SIZE NAME   a file that lies there
+#            S VOLUME                      what follows stands in one SHA256SUMS file of this volume
 #            O KEY OBJECT PARTS SIZE GRID  an object as SHA256SUMS describes it
 #            N VOLUME KEY NAME SUM         a file that SHA256SUMS says lies on a volume
 # Everything that comes from a tape is taken only if it is made of the letters we expect.
@@ -155,6 +156,7 @@ for d; do
 	for s in "$d"/SHA256SUMS-*; do
 		[ -f "$s" ] || continue
 		own=$(sed -n '1s/^# tapefs-sums 1 volume=\([0-9a-fA-F-]\{1,64\}\) .*$/\1/p' "$s")
+		echo "S ${own:--}"
 		sed -n -e "s!^# object tapefs/\\($h16\\)/\\($h32\\)\\.tar\\.enc parts=\\([0-9]\\{1,4\\}\\) size=\\([0-9]\\{1,15\\}\\) part_size=\\([0-9]\\{1,15\\}\\)\$!O \\1 \\2 \\3 \\4 \\5!p" \
 			-e "s!^\\($h64\\)  $file\$!N ${own:--} \\2 \\3 \\1!p" \
 			-e "s!^# elsewhere \\($h64\\)  $file .*volume=\\([0-9a-fA-F-]\\{1,64\\}\\)\$!N \\5 \\2 \\3 \\1!p" "$s"
@@ -164,17 +166,24 @@ done >"$tmp/seen"
 # $tmp/all, in the order of writing: OBJECT KEY STATE PLAIN-SIZE FILE@TAPE...
 # STATE: whole, or trial (SHA256SUMS does not know the object: a try will tell), or missing.
 awk '
-	$1 == "O" { k = $3 " " $2; parts[k] = $4; size[k] = $5; grid[k] = $6; next }
+	$1 == "S" { s++; own = $2; next }
+	$1 == "O" { k = $3 " " $2; parts[k] = $4; size[k] = $5; grid[k] = $6; infile[s, k] = 1; involume[own, k] = 1; next }
 	$1 == "V" { given[$2] = 1; next }
-	$1 == "N" { named[$2, $3, $4] = 1; n++; nvol[n] = $2; nobj[n] = substr($4, 1, 32) " " $3; next }
+	$1 == "N" { n++; nvol[n] = $2; nobj[n] = substr($4, 1, 32) " " $3; nname[n] = $2 SUBSEP $3 SUBSEP $4; nfile[n] = s; next }
 	{ c++; tape[c] = $2; len[c] = $5; name[c] = $6; vol[c] = $3; key[c] = $4 }
 	END {
-		# Of files of one name: the right size counts most, then that its tape knows it, then length.
+		# A piece that is named before its object is, may be of a run that was interrupted: the object was
+		# sealed anew then, and what lies elsewhere under the same name does not fit to it.
+		for (i = 1; i <= n; i++) {
+			r = (nfile[i], nobj[i]) in infile ? 3 : (nvol[i], nobj[i]) in involume ? 2 : 1
+			if (r > named[nname[i]] + 0) named[nname[i]] = r
+		}
+		# Of files of one name: the right size counts most, then how surely its tape knows it, then length.
 		for (i = 1; i <= c; i++) {
 			k = substr(name[i], 1, 32) " " key[i]
 			p = length(name[i]) > 40 ? substr(name[i], 42) + 0 : 0
 			score = len[i] + 0
-			if ((vol[i], key[i], name[i]) in named) score += 1e17
+			score += 1e17 * named[vol[i], key[i], name[i]]
 			if (k in parts) {
 				one = parts[k] < 2
 				want = one ? size[k] : p < parts[k] ? grid[k] : size[k] - (parts[k] - 1) * grid[k]
