@@ -96,6 +96,9 @@ func TestTorture(t *testing.T) {
 		}
 		count.took += time.Since(start)
 		count.losses += len(losses)
+		if n%compareEvery == 0 {
+			t.Logf("%d rounds in %v, %d tapes", n, time.Since(began).Round(time.Second), w.slot)
+		}
 		if len(losses) > 0 {
 			t.Fatalf("%s:\n%s\nwhat it did:\n%s", w.round, strings.Join(losses, "\n"), w.log.String())
 		}

@@ -58,7 +58,13 @@ func (w *tortured) troubles() []trouble {
 	all = append(all,
 		trouble{"kill tapefs", func() bool { return w.strike(w.killTapefs) }},
 		trouble{"kill rsync", func() bool {
-			return w.strike(func(*started) bool { return w.kill(" --server ", "--files-from", "--out-format") })
+			// Of the listing or of fetching, on this side or the far one. None lives long.
+			word := []string{"--files-from", "--server", "--out-format"}[w.r.IntN(3)]
+			s := w.start()
+			met := false
+			w.wait(s, func() bool { met = met || w.kill(word); return met })
+			w.ends(s)
+			return met
 		}},
 		trouble{"kill ltfs", func() bool {
 			return w.strike(func(*started) bool {
@@ -79,13 +85,12 @@ func (w *tortured) troubles() []trouble {
 		trouble{"read error in proof", w.readError},
 		trouble{"index not written", func() bool { return w.faulty("index-write") }},
 		trouble{"cartridge yanked", func() bool {
-			return w.strike(func(s *started) bool {
-				for len(mountsBelow(w.path("state/run"))) == 0 && !s.done() {
-					time.Sleep(2 * time.Millisecond)
-				}
-				time.Sleep(time.Duration(w.r.Int64N(int64(300 * time.Millisecond))))
-				return len(mountsBelow(w.path("state/run"))) > 0 && w.unload()
-			})
+			s := w.start()
+			w.wait(s, func() bool { return len(mountsBelow(w.path("state/run"))) > 0 })
+			w.pause(s, time.Duration(w.r.Int64N(int64(300*time.Millisecond))))
+			met := len(mountsBelow(w.path("state/run"))) > 0 && w.unload()
+			w.ends(s)
+			return met
 		}},
 		trouble{"robot stuck", func() bool {
 			w.emptyDrives()

@@ -219,9 +219,13 @@ func (w *tortured) ends(s *started) int {
 	select {
 	case <-s.exited:
 	case <-time.After(runLimit):
+		for _, pid := range w.processes(" ltfs ") { // says in its log what it waits for
+			syscall.Kill(pid, syscall.SIGQUIT)
+		}
+		time.Sleep(time.Second)
 		s.cmd.Process.Signal(syscall.SIGQUIT)
 		<-s.exited
-		w.t.Fatalf("%s: a run does not end\nbefore:\n%s\nit says:\n%s", w.round, w.log.String(), s.out.String())
+		w.t.Fatalf("%s: a run does not end\nbefore:\n%s\nit says:\n%s\nits ltfs says:\n%s", w.round, w.log.String(), s.out.String(), w.ltfsLogs())
 	}
 	code := s.cmd.ProcessState.ExitCode()
 	fmt.Fprintf(&w.log, "--- archive, exit code %d, %.1f s\n%s", code, time.Since(s.began).Seconds(), s.out.String())
@@ -229,6 +233,17 @@ func (w *tortured) ends(s *started) int {
 		w.t.Fatalf("%s: a panic\n%s", w.round, w.log.String())
 	}
 	return code
+}
+
+// ltfsLogs are the ends of what the ltfs processes said.
+func (w *tortured) ltfsLogs() string {
+	var b strings.Builder
+	logs, _ := filepath.Glob(w.path("state/run/ltfs-*.log"))
+	for _, file := range logs {
+		text, _ := os.ReadFile(file)
+		fmt.Fprintf(&b, "%s:\n%s\n", filepath.Base(file), text[max(0, len(text)-8<<10):])
+	}
+	return b.String()
 }
 
 // done tells whether a run has ended.
