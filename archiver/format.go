@@ -175,7 +175,7 @@ func (a *Archiver) checkLabel(v *changer.Volume, t catalog.Tape) error {
 		return fmt.Errorf("read the label of tape %s: %w", t.Barcode, err)
 	}
 	defer root.Close() // an open folder would keep the volume from being unmounted
-	f, err := root.Open(readmeName)
+	f, err := changer.OpenFile(root, readmeName, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("tape %s: %w", t.Barcode, errNoLabel)
 	}

@@ -146,7 +146,7 @@ func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.Cop
 		return 0, err
 	}
 	defer root.Close()
-	f, err := root.Open(p.Name)
+	f, err := changer.OpenFile(root, p.Name, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}

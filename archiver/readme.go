@@ -15,6 +15,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"tapefs/changer"
 )
 
 // ErrNoLabel: the text is not the README.txt of a tapefs tape.
@@ -124,7 +126,7 @@ func writeNew(root *os.Root, name string, b []byte) error {
 
 // createNew makes a file that must not exist from what fill writes, and closes it.
 func createNew(root *os.Root, name string, fill func(io.Writer) error) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := changer.OpenFile(root, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

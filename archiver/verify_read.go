@@ -55,7 +55,7 @@ func readPart(ctx context.Context, v *changer.Volume, p catalog.CopyPart, part c
 		return fmt.Errorf("open the volume of tape %s: %w", p.Barcode, err)
 	}
 	defer root.Close()
-	f, err := root.Open(p.Name)
+	f, err := changer.OpenFile(root, p.Name, os.O_RDONLY, 0)
 	if err != nil {
 		if volumeGone(v, err) {
 			return fmt.Errorf("read tape %s: %w", p.Barcode, err)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
 func isTapeError(err error) bool {
@@ -242,7 +243,7 @@ func (w *writer) putFile(ctx context.Context, name string, fill func(*os.File) (
 	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return catalog.Part{}, &writeError{err}
 	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := changer.OpenFile(root, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		if info, serr := root.Lstat(name); serr == nil {
 			if err := w.addLeftover(ctx, info.Size()); err != nil {
@@ -252,7 +253,7 @@ func (w *writer) putFile(ctx context.Context, name string, fill func(*os.File) (
 		if rerr := root.Remove(name); rerr != nil {
 			return catalog.Part{}, &writeError{fmt.Errorf("%w: %w", errOccupied, rerr)}
 		}
-		f, err = root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		f, err = changer.OpenFile(root, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	}
 	if err != nil {
 		return catalog.Part{}, &writeError{err}

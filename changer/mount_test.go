@@ -221,3 +221,38 @@ func TestMountTakesTooLong(t *testing.T) {
 	v := w.mount(le, changer.MountRequest{UUID: uuid}) // after the first one was seen through
 	w.must(v.Unmount(w.ctx))
 }
+
+// A cartridge that is taken away while LTFS has it gives EAGAIN: nobody may wait until it is ready.
+func TestYankedCartridgeFailsAtOnce(t *testing.T) {
+	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1})
+	le, uuid := w.formatted("VT0001L8")
+	v := w.mount(le, changer.MountRequest{UUID: uuid})
+	root, err := os.OpenRoot(v.Dir)
+	w.must(err)
+	defer root.Close()
+	f, err := changer.OpenFile(root, "file", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	w.must(err)
+	defer f.Close()
+	_, err = f.Write(make([]byte, 1<<20))
+	w.must(err)
+	if code := virtual.Main([]string{"mtx", "--library", w.vl.Dir, "-f", w.vl.Changer, "unload", "1", "0"}, nil, w.Output(), w.Output()); code != 0 {
+		t.Fatalf("mtx unload: exit code %d", code)
+	}
+	failed := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-failed:
+		if !errors.Is(err, syscall.EAGAIN) {
+			t.Errorf("write: %v", err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("a write to a cartridge that is gone does not end")
+	}
+}

@@ -262,7 +262,7 @@ func (i *imports) label(v *changer.Volume, r *importJSON) error {
 	}
 	defer root.Close() // an open folder would keep the volume from being unmounted
 	r.Is, r.Detail = importLTFS, "volume name "+printable(v.Name)
-	f, err := root.Open("README.txt")
+	f, err := changer.OpenFile(root, "README.txt", os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

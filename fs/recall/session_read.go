@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
 // fetch reads one extent and hands it to all who wait. A bad one is read again once, then left to
@@ -79,7 +80,7 @@ func (s *session) open(name string) (*os.File, error) {
 		return s.file, nil
 	}
 	s.closeFile()
-	file, err := s.root.Open(name)
+	file, err := changer.OpenFile(s.root, name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
