@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 
 	"github.com/alecthomas/kong"
 
@@ -42,7 +43,7 @@ type cli struct {
 	Runs    runsCmd    `cmd:"" help:"What earlier runs did."`
 	Tape    tapeCmd    `cmd:"" help:"Tapes of this catalog."`
 	Library libraryCmd `cmd:"" help:"The tape library."`
-	Drive   driveCmd   `cmd:"" help:"The drives: state, kind, eject."`
+	Drive   driveCmd   `cmd:"" help:"The drives: state, kind, eject, clean, trust again."`
 	Doctor  doctorCmd  `cmd:"" help:"Look whether all is in place for archive and mount, and say what to do."`
 	Key     keyCmd     `cmd:"" help:"Keys: without them the tapes are noise."`
 	Virtual virtualCmd `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
@@ -88,6 +89,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		kong.Exit(func(code int) { exited = code }),
 		kong.Vars{"version": "tapefs " + version},
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.KindMapper(reflect.String, kong.MapperFunc(exactString)),
 	)
 	if err != nil {
 		fmt.Fprintf(stderr, "tapefs: %v\n", err)
@@ -116,6 +118,21 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		report(stderr, err)
 	}
 	return exitCode(err)
+}
+
+// exactString takes a word of the command line as its bytes: kong's own way goes through JSON, which
+// replaces what is not UTF-8, and names may hold any bytes.
+func exactString(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	word, ok := token.Value.(string)
+	if !ok {
+		word = fmt.Sprint(token.Value)
+	}
+	target.SetString(word)
+	return nil
 }
 
 // newLogger writes warnings and worse, with -v everything.
