@@ -17,6 +17,8 @@ import (
 const (
 	// snapshotEvery: a snapshot is due when this many times its size went to the pool since the last.
 	snapshotEvery = 20
+	// snapshotTime is the time in a snapshot's name, UTC.
+	snapshotTime = "20060102T150405.000Z"
 	// snapshotPrefix begins the names of scratch folders in the spool.
 	snapshotPrefix = "snapshot-"
 	// snapshotHeader is the first line under a snapshot's MAC.
@@ -89,8 +91,8 @@ func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error
 	if err != nil {
 		return fmt.Errorf("write a catalog snapshot: %w", err)
 	}
-	name := "tapefs/" + row.Fingerprint + "/catalog-" + now.Format("20060102T150405.000Z") + ".tar.enc"
-	text := fmt.Appendf(nil, "%s\ncatalog=%s\nvolume=%s\n", snapshotHeader, w.a.db.UUID(), w.tape.UUID)
+	name := "tapefs/" + row.Fingerprint + "/catalog-" + now.Format(snapshotTime) + ".tar.enc"
+	text := snapshotText(w.a.db.UUID(), w.tape.UUID, now)
 	mac := key.ManifestMAC(text)
 	w.a.note("writing the catalog to %s", w.tape.Barcode)
 	var written int64
@@ -125,6 +127,12 @@ func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error
 	}
 	w.unsynced += written
 	return nil
+}
+
+// snapshotText is what a snapshot's MAC is over, before the sealed bytes: an older snapshot under a newer
+// one's name does not hold.
+func snapshotText(catalog, volume string, at time.Time) []byte {
+	return fmt.Appendf(nil, "%s\ncatalog=%s\nvolume=%s\ntime=%s\n", snapshotHeader, catalog, volume, at.UTC().Format(snapshotTime))
 }
 
 // tarFile writes one file as a whole tar archive.

@@ -190,3 +190,10 @@ func (db *DB) AddSnapshot(ctx context.Context, tape int64, name string, size int
 	}
 	return nil
 }
+
+// JournalFiles lists the durable manifests and snapshots of a tape by name.
+func (db *DB) JournalFiles(ctx context.Context, tape int64) ([]string, error) {
+	return query(ctx, db.reader, "manifests and snapshots", func(rows *sql.Rows) (s string, err error) {
+		return s, rows.Scan(&s)
+	}, `SELECT name FROM manifest WHERE tape = ?1 AND state = 2 UNION SELECT name FROM snapshot WHERE tape = ?1 AND state = 2 ORDER BY 1`, tape)
+}

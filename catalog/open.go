@@ -41,7 +41,12 @@ type DB struct {
 
 // Create makes a new catalog, readable by this user alone. A file that exists is an error. The file
 // appears under its name when it is whole.
-func Create(ctx context.Context, path string) (*DB, error) {
+func Create(ctx context.Context, path string) (*DB, error) { return create(ctx, path, "") }
+
+// CreateAs is Create for a catalog that is rebuilt from its tapes: it gets its old UUID back.
+func CreateAs(ctx context.Context, path, uuid string) (*DB, error) { return create(ctx, path, uuid) }
+
+func create(ctx context.Context, path, uuid string) (*DB, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return nil, fmt.Errorf("create catalog %s: %w", path, fs.ErrExist)
 	}
@@ -60,6 +65,11 @@ func Create(ctx context.Context, path string) (*DB, error) {
 	}
 	if err := fill(ctx, temp, embedded); err != nil {
 		return nil, fmt.Errorf("create catalog %s: %w", path, err)
+	}
+	if uuid != "" {
+		if err := setUUID(ctx, temp, uuid); err != nil {
+			return nil, fmt.Errorf("create catalog %s: %w", path, err)
+		}
 	}
 	if err := os.Link(temp, path); err != nil { // unlike a rename it replaces nothing
 		return nil, fmt.Errorf("create catalog: %w", err)
@@ -101,6 +111,18 @@ func fill(ctx context.Context, path string, m migrations) error {
 			VALUES (1, 1, x'', ?, 493, ?, 0, ?, 0, 1, 1, ?, 1, ?)`, Directory, owner, now.Unix(), Present, now.UnixNano())
 		return err
 	})
+	return errors.Join(err, db.Close())
+}
+
+// setUUID gives the catalog in a file another UUID.
+func setUUID(ctx context.Context, path, uuid string) error {
+	db, err := connect(path)
+	if err != nil {
+		return err
+	}
+	if err = db.connectWriter(ctx); err == nil {
+		err = db.execOne(ctx, "name the catalog", `UPDATE meta SET value = ? WHERE key = 'uuid'`, uuid)
+	}
 	return errors.Join(err, db.Close())
 }
 

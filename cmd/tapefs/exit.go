@@ -64,7 +64,7 @@ func exitCode(err error) int {
 		errors.Is(err, changer.ErrLibraryFull),
 		errors.Is(err, changer.ErrDoorOpen):
 		return exitOperator
-	case errors.Is(err, archiver.ErrPartial):
+	case errors.Is(err, archiver.ErrPartial), errors.Is(err, archiver.ErrRefused):
 		return exitPartial
 	}
 	return exitFailed

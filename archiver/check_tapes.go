@@ -1,0 +1,136 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// TapeCheck is what a tape holds against what the catalog says of it. Nothing is read but names and sizes.
+type TapeCheck struct {
+	Barcode   string
+	Files     int // sealed objects and parts on it
+	Wrong     []Refusal
+	Leftover  []Refusal // files that the catalog does not know there
+	LeftBytes int64
+	Absent    string // why it could not be looked at; "": it was
+}
+
+// CheckTapes mounts tapes read-only, one after the other, and compares. None named: all that the catalog knows and
+// the library holds. ErrRefused when something is missing or differs, ErrNeedsOperator when tapes are not there.
+func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeCheck, error) {
+	tapes, err := a.db.Tapes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.lib.Recover(ctx); err != nil {
+		return nil, fmt.Errorf("recover the library: %w", err)
+	}
+	wanted := map[string]bool{}
+	for _, b := range barcodes {
+		if _, err := a.db.TapeByBarcode(ctx, b); err != nil {
+			return nil, err
+		}
+		wanted[b] = true
+	}
+	var out []TapeCheck
+	wrong, absent := 0, 0
+	for _, t := range tapes {
+		if t.UUID == "" || len(wanted) > 0 && !wanted[t.Barcode] {
+			continue
+		}
+		c := TapeCheck{Barcode: t.Barcode}
+		err := a.onTape(ctx, barcodeOf(t), "check", t.UUID, func(v *changer.Volume) error {
+			if err := a.checkLabel(v, t); err != nil {
+				return err
+			}
+			return a.compareTape(ctx, v, t, &c)
+		})
+		switch {
+		case ctx.Err() != nil:
+			return out, ctx.Err()
+		case errors.Is(err, changer.ErrNotInLibrary), errors.Is(err, changer.ErrNoMedium):
+			c.Absent = err.Error()
+			absent++
+		case err != nil:
+			c.Wrong = append(c.Wrong, Refusal{Barcode: t.Barcode, Why: err.Error()})
+		}
+		wrong += len(c.Wrong)
+		out = append(out, c)
+	}
+	switch {
+	case wrong > 0:
+		return out, fmt.Errorf("%w: %d", ErrRefused, wrong)
+	case absent > 0:
+		return out, fmt.Errorf("%w: %d tapes are not in the library", ErrNeedsOperator, absent)
+	}
+	return out, nil
+}
+
+// compareTape holds the files of a mounted tape against the catalog.
+func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog.Tape, c *TapeCheck) error {
+	root, err := os.OpenRoot(v.Dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	files, err := sealedFiles(root, v)
+	if err != nil {
+		return err
+	}
+	s := &survey{Files: files}
+	known := map[string]bool{}
+	wrong := func(name, why string) { c.Wrong = append(c.Wrong, Refusal{Barcode: t.Barcode, Name: name, Why: why}) }
+	err = a.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+		f, found := s.file(p.Name)
+		known[p.Name] = known[p.Name] || found
+		if p.State != catalog.PartDurable {
+			return nil
+		}
+		switch {
+		case !found:
+			wrong(p.Name, "it is not there")
+		case f.Size != p.Size:
+			wrong(p.Name, fmt.Sprintf("it has %d bytes, not %d", f.Size, p.Size))
+		case f.Start >= 0 && p.StartBlock >= 0 && f.Start != p.StartBlock:
+			wrong(p.Name, fmt.Sprintf("it lies at block %d, not %d: another file has its name", f.Start, p.StartBlock))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	journal, err := a.db.JournalFiles(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	for _, name := range journal {
+		for _, name := range []string{name, macName(name)} {
+			if _, found := s.file(name); !found {
+				wrong(name, "it is not there")
+			}
+			known[name] = true
+		}
+	}
+	for _, f := range files {
+		if objectNames.MatchString(f.Name) {
+			c.Files++
+		}
+		if known[f.Name] {
+			continue
+		}
+		c.LeftBytes += f.Size
+		why := "no row of the catalog has this name"
+		if base := path.Base(f.Name); manifestNames.MatchString(base) || strings.HasPrefix(base, "manifest-") || strings.HasPrefix(base, "catalog-") {
+			why = "a manifest or snapshot that was not made durable, or that the catalog does not know"
+		}
+		c.Leftover = append(c.Leftover, Refusal{Barcode: t.Barcode, Name: f.Name, Why: why})
+	}
+	return nil
+}

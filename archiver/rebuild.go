@@ -1,0 +1,379 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+	"tapefs/crypto"
+)
+
+// ErrRefused: a rebuild or a check came across something on tape that is not what it says it is. The rest was taken.
+var ErrRefused = errors.New("some of what lies on the tapes was refused")
+
+// RebuildConfig wires a rebuild.
+type RebuildConfig struct {
+	Path     string // of the catalog; it grows beside it, as Path.rebuild, until it is whole
+	Keys     *crypto.Keyring
+	Library  *changer.Library
+	SpoolDir string // holds sealed copies of manifests meanwhile
+	RunDir   string
+	Log      *slog.Logger
+	Progress Progress // may be nil
+	Args     []string // of the command, for the run's record
+}
+
+// RebuildOptions says what is read.
+type RebuildOptions struct {
+	Catalog        string   // UUID; "": that of the first tape of tapefs that is found
+	Tapes          []string // barcodes; none: all that the library holds and no rebuild has read
+	NoSnapshot     bool     // begin empty, with manifests alone
+	Headers        bool     // read the first bytes of each object, too, and compare the salt
+	ListUnproved   bool     // read the tar headers of what no manifest names
+	AcceptUnproved bool     // and take it into the catalog when it is whole
+}
+
+// RebuiltTape is one tape that was read.
+type RebuiltTape struct {
+	Barcode   string
+	Pool      string
+	Number    int
+	Manifests int   // proved
+	Gaps      []int // numbers of manifests that are missing between proved ones
+	Files     int   // sealed objects and parts on it
+}
+
+// Refusal is a file, or a tape when Name is empty, that was not believed.
+type Refusal struct {
+	Barcode string
+	Name    string
+	Why     string
+}
+
+// Unproved is a sealed file that no proved manifest names.
+type Unproved struct {
+	Barcode  string
+	Name     string
+	Size     int64
+	Members  []string // names in its tar headers, if they were asked for; a bound number of them
+	More     int      // further members
+	Accepted bool
+	Why      string // why it was not listed to its end, or not accepted
+}
+
+// RebuildReport is what a rebuild did.
+type RebuildReport struct {
+	Run          int64
+	Catalog      string // UUID
+	Snapshot     string // the catalog snapshot that it began with; "": none
+	SnapshotTape string
+	Census       catalog.Census
+	Tapes        []RebuiltTape
+	Before       []string  // barcodes of tapes that were read before
+	Passed       []Refusal // tapes that are no tapes of this catalog
+	Refused      []Refusal
+	Missing      []catalog.AbsentTape
+	Unproved     []Unproved
+	Unresolved   int64 // directories that no record tells of
+}
+
+type rebuilder struct {
+	*Archiver
+	conf    RebuildConfig
+	o       RebuildOptions
+	report  RebuildReport
+	scratch string
+	uuid    string // of the catalog; "" until known
+	resumed bool   // the catalog exists: no snapshot is wanted
+	rows    *catalog.Rebuild
+	tapes   []*survey
+}
+
+// Rebuild makes a catalog from tapes, or adds to one what tapes hold that it has not read. What
+// it cannot take over is in the report; ErrRefused, ErrNeedsOperator (tapes are missing) or another error says
+// that it is not all. A rebuild that was stopped goes on where it was.
+func Rebuild(ctx context.Context, c RebuildConfig, o RebuildOptions) (_ RebuildReport, err error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	b := &rebuilder{conf: c, o: o, uuid: o.Catalog, scratch: filepath.Join(c.SpoolDir, "rebuild"),
+		Archiver: &Archiver{cfg: Config{RunDir: c.RunDir, SpoolDir: c.SpoolDir, Progress: c.Progress}, log: c.Log, keys: c.Keys, lib: c.Library}}
+	if len(c.Keys.Keys()) == 0 {
+		return b.report, fmt.Errorf("rebuild the catalog: %w: without the keys the tapes are noise", crypto.ErrNoKey)
+	}
+	unlock, err := b.lockWriter(ctx)
+	if err != nil {
+		return b.report, err
+	}
+	defer unlock()
+	if err := os.MkdirAll(b.scratch, 0o700); err != nil {
+		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
+	}
+	if err := b.lib.Recover(ctx); err != nil {
+		return b.report, fmt.Errorf("recover the library: %w", err)
+	}
+	place, err := b.open(ctx)
+	if err != nil {
+		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
+	}
+	defer func() {
+		if b.db != nil {
+			err = errors.Join(err, b.db.Close())
+		}
+	}()
+	if err := b.read(ctx); err != nil {
+		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
+	}
+	if err := b.fill(ctx, place); err != nil {
+		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
+	}
+	if err := b.install(place); err != nil {
+		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
+	}
+	return b.report, b.result()
+}
+
+// place says where the catalog grows and what stands where it belongs.
+type place struct {
+	at     string // the file that is filled
+	beside string // an empty catalog in the way, to be put aside; "" none
+}
+
+// open finds the catalog that is there, if any.
+func (b *rebuilder) open(ctx context.Context) (place, error) {
+	p := place{at: b.conf.Path}
+	db, err := catalog.Open(ctx, b.conf.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p.at = b.conf.Path + ".rebuild"
+	case err != nil:
+		return p, &changer.Error{Op: "open the catalog that is there", Err: err, Hint: "when it is beyond help, move it away: rebuild makes a new one"}
+	default:
+		empty, err := db.Empty(ctx)
+		if err != nil {
+			return p, errors.Join(err, db.Close())
+		}
+		if !empty {
+			b.db = db
+			break
+		}
+		p.at, p.beside = b.conf.Path+".rebuild", b.conf.Path
+		if err := db.Close(); err != nil {
+			return p, err
+		}
+	}
+	if b.db == nil {
+		db, err := catalog.Open(ctx, p.at)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return p, err
+		}
+		if err == nil {
+			b.note("going on with the rebuild that left %s", p.at)
+			b.db = db
+		}
+	}
+	if b.db == nil {
+		return p, nil
+	}
+	b.resumed = true
+	if b.uuid != "" && b.uuid != b.db.UUID() {
+		return p, fmt.Errorf("%s is catalog %s, not %s", p.at, b.db.UUID(), b.uuid)
+	}
+	b.uuid = b.db.UUID()
+	return p, nil
+}
+
+// read looks at all tapes, one after the other.
+func (b *rebuilder) read(ctx context.Context) error {
+	inv, err := b.lib.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	var barcodes []changer.Barcode
+	for _, t := range b.o.Tapes {
+		barcodes = append(barcodes, changer.Barcode(t))
+	}
+	if len(barcodes) == 0 {
+		barcodes = inv.Barcodes()
+	}
+	for i, code := range barcodes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b.stage("tapes", int64(i), int64(len(barcodes)))
+		if before, err := b.before(ctx, code); err != nil {
+			return err
+		} else if before {
+			b.report.Before = append(b.report.Before, string(code))
+			continue
+		}
+		s, err := b.survey(ctx, code)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var pass *passError
+		switch {
+		case errors.As(err, &pass):
+			b.log.Info("tape is passed over", "tape", code, "why", pass.why)
+			b.report.Passed = append(b.report.Passed, Refusal{Barcode: string(code), Why: pass.why})
+		case err != nil:
+			b.refuse(string(code), "", err)
+		default:
+			b.tapes = append(b.tapes, s)
+		}
+	}
+	if b.uuid == "" {
+		return &changer.Error{Op: "look for tapes", Err: errors.New("no tape of tapefs was found"), Hint: "put the tapes into the library; tapefs library status shows what is there"}
+	}
+	return nil
+}
+
+// before tells whether an earlier rebuild, or the archive itself, has read this tape.
+func (b *rebuilder) before(ctx context.Context, code changer.Barcode) (bool, error) {
+	if b.db == nil || len(b.o.Tapes) > 0 || b.o.ListUnproved || b.o.AcceptUnproved {
+		return false, nil
+	}
+	t, err := b.db.TapeByBarcode(ctx, string(code))
+	if errors.Is(err, catalog.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && t.IndexGeneration > 0, err
+}
+
+func (b *rebuilder) refuse(barcode, name string, why error) {
+	b.log.Warn("refused", "tape", barcode, "file", name, "why", why)
+	b.report.Refused = append(b.report.Refused, Refusal{Barcode: barcode, Name: name, Why: why.Error()})
+}
+
+// fill takes over what was found.
+func (b *rebuilder) fill(ctx context.Context, p place) (err error) {
+	for _, s := range b.tapes {
+		for _, r := range s.Refused {
+			b.report.Refused = append(b.report.Refused, r)
+		}
+	}
+	if b.db == nil {
+		if err := b.begin(ctx, p.at); err != nil {
+			return err
+		}
+	}
+	b.report.Catalog = b.uuid
+	run, err := b.db.StartRun(ctx, "rebuild", b.conf.Args)
+	if err != nil {
+		return err
+	}
+	b.report.Run = run.ID
+	defer func() {
+		state, message := "done", ""
+		switch {
+		case err != nil && ctx.Err() != nil:
+			state = "interrupted"
+		case err != nil:
+			state, message = "failed", err.Error()
+		case b.result() != nil:
+			state, message = "partial", b.result().Error()
+		}
+		err = errors.Join(err, b.db.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
+	}()
+	b.rows = b.db.Rebuild(run.ID)
+	err = b.apply(ctx)
+	if err != nil {
+		return errors.Join(err, b.rows.Abandon())
+	}
+	b.note("settling what was read")
+	if err := b.rows.Finish(ctx); err != nil {
+		return err
+	}
+	if err := b.unproved(ctx); err != nil {
+		return err
+	}
+	for _, r := range b.report.Refused {
+		if err := b.db.AddRunError(ctx, run.ID, "", r.Name, fmt.Sprintf("tape %s: refused: %s", r.Barcode, r.Why)); err != nil {
+			return err
+		}
+	}
+	if b.report.Missing, err = b.db.AbsentTapes(ctx); err != nil {
+		return err
+	}
+	if b.report.Unresolved, err = b.db.Unresolved(ctx); err != nil {
+		return err
+	}
+	b.report.Census, err = b.db.Census(ctx)
+	return err
+}
+
+// begin makes the catalog: from the newest proved snapshot, or empty.
+func (b *rebuilder) begin(ctx context.Context, path string) error {
+	// Each is a proved copy of its tape's newest; of several the newest is taken that opens.
+	with := slices.DeleteFunc(slices.Clone(b.tapes), func(s *survey) bool { return s.SnapshotFile == "" || b.o.NoSnapshot })
+	slices.SortFunc(with, func(x, y *survey) int { return strings.Compare(y.SnapshotFile, x.SnapshotFile) })
+	for _, s := range with {
+		err := b.fromSnapshot(ctx, s, path)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			b.refuse(s.Barcode, s.SnapshotFile, err)
+			continue
+		}
+		b.report.Snapshot, b.report.SnapshotTape = s.SnapshotFile, s.Barcode
+		b.db, err = catalog.Open(ctx, path)
+		return err
+	}
+	var err error
+	b.db, err = catalog.CreateAs(ctx, path, b.uuid)
+	return err
+}
+
+// install puts the catalog in its place.
+func (b *rebuilder) install(p place) error {
+	if err := b.db.Close(); err != nil { // it goes into one file
+		return err
+	}
+	b.db = nil
+	if p.at != b.conf.Path {
+		if p.beside != "" {
+			aside := p.beside + ".empty-" + time.Now().UTC().Format("20060102T150405")
+			for _, end := range []string{"", "-wal", "-shm"} {
+				if err := os.Rename(p.beside+end, aside+end); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return fmt.Errorf("put the empty catalog aside: %w", err)
+				}
+			}
+		}
+		if err := os.Rename(p.at, b.conf.Path); err != nil {
+			return err
+		}
+		dir, err := os.Open(filepath.Dir(b.conf.Path))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(b.scratch)
+}
+
+// result says what is not as it should be.
+func (b *rebuilder) result() error {
+	if n := len(b.report.Refused); n > 0 {
+		return fmt.Errorf("%w: %d", ErrRefused, n)
+	}
+	var missing []string
+	for _, t := range b.report.Missing {
+		missing = append(missing, t.Barcode)
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: tapes that were not read: %s", ErrNeedsOperator, strings.Join(missing, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,373 @@
+package archiver
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// fromSnapshot makes the catalog's file from a proved snapshot. It appears under its name when it is
+// free of what described the machine.
+func (b *rebuilder) fromSnapshot(ctx context.Context, s *survey, to string) (err error) {
+	b.note("beginning with the catalog snapshot %s of tape %s", s.SnapshotFile, s.Barcode)
+	var key string
+	for _, snap := range s.Snapshots {
+		if strings.HasSuffix(snap.Name, "/"+s.SnapshotFile) {
+			key = snap.Key
+		}
+	}
+	k, err := b.keys.Key(key)
+	if err != nil {
+		return err
+	}
+	sealed, err := os.Open(filepath.Join(s.dir, s.SnapshotFile))
+	if err != nil {
+		return err
+	}
+	defer sealed.Close()
+	temp := to + ".snapshot"
+	defer func() {
+		for _, end := range []string{"", "-wal", "-shm"} {
+			os.Remove(temp + end)
+		}
+	}()
+	plain, err := k.NewReader(sealed)
+	if err != nil {
+		return err
+	}
+	members := tar.NewReader(plain)
+	head, err := members.Next()
+	if err != nil {
+		return err
+	}
+	if head.Name != "catalog.db" || head.Typeflag != tar.TypeReg {
+		return fmt.Errorf("it holds %.40q and no catalog.db", head.Name)
+	}
+	out, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, members)
+	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	db, err := catalog.Open(ctx, temp)
+	if err != nil {
+		return err
+	}
+	if db.UUID() != b.uuid {
+		err = fmt.Errorf("it is of catalog %s", db.UUID())
+	}
+	if err == nil {
+		err = db.QuickCheck(ctx)
+	}
+	if err == nil {
+		err = db.DropMachine(ctx)
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp, to)
+}
+
+// apply takes over what the surveys found, the oldest manifest of all tapes first.
+func (b *rebuilder) apply(ctx context.Context) error {
+	type job struct {
+		s    *survey
+		tape catalog.Tape
+		m    foundManifest
+	}
+	var jobs []job
+	tapes := map[*survey]catalog.Tape{}
+	for _, s := range b.tapes {
+		t, err := b.rows.SeenTape(ctx, catalog.Tape{Barcode: s.Barcode, UUID: s.Label.Volume, PoolName: s.Label.Pool, Number: s.Label.Number,
+			Generation: changer.Barcode(s.Barcode).Generation(), Capacity: s.Capacity, Free: s.Free, Seen: s.Seen})
+		if err != nil {
+			return err
+		}
+		tapes[s] = t
+		for _, m := range s.Manifests {
+			jobs = append(jobs, job{s, t, m})
+		}
+	}
+	slices.SortStableFunc(jobs, func(x, y job) int {
+		return cmp.Or(cmp.Compare(x.m.Upto, y.m.Upto), x.m.Written.Compare(y.m.Written), cmp.Compare(x.m.Seq, y.m.Seq))
+	})
+	for i, j := range jobs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b.stage("manifests", int64(i), int64(len(jobs)))
+		if err := b.applyManifest(ctx, j.s, j.tape, j.m); err != nil {
+			return err
+		}
+	}
+	for _, s := range b.tapes {
+		if err := b.applyTape(ctx, s, tapes[s]); err != nil {
+			return fmt.Errorf("take over tape %s: %w", s.Barcode, err)
+		}
+	}
+	return b.rows.Flush()
+}
+
+// applyManifest proves the copy of a manifest again and takes it over.
+func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape, m foundManifest) error {
+	old, err := b.db.ManifestOf(ctx, t.ID, m.Seq)
+	if err == nil {
+		if !bytes.Equal(old.MAC, m.MAC) {
+			b.refuse(s.Barcode, m.Name, fmt.Errorf("%w: the catalog knows another manifest %d of this tape", ErrUnproved, m.Seq))
+		}
+		return nil
+	}
+	if !errors.Is(err, catalog.ErrNotFound) {
+		return err
+	}
+	key, err := b.keys.Key(m.Key)
+	if err != nil {
+		return err
+	}
+	proof, err := os.ReadFile(filepath.Join(s.dir, localName(macName(m.Name))))
+	if err != nil {
+		return err
+	}
+	sealed, err := os.Open(filepath.Join(s.dir, localName(m.Name)))
+	if err != nil {
+		return err
+	}
+	defer sealed.Close()
+	b.note("reading manifest %d of tape %s", m.Seq, s.Barcode)
+	err = b.rows.StartManifest(ctx, catalog.Manifest{Tape: t.ID, Seq: m.Seq, Name: m.Name, MAC: m.MAC, Previous: m.Previous, Upto: m.Upto, Written: m.Written})
+	if err != nil {
+		return err
+	}
+	if err := b.rows.Salt(ctx, m.Key, "manifest", m.Salt); err != nil {
+		return err
+	}
+	take := &manifestTaker{b: b, barcode: s.Barcode, name: m.Name, skip: map[string]bool{}}
+	if _, err := readManifest(m.Name, sealed, proof, key, func(record any) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return take.record(ctx, record)
+	}); err != nil {
+		return fmt.Errorf("take over %s of tape %s: %w", m.Name, s.Barcode, err)
+	}
+	failpoint("rebuild-manifest")
+	return b.rows.EndManifest(ctx)
+}
+
+// manifestTaker turns a manifest's records into rows.
+type manifestTaker struct {
+	b             *rebuilder
+	barcode, name string
+	planned       string          // the object at hand when it was not packed yet: its members have no place
+	skip          map[string]bool // objects that contradict what is known
+}
+
+// record takes one record over. What contradicts what is known is refused alone.
+func (t *manifestTaker) record(ctx context.Context, record any) error {
+	err := t.take(ctx, record)
+	if errors.Is(err, catalog.ErrContradiction) {
+		t.b.refuse(t.barcode, t.name, err)
+		return nil
+	}
+	return err
+}
+
+func (t *manifestTaker) take(ctx context.Context, record any) error {
+	rows := t.b.rows
+	switch r := record.(type) {
+	case *sourceRecord:
+		return rows.Source(ctx, catalog.Source{Name: r.Name, URL: string(r.URL), Root: r.Root, Listed: r.Listed})
+	case *keyRecord:
+		return rows.Key(ctx, catalog.SealKey{Fingerprint: r.Key, Cipher: r.Cipher, Iterations: r.Iterations, Added: r.Added, CopySeen: r.CopySeen})
+	case *poolRecord:
+		_, err := rows.Pool(ctx, r.Name)
+		return err
+	case *tapeRecord:
+		return rows.Tape(ctx, catalog.Tape{Barcode: r.Barcode, UUID: r.Volume, PoolName: r.Pool, Number: r.Number, Generation: r.Generation, State: r.State,
+			Capacity: r.Capacity, Free: r.Free, Leftover: r.Leftover, Formatted: r.Formatted, Seen: r.Seen, Loads: r.Loads, Place: string(r.Place), Note: string(r.Note)})
+	case *dirRecord:
+		return t.node(ctx, &r.node)
+	case *objectRecord:
+		return t.object(ctx, r)
+	case *sumRecord:
+		if t.skip[r.Object] {
+			return nil
+		}
+		sum, err := hex.DecodeString(r.SHA256)
+		if err != nil {
+			return fmt.Errorf("sum of part %d of object %s: %w", r.Number, r.Object, err)
+		}
+		return rows.Part(ctx, r.Object, catalog.Part{Number: r.Number, Size: r.Size, SHA256: sum, Sums: r.Sums})
+	case *memberRecord:
+		if t.skip[r.Object] || t.planned == r.Object {
+			return nil
+		}
+		v, err := r.node.version()
+		if err != nil {
+			return fmt.Errorf("member %d of object %s: %w", r.ID, r.Object, err)
+		}
+		return rows.Member(ctx, r.Object, catalog.Member{Version: r.ID, Header: r.Header, Data: r.Data}, &v)
+	case *partRecord:
+		if t.skip[r.Object] {
+			return nil
+		}
+		state, err := partStates.number(r.State)
+		if err != nil {
+			return fmt.Errorf("part %s: %w", r.Name, err)
+		}
+		return rows.CopyPart(ctx, catalog.RebuiltPart{OID: r.Object, Pool: r.Pool, Number: r.Number, Volume: r.Volume, Barcode: r.Barcode, Name: r.Name,
+			Size: r.Size, StartBlock: r.StartBlock, State: catalog.PartState(state)})
+	case *changeRecord:
+		var now *catalog.Version
+		if r.Now != nil {
+			v, err := r.Now.version()
+			if err != nil {
+				return fmt.Errorf("change %d: %w", r.ID, err)
+			}
+			now = &v
+		}
+		return rows.Change(ctx, catalog.Change{ID: r.ID, At: r.At, Kind: r.Kind, Version: r.Version, Detail: string(r.Detail)}, now)
+	}
+	return nil
+}
+
+func (t *manifestTaker) node(ctx context.Context, n *node) error {
+	v, err := n.version()
+	if err != nil {
+		return fmt.Errorf("directory %d: %w", n.ID, err)
+	}
+	return t.b.rows.Node(ctx, &v)
+}
+
+func (t *manifestTaker) object(ctx context.Context, r *objectRecord) error {
+	state, err := objectStates.number(r.State)
+	if err != nil {
+		return fmt.Errorf("object %s: %w", r.Object, err)
+	}
+	salt, err := hex.DecodeString(r.Salt)
+	if err != nil {
+		return fmt.Errorf("object %s: salt: %w", r.Object, err)
+	}
+	t.planned = ""
+	if state == int(catalog.ObjectPlanned) {
+		t.planned = r.Object
+	}
+	err = t.b.rows.Object(ctx, &catalog.Object{OID: r.Object, Fingerprint: r.Key, Salt: salt, PartSize: r.PartSize, PlainSize: r.PlainSize,
+		SealedSize: r.SealedSize, State: catalog.ObjectState(state), Created: r.Created}, r.Source)
+	if errors.Is(err, catalog.ErrContradiction) {
+		t.skip[r.Object] = true
+	}
+	return err
+}
+
+// applyTape holds what manifests say of a tape against the files on it, and records that it was read.
+func (b *rebuilder) applyTape(ctx context.Context, s *survey, t catalog.Tape) error {
+	for _, snap := range s.Snapshots {
+		if err := b.rows.Snapshot(ctx, t.ID, snap.Name, snap.Size, snap.MAC, snap.Written); err != nil {
+			return err
+		}
+		if err := b.rows.Salt(ctx, snap.Key, "snapshot", snap.Salt); err != nil {
+			return err
+		}
+	}
+	if err := b.rows.Flush(); err != nil {
+		return err
+	}
+	type mark struct {
+		part  int64
+		state catalog.PartState
+	}
+	var marks []mark
+	proved := map[string]bool{}
+	err := b.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+		if p.State != catalog.PartWritten && p.State != catalog.PartDurable {
+			return nil
+		}
+		f, found := s.file(p.Name)
+		switch why, err := b.wrongFile(ctx, p, f, found); {
+		case err != nil:
+			return err
+		case why != "" && !found:
+			marks = append(marks, mark{p.ID, catalog.PartLost})
+			b.refuse(s.Barcode, p.Name, errors.New(why))
+		case why != "":
+			marks = append(marks, mark{p.ID, catalog.PartDamaged})
+			b.refuse(s.Barcode, p.Name, errors.New(why))
+		default:
+			proved[p.Name] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range marks {
+		if err := b.rows.MarkPart(ctx, m.part, m.state); err != nil {
+			return err
+		}
+	}
+	var leftover int64
+	for _, f := range s.Files {
+		if proved[f.Name] {
+			continue
+		}
+		leftover += f.Size
+		if f.Salt == nil {
+			continue
+		}
+		key := objectNames.FindStringSubmatch(f.Name)[1]
+		if _, err := b.keys.Key(key); err != nil {
+			continue // nothing is ever sealed under a key that is not ours
+		}
+		if err := b.rows.Salt(ctx, key, "object", f.Salt); err != nil {
+			return err
+		}
+	}
+	b.report.Tapes = append(b.report.Tapes, RebuiltTape{Barcode: s.Barcode, Pool: s.Label.Pool, Number: s.Label.Number, Manifests: len(s.Manifests),
+		Gaps: s.Gaps, Files: len(s.Files)})
+	return b.rows.ReadTape(ctx, t.ID, s.Generation, s.Capacity, s.Free, leftover, s.Seen)
+}
+
+// file finds a file of the tape by name.
+func (s *survey) file(name string) (tapeFile, bool) {
+	i, ok := slices.BinarySearchFunc(s.Files, name, func(f tapeFile, name string) int { return strings.Compare(f.Name, name) })
+	if !ok {
+		return tapeFile{Start: -1}, false
+	}
+	return s.Files[i], true
+}
+
+// wrongFile tells what is wrong with the file that a proved manifest names; "" nothing.
+func (b *rebuilder) wrongFile(ctx context.Context, p catalog.CopyPart, f tapeFile, found bool) (string, error) {
+	switch {
+	case !found:
+		return "a proved manifest names it, and it is not there", nil
+	case f.Size != p.Size:
+		return fmt.Sprintf("it has %d bytes, and a proved manifest says %d", f.Size, p.Size), nil
+	case f.Start >= 0 && p.StartBlock >= 0 && f.Start != p.StartBlock:
+		return fmt.Sprintf("it lies at block %d, and a proved manifest says %d: another file has its name", f.Start, p.StartBlock), nil
+	case f.Salt != nil:
+		salt, err := b.db.PartSalt(ctx, p.ID)
+		if err != nil {
+			return "", err
+		}
+		if salt != nil && !bytes.Equal(salt, f.Salt) {
+			return "it begins with another salt than a proved manifest says: another file has its name", nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,517 @@
+package archiver
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"tapefs/changer"
+	"tapefs/crypto"
+)
+
+// survey is what was found on one tape. It is kept beside the copies of the tape's manifests, so that a
+// rebuild that was stopped need not load the tape again.
+type survey struct {
+	Barcode    string
+	Label      TapeLabel
+	Generation int64 // of the index
+	Capacity   int64
+	Free       int64
+	Seen       time.Time
+	Files      []tapeFile // sealed objects and parts, by name
+	Manifests  []foundManifest
+	Gaps       []int
+	Snapshots  []foundSnapshot // proved ones
+	Refused    []Refusal
+
+	SnapshotFile string // base name of the newest proved snapshot, whose copy lies beside; "" none
+	dir          string
+}
+
+// tapeFile is a sealed file below tapefs/.
+type tapeFile struct {
+	Name  string
+	Size  int64
+	Start int64  // LTFS block, -1 unknown
+	Salt  []byte `json:",omitempty"` // if its first bytes were read
+}
+
+// foundManifest is a proved manifest, copied.
+type foundManifest struct {
+	Name     string // on the tape
+	Key      string
+	Seq      int
+	MAC      []byte
+	Previous []byte
+	Upto     int64
+	Written  time.Time
+	Salt     []byte
+}
+
+type foundSnapshot struct {
+	Name    string
+	Key     string
+	Size    int64
+	MAC     []byte
+	Salt    []byte
+	Written time.Time
+}
+
+// passError: a tape is none of this catalog's.
+type passError struct{ why string }
+
+func (e *passError) Error() string { return e.why }
+
+var (
+	objectNames   = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/([0-9a-f]{32})\.tar\.enc(?:\.([0-9]{4}))?$`)
+	snapshotNames = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/catalog-([0-9TZ.]+)\.tar\.enc$`)
+)
+
+const surveyDone = "survey.json"
+
+// survey mounts one tape read-only and finds out what it holds.
+func (b *rebuilder) survey(ctx context.Context, code changer.Barcode) (_ *survey, err error) {
+	dir := filepath.Join(b.scratch, string(code))
+	if strings.ContainsAny(string(code), "/\x00") || code == "." || code == ".." {
+		return nil, fmt.Errorf("%q is no barcode", code)
+	}
+	if s, err := b.surveyed(dir); err == nil {
+		b.note("%s was read before the rebuild was stopped", code)
+		return s, b.belongs(s.Label.Catalog)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s := &survey{Barcode: string(code), dir: dir}
+	err = b.onTape(ctx, code, "rebuild", "", func(v *changer.Volume) error {
+		root, err := os.OpenRoot(v.Dir)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		if s.Label, err = labelOf(root); err != nil {
+			return err
+		}
+		if s.Label.Volume != v.UUID {
+			return fmt.Errorf("its label is of volume %s, and it is volume %s: %w", s.Label.Volume, v.UUID, changer.ErrWrongVolume)
+		}
+		if err := b.belongs(s.Label.Catalog); err != nil {
+			return err
+		}
+		s.Capacity, s.Seen = v.Capacity, time.Now().UTC()
+		if s.Generation, err = v.Generation(); err != nil {
+			return err
+		}
+		if s.Free, err = v.Free(); err != nil {
+			return err
+		}
+		return b.look(ctx, s, v, root)
+	})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	return s, renameio.WriteFile(filepath.Join(dir, surveyDone), text, 0o600)
+}
+
+// surveyed reads what an earlier survey left.
+func (b *rebuilder) surveyed(dir string) (*survey, error) {
+	text, err := os.ReadFile(filepath.Join(dir, surveyDone))
+	if err != nil {
+		return nil, err
+	}
+	s := &survey{dir: dir}
+	return s, json.Unmarshal(text, s)
+}
+
+// belongs takes the first catalog that it is asked for as the one that is rebuilt.
+func (b *rebuilder) belongs(uuid string) error {
+	if b.uuid == "" {
+		b.uuid = uuid
+		b.note("rebuilding catalog %s", uuid)
+	}
+	if b.uuid != uuid {
+		return &passError{"a tape of catalog " + uuid + ", not of " + b.uuid}
+	}
+	return nil
+}
+
+// labelOf reads the first line of README.txt.
+func labelOf(root *os.Root) (TapeLabel, error) {
+	f, err := root.Open(readmeName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return TapeLabel{}, &passError{"an LTFS volume without README.txt: not a tape of tapefs"}
+	}
+	if err != nil {
+		return TapeLabel{}, err
+	}
+	defer f.Close()
+	l, err := ParseTapeLabel(f)
+	if errors.Is(err, ErrNoLabel) {
+		return l, &passError{err.Error()}
+	}
+	return l, err
+}
+
+// onTape loads a tape, mounts it read-only and runs fn. uuid "" accepts any volume.
+func (a *Archiver) onTape(ctx context.Context, code changer.Barcode, purpose, uuid string, fn func(*changer.Volume) error) (err error) {
+	lease, err := a.lib.Lease(ctx, changer.Request{Barcode: code, Purpose: purpose,
+		Wait: func(holder string) { a.note("waiting for a drive: %s has it", holder) }})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
+	a.note("loading %s into drive %d", code, lease.Drive().Element)
+	if err := lease.Load(ctx, code); err != nil {
+		return err
+	}
+	v, err := lease.Mount(ctx, changer.MountRequest{UUID: uuid, ReadOnly: true})
+	if errors.Is(err, changer.ErrNotFormatted) {
+		return &passError{"no LTFS volume"}
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(v), v.Unmount(context.WithoutCancel(ctx)))
+}
+
+// sealedFiles lists the files in the key folders of a tape, by name, with their blocks.
+func sealedFiles(root *os.Root, v *changer.Volume) ([]tapeFile, error) {
+	var files []tapeFile
+	keys, err := fs.ReadDir(root.FS(), "tapefs")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		if !k.IsDir() {
+			continue
+		}
+		entries, err := fs.ReadDir(root.FS(), "tapefs/"+k.Name())
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			f := tapeFile{Name: "tapefs/" + k.Name() + "/" + e.Name(), Start: -1}
+			info, err := e.Info()
+			if err != nil {
+				return nil, err
+			}
+			if !info.Mode().IsRegular() {
+				continue
+			}
+			f.Size = info.Size()
+			if n, err := v.StartBlock(f.Name); err == nil {
+				f.Start = n
+			}
+			files = append(files, f)
+		}
+	}
+	slices.SortFunc(files, func(x, y tapeFile) int { return strings.Compare(x.Name, y.Name) })
+	return files, nil
+}
+
+// look sorts a tape's files and proves its manifests and snapshots.
+func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root *os.Root) error {
+	files, err := sealedFiles(root, v)
+	if err != nil {
+		return err
+	}
+	var manifests, snapshots []tapeFile
+	has := map[string]bool{}
+	for _, f := range files {
+		has[f.Name] = true
+	}
+	for _, f := range files {
+		switch base := path.Base(f.Name); {
+		case objectNames.MatchString(f.Name):
+			s.Files = append(s.Files, f)
+		case manifestNames.MatchString(base):
+			manifests = append(manifests, f)
+		case snapshotNames.MatchString(f.Name):
+			snapshots = append(snapshots, f)
+		case strings.HasSuffix(base, ".mac") && has[strings.TrimSuffix(f.Name, ".mac")+".tar.enc"]:
+		default:
+			s.refuse(f.Name, errors.New("no name that tapefs gives"))
+		}
+	}
+	named := map[string]bool{}
+	if err := b.manifests(ctx, s, v, root, manifests, named); err != nil {
+		return err
+	}
+	if err := b.snapshots(ctx, s, v, root, snapshots); err != nil {
+		return err
+	}
+	for i := range s.Files {
+		f := &s.Files[i]
+		first := objectNames.FindStringSubmatch(f.Name)[3]
+		if first != "" && first != "0001" || named[f.Name] && !b.o.Headers {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if salt, err := saltOf(root, f.Name); err == nil {
+			f.Salt = salt
+		} else if volumeGone(v, err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *survey) refuse(name string, why error) {
+	s.Refused = append(s.Refused, Refusal{Barcode: s.Barcode, Name: name, Why: why.Error()})
+}
+
+// saltOf reads the salt that a sealed file begins with.
+func saltOf(root *os.Root, name string) ([]byte, error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	header := make([]byte, crypto.HeaderSize)
+	if _, err := io.ReadFull(f, header); err != nil {
+		return nil, err
+	}
+	return crypto.ParseHeader(header)
+}
+
+// fetchFile copies a file of the tape into the survey's folder; it is read there, where nobody changes it.
+func (s *survey) fetchFile(root *os.Root, name, as string) (_ *os.File, err error) {
+	in, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(filepath.Join(s.dir, as), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = io.Copy(out, in); err == nil {
+		_, err = out.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return out, nil
+}
+
+// readProof reads a .mac file.
+func readProof(root *os.Root, name string) ([]byte, error) {
+	f, err := root.Open(macName(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, macTextMax+1))
+}
+
+// manifests proves a tape's manifests and keeps copies of those that hold. named collects the
+// files on this tape that they name.
+func (b *rebuilder) manifests(ctx context.Context, s *survey, v *changer.Volume, root *os.Root, files []tapeFile, named map[string]bool) error {
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m, err := b.manifest(s, root, f, named)
+		if err != nil {
+			if volumeGone(v, err) {
+				return err
+			}
+			s.refuse(f.Name, err)
+			continue
+		}
+		s.Manifests = append(s.Manifests, m)
+	}
+	slices.SortFunc(s.Manifests, func(x, y foundManifest) int {
+		return cmp.Or(cmp.Compare(x.Seq, y.Seq), x.Written.Compare(y.Written), strings.Compare(x.Name, y.Name))
+	})
+	s.chain()
+	return nil
+}
+
+func (b *rebuilder) manifest(s *survey, root *os.Root, f tapeFile, named map[string]bool) (m foundManifest, err error) {
+	folder := path.Base(path.Dir(f.Name))
+	key, err := b.keys.Key(folder)
+	if err != nil {
+		return m, err
+	}
+	if volume := manifestNames.FindStringSubmatch(path.Base(f.Name))[1]; volume != s.Label.Volume {
+		return m, fmt.Errorf("%w: it belongs to volume %s", ErrUnproved, volume)
+	}
+	proof, err := readProof(root, f.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("%w: its .mac file is missing", ErrUnproved)
+	}
+	if err != nil {
+		return m, err
+	}
+	t, err := parseMAC(proof)
+	if err != nil {
+		return m, err
+	}
+	if t.Catalog != b.uuid {
+		return m, fmt.Errorf("%w: it belongs to catalog %s", ErrUnproved, t.Catalog)
+	}
+	local := localName(f.Name)
+	sealed, err := s.fetchFile(root, f.Name, local)
+	if err != nil {
+		return m, err
+	}
+	defer func() {
+		err = errors.Join(err, sealed.Close())
+		if err != nil {
+			os.Remove(sealed.Name())
+		}
+	}()
+	var mine []string
+	head, err := readManifest(f.Name, sealed, proof, key, func(record any) error {
+		if p, ok := record.(*partRecord); ok && p.Volume == s.Label.Volume {
+			mine = append(mine, p.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return m, err
+	}
+	for _, name := range mine {
+		named[name] = true
+	}
+	salt, err := headerSalt(sealed)
+	if err != nil {
+		return m, err
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, localName(macName(f.Name))), proof, 0o600); err != nil {
+		return m, err
+	}
+	return foundManifest{Name: f.Name, Key: folder, Seq: t.Seq, MAC: t.MAC, Previous: t.Previous, Upto: head.Upto, Written: head.Written.UTC(), Salt: salt}, nil
+}
+
+// localName is a tape file's name in the survey's folder.
+func localName(name string) string { return strings.ReplaceAll(name, "/", "_") }
+
+func headerSalt(f io.ReaderAt) ([]byte, error) {
+	header := make([]byte, crypto.HeaderSize)
+	if _, err := f.ReadAt(header, 0); err != nil {
+		return nil, err
+	}
+	return crypto.ParseHeader(header)
+}
+
+// chain refuses manifests that do not follow the one before them, and notes those that are missing.
+func (s *survey) chain() {
+	var good []foundManifest
+	for _, m := range s.Manifests {
+		next, last := 1, make([]byte, 32)
+		if n := len(good); n > 0 {
+			next, last = good[n-1].Seq+1, good[n-1].MAC
+		}
+		switch {
+		case m.Seq < next:
+			s.refuse(m.Name, fmt.Errorf("%w: there is another manifest %d", ErrUnproved, m.Seq))
+			continue
+		case m.Seq == next && !bytes.Equal(m.Previous, last):
+			s.refuse(m.Name, fmt.Errorf("%w: it does not follow manifest %d of this tape", ErrUnproved, m.Seq-1))
+			continue
+		}
+		for ; next < m.Seq; next++ {
+			s.Gaps = append(s.Gaps, next)
+		}
+		good = append(good, m)
+	}
+	s.Manifests = good
+}
+
+// snapshots proves the snapshots of a tape that are worth it: the newest that holds is kept, and
+// older ones are believed by their proof's form alone, as rows that nothing reads.
+func (b *rebuilder) snapshots(ctx context.Context, s *survey, v *changer.Volume, root *os.Root, files []tapeFile) error {
+	slices.SortFunc(files, func(x, y tapeFile) int { return strings.Compare(path.Base(y.Name), path.Base(x.Name)) })
+	for _, f := range files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.SnapshotFile != "" && !b.resumed {
+			break // one is enough to begin with; the others' rows are in it
+		}
+		snap, err := b.proveSnapshot(s, root, f)
+		if err != nil {
+			if volumeGone(v, err) {
+				return err
+			}
+			s.refuse(f.Name, err)
+			continue
+		}
+		s.Snapshots = append(s.Snapshots, snap)
+		if s.SnapshotFile == "" {
+			s.SnapshotFile = path.Base(f.Name)
+		}
+	}
+	return nil
+}
+
+func (b *rebuilder) proveSnapshot(s *survey, root *os.Root, f tapeFile) (snap foundSnapshot, err error) {
+	match := snapshotNames.FindStringSubmatch(f.Name)
+	at, err := time.Parse(snapshotTime, match[2])
+	if err != nil {
+		return snap, fmt.Errorf("%w: its name has no time", ErrUnproved)
+	}
+	key, err := b.keys.Key(match[1])
+	if err != nil {
+		return snap, err
+	}
+	proof, err := readProof(root, f.Name)
+	if err != nil {
+		return snap, fmt.Errorf("%w: its .mac file: %w", ErrUnproved, err)
+	}
+	text := snapshotText(b.uuid, s.Label.Volume, at)
+	rest, ok := bytes.CutPrefix(proof, append(slices.Clone(text), "mac="...))
+	mac, err := hex.DecodeString(strings.TrimSuffix(string(rest), "\n"))
+	if !ok || err != nil || len(mac) != 32 {
+		return snap, fmt.Errorf("%w: its proof is of another catalog, volume or time, or none", ErrUnproved)
+	}
+	sealed, err := s.fetchFile(root, f.Name, path.Base(f.Name))
+	if err != nil {
+		return snap, err
+	}
+	defer func() {
+		err = errors.Join(err, sealed.Close())
+		if err != nil || b.resumed || s.SnapshotFile != "" {
+			os.Remove(sealed.Name())
+		}
+	}()
+	h := key.ManifestMAC(text)
+	if _, err := io.Copy(h, sealed); err != nil {
+		return snap, err
+	}
+	if !hmac.Equal(h.Sum(nil), mac) {
+		return snap, fmt.Errorf("%w: the MAC is wrong, or the key is", ErrUnproved)
+	}
+	salt, err := headerSalt(sealed)
+	return foundSnapshot{Name: f.Name, Key: match[1], Size: f.Size, MAC: mac, Salt: salt, Written: at}, err
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"tapefs/archiver"
+	"tapefs/catalog"
+)
+
+type catalogRebuildCmd struct {
+	Catalog        string   `help:"Rebuild this catalog; else that of the first tape found." placeholder:"UUID"`
+	Tape           []string `help:"Read only these tapes, also when they were read before." placeholder:"BARCODE"`
+	NoSnapshot     bool     `name:"no-snapshot" help:"Begin empty, with the tapes' journals alone, and not with the newest catalog snapshot."`
+	Headers        bool     `help:"Read the first bytes of each object, too, and compare its salt: finds objects that were exchanged. Slow on real tapes."`
+	ListUnproved   bool     `name:"list-unproved" help:"List what the tar headers of objects say that no valid manifest names."`
+	AcceptUnproved bool     `name:"accept-unproved" help:"Read such objects whole and take them into the catalog. Nothing proves that they are yours."`
+}
+
+func (c *catalogRebuildCmd) args() []string {
+	out := []string{}
+	for _, t := range c.Tape {
+		out = append(out, "--tape", t)
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"--no-snapshot", c.NoSnapshot}, {"--headers", c.Headers}, {"--list-unproved", c.ListUnproved}, {"--accept-unproved", c.AcceptUnproved}} {
+		if f.set {
+			out = append(out, f.name)
+		}
+	}
+	return out
+}
+
+// rebuildJSON is what catalog rebuild did.
+type rebuildJSON struct {
+	Run      int64             `json:"run"`
+	Catalog  string            `json:"catalog"`
+	Snapshot string            `json:"snapshot,omitempty"`
+	Sources  int64             `json:"sources"`
+	Files    int64             `json:"files"`
+	Bytes    int64             `json:"bytes"`
+	Dirs     int64             `json:"directories"`
+	Symlinks int64             `json:"symlinks"`
+	Past     int64             `json:"past_versions"`
+	Objects  int64             `json:"objects"`
+	Tapes    []rebuiltTapeJSON `json:"tapes"`
+	Before   []string          `json:"read_before"`
+	Passed   []refusalJSON     `json:"passed_over"`
+	Refused  []refusalJSON     `json:"refused"`
+	Missing  []missingTapeJSON `json:"missing"`
+	Unproved []unprovedJSON    `json:"unproved"`
+}
+
+type rebuiltTapeJSON struct {
+	Barcode   string `json:"barcode"`
+	Pool      string `json:"pool"`
+	Number    int    `json:"number"`
+	Manifests int    `json:"manifests"`
+	Gaps      []int  `json:"gaps,omitempty"`
+	Files     int    `json:"files"`
+}
+
+type missingTapeJSON struct {
+	Barcode   string `json:"barcode"`
+	Pool      string `json:"pool"`
+	Number    int    `json:"number"`
+	Place     string `json:"place,omitempty"`
+	Objects   int    `json:"objects"`
+	Bytes     int64  `json:"bytes"`
+	Only      int    `json:"only_there"`
+	OnlyBytes int64  `json:"only_there_bytes"`
+}
+
+type unprovedJSON struct {
+	Barcode  string     `json:"barcode"`
+	Name     string     `json:"name"`
+	Size     int64      `json:"size"`
+	Members  []pathJSON `json:"members,omitempty"`
+	More     int        `json:"more,omitempty"`
+	Accepted bool       `json:"accepted,omitempty"`
+	Why      string     `json:"why,omitempty"`
+}
+
+func (c *catalogRebuildCmd) Run(ctx context.Context, a *app) error {
+	conf, err := a.configuration()
+	if err != nil {
+		return err
+	}
+	ring, err := conf.keyring()
+	if err != nil {
+		return withHint(err, "the key files belong into %s", conf.Keys.Dir)
+	}
+	lib, err := a.library(conf)
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{filepath.Dir(conf.catalogPath()), conf.Spool.Dir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make state folder: %w", err)
+		}
+	}
+	report, err := archiver.Rebuild(ctx, archiver.RebuildConfig{Path: conf.catalogPath(), Keys: ring, Library: lib, SpoolDir: conf.Spool.Dir,
+		RunDir: conf.runDir(), Log: a.log, Progress: newProgress(a), Args: c.args()},
+		archiver.RebuildOptions{Catalog: c.Catalog, Tapes: c.Tape, NoSnapshot: c.NoSnapshot, Headers: c.Headers, ListUnproved: c.ListUnproved, AcceptUnproved: c.AcceptUnproved})
+	if report.Run != 0 {
+		out := rebuildOf(report)
+		if a.JSON {
+			if jsonErr := printJSON(a.stdout, out); err == nil {
+				err = jsonErr
+			}
+		} else {
+			out.print(a)
+		}
+	}
+	switch {
+	case errors.Is(err, archiver.ErrRefused):
+		return withHint(fmt.Errorf("rebuild: %w", err), "what other tapes hold of it was taken; tapefs verify reads tapes whole")
+	case errors.Is(err, archiver.ErrNeedsOperator):
+		return withHint(fmt.Errorf("rebuild: %w", err), "put them into the library and run tapefs catalog rebuild again: it adds what is missing")
+	case errors.Is(err, catalog.ErrContradiction):
+		return withHint(err, "tapefs catalog rebuild --tape BARCODE reads one tape alone")
+	}
+	return err
+}
+
+func rebuildOf(r archiver.RebuildReport) rebuildJSON {
+	n := r.Census
+	out := rebuildJSON{Run: r.Run, Catalog: r.Catalog, Snapshot: r.Snapshot, Sources: n.Sources, Files: n.Files, Bytes: n.Bytes, Dirs: n.Directories,
+		Symlinks: n.Symlinks, Past: n.Versions, Objects: n.Objects, Tapes: []rebuiltTapeJSON{}, Before: append([]string{}, r.Before...),
+		Passed: refusalRows(r.Passed), Refused: refusalRows(r.Refused), Missing: []missingTapeJSON{}, Unproved: []unprovedJSON{}}
+	for _, t := range r.Tapes {
+		out.Tapes = append(out.Tapes, rebuiltTapeJSON(t))
+	}
+	for _, t := range r.Missing {
+		out.Missing = append(out.Missing, missingTapeJSON{t.Barcode, t.PoolName, t.Number, t.Place, t.Objects, t.Bytes, t.Only, t.OnlyLen})
+	}
+	for _, u := range r.Unproved {
+		j := unprovedJSON{Barcode: u.Barcode, Name: u.Name, Size: u.Size, More: u.More, Accepted: u.Accepted, Why: u.Why}
+		for _, m := range u.Members {
+			j.Members = append(j.Members, jsonPath(m))
+		}
+		out.Unproved = append(out.Unproved, j)
+	}
+	return out
+}
+
+func (r *rebuildJSON) print(a *app) {
+	w := a.stdout
+	if r.Snapshot != "" {
+		fmt.Fprintf(w, "began with the snapshot %s\n", r.Snapshot)
+	}
+	for _, t := range r.Tapes {
+		fmt.Fprintf(w, "tape %s (pool %s, number %d): %s, %s\n", t.Barcode, t.Pool, t.Number,
+			count(int64(t.Manifests), "manifest", "manifests"), count(int64(t.Files), "object or part", "objects and parts"))
+		for _, n := range t.Gaps {
+			fmt.Fprintf(w, "tape %s: manifest %d is missing or was refused\n", t.Barcode, n)
+		}
+	}
+	for _, b := range r.Before {
+		fmt.Fprintf(w, "tape %s was read before\n", b)
+	}
+	for _, p := range r.Passed {
+		fmt.Fprintf(w, "tape %s passed over: %s\n", p.Barcode, p.Why)
+	}
+	for _, p := range r.Refused {
+		if p.Name == "" {
+			fmt.Fprintf(w, "refused: tape %s: %s\n", p.Barcode, p.Why)
+			continue
+		}
+		fmt.Fprintf(w, "refused: tape %s: %s: %s\n", p.Barcode, printable(p.Name), p.Why)
+	}
+	for _, u := range r.Unproved {
+		text := "unproved"
+		if u.Accepted {
+			text = "accepted"
+		}
+		fmt.Fprintf(w, "%s: tape %s: %s (%s)\n", text, u.Barcode, printable(u.Name), bytesText(u.Size))
+		for _, m := range u.Members {
+			fmt.Fprintf(w, "    %s\n", printable(m.Path))
+		}
+		if u.More > 0 {
+			fmt.Fprintf(w, "    and %d more\n", u.More)
+		}
+		if u.Why != "" {
+			fmt.Fprintf(w, "    %s\n", u.Why)
+		}
+	}
+	for _, t := range r.Missing {
+		where := ""
+		if t.Place != "" {
+			where = ", at " + printable(t.Place)
+		}
+		fmt.Fprintf(w, "missing: tape %s (pool %s, number %d%s): %s, %s; nothing else that was read has %s, %s of them\n", t.Barcode, t.Pool, t.Number, where,
+			count(int64(t.Objects), "object", "objects"), bytesText(t.Bytes), count(int64(t.Only), "object", "objects"), bytesText(t.OnlyBytes))
+	}
+	fmt.Fprintf(w, "catalog %s: %s, %s, %s in %s, %s\n", r.Catalog, count(r.Sources, "source", "sources"), count(r.Files, "file", "files"), bytesText(r.Bytes),
+		count(r.Objects, "object", "objects"), count(r.Past, "past version", "past versions"))
+}
