@@ -32,6 +32,7 @@ type journalDB interface {
 	Changes(ctx context.Context, after int64, fn func(*catalog.Change) error) error
 	Get(ctx context.Context, id catalog.ID) (catalog.Version, error)
 	Path(ctx context.Context, id catalog.ID) (string, error)
+	LastVersion(ctx context.Context) (catalog.ID, error)
 	Sources(ctx context.Context) ([]catalog.Source, error)
 	Keys(ctx context.Context) ([]catalog.SealKey, error)
 	Pools(ctx context.Context) ([]catalog.Pool, error)
@@ -141,9 +142,13 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	if err != nil {
 		return catalog.Manifest{}, err
 	}
+	last, err := b.DB.LastVersion(ctx)
+	if err != nil {
+		return catalog.Manifest{}, err
+	}
 	first, err := json.Marshal(manifestRecord{Type: "manifest", Format: tapeFormat, Catalog: b.Label.Catalog, Volume: b.Label.Volume,
 		Barcode: b.Tape.Barcode, Pool: b.Label.Pool, Number: b.Label.Number, Seq: b.seq, Previous: hex.EncodeToString(b.previous),
-		Written: b.Now.UTC(), Version: b.Version, After: b.After, Upto: b.upto})
+		Written: b.Now.UTC(), Version: b.Version, After: b.After, Upto: b.upto, LastID: last})
 	if err != nil {
 		return catalog.Manifest{}, err
 	}

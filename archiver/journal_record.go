@@ -32,6 +32,8 @@ type manifestRecord struct {
 	Version  string    `json:"version"`
 	After    int64     `json:"after"` // changes with greater ids
 	Upto     int64     `json:"upto"`  // up to this one are named here
+
+	LastID catalog.ID `json:"last_id"` // the greatest id that was given to a version by then
 }
 
 type sourceRecord struct {

@@ -234,6 +234,13 @@ func (b *rebuilder) read(ctx context.Context) error {
 	if b.uuid == "" {
 		return &changer.Error{Op: "look for tapes", Err: errors.New("no tape of tapefs was found"), Hint: "put the tapes into the library; tapefs library status shows what is there"}
 	}
+	if b.db == nil && len(b.tapes) == 0 {
+		var why []error
+		for _, p := range append(slices.Clone(b.report.Refused), b.report.Passed...) {
+			why = append(why, fmt.Errorf("tape %s: %s", p.Barcode, p.Why))
+		}
+		return fmt.Errorf("no tape of catalog %s could be read: %w", b.uuid, errors.Join(why...))
+	}
 	return nil
 }
 
@@ -257,9 +264,7 @@ func (b *rebuilder) refuse(barcode, name string, why error) {
 // fill takes over what was found.
 func (b *rebuilder) fill(ctx context.Context, p place) (err error) {
 	for _, s := range b.tapes {
-		for _, r := range s.Refused {
-			b.report.Refused = append(b.report.Refused, r)
-		}
+		b.report.Refused = append(b.report.Refused, s.Refused...)
 	}
 	if b.db == nil {
 		if err := b.begin(ctx, p.at); err != nil {

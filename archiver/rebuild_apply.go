@@ -156,14 +156,16 @@ func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape
 		return err
 	}
 	take := &manifestTaker{b: b, barcode: s.Barcode, name: m.Name, skip: map[string]bool{}}
-	if _, err := readManifest(m.Name, sealed, proof, key, func(record any) error {
+	head, err := readManifest(m.Name, sealed, proof, key, func(record any) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		return take.record(ctx, record)
-	}); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("take over %s of tape %s: %w", m.Name, s.Barcode, err)
 	}
+	b.rows.Given(head.LastID, head.Upto)
 	failpoint("rebuild-manifest")
 	return b.rows.EndManifest(ctx)
 }
@@ -360,6 +362,8 @@ func (b *rebuilder) wrongFile(ctx context.Context, p catalog.CopyPart, f tapeFil
 		return fmt.Sprintf("it has %d bytes, and a proved manifest says %d", f.Size, p.Size), nil
 	case f.Start >= 0 && p.StartBlock >= 0 && f.Start != p.StartBlock:
 		return fmt.Sprintf("it lies at block %d, and a proved manifest says %d: another file has its name", f.Start, p.StartBlock), nil
+	case f.Bare:
+		return "it does not begin as a sealed object does", nil
 	case f.Salt != nil:
 		salt, err := b.db.PartSalt(ctx, p.ID)
 		if err != nil {

@@ -50,6 +50,7 @@ type tapeFile struct {
 	Size  int64
 	Start int64  // LTFS block, -1 unknown
 	Salt  []byte `json:",omitempty"` // if its first bytes were read
+	Bare  bool   `json:",omitempty"` // its first bytes are not those of a sealed message
 }
 
 // foundManifest is a proved manifest, copied.
@@ -275,10 +276,15 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if salt, err := saltOf(root, f.Name); err == nil {
+		switch salt, err := saltOf(root, f.Name); {
+		case err == nil:
 			f.Salt = salt
-		} else if volumeGone(v, err) {
+		case volumeGone(v, err):
 			return err
+		case errors.Is(err, crypto.ErrNotSealed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			f.Bare = true
+		default:
+			b.log.Warn("cannot read the first bytes of a file", "tape", s.Barcode, "file", f.Name, "error", err)
 		}
 	}
 	return nil

@@ -26,6 +26,15 @@ func (db *DB) HasMember(ctx context.Context, id ID) (bool, error) {
 	return found, nil
 }
 
+// LastVersion is the greatest id that was ever given to a version.
+func (db *DB) LastVersion(ctx context.Context) (ID, error) {
+	var id ID
+	if err := db.reader.QueryRowContext(ctx, `SELECT max((SELECT seq FROM sqlite_sequence WHERE name = 'version'), (SELECT max(id) FROM version))`).Scan(&id); err != nil {
+		return 0, fmt.Errorf("read the last id: %w", err)
+	}
+	return id, nil
+}
+
 // LastOID is the greatest object id there is, "" when there is none.
 func (db *DB) LastOID(ctx context.Context) (string, error) {
 	var oid sql.NullString

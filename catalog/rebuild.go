@@ -185,6 +185,11 @@ func (r *Rebuild) StartManifest(ctx context.Context, m Manifest) error {
 	return nil
 }
 
+// Given tells of the greatest numbers that a manifest knew to be given: they are never given again.
+func (r *Rebuild) Given(version ID, change int64) {
+	r.lastVersion, r.lastChange = max(r.lastVersion, version), max(r.lastChange, change)
+}
+
 // EndManifest records that all of the manifest was taken over.
 func (r *Rebuild) EndManifest(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
