@@ -23,7 +23,7 @@ import (
 var configTemplate string
 
 type initCmd struct {
-	Virtual  string   `help:"Make a virtual library in this folder and configure it." placeholder:"DIR"`
+	Virtual  string   `help:"Make a virtual library in this folder, or take the one that is there, and configure it." placeholder:"DIR"`
 	Slots    int      `help:"Slots of the virtual library." default:"8"`
 	Drives   int      `help:"Drives of the virtual library." default:"2"`
 	TapeSize string   `help:"Size of its tapes." default:"1GiB" placeholder:"SIZE"`
@@ -76,8 +76,9 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 			return fmt.Errorf("initialise: %w", err)
 		}
 	}
+	madeLibrary := false
 	if c.Virtual != "" {
-		if err := c.createLibrary(&fill); err != nil {
+		if madeLibrary, err = c.virtualLibrary(&fill); err != nil {
 			return err
 		}
 	}
@@ -110,9 +111,12 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 	} else {
 		fmt.Fprintf(a.stdout, "kept  %s\n", keyPath)
 	}
-	if c.Virtual != "" {
+	switch {
+	case madeLibrary:
 		fmt.Fprintf(a.stdout, "made a virtual library in %s: %d slots, %d drives, tapes of %s\n",
 			c.Virtual, c.Slots, c.Drives, c.TapeSize)
+	case c.Virtual != "":
+		fmt.Fprintf(a.stdout, "took the virtual library in %s as it is\n", c.Virtual)
 	}
 	fmt.Fprintf(a.stdout, "\nWithout the key %s the tapes are noise. Copy it to a safe place now:\n"+
 		"  tapefs key print                 text for the safe\n"+
@@ -138,30 +142,35 @@ func (c *initCmd) configPath(flag string) string {
 	return userConfigPath()
 }
 
-func (c *initCmd) createLibrary(fill *initConfig) error {
+// virtualLibrary makes the library, or takes the one that is in the folder: after a disaster it holds the tapes.
+func (c *initCmd) virtualLibrary(fill *initConfig) (made bool, err error) {
 	bytes, err := humanize.ParseBytes(c.TapeSize)
 	if err != nil || bytes > 1<<62 {
-		return usagef("--tape-size %q is not a size such as 1GiB", c.TapeSize)
+		return false, usagef("--tape-size %q is not a size such as 1GiB", c.TapeSize)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find the tapefs program: %w", err)
+		return false, fmt.Errorf("find the tapefs program: %w", err)
 	}
 	dir, err := filepath.Abs(c.Virtual)
 	if err != nil {
-		return usagef("--virtual: %w", err)
+		return false, usagef("--virtual: %w", err)
 	}
-	lib, err := virtual.Create(dir, virtual.Options{Slots: c.Slots, Drives: c.Drives, TapeSize: int64(bytes),
-		Program: []string{self, "virtual"}})
+	lib, err := virtual.Open(dir)
 	if err != nil {
-		return fmt.Errorf("create virtual library: %w", err)
+		made = true
+		lib, err = virtual.Create(dir, virtual.Options{Slots: c.Slots, Drives: c.Drives, TapeSize: int64(bytes),
+			Program: []string{self, "virtual"}})
+	}
+	if err != nil {
+		return false, err
 	}
 	fill.Changer, fill.Drives = lib.Changer, lib.Drives
 	fill.AcceptSingleKey, fill.FormatBlank = true, true
 	for i := range fill.Programs {
 		fill.Programs[i].Path = filepath.Join(lib.Bin, fill.Programs[i].Name)
 	}
-	return nil
+	return made, nil
 }
 
 // currentOrNewKey keeps a key that is there already: init overwrites nothing.
