@@ -1,0 +1,59 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Change records a change and, when now is given, the version as it was when the manifest was written.
+// A change of a version that nothing tells of leaves only its number.
+func (r *Rebuild) Change(ctx context.Context, c Change, now *Version) error {
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	if err := r.change(ctx, c, now); err != nil {
+		return fmt.Errorf("record change %d: %w", c.ID, err)
+	}
+	return nil
+}
+
+func (r *Rebuild) change(ctx context.Context, c Change, now *Version) error {
+	if c.ID <= 0 {
+		return errors.New("its number is not positive")
+	}
+	r.lastChange, r.lastVersion = max(r.lastChange, c.ID), max(r.lastVersion, c.Version)
+	var kind string
+	var version ID
+	found, err := r.get(ctx, []any{&kind, &version}, `SELECT kind, version FROM change WHERE id = ?`, c.ID)
+	if err != nil {
+		return err
+	}
+	if found {
+		if kind != c.Kind || version != c.Version {
+			return fmt.Errorf("%w: it is %q of version %d", ErrContradiction, kind, version)
+		}
+		if r.forward && now != nil {
+			return r.node(ctx, now)
+		}
+		return nil
+	}
+	// The newest change of a version tells how it is, also from an old manifest.
+	var last int64
+	if _, err := r.get(ctx, []any{&last}, `SELECT coalesce(max(id), 0) FROM change WHERE version = ?`, c.Version); err != nil {
+		return err
+	}
+	if now != nil {
+		was := r.forward
+		r.forward = was || c.ID > last
+		err := r.node(ctx, now)
+		r.forward = was
+		if err != nil {
+			return err
+		}
+	}
+	if _, found, err = r.row(ctx, c.Version); err != nil || !found {
+		return err
+	}
+	return r.exec(ctx, `INSERT INTO change (id, at, run, kind, version, detail) VALUES (?, ?, ?, ?, ?, ?)`, c.ID, nsOf(c.At), r.run, c.Kind, c.Version, c.Detail)
+}
