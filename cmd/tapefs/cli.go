@@ -49,6 +49,8 @@ type cli struct {
 	Key     keyCmd     `cmd:"" help:"Keys: without them the tapes are noise."`
 	Virtual virtualCmd `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
 	Demo    demoCmd    `cmd:"" help:"Show the whole journey with a virtual library in a temporary folder."`
+
+	Completion completionCmd `cmd:"" help:"Print what makes bash, zsh or fish complete commands, paths and barcodes."`
 }
 
 // app is what a command gets besides its own flags.
@@ -98,6 +100,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	if args[0] == "__complete" {
+		complete(ctx, parser.Model, args[1:], stdout)
+		return 0
 	}
 	parsed, err := parser.Parse(args)
 	if exited >= 0 {
