@@ -176,8 +176,10 @@ type comparison struct {
 	listed  time.Time // when the listing began
 	stats   *listStats
 	dirs    []openDir
-	gone    []catalog.ID
+	known   int64   // files and symlinks that the catalog shows and that had not vanished
+	gone    *sorter // what the listing lacks, by id
 	back    []catalog.ID
+	accept  bool // however much the listing lacks has vanished
 }
 
 // openDir is a directory of the listing that the current entry may be in.
@@ -213,8 +215,11 @@ func (c *comparison) join(ctx context.Context, l *listed) error {
 		default:
 			order = bytes.Compare(pathKey(l.head.path), w.key)
 		}
+		if order >= 0 && w.head.Vanished.IsZero() && w.head.Kind != catalog.Directory {
+			c.known++
+		}
 		if order > 0 {
-			if err := c.missing(ctx, &w.head); err != nil {
+			if err := c.missing(&w.head); err != nil {
 				return err
 			}
 			if err := w.advance(ctx); err != nil {
@@ -241,7 +246,10 @@ func (c *comparison) join(ctx context.Context, l *listed) error {
 			}
 		}
 	}
-	return c.mark(ctx)
+	if err := c.revive(ctx); err != nil {
+		return err
+	}
+	return c.vanish(ctx)
 }
 
 // topEntry brings the source's own directory up to date.
@@ -387,52 +395,4 @@ func (c *comparison) directory(ctx context.Context, e *listEntry, v *catalog.Ver
 		}
 	}
 	return c.plan.add(ctx, member{path: e.path, NewVersion: catalog.NewVersion{Existing: d.id}}, 0)
-}
-
-// markPage is how many marks one transaction sets.
-const markPage = 1000
-
-// missing: the catalog shows v and the listing did not have it.
-func (c *comparison) missing(ctx context.Context, v *catalog.Version) error {
-	if !c.whole || !v.Vanished.IsZero() {
-		return nil
-	}
-	if v.Kind != catalog.Directory {
-		c.stats.Vanished++
-	}
-	if c.gone = append(c.gone, v.ID); len(c.gone) >= markPage {
-		return c.mark(ctx)
-	}
-	return nil
-}
-
-func (c *comparison) revived(ctx context.Context, id catalog.ID) error {
-	if !c.whole {
-		return nil
-	}
-	c.stats.Revived++
-	if c.back = append(c.back, id); len(c.back) >= markPage {
-		return c.mark(ctx)
-	}
-	return nil
-}
-
-// mark sets and takes away the marks collected so far. It is reached only by whole listings.
-func (c *comparison) mark(ctx context.Context) error {
-	gone, back := c.gone, c.back
-	c.gone, c.back = nil, nil
-	if c.dry {
-		return nil
-	}
-	if len(gone) > 0 {
-		if err := c.db.MarkVanished(ctx, c.run, gone, time.Now()); err != nil {
-			return fmt.Errorf("mark what vanished: %w", err)
-		}
-	}
-	if len(back) > 0 {
-		if err := c.db.Revive(ctx, c.run, back); err != nil {
-			return fmt.Errorf("mark what came back: %w", err)
-		}
-	}
-	return nil
 }

@@ -84,6 +84,9 @@ type Options struct {
 	Until  time.Time // start nothing new after; zero: no end
 	Heal   bool      // make damaged copies again, too
 	Now    bool      // write what is owed, however little: pools' MinBatch does not count
+	// AcceptDeletions marks as vanished whatever a whole listing lacks. Without it, one that lacks
+	// more than a tenth of a source's files marks nothing.
+	AcceptDeletions bool
 }
 
 // Summary is what a run did.

@@ -437,7 +437,7 @@ func TestListingThatFailedMarksNothing(t *testing.T) {
 		if (err != nil) != fails {
 			t.Errorf("exit %d: %v", code, err)
 		}
-		if !fails && (!st.Partial || st.Vanished != 0 || st.Errors != 1) {
+		if !fails && (!st.Partial || st.Vanished != 0 || st.Unmarked != 2 || st.Errors != 1) {
 			t.Errorf("exit %d: %+v", code, st)
 		}
 		for p, s := range f.shown(t, "media") {
@@ -470,8 +470,11 @@ func TestManyFilesSpillAndPage(t *testing.T) {
 	for i := 0; i < 1300; i += 2 {
 		ok(t, os.Remove(fmt.Sprintf("%s/d/%04d", dir, i)))
 	}
-	if st := f.bring(t, src); st.Same != 650 || st.Vanished != 650 || st.New+st.Changed != 0 {
-		t.Errorf("%+v", st)
+	if st := f.bring(t, src); st.Same != 650 || st.Unmarked != 650 || st.Vanished+st.New+st.Changed != 0 {
+		t.Errorf("half of all files gone: %+v", st)
+	}
+	if st, _ := f.plan(t, src, Options{AcceptDeletions: true}); st.Same != 650 || st.Vanished != 650 || st.Unmarked+st.New+st.Changed != 0 {
+		t.Errorf("with leave: %+v", st)
 	}
 }
 

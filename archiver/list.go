@@ -23,7 +23,9 @@ type listStats struct {
 	Waiting  int64 // planned already by an earlier run
 	Left     int64 // not planned because of a limit
 	Young    int64 // not planned because modified too recently
+	Missing  int64 // not in the listing, until it is decided what that means
 	Vanished int64
+	Unmarked int64 // not in the listing, which was not believed
 	Revived  int64
 	Planned  int64 // files and symlinks in batches
 	Bytes    int64 // of those
@@ -34,7 +36,7 @@ type listStats struct {
 func (s *listStats) counts() map[string]int64 {
 	all := map[string]int64{
 		"listed": s.Listed, "directories": s.Dirs, "skipped": s.Skipped, "new": s.New, "changed": s.Changed,
-		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "young": s.Young, "vanished": s.Vanished,
+		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "young": s.Young, "vanished": s.Vanished, "unmarked": s.Unmarked,
 		"revived": s.Revived, "planned": s.Planned, "planned_bytes": s.Bytes, "list_errors": s.Errors,
 	}
 	for k, v := range all {
@@ -44,6 +46,9 @@ func (s *listStats) counts() map[string]int64 {
 	}
 	return all
 }
+
+// doubtful says that something of the source could not be seen, or too little to be believed.
+func (s *listStats) doubtful() bool { return s.Errors > 0 || s.Partial || s.Unmarked > 0 }
 
 // list runs rsync against nothing and puts what it prints into the sorter. With a nil error the
 // sorter holds all that could be listed; st.Partial says that this is not all there is.

@@ -97,8 +97,9 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	defer removeAll(work, &err)
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.close()
-	entries := &sorter{dir: work}
+	entries, gone := &sorter{dir: work}, &sorter{dir: work}
 	defer entries.close()
+	defer gone.close()
 	started := time.Now()
 	defer func() {
 		if run.ID == 0 {
@@ -125,7 +126,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	}
 	c := &comparison{
 		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
-		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started,
+		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, accept: o.AcceptDeletions,
 	}
 	if err := c.join(ctx, l); err != nil {
 		return st, fmt.Errorf("compare source %s: %w", src.Name, err)

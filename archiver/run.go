@@ -119,6 +119,8 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 			}
 			a.log.Warn(err.Error(), "source", src.Name)
 			failed = fmt.Errorf("%w: %w", ErrPartial, err)
+		} else if st.doubtful() && failed == nil {
+			failed = ErrPartial
 		}
 	}
 	return sum, failed
@@ -220,7 +222,7 @@ func (a *Archiver) planAll(ctx context.Context, run catalog.Run, sources []Sourc
 		}
 		if err != nil {
 			noted.add(src.Name, "", fmt.Errorf("source %s: %w", src.Name, err))
-		} else if st.Errors > 0 || st.Partial {
+		} else if st.doubtful() {
 			noted.partial()
 		}
 	}

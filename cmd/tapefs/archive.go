@@ -21,6 +21,8 @@ type archiveCmd struct {
 	Until   string   `help:"Start nothing new after this time of day." placeholder:"HH:MM"`
 	Heal    bool     `help:"Make damaged copies again from good ones, too."`
 	Now     bool     `help:"Write what is owed, also less than a pool's min_batch."`
+
+	AcceptDeletions bool `help:"Mark as vanished all that a source has no more, also when that is more than a tenth of its files."`
 }
 
 func (c *archiveCmd) Run(ctx context.Context, a *app) error {
@@ -95,7 +97,7 @@ func summaryOf(s archiver.Summary) summaryJSON {
 }
 
 func (c *archiveCmd) options(now time.Time) (archiver.Options, error) {
-	o := archiver.Options{DryRun: c.DryRun, Heal: c.Heal, Now: c.Now || c.Heal}
+	o := archiver.Options{DryRun: c.DryRun, Heal: c.Heal, Now: c.Now || c.Heal, AcceptDeletions: c.AcceptDeletions}
 	if c.Limit != "" {
 		n, err := humanize.ParseBytes(c.Limit)
 		if err != nil || n > 1<<62 {
@@ -130,6 +132,9 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	}
 	line := fmt.Sprintf("%s: %s new, %s changed, %s vanished", verb,
 		count(sum("new"), "file", "files"), humanize.Comma(sum("changed")), humanize.Comma(sum("vanished")))
+	if n := sum("unmarked"); n > 0 {
+		line += fmt.Sprintf("; %s missing and not marked as vanished", count(n, "file", "files"))
+	}
 	if n := sum("written_bytes"); n > 0 {
 		line += fmt.Sprintf("; %s written", bytesText(n))
 	}

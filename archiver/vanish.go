@@ -1,0 +1,118 @@
+package archiver
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// markPage is how many marks one transaction sets.
+const markPage = 1000
+
+const (
+	// lostShare: a listing that lacks more than one in so many of a source's files is not believed.
+	lostShare = 10
+	// lostFew: so few files may be lacking all the same, unless they are more than half of all.
+	lostFew = 5
+)
+
+// tooManyLost tells whether a listing lacks so much that a disk may not be mounted, or a folder not be shared.
+func tooManyLost(lost, known int64) bool {
+	return lost*lostShare > known && (lost >= lostFew || lost*2 > known)
+}
+
+// missing: the catalog shows v and the listing did not have it. Nothing is marked before the whole
+// listing was compared.
+func (c *comparison) missing(v *catalog.Version) error {
+	if !v.Vanished.IsZero() {
+		return nil
+	}
+	if v.Kind != catalog.Directory {
+		c.stats.Missing++
+	}
+	if !c.whole || c.dry {
+		return nil
+	}
+	return c.gone.add(binary.BigEndian.AppendUint64(nil, uint64(v.ID)), nil)
+}
+
+// revived: something that counts as vanished is there again, whatever else the listing lacks.
+func (c *comparison) revived(ctx context.Context, id catalog.ID) error {
+	c.stats.Revived++
+	if c.back = append(c.back, id); len(c.back) >= markPage {
+		return c.revive(ctx)
+	}
+	return nil
+}
+
+func (c *comparison) revive(ctx context.Context) error {
+	back := c.back
+	c.back = nil
+	if c.dry || len(back) == 0 {
+		return nil
+	}
+	if err := c.db.Revive(ctx, c.run, back); err != nil {
+		return fmt.Errorf("mark what came back: %w", err)
+	}
+	return nil
+}
+
+// vanish marks what the listing lacked, if the listing can be believed. Otherwise it says why not.
+func (c *comparison) vanish(ctx context.Context) error {
+	lost := c.stats.Missing
+	switch {
+	case !c.whole:
+		if lost == 0 {
+			return nil
+		}
+		c.stats.Unmarked, c.stats.Missing = lost, 0
+		return c.warn(ctx, fmt.Sprintf("%d of %d files are not in the listing, but it is not complete: nothing is marked as vanished", lost, c.known))
+	case !c.accept && tooManyLost(lost, c.known):
+		c.stats.Unmarked, c.stats.Missing = lost, 0
+		return c.warn(ctx, fmt.Sprintf("%d of %d files are not in the listing: nothing is marked as vanished, for so much looks like a disk that is not mounted. If they were deleted: tapefs archive %s --accept-deletions",
+			lost, c.known, c.source))
+	}
+	c.stats.Vanished, c.stats.Missing = lost, 0
+	if c.dry {
+		return nil
+	}
+	return c.markGone(ctx, time.Now())
+}
+
+// warn says it at once, and keeps it with the run.
+func (c *comparison) warn(ctx context.Context, text string) error {
+	c.a.log.Warn(text, "source", c.source)
+	if c.run == 0 {
+		return nil
+	}
+	return c.db.AddRunError(ctx, c.run, c.source, "", text)
+}
+
+// markGone marks all that is missing.
+func (c *comparison) markGone(ctx context.Context, at time.Time) error {
+	if err := c.gone.sort(); err != nil {
+		return err
+	}
+	page := make([]catalog.ID, 0, markPage)
+	for {
+		key, _, ok, err := c.gone.next()
+		if err != nil {
+			return err
+		}
+		if ok {
+			page = append(page, catalog.ID(binary.BigEndian.Uint64(key)))
+		}
+		if len(page) == markPage || !ok && len(page) > 0 {
+			if err := c.db.MarkVanished(ctx, c.run, page, at); err != nil {
+				return fmt.Errorf("mark what vanished: %w", err)
+			}
+			page = page[:0]
+		}
+		if !ok {
+			return nil
+		}
+	}
+}
