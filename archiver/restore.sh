@@ -8,16 +8,20 @@ usage() {
 	cat <<'TEXT'
 usage: sh restore.sh [--check] [--parts DIR] KEY TARGET [TAPE-DIR...]
 
-KEY        a key file, or a directory with several (*.key)
+KEY        a key file, or a directory with several (*.key); openssl asks for the passphrase of
+           those that are sealed with one
 TARGET     the directory that receives the files; made if it is missing
 TAPE-DIR   mounted tapes or copies of tapes; without any: where restore.sh lies
 
 --parts DIR  for one drive: pieces of objects that lie on more than one tape are collected in DIR
              until all are there. Run once for each tape, lowest number first, always with
              the same TARGET and DIR. DIR may be removed after the last tape.
---check      compare everything with SHA256SUMS before it is used (reads it twice)
+--check      compare everything with SHA256SUMS before it is used, and leave out what is damaged
+             (reads it twice). Without it, sums are compared while files are unpacked, and
+             damage is reported
 
 Later objects hold newer states of files: give all tapes at once, or the lowest number first.
+Of pieces that lie on several of the tapes, the one is taken whose sum is right.
 Options of tar can be given in TAR_OPTIONS, such as --numeric-owner.
 Exit code: 0 all restored, 1 failed, 2 wrong usage, 3 restored, but something is missing.
 TEXT
@@ -52,7 +56,8 @@ case $0 in */*) here=${0%/*} ;; *) here=. ;; esac
 LC_ALL=C
 export LC_ALL
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/tapefs-restore.XXXXXX") || die "no temporary directory"
-trap 'rm -rf "$tmp"' EXIT
+hidden=$(mktemp -d /dev/shm/tapefs-restore.XXXXXX 2>/dev/null) || hidden=$tmp # memory, for keys
+trap 'rm -rf "$tmp" "$hidden"' EXIT
 trap 'exit 1' HUP INT TERM
 : >"$tmp/bad"
 
@@ -88,7 +93,13 @@ volume_of() {
 
 # ---- keys: $tmp/keys has a line "fingerprint number" for each
 
+# nth_key N: sets keyfile, to the opened one if it is sealed with a passphrase.
 nth_key() {
+	nth_file "$1" || return
+	[ ! -f "$hidden/key.$1" ] || keyfile=$hidden/key.$1
+}
+
+nth_file() {
 	if [ -d "$key" ]; then
 		i=0
 		for keyfile in "$key"/*.key; do
@@ -98,6 +109,18 @@ nth_key() {
 		return 1
 	fi
 	keyfile=$key
+}
+
+# add_key N: opens a sealed one.
+add_key() {
+	nth_file "$1"
+	if [ "$(head -c 8 "$keyfile" | tr -d '\000')" = Salted__ ]; then
+		say "$keyfile is sealed with a passphrase"
+		(umask 077 && openssl enc -d -aes-256-cbc -pbkdf2 -iter 2000000 -md sha256 -in "$keyfile" -out "$hidden/key.$1") ||
+			die "$keyfile: wrong passphrase, or the file is damaged; nothing was written"
+		keyfile=$hidden/key.$1
+	fi
+	echo "$(fingerprint "$keyfile") $1" >>"$tmp/keys"
 }
 
 fingerprint() { { echo 'tapefs key id v1'; printf '%s\n' "$(cat "$1")"; } | openssl dgst -sha256 -r | cut -c1-16; }
@@ -110,10 +133,10 @@ if [ -d "$key" ]; then
 	n=0
 	for f in "$key"/*.key; do
 		n=$((n + 1))
-		[ -f "$f" ] && echo "$(fingerprint "$f") $n" >>"$tmp/keys"
+		[ ! -f "$f" ] || add_key "$n"
 	done
 else
-	echo "$(fingerprint "$key") 1" >"$tmp/keys"
+	add_key 1
 fi
 [ -s "$tmp/keys" ] || die "$key: no file *.key in it"
 
@@ -163,13 +186,15 @@ for d; do
 	done
 done >"$tmp/seen"
 
-# $tmp/all, in the order of writing: OBJECT KEY STATE PLAIN-SIZE FILE@TAPE...
+# $tmp/all, in the order of writing: OBJECT KEY STATE PLAIN-SIZE FILE@TAPE[,TAPE...]...
 # STATE: whole, or trial (SHA256SUMS does not know the object: a try will tell), or missing.
-awk '
+# Of several tapes that have a file of the right size, the most trusted one comes first.
+# $tmp/sums: KEY FILE SUM, what SHA256SUMS says most surely.
+awk -v sums="$tmp/sums" '
 	$1 == "S" { s++; own = $2; next }
 	$1 == "O" { k = $3 " " $2; parts[k] = $4; size[k] = $5; grid[k] = $6; infile[s, k] = 1; involume[own, k] = 1; next }
 	$1 == "V" { given[$2] = 1; next }
-	$1 == "N" { n++; nvol[n] = $2; nobj[n] = substr($4, 1, 32) " " $3; nname[n] = $2 SUBSEP $3 SUBSEP $4; nfile[n] = s; next }
+	$1 == "N" { n++; nvol[n] = $2; nobj[n] = substr($4, 1, 32) " " $3; nname[n] = $2 SUBSEP $3 SUBSEP $4; nfile[n] = s; nkey[n] = $3; nfor[n] = $4; nsum[n] = $5; next }
 	{ c++; tape[c] = $2; len[c] = $5; name[c] = $6; vol[c] = $3; key[c] = $4 }
 	END {
 		# A piece that is named before its object is, may be of a run that was interrupted: the object was
@@ -177,7 +202,10 @@ awk '
 		for (i = 1; i <= n; i++) {
 			r = (nfile[i], nobj[i]) in infile ? 3 : (nvol[i], nobj[i]) in involume ? 2 : 1
 			if (r > named[nname[i]] + 0) named[nname[i]] = r
+			rank[i] = r
+			if (r > top[nkey[i], nfor[i]] + 0) top[nkey[i], nfor[i]] = r
 		}
+		for (i = 1; i <= n; i++) if (rank[i] == top[nkey[i], nfor[i]]) print nkey[i], nfor[i], nsum[i] > sums
 		# Of files of one name: the right size counts most, then how surely its tape knows it, then length.
 		for (i = 1; i <= c; i++) {
 			k = substr(name[i], 1, 32) " " key[i]
@@ -190,7 +218,10 @@ awk '
 				right = len[i] + 0 == want + 0 && (one ? p == 0 : p >= 1 && p <= parts[k] + 0)
 				score = right ? score + 1 : 0
 			} else score++
-			if (score > best[k, p] + 0) { best[k, p] = score; pick[k, p] = i }
+			if (score > best[k, p] + 0) {
+				if ((k, p) in pick) second[k, p] = pick[k, p] " " second[k, p]
+				best[k, p] = score; pick[k, p] = i
+			} else if (score > 0) second[k, p] = second[k, p] " " i
 			if (p > max[k] + 0) max[k] = p
 			found[k] = 1
 		}
@@ -204,6 +235,8 @@ awk '
 				if (!((k, p) in pick)) { state = "missing"; absent = absent " " p; continue }
 				i = pick[k, p]; sum += len[i]
 				list = list " " name[i] "@" tape[i]
+				m = split(second[k, p], more, " ")
+				for (j = 1; j <= m; j++) if (len[more[j]] == len[i]) list = list "," tape[more[j]]
 			}
 			if (state == "missing") print k, state, (first ? last : 1), "lacks" absent " has" list
 			else if (sum < 16) print k, "missing", 1, "lacks 0 has"
@@ -223,23 +256,78 @@ sealed() {
 	list=$2
 	shift 2
 	for p in $list; do
+		p=${p%%,*}
 		tape "${p#*@}" "$@"
 		cat "$dir/tapefs/$id/${p%@*}" || [ -n "$quiet" ] || problem "$dir/tapefs/$id/${p%@*}: not read to its end; files in this object may be damaged"
 	done
 }
 
-# sums_right KEY-ID FILES TAPE-DIR...: whether every file has a sum that SHA256SUMS names.
-sums_right() {
+# summed KEY-ID FILES TAPE-DIR...: as sealed, and compares the sums on the way.
+summed() {
 	id=$1
 	list=$2
 	shift 2
+	pieces=0
+	for p in $list; do pieces=$((pieces + 1)); done
+	piece=0
 	for p in $list; do
+		piece=$((piece + 1))
 		tape "${p#*@}" "$@"
-		sum=$(openssl dgst -sha256 -r "$dir/tapefs/$id/${p%@*}" | cut -c1-64)
-		awk -v id="$id" -v name="${p%@*}" -v sum="$sum" '
-			$1 == "N" && $3 == id && $4 == name { known = 1; if ($5 == sum) ok = 1 }
-			END { exit !ok && known }' "$tmp/seen" || { say "$dir/tapefs/$id/${p%@*}: its sum is not that of SHA256SUMS"; return 1; }
+		f=$dir/tapefs/$id/${p%@*}
+		[ "$pieces" -eq 1 ] || say "  piece $piece of $pieces, from $dir"
+		openssl dgst -sha256 -r <"$tmp/fifo" >"$tmp/sum" &
+		{ cat "$f" || problem "$f: not read to its end; files in this object may be damaged"; } | tee "$tmp/fifo"
+		wait $!
+		right "$id" "${p%@*}" "$(cut -c1-64 "$tmp/sum")" ||
+			problem "$f: DAMAGED, its sum is not that of SHA256SUMS; files in this object may be damaged"
 	done
+}
+mkfifo "$tmp/fifo" || die "no pipe can be made in $tmp"
+
+# right KEY-ID NAME SUM: whether SHA256SUMS has this sum, or none at all, for a file.
+right() {
+	awk -v id="$1" -v name="$2" -v sum="$3" '
+		$1 == id && $2 == name { known = 1; if ($3 == sum) ok = 1 }
+		END { exit !ok && known }' "$tmp/sums"
+}
+
+# sum_of FILE: also of one that cannot be read to its end.
+sum_of() { openssl dgst -sha256 -r "$1" 2>/dev/null | cut -c1-64; }
+
+# choose KEY-ID FILES TAPE-DIR...: sets files to one tape for each piece, of several that whose sum is
+# right, and damaged to the pieces that are right nowhere. Pieces on one tape only are read with --check.
+choose() {
+	id=$1
+	list=$2
+	shift 2
+	files=
+	damaged=
+	for p in $list; do
+		name=${p%@*}
+		tapes=${p#*@}
+		chosen=
+		case $tapes,$check in
+		*,*,* | *,1) ;;
+		*) chosen=$tapes ;;
+		esac
+		rest=$tapes,
+		while [ -z "$chosen" ] && [ -n "$rest" ]; do
+			tape "${rest%%,*}" "$@"
+			say "comparing the sum of $dir/tapefs/$id/$name"
+			if right "$id" "$name" "$(sum_of "$dir/tapefs/$id/$name")"; then
+				chosen=${rest%%,*}
+			else
+				say "$dir/tapefs/$id/$name: its sum is not that of SHA256SUMS"
+			fi
+			rest=${rest#*,}
+		done
+		if [ -z "$chosen" ]; then
+			damaged="$damaged $name"
+			chosen=${tapes%%,*}
+		fi
+		files="$files $name@$chosen"
+	done
+	files=${files# }
 }
 
 # looks_right KEY-ID FILES TAPE-DIR...: whether the key opens the object: a tar header says "ustar".
@@ -250,6 +338,7 @@ looks_right() {
 
 # The right key, before anything is written. $tmp/without: fingerprints that no key fits.
 : >"$tmp/without"
+[ -f "$tmp/sums" ] || : >"$tmp/sums"
 good=
 for id in $(cut -d' ' -f2 "$tmp/all" | sort -u); do
 	if ! key_for "$id"; then
@@ -272,9 +361,27 @@ while read -r id; do
 	problem "no key for fingerprint $id: $(awk -v id="$id" '$2 == id { n++ } END { print n }' "$tmp/all") objects are left out"
 done <"$tmp/without"
 
-# Missing ones, and trials; $tmp/plan holds what will be restored.
+inode() { ls -di "$1" | awk '{ print "inode", $1 }'; }
+
+# Missing ones, and trials; $tmp/plan holds what will be restored. With --parts, DIR/restored names
+# what an earlier run has restored well.
+total=$(($(wc -l <"$tmp/all")))
+number=0
+latest=
+done_before=
+if [ -n "$parts_dir" ] && [ -f "$parts_dir/restored" ]; then
+	# Only what went into this very directory counts, and only while something is in it.
+	if [ -n "$(ls -A "$target" 2>/dev/null)" ] && [ "$(inode "$target")" = "$(head -n 1 "$parts_dir/restored")" ]; then
+		done_before=$parts_dir/restored
+		latest=$(grep -x "$h32" "$done_before" | sort | tail -n 1)
+	else
+		rm -f "$parts_dir/restored"
+	fi
+fi
 while read -r oid id state plain files <&3; do
+	number=$((number + 1))
 	[ -s "$tmp/without" ] && grep -q "^$id\$" "$tmp/without" && continue
+	[ -n "$done_before" ] && grep -q -x "$oid" "$done_before" && continue
 	case $state in
 	missing)
 		case $plain in
@@ -287,6 +394,7 @@ while read -r oid id state plain files <&3; do
 		continue
 		;;
 	trial)
+		say "trying object $number of $total, which no list names"
 		key_for "$id"
 		if ! sealed "$id" "$files" "$@" | decrypt 2>/dev/null | {
 			tar -tf - >/dev/null 2>&1
@@ -301,9 +409,20 @@ while read -r oid id state plain files <&3; do
 		say "object $oid is not in SHA256SUMS, but looks whole"
 		;;
 	esac
-	if [ -n "$check" ] && ! sums_right "$id" "$files" "$@"; then
-		problem "object $oid is damaged: left out"
-		continue
+	choose "$id" "$files" "$@"
+	if [ -n "$damaged" ]; then
+		# A later tape may have what is damaged here.
+		if [ -n "$parts_dir" ]; then
+			whole=
+			for p in $files; do
+				case "$damaged " in *" ${p%@*} "*) ;; *) whole="$whole $p" ;; esac
+			done
+			[ -z "$whole" ] || echo "$id $whole" >>"$tmp/collect"
+		fi
+		if [ -n "$check" ]; then
+			problem "object $oid is damaged: left out"
+			continue
+		fi
 	fi
 	echo "$oid $id $plain $files"
 done 3<"$tmp/all" >"$tmp/plan"
@@ -337,18 +456,20 @@ if [ -z "$gnu" ]; then
 	say "and files that changed while they were archived are not left out"
 fi
 
-# Objects go through one tar, but those with void files through one of their own.
-awk -v gnu="$gnu" -v out="$tmp/run." '
+# Objects go through one tar, but those with void files through one of their own, and those that are
+# older than what an earlier run restored: they must not put older states of files back.
+awk -v gnu="$gnu" -v latest="$latest" -v out="$tmp/run." '
 	FILENAME != last { last = FILENAME; inputs++ }
 	FILENAME ~ /voids$/ { void[$1] = 1; next }
 	{
-		alone = !gnu || ($1 in void)
+		alone = !gnu || ($1 in void) || $1 < latest
 		if (alone || was_alone || !n) { if (n) close(f); n++; f = out sprintf("%07d", n) }
 		was_alone = alone
 		print > f
 	}' "$tmp/voids" "$tmp/plan"
 
 total=$(($(wc -l <"$tmp/plan")))
+all_bytes=$(awk '{ n += $3 } END { printf "%.0f", n }' "$tmp/plan")
 [ -d "$target" ] || mkdir -p "$target" || die "cannot make $target"
 
 # plain RUN TAPE-DIR...: the tar stream of the objects in a run. Each gives exactly the bytes it
@@ -358,13 +479,14 @@ plain() {
 	keyfile_id=
 	shift
 	while read -r oid id size files <&3; do
-		number=$(($(cat "$tmp/number") + 1))
-		echo "$number" >"$tmp/number"
-		say "object $number of $total ($oid, $size bytes)"
+		read -r number bytes <"$tmp/number"
+		number=$((number + 1))
+		echo "$number $((bytes + size))" >"$tmp/number"
+		say "object $number of $total ($oid, $size bytes); $((bytes / 1048576)) of $((all_bytes / 1048576)) MiB done"
 		[ "$id" = "$keyfile_id" ] || key_for "$id"
 		keyfile_id=$id
 		{
-			sealed "$id" "$files" "$@" | decrypt || problem "object $oid: openssl failed; files in it may be damaged"
+			summed "$id" "$files" "$@" | decrypt || problem "object $oid: openssl failed; files in it may be damaged"
 			cat /dev/zero 2>/dev/null
 		} | head -c "$(((size + 511) / 512 * 512))" || return
 	done 3<"$run"
@@ -384,10 +506,14 @@ unpack() {
 		name=$(printf '%b.' "$name")
 		set -- "$@" "--exclude=${name%.}"
 	done 4<"$tmp/exclude"
+	if [ "$(printf '%s\n' "$oid" "$latest" | sort | head -n 1)" = "$oid" ]; then
+		say "object $oid is older than what is restored already: newer files stay"
+		set -- "$@" --keep-newer-files
+	fi
 	"$tar" -xp -i --delay-directory-restore -C "$target" "$@" -f -
 }
 
-echo 0 >"$tmp/number"
+echo 0 0 >"$tmp/number"
 for run in "$tmp"/run.*; do
 	[ -f "$run" ] || continue
 	plain "$run" "$@" | unpack "$run" || { : >"$tmp/tar"; problem "tar reported errors, see above"; }
@@ -400,6 +526,7 @@ collect() {
 	list=$1
 	shift
 	for p in $list; do
+		p=${p%%,*}
 		[ "${p#*@}" -le "$given" ] || continue
 		tape "${p#*@}" "$@"
 		volume_of "$dir"
@@ -417,9 +544,11 @@ if [ -n "$parts_dir" ]; then
 			collect "$files" "$@" || problem "$parts_dir: pieces could not be copied there"
 		done 3<"$tmp/collect"
 	fi
-	# What came from there and is restored is not needed any more.
+	# What is restored well is not restored again, and its pieces there are not needed any more.
 	[ -f "$tmp/tar" ] || while read -r oid id _ files <&3; do
 		grep -q "$oid" "$tmp/bad" && continue
+		[ -f "$parts_dir/restored" ] || inode "$target" >"$parts_dir/restored"
+		echo "$oid" >>"$parts_dir/restored"
 		for p in $files; do
 			[ "${p#*@}" -gt "$given" ] || continue
 			tape "${p#*@}" "$@"
@@ -428,7 +557,7 @@ if [ -n "$parts_dir" ]; then
 	done 3<"$tmp/plan"
 fi
 
-restored=$(cat "$tmp/number")
+read -r restored bytes <"$tmp/number"
 if [ -s "$tmp/bad" ]; then
 	say "$restored of $total objects were read; NOT EVERYTHING IS RESTORED:"
 	cat "$tmp/bad" >&2

@@ -224,6 +224,8 @@ func TestRestore(t *testing.T) {
 			t.Run("damage", func(t *testing.T) { restoreDamage(t, shell) })
 			t.Run("void", func(t *testing.T) { restoreVoid(t, shell) })
 			t.Run("leftover", func(t *testing.T) { restoreLeftover(t, shell) })
+			t.Run("healed", func(t *testing.T) { restoreHealed(t, shell) })
+			t.Run("healed late", func(t *testing.T) { restoreHealedLate(t, shell) })
 			t.Run("by hand", func(t *testing.T) { restoreByHand(t, shell) })
 			t.Run("hostile", func(t *testing.T) { restoreHostile(t, shell) })
 		})
@@ -398,6 +400,13 @@ func restoreDamage(t *testing.T, shell []string) {
 	flipped[3000] ^= 1
 	tape.put(k, oid(2)+".tar.enc", flipped)
 	run("a flipped bit, with --check", others, "--check")
+	// Without --check all is unpacked, and the damage is named.
+	torn := bytes.Clone(two)
+	torn[len(torn)-1024-5120+100] ^= 1 // in the bytes of zwei, before the padding and the end
+	tape.put(k, oid(2)+".tar.enc", torn)
+	zwei := []byte(strings.Repeat("2", 5000))
+	zwei[100] ^= 1
+	run("a flipped bit", map[string]string{"src/one": "1", "src/two": "2", "src/three": "3", "src/zwei": string(zwei)}, "--")
 	must(t, os.Remove(filepath.Join(tape.dir, keyFolder(k.Fingerprint()), oid(2)+".tar.enc")))
 	run("gone", others)
 	tape.put(k, oid(4)+".tar.enc", three[:700])
@@ -464,6 +473,90 @@ func restoreLeftover(t *testing.T, shell []string) {
 	}
 }
 
+// Of pieces of one name and size the one is taken whose sum is right, whatever the order of the tapes.
+func restoreHealed(t *testing.T, shell []string) {
+	one, two := newHandTape(t, volumeA, 1), newHandTape(t, volumeB, 2)
+	k, keyFile := newTestKey(t, t.TempDir())
+	want := map[string]string{"src/big": strings.Repeat("good", 10000), "src/small": "small", "src/dry": "dry"}
+	big := sealObject(t, k, "saltbig1", tarOf(t, map[string]string{"src/big": want["src/big"]}))
+	small := sealObject(t, k, "saltsma1", tarOf(t, map[string]string{"src/small": "small"}))
+	const grid = 16384
+	bad := func(b []byte) []byte {
+		b = bytes.Clone(b)
+		b[len(b)/2] ^= 4
+		return b
+	}
+	// Each tape has a damaged piece of the large object, and one has a damaged small one.
+	for i, tape := range []*handTape{one, two} {
+		tape.sums.object(catalog.Object{OID: oid(1), SealedSize: int64(len(big)), PartSize: grid, State: catalog.ObjectPacked}, k.Fingerprint())
+		for n := range (len(big) + grid - 1) / grid {
+			name := fmt.Sprintf("%s.tar.enc.%04d", oid(1), n+1)
+			piece := big[n*grid : min(len(big), (n+1)*grid)]
+			tape.part(k, name, piece)
+			if n == i {
+				tape.put(k, name, bad(piece))
+			}
+		}
+		tape.object(k, oid(2), small)
+	}
+	one.put(k, oid(2)+".tar.enc", bad(small))
+	one.object(k, oid(3), sealObject(t, k, "saltdry1", tarOf(t, map[string]string{"src/dry": "dry"})))
+	one.list()
+	two.list()
+	for _, tapes := range [][]string{{one.dir, two.dir}, {two.dir, one.dir}} {
+		for _, check := range []string{"--check", "--"} {
+			target := t.TempDir()
+			args := append([]string{check, keyFile, target}, tapes...)
+			if code, stderr := restore(t, shell, filepath.Join(one.dir, "restore.sh"), args...); code != 0 {
+				t.Errorf("exit %d: %s", code, stderr)
+			}
+			compare(t, target, want)
+		}
+	}
+}
+
+// With one drive the tape that heals comes long after the one that is damaged: newer states stay.
+func restoreHealedLate(t *testing.T, shell []string) {
+	one, two := newHandTape(t, volumeA, 1), newHandTape(t, volumeB, 2)
+	k, keyFile := newTestKey(t, t.TempDir())
+	old := sealObject(t, k, "saltold1", tarOf(t, map[string]string{"src/f": "old", "src/only": strings.Repeat("good", 5000)}))
+	changed := tarOf(t, map[string]string{"src/f": "new"})
+	changed = bytes.ReplaceAll(changed, []byte("1700000000"), []byte("1700000099")) // mtime, in the PAX records
+	const grid = 8192
+	parts := (len(old) + grid - 1) / grid
+	for _, tape := range []*handTape{one, two} {
+		tape.sums.object(catalog.Object{OID: oid(1), SealedSize: int64(len(old)), PartSize: grid, State: catalog.ObjectPacked}, k.Fingerprint())
+	}
+	for n := range parts {
+		name, piece := fmt.Sprintf("%s.tar.enc.%04d", oid(1), n+1), old[n*grid:min(len(old), (n+1)*grid)]
+		one.part(k, name, piece)
+		if n == 1 {
+			torn := bytes.Clone(piece)
+			torn[100] ^= 1
+			one.put(k, name, torn)
+			two.part(k, name, piece)
+		}
+	}
+	one.object(k, oid(2), sealObject(t, k, "saltnew1", changed))
+	one.list()
+	two.list()
+	target, pieces := t.TempDir(), filepath.Join(t.TempDir(), "pieces")
+	run := func(tape *handTape, want int) {
+		t.Helper()
+		if code, stderr := restore(t, shell, filepath.Join(one.dir, "restore.sh"), "--check", "--parts", pieces, keyFile, target, tape.dir); code != want {
+			t.Errorf("tape %d: exit %d, not %d: %s", tape.label.Number, code, want, stderr)
+		}
+	}
+	run(one, 3)
+	compare(t, target, map[string]string{"src/f": "new"})
+	run(two, 0)
+	compare(t, target, map[string]string{"src/f": "new", "src/only": strings.Repeat("good", 5000)})
+	// A new target gets everything, whatever the folder of pieces says.
+	target = t.TempDir()
+	run(one, 3)
+	compare(t, target, map[string]string{"src/f": "new"})
+}
+
 // The commands that README.txt gives for the long way do what it says.
 func restoreByHand(t *testing.T, shell []string) {
 	tape := newHandTape(t, volumeA, 1)
@@ -480,15 +573,15 @@ func restoreByHand(t *testing.T, shell []string) {
 	var script strings.Builder
 	for line := range strings.Lines(rest) {
 		if command, ok := strings.CutPrefix(line, "    "); ok {
-			script.WriteString(strings.NewReplacer("KEYFILE", keyFile, "FINGERPRINT", k.Fingerprint()).Replace(command))
+			script.WriteString(strings.NewReplacer("KEYFILE", keyFile, "FINGERPRINT", k.Fingerprint(), "TARGET-DIRECTORY", "\"$target\"").Replace(command))
 		}
 		if strings.Contains(line, "done |") {
 			break
 		}
 	}
 	target := t.TempDir()
-	cmd := exec.Command(shell[0], append(shell[1:], "-c", strings.ReplaceAll(script.String(), "| tar", "| tar -C '"+target+"'"))...)
-	cmd.Dir = tape.dir
+	cmd := exec.Command(shell[0], append(shell[1:], "-c", script.String())...)
+	cmd.Dir, cmd.Env = tape.dir, append(os.Environ(), "target="+target)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s\n%s", err, out, script.String())
 	}
