@@ -180,6 +180,8 @@ type comparison struct {
 	gone    *sorter // what the listing lacks, by id
 	back    []catalog.ID
 	accept  bool // however much the listing lacks has vanished
+	metas   []catalog.FileMeta
+	names   *owners // of a source on this machine; nil: only the catalog knows names
 }
 
 // openDir is a directory of the listing that the current entry may be in.
@@ -249,6 +251,9 @@ func (c *comparison) join(ctx context.Context, l *listed) error {
 	if err := c.revive(ctx); err != nil {
 		return err
 	}
+	if err := c.updateMeta(ctx); err != nil {
+		return err
+	}
 	return c.vanish(ctx)
 }
 
@@ -273,12 +278,7 @@ func (c *comparison) topEntry(ctx context.Context, e *listEntry) error {
 func dirMeta(e *listEntry, v *catalog.Version) catalog.Meta {
 	m := entryMeta(e)
 	if v != nil && v.Kind == catalog.Directory {
-		if v.Owner.UID == m.Owner.UID {
-			m.Owner.User = v.Owner.User
-		}
-		if v.Owner.GID == m.Owner.GID {
-			m.Owner.Group = v.Owner.Group
-		}
+		m.Owner = keepNames(m.Owner, v.Owner)
 		if v.MTime.Sec == m.MTime.Sec {
 			m.MTime = v.MTime
 		}
@@ -321,9 +321,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 			c.stats.Same++
 			return nil
 		case metadataOnly:
-			c.stats.Metadata++
-			c.a.log.Debug("only mode or owner changed", "source", c.source, "path", e.path)
-			return nil
+			return c.changedMeta(ctx, e, v)
 		}
 	}
 	if parent := c.plan.book.id(parent.id); c.pending && parent > 0 {

@@ -23,6 +23,7 @@ import (
 const (
 	manifestRecords = "manifest.jsonl"
 	manifestVoid    = "void.list"
+	manifestMeta    = "meta.list"
 )
 
 // journalDB is what a manifest is made of. *catalog.DB has it.
@@ -86,6 +87,7 @@ type journal struct {
 	copyParts []int64
 
 	head, body, sums *scratch // records of dirs and the like; of objects; lines of SHA256SUMS
+	meta             *scratch // lines of meta.list
 
 	tapes   map[int64]catalog.Tape
 	full    []int64 // tapes of the pool that take nothing more, not even the manifest of their last parts
@@ -118,7 +120,7 @@ func newJournal(m manifestInput) (*journal, error) {
 		b.previous = make([]byte, sha256.Size)
 	}
 	b.name = manifestName(m.Key.Fingerprint(), m.Label.Volume, b.seq)
-	for _, s := range []**scratch{&b.head, &b.body, &b.sums} {
+	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta} {
 		var err error
 		if *s, err = newScratch(m.Scratch); err != nil {
 			b.close()
@@ -129,7 +131,7 @@ func newJournal(m manifestInput) (*journal, error) {
 }
 
 func (b *journal) close() {
-	for _, s := range []*scratch{b.head, b.body, b.sums} {
+	for _, s := range []*scratch{b.head, b.body, b.sums, b.meta} {
 		if s != nil {
 			s.f.Close()
 		}
@@ -186,7 +188,7 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	return catalog.Manifest{Tape: b.Tape.ID, Seq: b.seq, Name: b.name, MAC: text.MAC, Previous: b.previous, Upto: b.upto, State: 1, Written: b.Now.UTC()}, nil
 }
 
-// tar writes the two members: first the short one, so that restore.sh need not read on.
+// tar writes the members: first the short ones, which restore.sh reads.
 func (b *journal) tar(w io.Writer, first []byte, voids []byte) error {
 	buffered := bufio.NewWriterSize(w, 1<<20)
 	t := tar.NewWriter(buffered)
@@ -197,6 +199,12 @@ func (b *journal) tar(w io.Writer, first []byte, voids []byte) error {
 		return err
 	}
 	if _, err := t.Write(voids); err != nil {
+		return err
+	}
+	if err := member(manifestMeta, b.meta.size); err != nil {
+		return err
+	}
+	if err := b.meta.copyTo(t); err != nil {
 		return err
 	}
 	if err := member(manifestRecords, int64(len(first))+b.head.size+b.body.size); err != nil {

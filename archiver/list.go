@@ -19,7 +19,7 @@ type listStats struct {
 	New      int64
 	Changed  int64
 	Same     int64
-	Metadata int64 // only mode or owner differ: not archived again
+	Metadata int64 // only mode or owner differ: no bytes are archived again
 	Waiting  int64 // planned already by an earlier run
 	Left     int64 // not planned because of a limit
 	Young    int64 // not planned because modified too recently

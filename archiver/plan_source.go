@@ -128,6 +128,9 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
 		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, accept: o.AcceptDeletions,
 	}
+	if at.transport == inPlace {
+		c.names = &owners{names: map[ownerKey]string{}, local: true}
+	}
 	if err := c.join(ctx, l); err != nil {
 		return st, fmt.Errorf("compare source %s: %w", src.Name, err)
 	}
@@ -135,7 +138,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		return st, err
 	}
 	if st.Metadata > 0 {
-		a.log.Info("only mode or owner changed; the archive keeps the old ones", "source", src.Name, "files", st.Metadata)
+		a.log.Info("only mode or owner changed: no bytes are written again", "source", src.Name, "files", st.Metadata)
 	}
 	if st.Young > 0 {
 		a.log.Info("modified too recently; a later run takes them", "source", src.Name, "files", st.Young, "min_age", src.MinAge)

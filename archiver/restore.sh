@@ -443,6 +443,8 @@ for d; do
 		decrypt -in "$m" 2>/dev/null | tar -xOf - void.list >"$tmp/void" 2>/dev/null ||
 			problem "$m: cannot be read; files that changed while they were archived may come out wrong"
 		cat "$tmp/void"
+		# Tapes of older programs have none.
+		decrypt -in "$m" 2>/dev/null | tar -xOf - meta.list >>"$tmp/meta" 2>/dev/null
 	done
 done | sed -n 's!^\([0-9a-f]\{32\}\) \([A-Za-z0-9/._+@%=:\\-]\{1,\}\)$!\1 \2!p' | sort -u >"$tmp/voids"
 
@@ -518,6 +520,64 @@ for run in "$tmp"/run.*; do
 	[ -f "$run" ] || continue
 	plain "$run" "$@" | unpack "$run" || { : >"$tmp/tar"; problem "tar reported errors, see above"; }
 done
+
+# ---- modes, owners and times of directories that changed when no bytes did
+#
+# meta.list in the manifests: CHANGE MODE UID GID =USER =GROUP TIME PATH. The last line of a path holds; one
+# with the mode "-" says that something else took the path, and ends those of it and of what lay in it.
+# $tmp/metas: what holds, longer paths first: a directory is closed after what is in it.
+
+letters='A-Za-z0-9/._+@%=:\\-'
+touch "$tmp/meta"
+sed -n "s!^\\([0-9]\\{1,15\\} [0-7-]\\{1,4\\} [0-9]\\{1,10\\} [0-9]\\{1,10\\} =[$letters]* =[$letters]* [0-9.-]\\{1,40\\} [$letters]\\{1,\\}\\)\$!\\1!p" "$tmp/meta" |
+	sort -n -u | awk '
+		$2 == "-" { delete last[$8]; ended[$8] = NR; next }
+		{ last[$8] = $0; at[$8] = NR }
+		END {
+			for (p in last) {
+				gone = 0
+				for (up = p; sub("/[^/]*$", "", up);) if (ended[up] + 0 > at[p]) gone = 1
+				if (!gone) print p, last[p]
+			}
+		}' | sort -r >"$tmp/metas"
+
+# inside PATH: whether it lies below the target, with no symlink on the way. Sets at.
+inside() {
+	case /$1/ in *//* | */./* | */../*) return 1 ;; esac
+	rest=$1
+	at=$target
+	while :; do
+		case $rest in
+		*/*) at=$at/${rest%%/*}; rest=${rest#*/}; [ -L "$at" ] && return 1 ;;
+		*) at=$at/$rest; return 0 ;;
+		esac
+	done
+}
+
+# owned COMMAND =NAME NUMBER: the owner by name where this machine knows it, as tar does.
+owned() {
+	name=$(printf '%b.' "${2#=}")
+	name=${name%.}
+	case " ${TAR_OPTIONS-} " in *--numeric-owner*) name= ;; esac
+	case $name in '' | *:*) ;; *) "$1" -h -- "$name" "$at" 2>/dev/null && return ;; esac
+	"$1" -h "$3" "$at"
+}
+
+me=$(id -u)
+while read -r _ _ mode uid gid user group time path <&3; do
+	path=$(printf '%b.' "$path")
+	inside "${path%.}" || continue
+	[ -e "$at" ] || [ -L "$at" ] || continue
+	if [ "$me" = 0 ]; then
+		owned chown "$user" "$uid"
+		owned chgrp "$group" "$gid"
+	else
+		mode=0${mode#?} # set-id bits are for another owner
+	fi
+	[ -L "$at" ] && continue
+	chmod "$mode" "$at" || problem "$at: its mode could not be set"
+	[ "$time" = - ] || touch -d "@$time" "$at" || problem "$at: its time could not be set"
+done 3<"$tmp/metas"
 
 # ---- pieces of objects for the next tape
 

@@ -223,6 +223,7 @@ func TestRestore(t *testing.T) {
 			t.Run("spanning", func(t *testing.T) { restoreSpanning(t, shell) })
 			t.Run("damage", func(t *testing.T) { restoreDamage(t, shell) })
 			t.Run("void", func(t *testing.T) { restoreVoid(t, shell) })
+			t.Run("metadata", func(t *testing.T) { restoreMeta(t, shell) })
 			t.Run("leftover", func(t *testing.T) { restoreLeftover(t, shell) })
 			t.Run("healed", func(t *testing.T) { restoreHealed(t, shell) })
 			t.Run("healed late", func(t *testing.T) { restoreHealedLate(t, shell) })
@@ -442,6 +443,44 @@ func restoreVoid(t *testing.T, shell []string) {
 	}
 	good["src/plain"], good["src/other"] = "taken again", "other"
 	compare(t, target, good)
+}
+
+// Modes that changed after their files were written are set, each path's last one, but not on what took a path later,
+// nor outside of the target.
+func restoreMeta(t *testing.T, shell []string) {
+	tape := newHandTape(t, volumeA, 1)
+	k, keyFile := newTestKey(t, t.TempDir())
+	outside := filepath.Join(t.TempDir(), "outside")
+	must(t, os.WriteFile(outside, nil, 0o644))
+	out := strings.TrimPrefix(outside, "/")
+	files := map[string]string{"src/one": "1", "src/odd \xff\n": "2", "src/d/new": "3", "src/e/old": "4", "src/f": "5"}
+	links := map[string]string{"src/way": "->/", "src/link": "->" + outside}
+	tape.object(k, oid(1), sealObject(t, k, "salt0001", tarOf(t, files)))
+	tape.object(k, oid(2), sealObject(t, k, "salt0002", tarOf(t, links)))
+	tape.list()
+	id := fmt.Sprintf("%d %d", os.Getuid(), os.Getgid())
+	line := func(change int, mode, path string) string {
+		return fmt.Sprintf("%d %s %s = =no%%such - %s\n", change, mode, id, appendEscaped(nil, path))
+	}
+	first := line(1, "0604", "src/one") + line(9, "0711", "src/f") + line(3, "0600", "src/d/new") + line(4, "0700", "src/e/old")
+	second := line(12, "-", "src/d") + line(2, "0640", "src/one") + line(6, "0000", "src/none") + line(7, "0601", "src/odd \xff\n") + line(8, "-", "src/f")
+	hostile := line(20, "0777", "src/way/"+out) + line(21, "0777", "src/link") + line(22, "0777", "../"+out) + line(23, "0777", "/"+out) + "24 0777 $(touch x) = = - src/one\n25 0777 0 0 =$(x) = - src/one\n"
+	for i, text := range []string{second, first, hostile} {
+		tape.put(k, fmt.Sprintf("manifest-%s-%06d.tar.enc", volumeA, i+1), sealObject(t, k, fmt.Sprint("saltman", i), tarOf(t, map[string]string{"void.list": "", "meta.list": text})))
+		tape.put(k, fmt.Sprintf("manifest-%s-%06d.mac", volumeA, i+1), nil)
+	}
+	target := t.TempDir()
+	if code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	for name, mode := range map[string]os.FileMode{"src/one": 0o640, "src/odd \xff\n": 0o601, "src/d/new": 0o640, "src/e/old": 0o700, "src/f": 0o711} {
+		if info, err := os.Stat(filepath.Join(target, name)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%q: %v, %v, want %o", name, info.Mode(), err, mode)
+		}
+	}
+	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("outside of the target: %v %v", info.Mode(), err)
+	}
 }
 
 // A leftover of a write that was begun anew has the right name and size, but no list names it.

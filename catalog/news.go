@@ -22,6 +22,7 @@ type Entry struct {
 type News struct {
 	Entries     []Entry // names that show another version now, or none
 	Directories []ID    // whose listing or attributes changed
+	Files       []ID    // inodes of files and symlinks whose attributes changed
 }
 
 // NewsMark returns the present point.
@@ -66,11 +67,11 @@ func (db *DB) NewsSince(ctx context.Context, m NewsMark) (News, NewsMark, error)
 	changed, err := query(ctx, db.reader, "news", func(rows *sql.Rows) (v Version, err error) {
 		var name []byte
 		var id int64
-		err = rows.Scan(&id, &v.ID, &v.Parent, &name, &v.Kind, &v.Current)
+		err = rows.Scan(&id, &v.ID, &v.Parent, &name, &v.Kind, &v.Current, &v.Inode)
 		v.Name = string(name)
 		next.change = max(next.change, id)
 		return v, err
-	}, `SELECT c.id, v.id, v.parent, v.name, v.kind, v.current FROM change c JOIN version v ON v.id = c.version WHERE c.id > ? ORDER BY c.id`, m.change)
+	}, `SELECT c.id, v.id, v.parent, v.name, v.kind, v.current, v.inode FROM change c JOIN version v ON v.id = c.version WHERE c.id > ? ORDER BY c.id`, m.change)
 	if err != nil {
 		return n, m, err
 	}
@@ -80,6 +81,8 @@ func (db *DB) NewsSince(ctx context.Context, m NewsMark) (News, NewsMark, error)
 		} else if !v.Current {
 			n.Entries = append(n.Entries, Entry{v.Parent, v.Name})
 			dirs[v.Parent] = true
+		} else {
+			n.Files = append(n.Files, v.Inode)
 		}
 	}
 	for id := range dirs {

@@ -112,6 +112,11 @@ func (r *Rebuild) node(ctx context.Context, v *Version) error {
 	case row.kind != v.Kind || !row.placeholder && (row.parent != v.Parent || string(row.name) != v.Name):
 		return fmt.Errorf("%w: it is %q in directory %d", ErrContradiction, row.name, row.parent)
 	case row.placeholder || r.forward || row.state == Planned:
+		if !row.placeholder && !r.forward { // a newer change told what it looks like
+			if err := r.keepMeta(ctx, v, &owner); err != nil {
+				return err
+			}
+		}
 		until := nsOf(v.Until)
 		if !r.forward && row.until != 0 {
 			until = row.until
@@ -137,6 +142,13 @@ func (r *Rebuild) node(ctx context.Context, v *Version) error {
 		}
 	}
 	return r.settle(ctx, v.ID)
+}
+
+// keepMeta puts into v and owner what the row has, if a change that is newer than the manifest said so.
+func (r *Rebuild) keepMeta(ctx context.Context, v *Version, owner *int64) error {
+	_, err := r.get(ctx, []any{&v.Mode, owner}, `SELECT mode, owner FROM version WHERE id = ?1
+		AND EXISTS (SELECT 1 FROM change WHERE version = ?1 AND id > ?2 AND kind = 'metadata')`, v.ID, r.manifest.Upto)
+	return err
 }
 
 // later applies to a version that an old manifest told of what newer changes did to it.

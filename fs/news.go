@@ -12,6 +12,9 @@ import (
 // newsEvery is how often the catalog is asked, by one pragma, whether another process changed it.
 const newsEvery = time.Second
 
+// attributesOnly is an offset of InodeNotify: the bytes that the kernel has stay good.
+const attributesOnly = -1
+
 // news is what the kernel was told so far.
 type news struct {
 	*face
@@ -66,6 +69,9 @@ func (n *news) announce(ctx context.Context, server *fuse.Server) {
 		}
 		for _, dir := range changed.Directories {
 			server.InodeNotify(uint64(dir), 0, 0)
+		}
+		for _, file := range changed.Files {
+			server.InodeNotify(uint64(file), attributesOnly, 0)
 		}
 	}
 }

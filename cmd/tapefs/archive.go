@@ -132,6 +132,9 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	}
 	line := fmt.Sprintf("%s: %s new, %s changed, %s vanished", verb,
 		count(sum("new"), "file", "files"), humanize.Comma(sum("changed")), humanize.Comma(sum("vanished")))
+	if n := sum("metadata"); n > 0 {
+		line += fmt.Sprintf("; %s with a new mode or owner", humanize.Comma(n))
+	}
 	if n := sum("unmarked"); n > 0 {
 		line += fmt.Sprintf("; %s missing and not marked as vanished", count(n, "file", "files"))
 	}
