@@ -107,7 +107,7 @@ func Rebuild(ctx context.Context, c RebuildConfig, o RebuildOptions) (_ RebuildR
 	}
 	b := &rebuilder{conf: c, o: o, uuid: o.Catalog, scratch: filepath.Join(c.SpoolDir, "rebuild"),
 		Archiver: &Archiver{cfg: Config{RunDir: c.RunDir, SpoolDir: c.SpoolDir, Progress: c.Progress}, log: c.Log, keys: c.Keys, lib: c.Library}}
-	if len(c.Keys.Keys()) == 0 {
+	if len(c.Keys.Fingerprints()) == 0 {
 		return b.report, fmt.Errorf("rebuild the catalog: %w: without the keys the tapes are noise", crypto.ErrNoKey)
 	}
 	unlock, err := b.lockWriter(ctx)

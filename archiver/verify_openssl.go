@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"tapefs/catalog"
@@ -87,13 +87,9 @@ func (v *verifier) proveCopy(ctx context.Context, parts []catalog.VerifyPart) er
 	return nil
 }
 
-// startProof starts the program. The key reaches it as the path of its file.
+// startProof starts the program. The key reaches it through a pipe.
 func (v *verifier) startProof(ctx context.Context, o catalog.PlannedObject) (*proof, error) {
-	path := v.a.keys.Path(o.Fingerprint)
-	if path == "" {
-		return nil, fmt.Errorf("open object %s with openssl: the key %s is in no file", o.OID, o.Fingerprint)
-	}
-	path, err := filepath.Abs(path)
+	secret, err := v.a.keys.Key(o.Fingerprint)
 	if err != nil {
 		return nil, fmt.Errorf("open object %s with openssl: %w", o.OID, err)
 	}
@@ -119,7 +115,18 @@ func (v *verifier) startProof(ctx context.Context, o catalog.PlannedObject) (*pr
 		want[strings.TrimPrefix(name, "/")] = m
 	}
 	p := &proof{files: make(chan provedFiles, 1)}
-	p.cmd = exec.CommandContext(ctx, "openssl", "enc", "-d", "-"+key.Cipher, "-pbkdf2", "-iter", fmt.Sprint(key.Iterations), "-md", "sha256", "-pass", "file:"+path)
+	p.cmd = exec.CommandContext(ctx, "openssl", "enc", "-d", "-"+key.Cipher, "-pbkdf2", "-iter", fmt.Sprint(key.Iterations), "-md", "sha256", "-pass", "fd:3")
+	// The file may be sealed; a pipe holds it before anybody reads.
+	pass, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("open object %s with openssl: %w", o.OID, err)
+	}
+	defer pass.Close()
+	_, err = io.WriteString(w, secret.Text()+"\n")
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, fmt.Errorf("open object %s with openssl: %w", o.OID, err)
+	}
+	p.cmd.ExtraFiles = []*os.File{pass}
 	p.cmd.Stderr = &p.stderr
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err

@@ -101,8 +101,24 @@ func newKey(digits []byte) *Key {
 }
 
 // LoadKey reads a key file. A file that its group or others may read is refused with
-// ErrKeyPublic, one that is no key with ErrKeyFile.
+// ErrKeyPublic, one that is no key with ErrKeyFile, one that is sealed with ErrSealedKey.
 func LoadKey(path string) (*Key, error) {
+	text, err := ReadKeyFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if IsSealedKey(text) {
+		return nil, fmt.Errorf("key %s: %w", path, ErrSealedKey)
+	}
+	k, err := ParseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("key %s: %w", path, err)
+	}
+	return k, nil
+}
+
+// ReadKeyFile reads the text of a key file, plain or sealed, with the errors of LoadKey.
+func ReadKeyFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open key: %w", err)
@@ -119,29 +135,29 @@ func LoadKey(path string) (*Key, error) {
 		return nil, fmt.Errorf("key %s: %w (mode %04o): run chmod 600 on it, and think of who may have read it",
 			path, ErrKeyPublic, info.Mode().Perm())
 	}
-	text, err := io.ReadAll(io.LimitReader(f, keyDigits+2))
+	text, err := io.ReadAll(io.LimitReader(f, sealedKeySize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read key %s: %w", path, err)
 	}
-	k, err := ParseKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("key %s: %w", path, err)
-	}
-	return k, nil
+	return text, nil
 }
 
 // Save writes a key file that only its owner can read (0600) and makes it durable. It never
 // writes over another file.
-func (k Key) Save(path string) (err error) {
+func (k Key) Save(path string) error {
 	s := k.open()
 	if s == nil {
 		return fmt.Errorf("save key %s: %w", path, ErrNoKey)
 	}
+	return saveNew(path, append(s.text[:], '\n'))
+}
+
+func saveNew(path string, text []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("save key: %w", err)
 	}
-	_, err = f.Write(append(s.text[:], '\n'))
+	_, err = f.Write(text)
 	if err == nil {
 		err = f.Sync()
 	}

@@ -208,8 +208,8 @@ func TestKeyring(t *testing.T) {
 		if k, err := r.Current(); err != nil || k.Text() != current.Text() {
 			t.Errorf("current is %v, %v; want %v", k, err, current)
 		}
-		if len(r.Keys()) != 2 {
-			t.Errorf("keys: %v", r.Keys())
+		if len(r.Fingerprints()) != 2 {
+			t.Errorf("keys: %v", r.Fingerprints())
 		}
 		for _, want := range []*Key{a, b} {
 			if k, err := r.Key(want.Fingerprint()); err != nil || k.Text() != want.Text() {

@@ -95,6 +95,9 @@ func (c *catalogRebuildCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return withHint(err, "the key files belong into %s", conf.Keys.Dir)
 	}
+	if err := conf.openKeys(); err != nil {
+		return err
+	}
 	lib, err := a.library(conf)
 	if err != nil {
 		return err

@@ -18,23 +18,27 @@ import (
 
 	"tapefs/archiver"
 	"tapefs/changer"
+	"tapefs/crypto"
 )
 
 // config is the configuration file. config.yaml.tmpl explains each key.
 type config struct {
-	State   string                  `yaml:"state"`
-	Library libraryConfig           `yaml:"library"`
-	Keys    keysConfig              `yaml:"keys"`
-	Pools   map[string]poolConfig   `yaml:"pools"`
-	Sources map[string]sourceConfig `yaml:"sources"`
-	Spool   spoolConfig             `yaml:"spool"`
-	Cache   cacheConfig             `yaml:"cache"`
-	Mount   mountConfig             `yaml:"mount"`
-	Recall  recallConfig            `yaml:"recall"`
-	Scrub   scrubConfig             `yaml:"scrub"`
-	Tools   toolsConfig             `yaml:"tools"`
+	State   string        `yaml:"state"`
+	Library libraryConfig `yaml:"library"`
+	Keys    keysConfig    `yaml:"keys"`
+	// KeyCommand is a program and its arguments whose output is the passphrase of sealed keys.
+	KeyCommand []string                `yaml:"key_command"`
+	Pools      map[string]poolConfig   `yaml:"pools"`
+	Sources    map[string]sourceConfig `yaml:"sources"`
+	Spool      spoolConfig             `yaml:"spool"`
+	Cache      cacheConfig             `yaml:"cache"`
+	Mount      mountConfig             `yaml:"mount"`
+	Recall     recallConfig            `yaml:"recall"`
+	Scrub      scrubConfig             `yaml:"scrub"`
+	Tools      toolsConfig             `yaml:"tools"`
 
-	path string // where it was read from
+	path string          // where it was read from
+	ring *crypto.Keyring // read by keyring
 }
 
 type libraryConfig struct {
@@ -244,6 +248,9 @@ func parseConfig(data []byte) (*config, error) {
 }
 
 func (c *config) check() error {
+	if len(c.KeyCommand) > 0 && c.KeyCommand[0] == "" {
+		return errors.New("key_command: its first word is empty; write a list: [program, argument]")
+	}
 	if f := c.Library.Flavor; f != "" && f != "open" {
 		return fmt.Errorf("library.flavor: %q is not known; open is for OpenLTFS", f)
 	}

@@ -189,13 +189,21 @@ func (u *checkup) keys(ctx context.Context) {
 		u.failWith("keys", err, "")
 		return
 	}
+	if id := ring.CurrentID(); id != "" && ring.IsSealed(id) && len(u.conf.KeyCommand) == 0 {
+		u.warn("passphrase", "set key_command in the configuration for runs without a terminal",
+			"key %s is sealed with a passphrase, and only a terminal is asked for it", id)
+	}
 	key, err := ring.Current()
 	if err != nil {
-		u.failWith("keys", err, "tapefs key new makes one; if there was one, put its file into "+u.conf.Keys.Dir)
+		hint := "tapefs key new makes one; if there was one, put its file into " + u.conf.Keys.Dir
+		if !errors.Is(err, crypto.ErrNoKey) {
+			hint = hintFor(err)
+		}
+		u.failWith("keys", err, hint)
 		return
 	}
 	u.ring = ring
-	u.ok("keys", "%s seals; %s in %s", key.Fingerprint(), count(int64(len(ring.Keys())), "key", "keys"), u.conf.Keys.Dir)
+	u.ok("keys", "%s seals; %s in %s", key.Fingerprint(), count(int64(len(ring.Fingerprints())), "key", "keys"), u.conf.Keys.Dir)
 	if u.db == nil {
 		return
 	}

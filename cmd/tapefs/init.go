@@ -28,6 +28,8 @@ type initCmd struct {
 	Drives   int      `help:"Drives of the virtual library." default:"2"`
 	TapeSize string   `help:"Size of its tapes." default:"1GiB" placeholder:"SIZE"`
 	Source   []string `help:"Add a source; may be given several times." placeholder:"NAME=URL" sep:"none"`
+
+	Passphrase bool `help:"Seal the new key's file with a passphrase, asked for on the terminal."`
 }
 
 // initConfig fills config.yaml.tmpl.
@@ -88,7 +90,7 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 			return fmt.Errorf("make state folder: %w", err)
 		}
 	}
-	key, keyPath, madeKey, err := currentOrNewKey(fill.KeysDir)
+	key, keyPath, madeKey, err := currentOrNewKey(fill.KeysDir, c.Passphrase)
 	if err != nil {
 		return err
 	}
@@ -97,7 +99,7 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("create catalog: %w", err)
 	}
 	defer db.Close()
-	if _, err := db.EnsureKey(ctx, key.Fingerprint(), crypto.CTR, crypto.DefaultIterations); err != nil {
+	if _, err := db.EnsureKey(ctx, key, crypto.CTR, crypto.DefaultIterations); err != nil {
 		return fmt.Errorf("record key: %w", err)
 	}
 	if err := writeConfig(configPath, fill); err != nil {
@@ -120,7 +122,7 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 	}
 	fmt.Fprintf(a.stdout, "\nWithout the key %s the tapes are noise. Copy it to a safe place now:\n"+
 		"  tapefs key print                 text for the safe\n"+
-		"  tapefs key check --copy FILE     proves that the copy is good\n", key.Fingerprint())
+		"  tapefs key check --copy FILE     proves that the copy is good\n", key)
 	if c.Virtual == "" {
 		fmt.Fprintf(a.stdout, "\nNext: name your library and sources in %s, then: tapefs archive\n", configPath)
 	} else if len(sources) > 0 {
@@ -173,26 +175,28 @@ func (c *initCmd) virtualLibrary(fill *initConfig) (made bool, err error) {
 	return made, nil
 }
 
-// currentOrNewKey keeps a key that is there already: init overwrites nothing.
-func currentOrNewKey(dir string) (key *crypto.Key, path string, made bool, err error) {
-	ring, err := crypto.LoadKeyring(dir)
+// currentOrNewKey keeps a key that is there already: init overwrites nothing. A new one may be sealed with a passphrase.
+func currentOrNewKey(dir string, sealed bool) (id, path string, made bool, err error) {
+	conf := &config{Keys: keysConfig{Dir: dir}}
+	ring, err := conf.keyring()
 	if err != nil {
-		return nil, "", false, fmt.Errorf("read keys: %w", err)
+		return "", "", false, err
 	}
-	if len(ring.Keys()) > 0 {
-		key, err = ring.Current()
-		if err != nil {
-			return nil, "", false, err
-		}
-		return key, ring.Path(key.Fingerprint()), false, nil
+	if id = ring.CurrentID(); id != "" {
+		return id, ring.Path(id), false, nil
 	}
-	if key, err = crypto.NewKey(); err != nil {
-		return nil, "", false, err
+	if len(ring.Fingerprints()) > 0 {
+		_, err = ring.Current() // says what is wrong
+		return "", "", false, err
 	}
-	if path, err = ring.Add(dir, key); err != nil {
-		return nil, "", false, fmt.Errorf("save key: %w", err)
+	key, err := crypto.NewKey()
+	if err != nil {
+		return "", "", false, err
 	}
-	return key, path, true, nil
+	if path, err = conf.addKey(ring, key, sealed); err != nil {
+		return "", "", false, fmt.Errorf("save key: %w", err)
+	}
+	return key.Fingerprint(), path, true, nil
 }
 
 func parseSources(args []string) ([]namedSource, error) {

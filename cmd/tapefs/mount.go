@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"tapefs/catalog"
+	"tapefs/crypto"
 	"tapefs/fs"
 	"tapefs/fs/recall"
 )
@@ -25,6 +27,7 @@ type mountCmd struct {
 	Daemon     bool   `help:"Return once the mount answers, and serve in the background."`
 
 	ReadyFD int `hidden:"" help:"File descriptor to report readiness on (given by --daemon)."`
+	KeysFD  int `hidden:"" help:"File descriptor to read opened keys from (given by --daemon)."`
 }
 
 func (c *mountCmd) Run(ctx context.Context, a *app) error {
@@ -50,6 +53,9 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 		return err
 	}
 	defer db.Close()
+	if err := c.takeKeys(conf); err != nil {
+		return err
+	}
 	queue, err := a.newQueue(conf, db)
 	if err != nil {
 		return err
@@ -138,14 +144,19 @@ func (c *mountCmd) background(a *app, dir string) error {
 	}
 	defer ready.Close()
 
+	keys, err := handOverKeys(conf)
+	if err != nil {
+		return err
+	}
+	defer keys.Close()
 	args := []string{"--config", conf.path, "--state", conf.State, "--log-format", a.LogFormat}
 	if a.Verbose {
 		args = append(args, "-v")
 	}
-	cmd := exec.Command(self, slices.Concat(args, []string{"mount", "--ready-fd", "3", "--", dir})...)
+	cmd := exec.Command(self, slices.Concat(args, []string{"mount", "--ready-fd", "3", "--keys-fd", "4", "--", dir})...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = logFile, logFile
-	cmd.ExtraFiles = []*os.File{report}
+	cmd.ExtraFiles = []*os.File{report, keys}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if abs, err := filepath.Abs(conf.path); err == nil {
 		cmd.Args[2] = abs
@@ -168,6 +179,63 @@ func (c *mountCmd) background(a *app, dir string) error {
 		return exitStatus(exit.ExitCode())
 	}
 	return withHint(fmt.Errorf("mount in the background ended: %w", err), "see %s", logPath)
+}
+
+// handOverKeys opens sealed keys here, where there is a terminal, and returns the end of a pipe from which the
+// process in the background reads them. Close it.
+func handOverKeys(conf *config) (*os.File, error) {
+	ring, err := conf.keyring()
+	if err != nil {
+		return nil, err
+	}
+	var text []byte
+	for _, id := range ring.Fingerprints() {
+		if !ring.IsSealed(id) {
+			continue
+		}
+		key, err := ring.Key(id)
+		if err != nil {
+			return nil, err
+		}
+		text = append(text, key.Text()+"\n"...)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("hand over keys: %w", err)
+	}
+	// A pipe takes 64 KiB, a thousand keys, before anybody reads.
+	_, err = w.Write(text)
+	if err = errors.Join(err, w.Close()); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("hand over keys: %w", err)
+	}
+	return r, nil
+}
+
+// takeKeys opens all keys that reading may need: nobody can be asked later.
+func (c *mountCmd) takeKeys(conf *config) error {
+	if c.KeysFD > 0 {
+		ring, err := conf.keyring()
+		if err != nil {
+			return err
+		}
+		f := os.NewFile(uintptr(c.KeysFD), "keys")
+		if f == nil {
+			return fmt.Errorf("no file descriptor %d", c.KeysFD)
+		}
+		text, err := io.ReadAll(f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("take over keys: %w", err)
+		}
+		for line := range bytes.Lines(text) {
+			key, err := crypto.ParseKey(line)
+			if err != nil {
+				return fmt.Errorf("take over keys: %w", err)
+			}
+			ring.Give(key)
+		}
+	}
+	return conf.openKeys()
 }
 
 func readFrom(path string, offset int64) ([]byte, error) {

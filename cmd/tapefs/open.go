@@ -68,13 +68,30 @@ func (a *app) library(c *config) (*changer.Library, error) {
 	return lib, nil
 }
 
-// keyring reads the keys.
+// keyring reads the keys, once. Sealed ones are opened when they are needed.
 func (c *config) keyring() (*crypto.Keyring, error) {
+	if c.ring != nil {
+		return c.ring, nil
+	}
 	ring, err := crypto.LoadKeyring(c.Keys.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("read keys in %s: %w", c.Keys.Dir, err)
 	}
+	ring.OnSealed(c.passphrase)
+	c.ring = ring
 	return ring, nil
+}
+
+// openKeys opens all sealed keys, for work that must not stop half-way because nobody gives a passphrase.
+func (c *config) openKeys() error {
+	ring, err := c.keyring()
+	if err != nil {
+		return err
+	}
+	if err := ring.OpenAll(); err != nil {
+		return fmt.Errorf("read keys in %s: %w", c.Keys.Dir, err)
+	}
+	return nil
 }
 
 // newArchiver opens all else that writing to tape needs.

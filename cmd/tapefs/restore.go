@@ -54,6 +54,9 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
+	if err := conf.openKeys(); err != nil {
+		return err
+	}
 	arch, err := a.newArchiver(conf, db, newProgress(a))
 	if err != nil {
 		return err

@@ -147,6 +147,11 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if c.Openssl {
+		if err := conf.openKeys(); err != nil {
+			return err
+		}
+	}
 	arch, err := a.newArchiver(conf, db, newProgress(a))
 	if err != nil {
 		return err
