@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,7 @@ type RestoreOptions struct {
 	To        string     // a directory; made if it is not there
 	Overwrite bool       // replace what is there and differs
 	Version   catalog.ID // of the one file that is named; 0: the current one
+	At        time.Time  // restore the tree as it was then; zero: as it is
 }
 
 // MissingTape is a tape outside the library, and what waits for it.
@@ -53,6 +55,7 @@ type restoration struct {
 	inv   *changer.Inventory // nil: no library
 	super bool               // we may give files away
 	names ownerNumbers
+	tree  *catalog.View
 	args  []restoreArg
 	where placements
 
@@ -84,11 +87,11 @@ type primary struct {
 // kept. It returns ErrPartial when some files failed (the run lists them), and ErrNeedsOperator when
 // tapes are missing; all else is restored then.
 func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions) (RestoreSummary, error) {
-	r := &restoration{a: a, o: o, super: os.Geteuid() == 0, names: newOwnerNumbers(),
+	r := &restoration{a: a, o: o, tree: a.db.View(o.At, false), super: os.Geteuid() == 0, names: newOwnerNumbers(),
 		tapes: map[string]*tapeList{}, primaries: map[catalog.ID]*primary{}, parted: map[partedKey]*assembly{},
 		missing: map[string]*MissingTape{}, where: newPlacements(a.db)}
 	var err error
-	if r.args, err = a.restoreArgs(ctx, paths, o.Version); err != nil {
+	if r.args, err = a.restoreArgs(ctx, r.tree, paths, o.Version); err != nil {
 		return r.sum, err
 	}
 	if err := os.MkdirAll(o.To, 0o755); err != nil {
@@ -114,7 +117,7 @@ func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions
 	return r.sum, errors.Join(err, end)
 }
 
-func (a *Archiver) restoreArgs(ctx context.Context, paths []string, version catalog.ID) ([]restoreArg, error) {
+func (a *Archiver) restoreArgs(ctx context.Context, tree *catalog.View, paths []string, version catalog.ID) ([]restoreArg, error) {
 	if version != 0 && len(paths) != 1 {
 		return nil, errors.New("a version belongs to one file: name that file alone")
 	}
@@ -138,7 +141,7 @@ func (a *Archiver) restoreArgs(ctx context.Context, paths []string, version cata
 				err = errors.New("only files have versions")
 			}
 		} else {
-			arg.v, err = a.db.Resolve(ctx, arg.path)
+			arg.v, err = tree.Resolve(ctx, arg.path)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("restore %q: %w", p, err)
@@ -203,7 +206,7 @@ func (r *restoration) eachVersion(ctx context.Context, fn func(ctx context.Conte
 		if arg.base != "" {
 			prefix = arg.base + "/"
 		}
-		if err := r.a.db.Walk(ctx, arg.v.ID, func(rel string, v *catalog.Version) error { return visit(prefix+rel, v) }); err != nil {
+		if err := r.tree.Walk(ctx, arg.v.ID, func(rel string, v *catalog.Version) error { return visit(prefix+rel, v) }); err != nil {
 			return err
 		}
 	}

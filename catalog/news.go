@@ -23,6 +23,7 @@ type News struct {
 	Entries     []Entry // names that show another version now, or none
 	Directories []ID    // whose listing or attributes changed
 	Files       []ID    // inodes of files and symlinks whose attributes changed
+	Marked      []Entry // names that vanished from their source or came back: a tree that hides those shows another name
 }
 
 // NewsMark returns the present point.
@@ -67,11 +68,15 @@ func (db *DB) NewsSince(ctx context.Context, m NewsMark) (News, NewsMark, error)
 	changed, err := query(ctx, db.reader, "news", func(rows *sql.Rows) (v Version, err error) {
 		var name []byte
 		var id int64
-		err = rows.Scan(&id, &v.ID, &v.Parent, &name, &v.Kind, &v.Current, &v.Inode)
+		var kind string
+		err = rows.Scan(&id, &kind, &v.ID, &v.Parent, &name, &v.Kind, &v.Current, &v.Inode)
 		v.Name = string(name)
+		if kind == "vanished" || kind == "revived" {
+			n.Marked = append(n.Marked, Entry{v.Parent, v.Name})
+		}
 		next.change = max(next.change, id)
 		return v, err
-	}, `SELECT c.id, v.id, v.parent, v.name, v.kind, v.current, v.inode FROM change c JOIN version v ON v.id = c.version WHERE c.id > ? ORDER BY c.id`, m.change)
+	}, `SELECT c.id, c.kind, v.id, v.parent, v.name, v.kind, v.current, v.inode FROM change c JOIN version v ON v.id = c.version WHERE c.id > ? ORDER BY c.id`, m.change)
 	if err != nil {
 		return n, m, err
 	}

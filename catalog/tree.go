@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -51,19 +50,7 @@ func limitOf(limit int) int {
 
 // Resolve finds the current version at "/source/dir/name"; "/" is Root.
 func (db *DB) Resolve(ctx context.Context, path string) (Version, error) {
-	v, err := db.Get(ctx, Root)
-	if err != nil {
-		return v, err
-	}
-	for _, name := range strings.Split(path, "/") {
-		if name == "" || name == "." {
-			continue
-		}
-		if v, err = db.Lookup(ctx, v.ID, name); err != nil {
-			return v, err
-		}
-	}
-	return v, nil
+	return db.Now().Resolve(ctx, path)
 }
 
 // Path is Resolve's inverse.
@@ -94,42 +81,10 @@ func (db *DB) Path(ctx context.Context, id ID) (string, error) {
 	return path, nil
 }
 
-// walkPage is how many entries Walk reads at once.
-const walkPage = 512
-
 // Walk calls fn for everything below id (not id itself), depth first, by name; path is relative to id.
 // Nothing is held open while fn runs; memory is bounded by depth.
 func (db *DB) Walk(ctx context.Context, id ID, fn func(path string, v *Version) error) error {
-	return db.walk(ctx, id, "", fn)
-}
-
-func (db *DB) walk(ctx context.Context, dir ID, prefix string, fn func(string, *Version) error) error {
-	var page []Version
-	for after := ""; ; {
-		page = page[:0]
-		err := db.ChildrenByName(ctx, dir, after, walkPage, func(v *Version) error {
-			page = append(page, *v)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		for i := range page {
-			v := &page[i]
-			if err := fn(prefix+v.Name, v); err != nil {
-				return err
-			}
-			if v.Kind == Directory {
-				if err := db.walk(ctx, v.ID, prefix+v.Name+"/", fn); err != nil {
-					return err
-				}
-			}
-		}
-		if len(page) < walkPage {
-			return nil
-		}
-		after = page[len(page)-1].Name
-	}
+	return db.Now().Walk(ctx, id, fn)
 }
 
 // Versions lists every version of a path, oldest first, planned ones left out.

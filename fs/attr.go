@@ -100,7 +100,7 @@ func (f *face) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Stat
 func (f *face) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }
 
 func (f *face) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	files, bytes, err := f.db.Totals(context.Background())
+	files, bytes, err := f.tree.Totals(context.Background())
 	if err != nil {
 		return f.status(err, "statfs", in.NodeId)
 	}

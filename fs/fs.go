@@ -38,7 +38,10 @@ type Options struct {
 	Owners     string // name, number or squash; "" is name
 	AllowOther bool
 	Debug      bool
-	Log        *slog.Logger // nil: the default logger
+
+	At           time.Time    // show the tree as it was then; zero: now
+	HideVanished bool         // do not show what vanished from its source
+	Log          *slog.Logger // nil: the default logger
 
 	// Outside tells whether a tape is outside the library, from memory. Nil: none is known to be.
 	Outside func(ctx context.Context, barcode string) bool
@@ -73,6 +76,7 @@ const (
 type face struct {
 	fuse.RawFileSystem
 	db      *catalog.DB
+	tree    *catalog.View // what is shown of it
 	content Opener
 	owners  *owners
 	log     *slog.Logger
@@ -104,7 +108,7 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 	}
 	f := &face{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
-		db:            db, content: content, owners: mapped, log: o.Log, o: o,
+		db:            db, tree: db.View(o.At, o.HideVanished), content: content, owners: mapped, log: o.Log, o: o,
 		handles: map[uint64]handle{}, waiting: map[uint32]int{},
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))

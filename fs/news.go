@@ -70,6 +70,12 @@ func (n *news) announce(ctx context.Context, server *fuse.Server) {
 		for _, dir := range changed.Directories {
 			server.InodeNotify(uint64(dir), 0, 0)
 		}
+		if n.o.HideVanished {
+			for _, e := range changed.Marked {
+				server.EntryNotify(uint64(e.Parent), e.Name)
+				server.InodeNotify(uint64(e.Parent), 0, 0)
+			}
+		}
 		for _, file := range changed.Files {
 			server.InodeNotify(uint64(file), attributesOnly, 0)
 		}

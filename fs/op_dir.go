@@ -24,7 +24,7 @@ func (f *face) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fu
 			v, err = f.node(uint64(v.Parent))
 		}
 	default:
-		v, err = f.db.Lookup(context.Background(), catalog.ID(in.NodeId), name)
+		v, err = f.tree.Lookup(context.Background(), catalog.ID(in.NodeId), name)
 	}
 	if err == nil {
 		err = f.entry(&v, out)
@@ -95,7 +95,7 @@ func (f *face) list(in *fuse.ReadIn, put add) fuse.Status {
 		offset = dirOffset
 	}
 	limit := max(int(in.Size)/entryGuess, 1)
-	err := f.db.Children(context.Background(), dir, catalog.ID(offset-dirOffset), limit, func(v *catalog.Version) error {
+	err := f.tree.Children(context.Background(), dir, catalog.ID(offset-dirOffset), limit, func(v *catalog.Version) error {
 		e := fuse.DirEntry{Name: v.Name, Mode: typeBits(v.Kind), Ino: uint64(v.Inode), Off: uint64(v.ID) + dirOffset}
 		if !put(e, v) {
 			return errFull

@@ -104,6 +104,7 @@ type lsCmd struct {
 	Path      string `arg:"" optional:"" default:"/" help:"A path of the archive: /source/dir."`
 	Long      bool   `short:"l" help:"Show mode, owner, size, time."`
 	Recursive bool   `short:"R" help:"List everything below."`
+	At        moment `help:"List the tree as it was then: ${moment}." placeholder:"TIME"`
 }
 
 func (c *lsCmd) Run(ctx context.Context, a *app) error {
@@ -112,7 +113,8 @@ func (c *lsCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	v, err := resolve(ctx, db, c.Path)
+	tree := db.View(c.At.Time, false)
+	v, err := resolve(ctx, tree, c.Path)
 	if err != nil {
 		return err
 	}
@@ -122,11 +124,11 @@ func (c *lsCmd) Run(ctx context.Context, a *app) error {
 	case v.Kind != catalog.Directory:
 		err = p.print(base, path.Base(base), &v)
 	case c.Recursive:
-		err = db.Walk(ctx, v.ID, func(rel string, v *catalog.Version) error {
+		err = tree.Walk(ctx, v.ID, func(rel string, v *catalog.Version) error {
 			return p.print(path.Join(base, rel), rel, v)
 		})
 	default:
-		err = eachByName(ctx, db, v.ID, func(v *catalog.Version) error {
+		err = eachByName(ctx, tree, v.ID, func(v *catalog.Version) error {
 			return p.print(path.Join(base, v.Name), v.Name, v)
 		})
 	}
@@ -134,12 +136,12 @@ func (c *lsCmd) Run(ctx context.Context, a *app) error {
 }
 
 // eachByName walks one directory in pages, so that nothing is held open while it prints.
-func eachByName(ctx context.Context, db *catalog.DB, dir catalog.ID, fn func(*catalog.Version) error) error {
+func eachByName(ctx context.Context, tree *catalog.View, dir catalog.ID, fn func(*catalog.Version) error) error {
 	const page = 1000
 	after := ""
 	for {
 		n := 0
-		err := db.ChildrenByName(ctx, dir, after, page, func(v *catalog.Version) error {
+		err := tree.ChildrenByName(ctx, dir, after, page, func(v *catalog.Version) error {
 			n++
 			after = strings.Clone(v.Name)
 			return fn(v)
@@ -153,8 +155,8 @@ func eachByName(ctx context.Context, db *catalog.DB, dir catalog.ID, fn func(*ca
 // cleanPath is an archive path with one leading slash.
 func cleanPath(p string) string { return path.Clean("/" + p) }
 
-func resolve(ctx context.Context, db *catalog.DB, p string) (catalog.Version, error) {
-	v, err := db.Resolve(ctx, cleanPath(p))
+func resolve(ctx context.Context, tree *catalog.View, p string) (catalog.Version, error) {
+	v, err := tree.Resolve(ctx, cleanPath(p))
 	if errors.Is(err, catalog.ErrNotFound) {
 		return v, withHint(fmt.Errorf("%s: %w", printable(p), err), "paths start with the name of a source: tapefs ls /")
 	}
@@ -198,6 +200,7 @@ type findCmd struct {
 	Name string `help:"Pattern the last part of the path must match: *, ?, [a-z]." placeholder:"PATTERN"`
 	Type string `help:"Only files (f), directories (d) or symlinks (l)." enum:"f,d,l," default:""`
 	Long bool   `short:"l" help:"Show mode, owner, size, time."`
+	At   moment `help:"Look into the tree as it was then: ${moment}." placeholder:"TIME"`
 }
 
 func (c *findCmd) Run(ctx context.Context, a *app) error {
@@ -209,7 +212,8 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	v, err := resolve(ctx, db, c.Path)
+	tree := db.View(c.At.Time, false)
+	v, err := resolve(ctx, tree, c.Path)
 	if err != nil {
 		return err
 	}
@@ -228,7 +232,7 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 	if err := visit(base, &v); err != nil || v.Kind != catalog.Directory {
 		return err
 	}
-	return db.Walk(ctx, v.ID, func(rel string, v *catalog.Version) error {
+	return tree.Walk(ctx, v.ID, func(rel string, v *catalog.Version) error {
 		return visit(path.Join(base, rel), v)
 	})
 }

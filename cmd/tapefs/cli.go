@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
-		kong.Vars{"version": "tapefs " + version},
+		kong.Vars{"version": "tapefs " + version, "moment": momentHelp},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.KindMapper(reflect.String, kong.MapperFunc(exactString)),
 	)

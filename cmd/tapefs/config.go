@@ -115,7 +115,8 @@ type mountConfig struct {
 	Owners     string `yaml:"owners"`
 	AllowOther *bool  `yaml:"allow_other"`
 
-	OfflineWait time.Duration `yaml:"offline_wait"`
+	OfflineWait  time.Duration `yaml:"offline_wait"`
+	HideVanished bool          `yaml:"hide_vanished"`
 }
 
 type recallConfig struct {

@@ -74,7 +74,7 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	v, err := resolve(ctx, db, c.Path)
+	v, err := resolve(ctx, db.Now(), c.Path)
 	if err != nil {
 		return err
 	}

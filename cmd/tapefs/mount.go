@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"syscall"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 type mountCmd struct {
 	Mountpoint string `arg:"" help:"An empty directory."`
 	Daemon     bool   `help:"Return once the mount answers, and serve in the background."`
+	At         moment `help:"Show the archive as it was then: ${moment}." placeholder:"TIME"`
 
 	ReadyFD int `hidden:"" help:"File descriptor to report readiness on (given by --daemon)."`
 	KeysFD  int `hidden:"" help:"File descriptor to read opened keys from (given by --daemon)."`
@@ -70,7 +70,7 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	m, err := fs.Serve(ctx, dir, db, opener{queue}, fs.Options{
 		Owners: conf.Mount.Owners, AllowOther: allowOther, Log: a.log,
 		Outside: queue.Outside, Deny: *conf.Recall.Deny, DenyUIDs: conf.Recall.DenyUIDs, MaxWaiting: conf.Recall.MaxWaiting,
-		Reports: reports(conf, db, queue),
+		Reports: reports(conf, db, queue), At: c.At.Time, HideVanished: conf.Mount.HideVanished,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("mount %s: %w", dir, err), queue.Close(context.WithoutCancel(ctx)))
@@ -153,7 +153,11 @@ func (c *mountCmd) background(a *app, dir string) error {
 	if a.Verbose {
 		args = append(args, "-v")
 	}
-	cmd := exec.Command(self, slices.Concat(args, []string{"mount", "--ready-fd", "3", "--keys-fd", "4", "--", dir})...)
+	args = append(args, "mount", "--ready-fd", "3", "--keys-fd", "4")
+	if !c.At.IsZero() {
+		args = append(args, "--at", c.At.Format(time.RFC3339Nano))
+	}
+	cmd := exec.Command(self, append(args, "--", dir)...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = []*os.File{report, keys}

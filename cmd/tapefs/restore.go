@@ -18,6 +18,7 @@ type restoreCmd struct {
 	To        string   `required:"" help:"The directory to restore to: /source/dir becomes DIR/dir." placeholder:"DIR"`
 	Overwrite bool     `help:"Replace files that are there and differ."`
 	OneOf     int64    `name:"version-id" help:"Restore this version of the one file that is named; tapefs info --versions lists them." placeholder:"N"`
+	At        moment   `help:"Restore the tree as it was then: ${moment}." placeholder:"TIME"`
 }
 
 type restoreJSON struct {
@@ -50,7 +51,7 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer db.Close()
 	for _, p := range c.Paths {
-		if _, err := resolve(ctx, db, p); err != nil && (c.OneOf == 0 || !errors.Is(err, catalog.ErrNotFound)) {
+		if _, err := resolve(ctx, db.View(c.At.Time, false), p); err != nil && (c.OneOf == 0 || !errors.Is(err, catalog.ErrNotFound)) {
 			return err
 		}
 	}
@@ -61,7 +62,7 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	s, err := arch.Restore(ctx, c.Paths, archiver.RestoreOptions{To: to, Overwrite: c.Overwrite, Version: catalog.ID(c.OneOf)})
+	s, err := arch.Restore(ctx, c.Paths, archiver.RestoreOptions{To: to, Overwrite: c.Overwrite, Version: catalog.ID(c.OneOf), At: c.At.Time})
 	if s.Run == 0 {
 		return err
 	}

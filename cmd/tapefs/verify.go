@@ -110,7 +110,7 @@ func (c *verifyCmd) options(ctx context.Context, conf *config, db *catalog.DB) (
 		}
 	}
 	for _, p := range c.Paths {
-		v, err := resolve(ctx, db, p)
+		v, err := resolve(ctx, db.Now(), p)
 		if err != nil {
 			return o, err
 		}

@@ -1,0 +1,167 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// View is the tree as it is, or as it was at a time. Directories are changed in place: one that was there
+// then has the metadata that it has now.
+type View struct {
+	db   *DB
+	at   int64 // Unix ns; 0: now
+	hide bool
+	text *viewTexts
+
+	counted      sync.Once // Totals of the past: it does not change
+	files, bytes int64
+	countErr     error
+}
+
+// viewTexts are the queries of a view. Those of the past take the time as ?4.
+type viewTexts struct{ lookup, children, byName string }
+
+const (
+	wasThen     = ` AND v.since <= ?4 AND v.until > ?4 AND v.state IN (1, 2)`
+	isSince     = ` AND v.since <= ?4`
+	notGone     = ` AND v.vanished = 0`
+	notGoneThen = ` AND (v.vanished = 0 OR v.vanished > ?4)`
+)
+
+var (
+	nowTexts    = &viewTexts{textLookup, textChildren, textChildrenByName}
+	nowHiding   = &viewTexts{textLookup + notGone, strings.Replace(textChildren, " ORDER", notGone+" ORDER", 1), strings.Replace(textChildrenByName, " ORDER", notGone+" ORDER", 1)}
+	thenTexts   = textsThen("")
+	thenHiding  = textsThen(notGoneThen)
+	textThenSum = `SELECT count(*), coalesce(sum(v.size), 0) FROM version v WHERE v.kind = 1 AND v.since <= ?1
+		AND (v.current = 1 OR v.until > ?1 AND v.state IN (1, 2))`
+)
+
+// textsThen joins what is current and what was, each in the order of its index.
+func textsThen(hide string) *viewTexts {
+	both := func(index, past, where, order string) string {
+		one := `SELECT ` + versionColumns + ` FROM version v INDEXED BY %s WHERE v.parent = ?1 AND ` + where + ` AND v.current = %d%s`
+		return fmt.Sprintf(one, index, 1, isSince+hide) + ` UNION ALL ` + fmt.Sprintf(one, past, 0, wasThen+hide) + ` ORDER BY ` + order + ` LIMIT ?3`
+	}
+	return &viewTexts{
+		lookup:   both("version_path", "version_past", "v.name = ?2 AND v.id <> 1", "1 DESC"),
+		children: both("version_children", "version_children", "v.id > max(?2, 1)", "1"),
+		byName:   both("version_path", "version_past", "v.name > ?2", "3"),
+	}
+}
+
+// Now is the tree as it is.
+func (db *DB) Now() *View { return &View{db: db, text: nowTexts} }
+
+// View is the tree at a time (zero: now), with or without what had vanished from its source by then.
+func (db *DB) View(at time.Time, hideVanished bool) *View {
+	v := &View{db: db, at: nsOf(at), hide: hideVanished}
+	switch {
+	case v.at == 0 && !hideVanished:
+		v.text = nowTexts
+	case v.at == 0:
+		v.text = nowHiding
+	case !hideVanished:
+		v.text = thenTexts
+	default:
+		v.text = thenHiding
+	}
+	return v
+}
+
+// Lookup returns what a name in a directory showed.
+func (w *View) Lookup(ctx context.Context, parent ID, name string) (Version, error) {
+	what := func() string { return fmt.Sprintf("%q", name) }
+	if w.at == 0 {
+		return w.db.oneVersion(ctx, what, w.text.lookup, parent, []byte(name))
+	}
+	return w.db.oneVersion(ctx, what, w.text.lookup, parent, []byte(name), 1, w.at)
+}
+
+// Children is DB.Children of the view.
+func (w *View) Children(ctx context.Context, parent, after ID, limit int, fn func(*Version) error) error {
+	return w.each(ctx, fn, w.text.children, parent, after, limit)
+}
+
+// ChildrenByName is DB.ChildrenByName of the view.
+func (w *View) ChildrenByName(ctx context.Context, parent ID, after string, limit int, fn func(*Version) error) error {
+	return w.each(ctx, fn, w.text.byName, parent, []byte(after), limit)
+}
+
+func (w *View) each(ctx context.Context, fn func(*Version) error, text string, parent ID, after any, limit int) error {
+	if w.at == 0 {
+		return w.db.eachVersion(ctx, fn, text, parent, after, limitOf(limit))
+	}
+	return w.db.eachVersion(ctx, fn, text, parent, after, limitOf(limit), w.at)
+}
+
+// Resolve finds what was at "/source/dir/name"; "/" is Root.
+func (w *View) Resolve(ctx context.Context, path string) (Version, error) {
+	v, err := w.db.Get(ctx, Root)
+	if err != nil {
+		return v, err
+	}
+	for _, name := range strings.Split(path, "/") {
+		if name == "" || name == "." {
+			continue
+		}
+		if v, err = w.Lookup(ctx, v.ID, name); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// walkPage is how many entries Walk reads at once.
+const walkPage = 512
+
+// Walk is DB.Walk of the view.
+func (w *View) Walk(ctx context.Context, id ID, fn func(path string, v *Version) error) error {
+	return w.walk(ctx, id, "", fn)
+}
+
+func (w *View) walk(ctx context.Context, dir ID, prefix string, fn func(string, *Version) error) error {
+	var page []Version
+	for after := ""; ; {
+		page = page[:0]
+		err := w.ChildrenByName(ctx, dir, after, walkPage, func(v *Version) error {
+			page = append(page, *v)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			v := &page[i]
+			if err := fn(prefix+v.Name, v); err != nil {
+				return err
+			}
+			if v.Kind == Directory {
+				if err := w.walk(ctx, v.ID, prefix+v.Name+"/", fn); err != nil {
+					return err
+				}
+			}
+		}
+		if len(page) < walkPage {
+			return nil
+		}
+		after = page[len(page)-1].Name
+	}
+}
+
+// Totals counts files and their bytes, vanished ones included. For the past every row is looked at, once for each View.
+func (w *View) Totals(ctx context.Context) (files, bytes int64, err error) {
+	if w.at == 0 {
+		return w.db.Totals(ctx)
+	}
+	w.counted.Do(func() {
+		w.countErr = w.db.reader.QueryRowContext(ctx, textThenSum, w.at).Scan(&w.files, &w.bytes)
+	})
+	if w.countErr != nil {
+		return 0, 0, fmt.Errorf("count files: %w", w.countErr)
+	}
+	return w.files, w.bytes, nil
+}
