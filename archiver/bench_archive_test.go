@@ -1,0 +1,176 @@
+package archiver
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer/virtual"
+)
+
+// These measure what an archive run costs against the programs that do one part of it alone, in the same run and on
+// the same data: make bench-archive. TAPEFS_BENCH_NAMES and TAPEFS_BENCH_MIB say how much.
+
+func benchNumber(t *testing.T, name string) int {
+	s := os.Getenv(name)
+	if s == "" {
+		t.Skipf("measures, when %s says how much", name)
+	}
+	return atoi(t, s)
+}
+
+// compared runs two things in turn and logs the medians and their ratio.
+func compared(t *testing.T, rounds int, oursName, theirsName string, goal float64, ours, theirs func()) {
+	t.Helper()
+	var a, b []time.Duration
+	timed := func(f func()) time.Duration {
+		begin := time.Now()
+		f()
+		return time.Since(begin)
+	}
+	for range rounds {
+		b = append(b, timed(theirs))
+		a = append(a, timed(ours))
+	}
+	slices.SortFunc(a, cmp.Compare[time.Duration])
+	slices.SortFunc(b, cmp.Compare[time.Duration])
+	x, y := a[len(a)/2], b[len(b)/2]
+	t.Logf("%-44s %10v   (%v to %v)", oursName, x.Round(time.Millisecond), a[0].Round(time.Millisecond), a[len(a)-1].Round(time.Millisecond))
+	t.Logf("%-44s %10v   (%v to %v)", theirsName, y.Round(time.Millisecond), b[0].Round(time.Millisecond), b[len(b)-1].Round(time.Millisecond))
+	t.Logf("%-44s %10.2f   (goal: at most %.2f)", "ratio", float64(x)/float64(y), goal)
+}
+
+// TestBenchUnchanged: a second run over files that did not change, against rsync -an between two equal trees.
+func TestBenchUnchanged(t *testing.T) {
+	n := benchNumber(t, "TAPEFS_BENCH_NAMES")
+	const perDir = 100
+	f := newFront(t, 1<<40)
+	base := t.TempDir()
+	tree, same := filepath.Join(base, "tree"), filepath.Join(base, "same")
+	for d := range (n + perDir - 1) / perDir {
+		dir := filepath.Join(tree, fmt.Sprintf("collection %02d", d%100), fmt.Sprintf("album %06d", d))
+		ok(t, os.MkdirAll(dir, 0o755))
+		for i := range min(perDir, n-d*perDir) {
+			ok(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("picture of something %03d.jpeg", i)), nil, 0o644))
+		}
+	}
+	program(t, "cp", "-al", tree, same)
+	server := startSSHD(t, "")
+	src := Source{Name: "media", URL: server.URL(tree), SSH: server.Args, Copies: []string{"main"}}
+	_, err := f.planSource(t.Context(), f.run, src, Options{}, func(b catalog.Batch) error { return f.pretendFetched(t.Context(), b) })
+	ok(t, err)
+	shell := "ssh"
+	for _, a := range server.Args {
+		shell += " " + a
+	}
+	t.Logf("%d names over ssh from 127.0.0.1, none of them changed", n)
+	compared(t, 3, "tapefs: list and compare with the catalog", "rsync -an to an equal tree", 1.2, func() {
+		st, err := f.planSource(t.Context(), f.run, src, Options{}, func(b catalog.Batch) error { return fmt.Errorf("batch %d was planned", b.ID) })
+		ok(t, err)
+		want(t, "a later run", st, listStats{Same: int64(n)})
+	}, func() { program(t, "rsync", "-an", "-e", shell, server.URL(tree)+"/", same+"/") })
+}
+
+func program(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v: %s", args, err, out)
+	}
+}
+
+// TestBenchSeal: packing with the sums of contents, extents and parts, against openssl enc, which sums nothing.
+func TestBenchSeal(t *testing.T) {
+	size := benchNumber(t, "TAPEFS_BENCH_MIB") << 20
+	dir := t.TempDir()
+	root := filepath.Join(dir, "root")
+	ok(t, os.Mkdir(root, 0o755))
+	randomFile(t, filepath.Join(root, "big"), size)
+	key := backKey(t)
+	keyFile := filepath.Join(dir, "key")
+	ok(t, key.Save(keyFile))
+	t.Logf("%d MiB from the page cache to nowhere", size>>20)
+	compared(t, 5, "tapefs: tar, seal and three checksums", "openssl enc -aes-256-ctr", 1/0.9, func() {
+		l, err := newLayout("src", backMembers(t, root))
+		ok(t, err)
+		p, err := newPacking(l, backOpener(root), true, key, []byte("saltsalt"), 1<<40, nil)
+		ok(t, err)
+		defer p.close()
+		_, err = p.writePart(t.Context(), 0, io.Discard)
+		ok(t, err)
+	}, func() {
+		program(t, "openssl", "enc", "-aes-256-ctr", "-pbkdf2", "-iter", "10000", "-md", "sha256", "-pass", "file:"+keyFile,
+			"-in", filepath.Join(root, "big"), "-out", "/dev/null")
+	})
+}
+
+// randomFile writes size bytes that do not compress.
+func randomFile(t *testing.T, path string, size int) {
+	t.Helper()
+	f, err := os.Create(path)
+	ok(t, err)
+	piece := backRandom(byte(len(path)), 16<<20)
+	for left := size; left > 0; left -= len(piece) {
+		_, err := f.Write(piece[:min(left, len(piece))])
+		ok(t, err)
+	}
+	ok(t, f.Sync())
+	ok(t, f.Close())
+}
+
+// TestBenchArchive: a whole first run over ssh onto virtual tapes, against rsync -a over the same ssh to the same disk.
+func TestBenchArchive(t *testing.T) {
+	size := benchNumber(t, "TAPEFS_BENCH_MIB") << 20
+	const files = 64
+	w := newBackWorld(t, virtual.Options{Slots: 8, Drives: 1, TapeSize: 8*int64(size) + 1<<30})
+	elsewhere(t, filepath.Join(w.dir, "library", "tapes"))
+	server := startSSHD(t, "")
+	far := filepath.Join(w.dir, "far")
+	for i := range files {
+		randomFile(t, filepath.Join(far, "film "+strconv.Itoa(i)), size/files)
+	}
+	t.Logf("%d MiB in %d files over ssh from 127.0.0.1", size>>20, files)
+	shell := "ssh"
+	for _, a := range server.Args {
+		shell += " " + a
+	}
+	round := 0
+	compared(t, 3, "tapefs archive", "rsync -a, and sync", 1.15, func() {
+		round++
+		w.open(func(c *Config) {
+			c.SSH = ""
+			c.Sources = []Source{{Name: "far" + strconv.Itoa(round), URL: server.URL(far), SSH: server.Args, Copies: []string{"a"}}}
+		})
+		sum, err := w.a.Archive(t.Context(), nil, Options{})
+		ok(t, err)
+		if sum.Counts["far"+strconv.Itoa(round)]["written_bytes"] < int64(size) {
+			t.Fatalf("%+v", sum)
+		}
+	}, func() {
+		to := filepath.Join(w.dir, "copy")
+		program(t, "rsync", "-a", "-e", shell, server.URL(far)+"/", to+"/")
+		program(t, "sync", "-f", to)
+		ok(t, os.RemoveAll(to))
+	})
+}
+
+// elsewhere moves a folder into memory, where there is room: a real tape takes nothing of the disk's time either.
+func elsewhere(t *testing.T, dir string) {
+	t.Helper()
+	memory, err := os.MkdirTemp("/dev/shm", "tapefs-bench-")
+	if err != nil {
+		t.Logf("the tapes lie on the same disk: %v", err)
+		return
+	}
+	t.Cleanup(func() { os.RemoveAll(memory) })
+	program(t, "cp", "-a", dir, memory)
+	ok(t, os.RemoveAll(dir))
+	ok(t, os.Symlink(filepath.Join(memory, filepath.Base(dir)), dir))
+}
