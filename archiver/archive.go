@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
+	"sync"
 	"time"
 
 	"tapefs/catalog"
@@ -26,7 +27,8 @@ type Archiver struct {
 	keys *crypto.Keyring
 	lib  *changer.Library // may be nil: then nothing that needs a tape works
 
-	activity activity
+	activity  activity
+	releasing sync.Mutex // one writer at a time lets go of batches
 }
 
 // New checks the configuration; it touches neither library nor sources.
@@ -42,6 +44,12 @@ func New(c Config) (*Archiver, error) {
 	}
 	if c.SyncEvery <= 0 {
 		c.SyncEvery = defaultSyncEvery
+	}
+	if c.BehindBytes <= 0 {
+		c.BehindBytes = behindBytes()
+	}
+	if c.BehindTime <= 0 {
+		c.BehindTime = defaultBehindTime
 	}
 	pools := map[string]bool{}
 	for _, p := range c.Pools {

@@ -34,7 +34,7 @@ func (w *backWorld) killAt(point string, syncBytes int64) bool {
 func TestKillAtEachArrow(t *testing.T) {
 	// All others were tried the same way; these are the ones between which something is recorded.
 	points := []string{"planned", "spool-sync", "mark-fetched", "salt", "part-row", "part-close", "part-written",
-		"manifest-row", "sync", "durable", "release", "released"}
+		"follower-part", "manifest-row", "sync", "durable", "release", "released"}
 	if testing.Short() {
 		points = []string{"part-close", "part-written", "sync", "durable"}
 	}

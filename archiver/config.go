@@ -64,9 +64,13 @@ type Config struct {
 	Rsync, SSH string        // programs; "" the usual names
 	SyncBytes  int64         // 0: 32 GiB
 	SyncEvery  time.Duration // 0: 10 min
-	Log        *slog.Logger
-	Progress   Progress // may be nil
-	Version    string   // of tapefs, for README.txt and manifests
+	// A second copy that is written at the same time may be so far behind the first, then it is detached and
+	// written from the spool.
+	BehindBytes int64         // 0: 1 GiB, or an eighth of the memory
+	BehindTime  time.Duration // 0: 60 s
+	Log         *slog.Logger
+	Progress    Progress // may be nil
+	Version     string   // of tapefs, for README.txt and manifests
 	// RequireKeyCopy refuses to write to any tape until a second copy of the key was seen.
 	RequireKeyCopy bool
 }

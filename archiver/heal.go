@@ -207,7 +207,7 @@ func (w *writer) noteUncopied(p Pool, missing []catalog.MissingPart) {
 
 // copyLoad brings parts of one tape through the spool onto a pool's tapes, with one drive or more.
 func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []healPart) (made int, err error) {
-	if err := w.closeTape(ctx); err != nil {
+	if err := errors.Join(w.stopAll(), w.closeTape(ctx)); err != nil { // any drive and tape may be wanted
 		return 0, err
 	}
 	if err := os.MkdirAll(w.a.cfg.SpoolDir, 0o700); err != nil {
@@ -396,20 +396,7 @@ func (w *writer) writeHealed(ctx context.Context, h healPart) error {
 	if err := w.a.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: h.sums}, nil); err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", h.Number+1, h.OID, err)
 	}
-	w.unsynced += h.Size
-	w.written += h.Size
-	w.a.stage("write", w.written, 0)
-	src := w.sources[h.Source].Name
-	if err := w.a.db.Count(ctx, w.run.ID, src, map[string]int64{"written_bytes": h.Size, "written_parts": 1, "copied_parts": 1}); err != nil {
-		return err
-	}
-	if err := w.a.db.AddRunTape(ctx, w.run.ID, w.tape.ID, h.Size, 1); err != nil {
-		return err
-	}
-	if w.due() {
-		return w.sync(ctx)
-	}
-	return nil
+	return w.countPart(ctx, w.sources[h.Source].Name, h.Size, map[string]int64{"written_bytes": h.Size, "written_parts": 1, "copied_parts": 1})
 }
 
 // copySealed copies a part's sealed bytes, each extent only if it has its recorded sum. It returns

@@ -18,6 +18,7 @@ func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Option
 	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, noted: noted,
 		worthy: map[string]bool{}, held: map[string]Held{},
 		tried: map[changer.Barcode]bool{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
+		stageName: "write", peers: newPeers(), followers: map[string]*follower{},
 		fromCopy: map[int64]bool{}, uncopied: map[int64]bool{}, absent: map[string]error{},
 		calls: make(chan call), work: make(chan struct{}, 1), needed: make(chan struct{}),
 		done: make(chan struct{}), stopped: make(chan struct{}), freed: make(chan bool)}
@@ -54,7 +55,10 @@ func (w *writer) loop(ctx context.Context) error {
 	defer close(w.stopped)
 	defer func() {
 		// Also after an error: what was written becomes safe if it can.
-		w.closing = errors.Join(w.closeTape(ctx), w.giveUp(ctx))
+		for _, f := range w.followers {
+			f.finish()
+		}
+		w.closing = errors.Join(w.closeTape(ctx), w.giveUp(ctx), w.stopAll())
 		w.a.activity.set("")
 		if w.unlock != nil {
 			w.unlock()
@@ -147,7 +151,8 @@ func (w *writer) idle(ctx context.Context) error {
 	return nil
 }
 
-// empty writes everything owed to all pools and syncs, to get batches released.
+// empty writes everything owed to all pools and syncs, to get batches released. Where a pool has no tape one
+// durable copy must do.
 func (w *writer) empty(ctx context.Context) (bool, error) {
 	before, err := w.heldBatches(ctx)
 	if err != nil {
@@ -157,10 +162,17 @@ func (w *writer) empty(ctx context.Context) (bool, error) {
 	if err := w.pass(ctx, true); err != nil {
 		return false, err
 	}
-	if err := w.sync(ctx); err != nil {
+	if err := w.syncAll(ctx); err != nil {
 		return false, err
 	}
 	after, err := w.heldBatches(ctx)
+	if err != nil || after < before {
+		return err == nil, err
+	}
+	if err := w.releaseOnce(ctx); err != nil {
+		return false, err
+	}
+	after, err = w.heldBatches(ctx)
 	return after < before, err
 }
 
@@ -234,6 +246,9 @@ func (w *writer) wants(pool string) bool {
 
 // writePool writes what a pool is owed and returns how many copies it made.
 func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
+	if made, ok, err := w.byFollower(p); ok || err != nil {
+		return made, err
+	}
 	row, err := w.a.db.EnsurePool(ctx, p.Name)
 	if err != nil {
 		return 0, fmt.Errorf("look for pool %s: %w", p.Name, err)
@@ -241,6 +256,9 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 	for w.blocked[p.Name] == nil {
 		owed, err := w.owed(ctx, row.ID)
 		if err != nil || len(owed) == 0 || !w.worth(p, owed) {
+			return made, err
+		}
+		if err := w.pair(ctx, p, owed); err != nil {
 			return made, err
 		}
 		batches, err := w.batches(ctx)

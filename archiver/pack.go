@@ -42,6 +42,7 @@ type packing struct {
 	partSize int64
 	known    map[int][]byte // by part: sums of the extents that were sealed already
 	contents contentSums
+	given    map[string]map[int]bool // by pool: parts that followers took whole
 }
 
 // newPacking seals l under salt. recorded are the parts of an object that is packed already: every
@@ -55,7 +56,7 @@ func newPacking(l *layout, open opener, strict bool, key *crypto.Key, salt []byt
 		return nil, fmt.Errorf("pack: %w", err)
 	}
 	p := &packing{l: l, plain: newPlainStream(l, open), strict: strict, key: s, salt: salt, partSize: partSize,
-		known: map[int][]byte{}, contents: contentSums{entry: -1, sums: map[int][]byte{}}}
+		known: map[int][]byte{}, given: map[string]map[int]bool{}, contents: contentSums{entry: -1, sums: map[int][]byte{}}}
 	for _, r := range recorded {
 		p.known[r.Number] = r.Sums
 	}

@@ -39,6 +39,7 @@ type plainStream struct {
 	l    *layout
 	open opener
 	pos  int64 // next plain offset
+	got  int64 // bytes of content that came from files, those read again too
 
 	file  *os.File
 	index int               // of the entry whose file is open
@@ -135,6 +136,7 @@ func (s *plainStream) content(i int, off int64, p []byte) {
 	if s.file != nil {
 		var err error
 		n, err = s.file.ReadAt(p, off)
+		s.got += int64(n)
 		if err == io.EOF && n < len(p) {
 			err = errors.New("shorter than planned")
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"tapefs/catalog"
 )
 
 // sync makes what was written to the mounted tape durable: manifest, index, proof, catalog. A tape
@@ -66,6 +68,25 @@ func (w *writer) release(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for batches that are safe: %w", err)
 	}
+	return w.releaseThese(ctx, batches, w.a.db.ReleaseBatch)
+}
+
+// releaseOnce removes, for want of room, also those of which each object has one durable copy. What other pools
+// are owed is made from that.
+func (w *writer) releaseOnce(ctx context.Context) error {
+	batches, err := w.a.db.OnceSafeBatches(ctx)
+	if err != nil {
+		return fmt.Errorf("look for batches that are safe once: %w", err)
+	}
+	if len(batches) > 0 {
+		w.a.log.Info("the spool is full: files with one durable copy leave it; further copies will be made from tape", "batches", len(batches))
+	}
+	return w.releaseThese(ctx, batches, w.a.db.ReleaseBatchOnce)
+}
+
+func (w *writer) releaseThese(ctx context.Context, batches []catalog.Batch, release func(context.Context, int64) error) error {
+	w.a.releasing.Lock()
+	defer w.a.releasing.Unlock()
 	var errs []error
 	for _, b := range batches {
 		if _, ours := w.sources[b.Source]; !ours {
@@ -76,7 +97,7 @@ func (w *writer) release(ctx context.Context) error {
 			return fmt.Errorf("release batch %d: %w", b.ID, err)
 		}
 		failpoint("release")
-		if err := w.a.db.ReleaseBatch(ctx, b.ID); err != nil {
+		if err := release(ctx, b.ID); err != nil {
 			return fmt.Errorf("release batch %d: %w", b.ID, err)
 		}
 		failpoint("released")

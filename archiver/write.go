@@ -31,6 +31,7 @@ func (w *writer) writeCopy(ctx context.Context, pool string, c catalog.OwedCopy,
 			return err
 		}
 		w.a.log.Info("a file changed while its object was written again: packing anew", "object", o.OID)
+		w.settleAll()
 	}
 }
 
@@ -86,6 +87,9 @@ func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, 
 		if err != nil {
 			return nil, err
 		}
+		if err := w.abandon(ctx, o.ID); err != nil {
+			return nil, err
+		}
 		failpoint("salt")
 		if salt, err = w.a.db.DrawSalt(ctx, o.Key, "object"); err != nil {
 			return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
@@ -112,6 +116,30 @@ func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, 
 		return nil, fmt.Errorf("repeat object %s: %w: %d bytes, not %d", o.OID, errReseal, p.sealedSize(), o.SealedSize)
 	}
 	return p, nil
+}
+
+// abandon gives up what copies have of an earlier packing of an object that was never completed: its salt is
+// not known.
+func (w *writer) abandon(ctx context.Context, object int64) error {
+	copies, err := w.a.db.ObjectCopies(ctx, object)
+	if err != nil {
+		return err
+	}
+	for _, c := range copies {
+		parts, err := w.a.db.CopyParts(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		for _, p := range parts {
+			if p.State > catalog.PartDurable {
+				continue
+			}
+			if err := w.a.db.PartFailed(ctx, p.ID, catalog.PartAbandoned, p.Size); err != nil {
+				return fmt.Errorf("give up a part of an earlier packing: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // missing returns the first part of a copy that is not on a tape, and how many are not. Parts of an
@@ -152,13 +180,20 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 	ctx = context.WithoutCancel(ctx) // the part in hand is finished
 	name := partName(o.Fingerprint, o.OID, n, p.parts())
 	w.a.activity.set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", n+1, p.parts(), o.OID, p.partLen(n), w.tape.Barcode))
+	to, err := w.follow(ctx, o, p, n)
+	if err != nil {
+		return err
+	}
 	failpoint("part-row")
 	row, err := w.a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: c.ID, Number: n, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {
+		to.over(p, catalog.Part{}, err)
 		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
 	}
-	part, err := w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) { return p.writePart(ctx, n, f) })
+	before := p.plain.got
+	part, err := w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) { return p.writePart(ctx, n, tee{f, to}) })
 	if err != nil {
+		to.over(p, part, err)
 		return w.partFailed(ctx, row, part.Size, fmt.Errorf("write part %d of object %s to tape %s: %w", n+1, o.OID, w.tape.Barcode, err))
 	}
 	failpoint("part-close")
@@ -169,16 +204,15 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 	if packed != nil {
 		packed = p.packed(o.ID) // with the sums that this part completed
 	}
-	if err := w.a.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: part}, packed); err != nil {
+	err = w.a.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: part}, packed)
+	to.over(p, part, err) // only now: a manifest of the other tape must find the object packed
+	if err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
 	}
 	failpoint("part-written")
 	mine[row.ID] = true
-	w.unsynced += part.Size
-	w.written += part.Size
-	w.a.stage("write", w.written, 0)
 	src := w.sources[o.Source].Name
-	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1}
+	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1, "read_bytes": p.plain.got - before}
 	if packed != nil {
 		counts["objects"] = 1
 		voided := p.voided()
@@ -187,10 +221,18 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 			w.noted.add(src, file, fmt.Errorf("not archived this time: %w", why))
 		}
 	}
-	if err := w.a.db.Count(ctx, w.run.ID, src, counts); err != nil {
+	return w.countPart(ctx, src, part.Size, counts)
+}
+
+// countPart counts a part that was written to the mounted tape, and syncs when that is due.
+func (w *writer) countPart(ctx context.Context, source string, size int64, counts map[string]int64) error {
+	w.unsynced += size
+	w.written += size
+	w.a.stage(w.stageName, w.written, 0)
+	if err := w.a.db.Count(ctx, w.run.ID, source, counts); err != nil {
 		return err
 	}
-	if err := w.a.db.AddRunTape(ctx, w.run.ID, w.tape.ID, part.Size, 1); err != nil {
+	if err := w.a.db.AddRunTape(ctx, w.run.ID, w.tape.ID, size, 1); err != nil {
 		return err
 	}
 	if w.due() {

@@ -25,20 +25,26 @@ type writer struct {
 	tape   catalog.Tape    // that is mounted
 	pool   Pool            // of tape
 
-	unsynced int64 // bytes written since the last sync
-	synced   time.Time
-	tried    map[changer.Barcode]bool // tapes that this run will not take again
-	blocked  map[string]error         // pools without a tape, and why
-	failed   map[int64]bool           // copies that this run gave up
-	repacked map[int64]bool           // copies whose object was packed anew in this run
-	fromCopy map[int64]bool           // copies that the spool cannot repeat: another copy must give them
-	uncopied map[int64]bool           // copies that no other copy could give in this run
-	absent   map[string]error         // tapes that could not be copied from in this run, and why
-	worthy   map[string]bool          // pools whose owed bytes were worth a mount in this run
-	held     map[string]Held          // pools that are owed too little, as last seen
-	written  int64                    // bytes, for the progress
-	noted    *problems
-	closing  error // what kept the last tape from being closed in order; read when the loop has ended
+	unsynced  int64 // bytes written since the last sync
+	synced    time.Time
+	tried     map[changer.Barcode]bool // tapes that this run will not take again
+	blocked   map[string]error         // pools without a tape, and why
+	failed    map[int64]bool           // copies that this run gave up
+	repacked  map[int64]bool           // copies whose object was packed anew in this run
+	fromCopy  map[int64]bool           // copies that the spool cannot repeat: another copy must give them
+	uncopied  map[int64]bool           // copies that no other copy could give in this run
+	absent    map[string]error         // tapes that could not be copied from in this run, and why
+	worthy    map[string]bool          // pools whose owed bytes were worth a mount in this run
+	held      map[string]Held          // pools that are owed too little, as last seen
+	written   int64                    // bytes, for the progress
+	noted     *problems
+	stageName string // of the progress
+	peers     *peers
+	followers map[string]*follower       // by pool
+	paired    map[string]map[int64]int64 // by pool: copies of the objects at hand that it is owed, by object
+	follows   bool                       // it is a follower's own
+
+	closing error // what kept the last tape from being closed in order; read when the loop has ended
 
 	calls   chan call
 	work    chan struct{} // something new may be owed
@@ -87,6 +93,9 @@ func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
 	p, err := w.a.pool(pool)
 	if err != nil {
 		return err
+	}
+	if f := w.followers[pool]; f != nil {
+		w.dismiss(f) // its tape is wanted here
 	}
 	for {
 		if err := ctx.Err(); err != nil {
@@ -152,7 +161,7 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 		return fmt.Errorf("look for a tape of pool %s: %w", p.Name, err)
 	}
 	for _, c := range candidates(p, inv.Barcodes(), tapes) {
-		if w.tried[c.Barcode] {
+		if w.tried[c.Barcode] || !w.peers.claim(w, c.Barcode) {
 			continue
 		}
 		ok, err := w.try(ctx, p, c)
@@ -182,6 +191,7 @@ func (w *writer) giveUp(ctx context.Context) error {
 		err = errors.Join(err, w.lease.Release(ctx))
 	}
 	w.lease, w.volume, w.tape, w.unsynced = nil, nil, catalog.Tape{}, 0
+	w.peers.leave(w)
 	return err
 }
 
@@ -204,16 +214,18 @@ func (w *writer) takeDrive(ctx context.Context, b changer.Barcode) error {
 			return err
 		}
 	}
-	avoid, err := w.a.setAside(ctx)
+	avoid, err := w.avoid(ctx)
 	if err != nil {
 		return err
 	}
+	w.peers.claim(w, b)
 	lease, err := w.a.lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Purpose: "archive",
 		Wait: func(holder string) { w.a.note("waiting for a drive: %s has it", holder) }})
 	if err != nil {
 		return fmt.Errorf("take a drive for tape %s: %w", b, err)
 	}
 	w.lease = lease
+	w.peers.drive(w, lease.Drive().Serial)
 	w.a.note("loading %s into drive %d", b, lease.Drive().Element)
 	return lease.Load(ctx, b)
 }

@@ -58,12 +58,25 @@ const unsafeObject = `o.state <> 3 AND (o.state = 0
 	OR EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = 4 AND NOT EXISTS (
 		SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state = 3)))`
 
-const textReleasable = `SELECT ` + batchColumns + ` FROM batch b INDEXED BY batch_open WHERE b.state < 2 AND b.state = 1 AND NOT EXISTS (
-	SELECT 1 FROM object o INDEXED BY object_batch WHERE o.batch = b.id AND ` + unsafeObject + `) ORDER BY b.id`
+// unsafeOnce holds for an object o that is durable nowhere: without its batch its bytes could be lost.
+const unsafeOnce = `o.state <> 3 AND (o.state = 0 OR NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = 3))`
+
+const (
+	textReleasable = `SELECT ` + batchColumns + ` FROM batch b INDEXED BY batch_open WHERE b.state < 2 AND b.state = 1 AND NOT EXISTS (
+		SELECT 1 FROM object o INDEXED BY object_batch WHERE o.batch = b.id AND ` + unsafeObject + `) ORDER BY b.id`
+	textReleasableOnce = `SELECT ` + batchColumns + ` FROM batch b INDEXED BY batch_open WHERE b.state < 2 AND b.state = 1 AND b.local = 0 AND NOT EXISTS (
+		SELECT 1 FROM object o INDEXED BY object_batch WHERE o.batch = b.id AND ` + unsafeOnce + `) ORDER BY b.id`
+)
 
 // ReleasableBatches lists synced batches all of whose objects have all copies durable.
 func (db *DB) ReleasableBatches(ctx context.Context) ([]Batch, error) {
 	return query(ctx, db.reader, "safe batches", scanBatch, textReleasable)
+}
+
+// OnceSafeBatches lists synced batches in the spool all of whose objects have a durable copy: when the spool is
+// full they may go, and what other pools are owed is made from that copy.
+func (db *DB) OnceSafeBatches(ctx context.Context) ([]Batch, error) {
+	return query(ctx, db.reader, "batches that are safe once", scanBatch, textReleasableOnce)
 }
 
 // ErrUnsafe: not all of a batch's objects have all their copies durable.
@@ -72,11 +85,20 @@ var ErrUnsafe = errors.New("not all its copies are durable")
 // ReleaseBatch forgets a batch's bytes: call it before its directory is removed. ErrUnsafe while a
 // copy is not durable. It goes by pages; the batch is released with the last.
 func (db *DB) ReleaseBatch(ctx context.Context, batch int64) error {
+	return db.releaseBatch(ctx, batch, unsafeObject)
+}
+
+// ReleaseBatchOnce is ReleaseBatch with ErrUnsafe only while an object has no durable copy at all.
+func (db *DB) ReleaseBatchOnce(ctx context.Context, batch int64) error {
+	return db.releaseBatch(ctx, batch, unsafeOnce)
+}
+
+func (db *DB) releaseBatch(ctx context.Context, batch int64, forbids string) error {
 	for done := false; !done; {
 		err := db.update(ctx, func(tx *sql.Tx) error {
 			var state BatchState
 			var unsafe bool
-			err := tx.QueryRowContext(ctx, `SELECT b.state, EXISTS (SELECT 1 FROM object o WHERE o.batch = b.id AND `+unsafeObject+`)
+			err := tx.QueryRowContext(ctx, `SELECT b.state, EXISTS (SELECT 1 FROM object o WHERE o.batch = b.id AND `+forbids+`)
 				FROM batch b WHERE b.id = ?`, batch).Scan(&state, &unsafe)
 			switch {
 			case errors.Is(err, sql.ErrNoRows):

@@ -1,0 +1,349 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// The leader's side of a follower: these run in the leading writer's goroutine.
+
+// begin gives a follower a part to write. fresh: it was idle, and may have to mount its tape first.
+func (f *follower) begin(p *followPart) (ok, fresh bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil || f.closed || f.behind(0) {
+		return false, false
+	}
+	fresh = !f.busy && len(f.queue) == 0
+	f.queue = append(f.queue, followEvent{at: time.Now(), part: p})
+	f.changed.Broadcast()
+	return true, fresh
+}
+
+// behind tells whether the follower is too far behind to take so many bytes more. The lock is held.
+func (f *follower) behind(more int) bool {
+	return len(f.queue) > 0 && time.Since(f.queue[0].at) > f.maxTime || f.queued+int64(more) > f.maxBytes
+}
+
+// give queues an extent of a part. The leader never waits: a follower that is too far behind is detached.
+func (f *follower) give(p *followPart, b []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.cut || f.broken != nil {
+		return
+	}
+	if f.behind(len(b)) {
+		f.w.a.log.Info("a drive is too far behind", "pool", f.pool.Name, "bytes", f.queued)
+		f.drop()
+		p.cut = true
+		return
+	}
+	var own []byte
+	if n := len(f.free); n > 0 {
+		own, f.free = f.free[n-1], f.free[:n-1]
+	} else {
+		own = make([]byte, catalog.ExtentSize)
+	}
+	own = own[:copy(own[:cap(own)], b)]
+	f.queue = append(f.queue, followEvent{at: time.Now(), part: p, data: own})
+	f.queued += int64(len(b))
+	f.changed.Broadcast()
+}
+
+// end says that the part is whole and recorded; false: the follower does not have it.
+func (f *follower) end(p *followPart, sums catalog.Part) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.cut || f.broken != nil {
+		return false
+	}
+	p.sums = sums
+	f.queue = append(f.queue, followEvent{at: time.Now(), part: p, end: true})
+	f.changed.Broadcast()
+	return true
+}
+
+// settle waits until the follower has done all it was given.
+func (f *follower) settle() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.busy || len(f.queue) > 0 {
+		f.changed.Wait()
+	}
+}
+
+// do runs fn in the follower's goroutine, behind what it was given, and waits.
+func (f *follower) do(fn func(context.Context) error) error {
+	done := make(chan error, 1)
+	f.mu.Lock()
+	f.queue = append(f.queue, followEvent{at: time.Now(), call: fn, done: done})
+	f.changed.Broadcast()
+	f.mu.Unlock()
+	return <-done
+}
+
+// able tells whether the follower can still write, and why not.
+func (f *follower) able() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.broken
+}
+
+// finish lets the follower close its tape when it has done what it was given.
+func (f *follower) finish() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	f.changed.Broadcast()
+}
+
+// stop closes a follower's tape in order and gives its drive back; the error is what went wrong with that. The
+// leader takes over what it learned.
+func (w *writer) stop(f *follower) error {
+	f.finish()
+	<-f.ended
+	delete(w.followers, f.pool.Name)
+	w.learn(f)
+	w.peers.leave(f.w)
+	// Where it had no tape the leader looks itself, and says what is wanted.
+	if err := f.able(); err != nil && !errors.Is(err, ErrNeedsOperator) && !errors.Is(err, context.Canceled) {
+		w.noted.add("", "", fmt.Errorf("the drive that wrote to pool %s at the same time was given up: %w", f.pool.Name, err))
+	}
+	return f.w.closing
+}
+
+// learn takes over which copies and tapes a follower gave up. It must have settled.
+func (w *writer) learn(f *follower) {
+	maps.Copy(w.failed, f.w.failed)
+	maps.Copy(w.repacked, f.w.repacked)
+	maps.Copy(w.fromCopy, f.w.fromCopy)
+	maps.Copy(w.tried, f.w.tried)
+}
+
+// dismiss stops a follower in the middle of a run, which goes on without it.
+func (w *writer) dismiss(f *follower) {
+	if err := w.stop(f); err != nil {
+		w.noted.add("", "", fmt.Errorf("the tape of pool %s was not closed in order: %w", f.pool.Name, err))
+	}
+}
+
+// stopAll closes the tapes of all followers.
+func (w *writer) stopAll() error {
+	for _, f := range w.followers {
+		f.finish()
+	}
+	var errs []error
+	for _, f := range w.followers {
+		errs = append(errs, w.stop(f))
+	}
+	return errors.Join(errs...)
+}
+
+// settleAll waits until the followers have done all they were given.
+func (w *writer) settleAll() {
+	for _, f := range w.followers {
+		f.settle()
+	}
+}
+
+// syncAll makes durable what was written to all tapes.
+func (w *writer) syncAll(ctx context.Context) error {
+	for _, f := range w.followers {
+		if err := f.do(f.w.sync); err != nil {
+			return err
+		}
+	}
+	return w.sync(ctx)
+}
+
+// byFollower lets the follower of a pool write what the pool is owed, from the spool; false: it has none.
+func (w *writer) byFollower(p Pool) (made int, ok bool, err error) {
+	f := w.followers[p.Name]
+	if f == nil {
+		return 0, false, nil
+	}
+	f.settle()
+	if f.able() == nil {
+		err = f.do(func(ctx context.Context) error {
+			var err error
+			if made, err = f.w.writePool(ctx, p); err != nil {
+				return err
+			}
+			return f.w.sync(ctx)
+		})
+		w.learn(f)
+		if err != nil || f.w.blocked[p.Name] == nil {
+			return made, true, err
+		}
+	}
+	w.dismiss(f)
+	return made, false, nil
+}
+
+// pair looks which copies other pools are owed of the same objects, if there are drives for them. They are
+// written together with what goes to p.
+func (w *writer) pair(ctx context.Context, p Pool, owed []catalog.OwedCopy) error {
+	w.paired = map[string]map[int64]int64{}
+	spare, err := w.spareDrives(ctx)
+	if err != nil || spare == 0 || w.follows {
+		return err
+	}
+	mine := map[int64]bool{}
+	for _, c := range owed {
+		mine[c.Object.ID] = true
+	}
+	for _, q := range w.a.cfg.Pools {
+		if q.Name == p.Name || !w.wants(q.Name) || w.blocked[q.Name] != nil || len(w.paired) == spare {
+			continue
+		}
+		row, err := w.a.db.EnsurePool(ctx, q.Name)
+		if err != nil {
+			return fmt.Errorf("look for pool %s: %w", q.Name, err)
+		}
+		theirs, err := w.owed(ctx, row.ID)
+		if err != nil {
+			return err
+		}
+		if len(theirs) == 0 || !w.worth(q, theirs) {
+			continue
+		}
+		copies := map[int64]int64{}
+		for _, c := range theirs {
+			if mine[c.Object.ID] && c.State == catalog.Owed {
+				copies[c.Object.ID] = c.ID
+			}
+		}
+		if len(copies) > 0 {
+			w.paired[q.Name] = copies
+		}
+	}
+	return nil
+}
+
+// spareDrives counts the drives beside the leader's own that may be used.
+func (w *writer) spareDrives(ctx context.Context) (int, error) {
+	avoid, err := w.a.setAside(ctx)
+	if errors.Is(err, ErrNeedsOperator) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, d := range w.a.lib.Configured() {
+		if !slices.Contains(avoid, d.Serial) {
+			n++
+		}
+	}
+	return max(0, n-1), nil
+}
+
+// follow offers a part to the pools that are owed it too. The leader has its own tape mounted.
+func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *packing, n int) (following, error) {
+	var out following
+	for pool, copies := range w.paired {
+		id, ok := copies[o.ID]
+		if !ok {
+			continue
+		}
+		f := w.followers[pool]
+		if f != nil && f.able() != nil {
+			delete(w.paired, pool)
+			w.dismiss(f)
+			continue
+		}
+		if f == nil {
+			q, err := w.a.pool(pool)
+			if err != nil {
+				return out, err
+			}
+			f = w.newFollower(ctx, q)
+			w.followers[pool] = f
+		}
+		if p.given[pool][n] {
+			continue // of a part that the leader's tape lost it has its own
+		}
+		if done, err := w.hasPart(ctx, id, n); err != nil || done {
+			if err != nil {
+				return out, err
+			}
+			continue
+		}
+		part := &followPart{object: o.Object, copy: id, number: n, parts: p.parts(), size: p.partLen(n)}
+		if ok, fresh := f.begin(part); ok {
+			out = append(out, followed{f, part, fresh})
+		}
+	}
+	for _, x := range out {
+		if x.fresh {
+			x.f.mounted(ctx, x.p)
+		}
+	}
+	return out, nil
+}
+
+// hasPart tells whether a copy has a part already.
+func (w *writer) hasPart(ctx context.Context, id int64, number int) (bool, error) {
+	parts, err := w.a.db.CopyParts(ctx, id)
+	return slices.ContainsFunc(parts, func(p catalog.CopyPart) bool {
+		return p.Number == number && (p.State == catalog.PartWritten || p.State == catalog.PartDurable)
+	}), err
+}
+
+// mounted waits until a follower that was just given a part has its tape mounted, as long as it may be behind.
+func (f *follower) mounted(ctx context.Context, p *followPart) {
+	stop := context.AfterFunc(ctx, f.wake)
+	defer stop()
+	timer := time.AfterFunc(f.maxTime, f.wake)
+	defer timer.Stop()
+	began := time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for !p.open && !p.cut && f.broken == nil && ctx.Err() == nil && time.Since(began) < f.maxTime {
+		f.changed.Wait()
+	}
+}
+
+// following are the followers of one part.
+type following []followed
+
+type followed struct {
+	f     *follower
+	p     *followPart
+	fresh bool
+}
+
+// tee writes to the leader's tape and gives the same to the followers.
+type tee struct {
+	out io.Writer
+	to  following
+}
+
+func (t tee) Write(b []byte) (int, error) {
+	for _, x := range t.to {
+		x.f.give(x.p, b)
+	}
+	return t.out.Write(b)
+}
+
+// over ends a part for the followers: with its sums, or for want of more.
+func (x following) over(pk *packing, sums catalog.Part, err error) {
+	for _, one := range x {
+		if err != nil {
+			one.f.cut(one.p)
+		} else if one.f.end(one.p, sums) {
+			pool := one.f.pool.Name
+			if pk.given[pool] == nil {
+				pk.given[pool] = map[int]bool{}
+			}
+			pk.given[pool][one.p.number] = true
+		}
+	}
+}
