@@ -33,6 +33,7 @@ type cli struct {
 
 	Init    initCmd    `cmd:"" help:"Write a configuration, a key and an empty catalog."`
 	Archive archiveCmd `cmd:"" help:"Bring new and changed files of sources onto tape."`
+	Safe    safeCmd    `cmd:"" help:"List the files of a source that may be deleted there, because tapes have them."`
 	Mount   mountCmd   `cmd:"" help:"Show the archive in a directory."`
 	Restore restoreCmd `cmd:"" help:"Bring many files back in tape order, without the mount."`
 	Verify  verifyCmd  `cmd:"" help:"Read tapes back and prove that their bytes are those that were written."`

@@ -64,7 +64,8 @@ func exitCode(err error) int {
 		errors.Is(err, changer.ErrLibraryFull),
 		errors.Is(err, changer.ErrDoorOpen):
 		return exitOperator
-	case errors.Is(err, archiver.ErrPartial), errors.Is(err, archiver.ErrRefused):
+	case errors.Is(err, archiver.ErrPartial), errors.Is(err, archiver.ErrRefused),
+		errors.Is(err, archiver.ErrNotSafe):
 		return exitPartial
 	}
 	return exitFailed

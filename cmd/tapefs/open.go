@@ -104,7 +104,21 @@ func (a *app) newArchiver(c *config, db *catalog.DB, progress archiver.Progress)
 	if err != nil {
 		return nil, err
 	}
-	return archiver.New(archiver.Config{
+	return archiver.New(c.archiver(a, db, keys, lib, progress))
+}
+
+// newReader opens what looking at sources needs: no library, and nothing is written to the catalog.
+func (a *app) newReader(c *config, db *catalog.DB) (*archiver.Archiver, error) {
+	keys, err := c.keyring()
+	if err != nil {
+		return nil, err
+	}
+	return archiver.New(c.archiver(a, db, keys, nil, nil))
+}
+
+// archiver wires an archiver.
+func (c *config) archiver(a *app, db *catalog.DB, keys *crypto.Keyring, lib *changer.Library, progress archiver.Progress) archiver.Config {
+	return archiver.Config{
 		DB:             db,
 		Keys:           keys,
 		Library:        lib,
@@ -121,5 +135,5 @@ func (a *app) newArchiver(c *config, db *catalog.DB, progress archiver.Progress)
 		Log:            a.log,
 		Progress:       progress,
 		Version:        version,
-	})
+	}
 }

@@ -1,0 +1,324 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// ErrNotSafe: some files of the source may not be deleted there.
+var ErrNotSafe = errors.New("not all files of the source are safe on tape")
+
+// Why a file at the source is not safe. The words are part of the command's output.
+const (
+	NotArchived  = "not archived"   // no version of the path, or one that was not read whole
+	NotTheSame   = "changed"        // size, time, kind or target differ from every version
+	SameSecond   = "same second"    // the second of its time is that of a version, the rest of it is not
+	TakenTooSoon = "taken too soon" // it was changed so shortly before it was taken that a change in between would not show
+	NotOnTape    = "not on tape"    // no durable copy
+	TooFew       = "too few copies" // fewer durable copies than asked for
+	NotReadBack  = "not verified"   // enough copies, but not read back
+	NoKey        = "key is missing" // the key that opens the copy is not in the keys folder
+	NotNamed     = "not journalled" // its bytes lie under another path, and no tape says so yet
+	NotListed    = "not listed"     // the source could not tell
+	Special      = "special file"   // sockets, fifos and devices are not archived
+)
+
+// SafeOptions say what safe means.
+type SafeOptions struct {
+	Copies   int  // durable copies, each in another pool; 0: as many as the source asks for
+	Verified bool // only copies that were read back count
+}
+
+// SafeFile is one file or symlink of the source as it is now.
+type SafeFile struct {
+	Path     string // below the source's top
+	Size     int64
+	Version  catalog.ID // that it equals; 0: none
+	Copies   int        // durable ones, in different pools
+	Verified int        // of these, read back
+	Why      string     // it is not safe; "": it is
+}
+
+// SafeSummary counts what was found.
+type SafeSummary struct {
+	Copies    int // that were asked for
+	Files     int64
+	Safe      int64
+	SafeBytes int64
+	NotSafe   map[string]int64 // by reason
+	Filtered  bool             // the source has filters: what they leave out was not looked at
+}
+
+// Safe lists a source now and calls fn for each file and symlink in it, safe or not. Nothing is fetched and nothing
+// recorded. What it says of a file was so when it was listed. ErrNotSafe when any is not.
+func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func(SafeFile) error) (sum SafeSummary, err error) {
+	chosen, err := a.choose([]string{name})
+	if err != nil {
+		return sum, err
+	}
+	src := chosen[0]
+	at, err := parseURL(src.URL)
+	if err != nil {
+		return sum, fmt.Errorf("source %s: %w", name, err)
+	}
+	row, err := a.sourceRow(ctx, src, true)
+	if err != nil {
+		return sum, err
+	}
+	if row.ID != 0 && row.URL != src.URL {
+		return sum, fmt.Errorf("source %s was archived from %q and is configured as %q: run tapefs archive %s first", name, row.URL, src.URL, name)
+	}
+	if o.Copies <= 0 {
+		o.Copies = max(1, len(src.Copies))
+	}
+	sum = SafeSummary{Copies: o.Copies, NotSafe: map[string]int64{}, Filtered: len(src.Include)+len(src.Exclude) > 0}
+	work, err := a.workDir(src)
+	if err != nil {
+		return sum, err
+	}
+	defer removeAll(work, &err)
+	entries := &sorter{dir: work}
+	defer entries.close()
+	var st listStats
+	if err := a.list(ctx, 0, src, at, entries, &st); err != nil {
+		return sum, err
+	}
+	if err := entries.sort(); err != nil {
+		return sum, err
+	}
+	l, err := newListed(entries)
+	if err != nil {
+		return sum, err
+	}
+	s := &safeJudge{a: a, o: o, at: at, src: src, work: work, held: map[int64][]catalog.HeldCopy{}, emit: func(f SafeFile) error {
+		sum.Files++
+		if f.Why == "" {
+			sum.Safe++
+			sum.SafeBytes += f.Size
+		} else {
+			sum.NotSafe[f.Why]++
+		}
+		return fn(f)
+	}}
+	if at.transport == inPlace {
+		if s.tree, err = openTree(at.path); err != nil {
+			return sum, fmt.Errorf("source %s: %w", name, err)
+		}
+		defer s.tree.close()
+	}
+	if err := s.join(ctx, row.Root, l); err != nil {
+		return sum, fmt.Errorf("compare source %s: %w", name, err)
+	}
+	if st.Skipped > 0 {
+		sum.NotSafe[Special] += st.Skipped
+	}
+	if st.Errors > 0 || st.Partial {
+		sum.NotSafe[NotListed] += max(st.Errors, 1)
+	}
+	if len(sum.NotSafe) > 0 {
+		return sum, ErrNotSafe
+	}
+	return sum, nil
+}
+
+// safeJudge holds a listing against the catalog without changing anything.
+type safeJudge struct {
+	a     *Archiver
+	o     SafeOptions
+	src   Source
+	at    address
+	work  string
+	tree  *tree                        // of a source that is read in place
+	held  map[int64][]catalog.HeldCopy // by object: a bundle has thousands of files
+	emit  func(SafeFile) error
+	exact []exactFile // to be compared to the nanosecond
+}
+
+// maxHeld bounds how many objects' copies are remembered.
+const maxHeld = 4096
+
+func (s *safeJudge) join(ctx context.Context, top catalog.ID, l *listed) error {
+	w, err := newWalker(ctx, s.a.db, top)
+	if err != nil {
+		return err
+	}
+	dirs := []openDir{{"", top}} // directories that both have, for versions that the path does not show any more
+	for l.ok {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e := l.head
+		if err := l.advance(); err != nil {
+			return err
+		}
+		if e.path == "" {
+			continue
+		}
+		for w.ok && bytes.Compare(w.key, pathKey(e.path)) < 0 {
+			if err := w.advance(ctx); err != nil {
+				return err
+			}
+		}
+		var v *catalog.Version
+		if w.ok && w.path == e.path {
+			known := w.head
+			v = &known
+		}
+		dir, name := splitPath(e.path)
+		for len(dirs) > 1 && !isBelow(e.path, dirs[len(dirs)-1].path) {
+			dirs = dirs[:len(dirs)-1]
+		}
+		if e.kind == catalog.Directory {
+			if v != nil && v.Kind == catalog.Directory {
+				dirs = append(dirs, openDir{e.path, v.ID})
+			}
+			continue
+		}
+		parent := catalog.ID(0)
+		if d := dirs[len(dirs)-1]; d.path == dir {
+			parent = d.id
+		}
+		if err := s.file(ctx, &e, v, parent, name); err != nil {
+			return err
+		}
+	}
+	return s.compareExact(ctx)
+}
+
+func isBelow(path, dir string) bool {
+	return len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir
+}
+
+// equals tells whether a listed entry is a version's state, as far as a listing can tell: times in whole seconds.
+func equals(e *listEntry, v *catalog.Version) bool {
+	return v.State == catalog.Present && e.kind == v.Kind && e.mtime == v.MTime.Sec &&
+		(e.kind != catalog.File || e.size == v.Size) &&
+		(e.kind != catalog.Symlink || e.target != "" && e.target == v.Target)
+}
+
+// file judges one entry. v is what the path shows in the catalog, or nil.
+func (s *safeJudge) file(ctx context.Context, e *listEntry, v *catalog.Version, parent catalog.ID, name string) error {
+	f := SafeFile{Path: e.path, Size: e.size}
+	var like []catalog.Version
+	if v != nil && equals(e, v) {
+		like = append(like, *v)
+	}
+	seen := v != nil && v.State != catalog.Void
+	if parent != 0 && len(like) == 0 {
+		past, err := s.a.db.Versions(ctx, parent, name)
+		if err != nil {
+			return err
+		}
+		slices.Reverse(past) // the newest first
+		for i := range past {
+			if equals(e, &past[i]) {
+				like = append(like, past[i])
+			}
+		}
+	}
+	if len(like) == 0 {
+		if f.Why = NotArchived; seen {
+			f.Why = NotTheSame
+		}
+		return s.emit(f)
+	}
+	if s.tree != nil {
+		why, err := s.inPlace(e, like)
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			f.Why = why
+			return s.emit(f)
+		}
+	}
+	v = &like[0]
+	f.Version = v.ID
+	taken, err := s.count(ctx, v, &f)
+	if err != nil || f.Why != "" {
+		if err == nil {
+			err = s.emit(f)
+		}
+		return err
+	}
+	if e.kind == catalog.File && tooSoon(v, taken) {
+		f.Why = TakenTooSoon
+		return s.emit(f)
+	}
+	if s.tree == nil && e.kind == catalog.File && recent(v) {
+		return s.later(ctx, f, v)
+	}
+	return s.emit(f)
+}
+
+// count finds the durable copies of a version's bytes. It returns when the version was planned.
+func (s *safeJudge) count(ctx context.Context, v *catalog.Version, f *SafeFile) (taken time.Time, err error) {
+	taken = v.Since
+	objects, err := s.a.db.ObjectsWith(ctx, v.ID)
+	if err != nil {
+		return taken, err
+	}
+	own := len(objects) > 0
+	var named map[int64]bool // pools that know of the path; nil: each that has the object
+	if v.Data != v.ID {
+		if !own {
+			if named, err = s.a.db.LinkNamed(ctx, v.ID); err != nil {
+				return taken, err
+			}
+		}
+		if objects, err = s.a.db.ObjectsWith(ctx, v.Data); err != nil {
+			return taken, err
+		}
+	}
+	pools, verified := map[int64]bool{}, map[int64]bool{}
+	closed, unnamed := false, false
+	for _, object := range objects {
+		held, ok := s.held[object]
+		if !ok {
+			if held, err = s.a.db.HeldCopies(ctx, object); err != nil {
+				return taken, err
+			}
+			if len(s.held) >= maxHeld {
+				clear(s.held)
+			}
+			s.held[object] = held
+		}
+		for _, h := range held {
+			if _, err := s.a.keys.Key(h.Fingerprint); err != nil {
+				closed = true
+				continue
+			}
+			if named != nil && !named[h.Pool] {
+				unnamed = true
+				continue
+			}
+			pools[h.Pool] = true
+			if h.Verified {
+				verified[h.Pool] = true
+			}
+			if at, err := catalog.TakenAt(h.OID); err == nil && own && at.Before(taken) {
+				taken = at
+			}
+		}
+	}
+	f.Copies, f.Verified = len(pools), len(verified)
+	switch {
+	case f.Copies < s.o.Copies && closed:
+		f.Why = NoKey
+	case f.Copies < s.o.Copies && unnamed:
+		f.Why = NotNamed
+	case f.Copies == 0:
+		f.Why = NotOnTape
+	case f.Copies < s.o.Copies:
+		f.Why = TooFew
+	case s.o.Verified && f.Verified < s.o.Copies:
+		f.Why = NotReadBack
+	}
+	return taken, nil
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"tapefs/archiver"
+)
+
+type safeCmd struct {
+	Source   string `arg:"" help:"A source by name. It is listed now; nothing is fetched."`
+	Copies   int    `help:"How many durable copies a file must have, each in another pool; else as many as the source asks for." placeholder:"N"`
+	Verified bool   `help:"Count only copies that were read back since they were written."`
+	Null     bool   `short:"0" help:"End each name with a NUL instead of a newline, for xargs -0."`
+}
+
+type safeFileJSON struct {
+	pathJSON
+	Size     int64  `json:"size"`
+	Safe     bool   `json:"safe"`
+	Why      string `json:"why,omitempty"`
+	Version  int64  `json:"version,omitempty"`
+	Copies   int    `json:"copies"`
+	Verified int    `json:"verified"`
+}
+
+type safeSummaryJSON struct {
+	Summary struct {
+		Source   string           `json:"source"`
+		Copies   int              `json:"copies"`
+		Files    int64            `json:"files"`
+		Safe     int64            `json:"safe"`
+		Bytes    int64            `json:"safe_bytes"`
+		NotSafe  map[string]int64 `json:"not_safe"`
+		Filtered bool             `json:"filtered"`
+	} `json:"summary"`
+}
+
+func (c *safeCmd) Run(ctx context.Context, a *app) error {
+	if c.Copies < 0 {
+		return usagef("--copies takes a number of copies, 1 or more")
+	}
+	conf, db, err := a.readCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if _, ok := conf.Sources[c.Source]; !ok {
+		return usagef("no source %q in %s", c.Source, conf.path)
+	}
+	arch, err := a.newReader(conf, db)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(a.stdout)
+	sum, err := arch.Safe(ctx, c.Source, archiver.SafeOptions{Copies: c.Copies, Verified: c.Verified}, func(f archiver.SafeFile) error {
+		return c.print(a, out, f)
+	})
+	if flushErr := out.Flush(); flushErr != nil {
+		return errors.Join(fmt.Errorf("print names: %w", flushErr), err)
+	}
+	if err != nil && !errors.Is(err, archiver.ErrNotSafe) {
+		return err
+	}
+	if a.JSON {
+		var j safeSummaryJSON
+		j.Summary.Source, j.Summary.Copies, j.Summary.Files, j.Summary.Safe = c.Source, sum.Copies, sum.Files, sum.Safe
+		j.Summary.Bytes, j.Summary.NotSafe, j.Summary.Filtered = sum.SafeBytes, sum.NotSafe, sum.Filtered
+		return errors.Join(err, printJSONLine(a.stdout, j))
+	}
+	fmt.Fprintln(a.stderr, safeLine(c.Source, sum))
+	return err
+}
+
+// print writes a safe file's name; programs get them all.
+func (c *safeCmd) print(a *app, out *bufio.Writer, f archiver.SafeFile) error {
+	if a.JSON {
+		return printJSONLine(out, safeFileJSON{pathJSON: jsonPath(f.Path), Size: f.Size, Safe: f.Why == "", Why: f.Why,
+			Version: int64(f.Version), Copies: f.Copies, Verified: f.Verified})
+	}
+	if f.Why != "" {
+		a.log.Info("not safe", "path", f.Path, "why", f.Why)
+		return nil
+	}
+	name := f.Path
+	if strings.HasPrefix(name, "-") {
+		name = "./" + name // no option of the program that gets it
+	}
+	if c.Null {
+		_, err := out.WriteString(name + "\x00")
+		return err
+	}
+	// A newline in a name would make two names of it, of which one may be that of a file that is not safe.
+	_, err := fmt.Fprintln(out, printable(name))
+	return err
+}
+
+// safeLine is what people read.
+func safeLine(source string, s archiver.SafeSummary) string {
+	line := fmt.Sprintf("%s: %s, %s, safe with %s", source, count(s.Safe, "file", "files"), bytesText(s.SafeBytes), count(int64(s.Copies), "copy", "copies"))
+	if len(s.NotSafe) > 0 {
+		line += "; not safe:"
+		for i, why := range slices.Sorted(maps.Keys(s.NotSafe)) {
+			if i > 0 {
+				line += ","
+			}
+			line += fmt.Sprintf(" %d %s", s.NotSafe[why], why)
+		}
+	}
+	if s.Filtered {
+		line += "; what the source's filters leave out is not archived and was not looked at"
+	}
+	return line
+}
