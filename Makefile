@@ -24,7 +24,7 @@ demo: deps build ## The whole journey with a virtual library; SRC=/some/dir arch
 test: deps ## Run all tests
 	$(GO) test -timeout 40m ./...
 
-torture: deps ## ROUNDS (500) of kills, full tapes and faults, each followed by a compare; SEED repeats one
+torture: deps ## ROUNDS (500; "once": one of each kind) of kills, full tapes and faults, each followed by a compare; SEED repeats one
 	TAPEFS_ROUNDS=$(or $(ROUNDS),500) TAPEFS_SEED=$(SEED) TAPEFS_KIND='$(KIND)' $(GO) test -count=1 -timeout 6h -run '^TestTorture$$' -v ./cmd/tapefs
 
 race: deps ## Run the tests of concurrent packages with the race detector

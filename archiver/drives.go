@@ -14,6 +14,15 @@ import (
 // driveLimit is how many tapes fail in one drive in a row until the drive is blamed and not the tapes.
 const driveLimit = 3
 
+// blameDrive counts a tape that failed in the leased drive, and says so when the drive is set aside for it.
+func (w *writer) blameDrive(ctx context.Context, barcode string, why error) (aside bool, err error) {
+	serial := w.lease.Drive().Serial
+	if aside, err = w.a.driveFailed(ctx, serial, barcode, why); aside {
+		w.noted.add("", "", fmt.Errorf("drive %s is set aside: %d tapes in a row failed in it, the last one %s", serial, driveLimit, barcode))
+	}
+	return aside, err
+}
+
 // driveFailed counts a tape that failed in a drive. When several did in a row the drive is suspect, and
 // the tapes that were blamed until then are not any more.
 func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why error) (suspect bool, err error) {

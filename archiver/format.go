@@ -45,7 +45,7 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 		if n > 0 {
 			return catalog.Tape{}, refuse("take another tape: copies that are in the catalog are not erased", "the catalog has %d objects (%d bytes) on it", n, bytes)
 		}
-		if !erase {
+		if !erase && !begun(old) {
 			return catalog.Tape{}, refuse(fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, pool, b), "it was formatted before (pool %s): %w", old.PoolName, changer.ErrNotBlank)
 		}
 	}
@@ -64,15 +64,38 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	if err := lease.Load(ctx, b); err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
-	return a.format(ctx, lease, b, p, erase)
+	t, err := a.format(ctx, lease, b, p, erase)
+	if err != nil {
+		_, ferr := a.formatFailed(ctx, b, err)
+		return t, errors.Join(err, ferr)
+	}
+	return t, nil
 }
 
-// format makes the loaded tape one of the pool's. It stays mounted on success.
+// formatBegun is the note of a tape whose format began: its row is there before mkltfs runs, without a
+// volume UUID. So a volume that mkltfs made and that nobody came to record is known for what it is.
+const formatBegun = "its format began and was not recorded as done"
+
+// begun tells whether a format of a tape began and its end was not recorded.
+func begun(t catalog.Tape) bool {
+	return t.UUID == "" && t.State == catalog.TapeOpen && !t.Formatted.IsZero()
+}
+
+// format makes the loaded tape one of the pool's. It stays mounted on success. A tape whose format was
+// interrupted is formatted if it is still proved blank, and taken as it is if it holds the new volume.
 func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.Barcode, p Pool, erase bool) (catalog.Tape, error) {
 	op := fmt.Sprintf("format tape %s", b)
 	content, err := lease.Look(ctx)
 	if err != nil && !erase {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if content == changer.ContentLTFS && !erase {
+		if uuid, err := a.interruptedFormat(ctx, lease, b); err != nil {
+			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+		} else if uuid != "" {
+			a.log.Info("the volume of an interrupted format is taken", "tape", b, "volume", uuid)
+			return a.takeVolume(ctx, lease, b, p, uuid)
+		}
 	}
 	if content != changer.ContentBlank && !erase {
 		err, what := changer.ErrNotBlank, "it holds data that is not LTFS"
@@ -85,14 +108,63 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		return catalog.Tape{}, &changer.Error{Op: op, Hint: fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, p.Name, b),
 			Err: fmt.Errorf("%s: %w", what, err)}
 	}
-	failpoint("format")
 	a.note("formatting %s", b)
-	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase})
+	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase, Begin: func() error {
+		_, err := a.recordTape(ctx, b, p, nil)
+		failpoint("format")
+		return err
+	}})
 	if err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
-	// From here on an interrupted format leaves a volume that nobody would take for blank again.
+	failpoint("mkltfs")
+	return a.takeVolume(ctx, lease, b, p, uuid)
+}
+
+// interruptedFormat gives the UUID of the loaded tape's volume if it is what an interrupted format of ours
+// left: the catalog knows that one began, and the volume is as mkltfs makes it. "" otherwise.
+func (a *Archiver) interruptedFormat(ctx context.Context, lease *changer.Lease, b changer.Barcode) (uuid string, err error) {
+	t, err := a.db.TapeByBarcode(ctx, string(b))
+	if errors.Is(err, catalog.ErrNotFound) || err == nil && !begun(t) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	v, err := lease.Mount(ctx, changer.MountRequest{ReadOnly: true})
+	if err != nil {
+		return "", err
+	}
+	fresh, err := v.Fresh(b)
+	if err = errors.Join(err, v.Unmount(ctx)); err != nil || !fresh {
+		return "", err
+	}
+	return v.UUID, nil
+}
+
+// formatFailed makes a tape suspect whose format began and cannot be brought to its end: mkltfs said so, or the
+// tape holds neither nothing nor the new volume. A format that was only cut short leaves it as it is.
+func (a *Archiver) formatFailed(ctx context.Context, b changer.Barcode, why error) (failed bool, err error) {
 	ctx = context.WithoutCancel(ctx)
+	t, err := a.db.TapeByBarcode(ctx, string(b))
+	if errors.Is(err, catalog.ErrNotFound) || err == nil && !begun(t) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var program *changer.ProgramError
+	said := errors.As(why, &program) && program.Code > 0 // not if it was killed: that says nothing about the tape
+	if !said && !errors.Is(why, changer.ErrNotBlank) || errors.Is(why, context.Canceled) || errors.Is(why, changer.ErrWriteProtected) {
+		return false, nil
+	}
+	return true, a.suspect(ctx, t.ID, fmt.Errorf("its format began and did not end well: %w", why))
+}
+
+// takeVolume mounts a new volume, records it and writes its texts.
+func (a *Archiver) takeVolume(ctx context.Context, lease *changer.Lease, b changer.Barcode, p Pool, uuid string) (catalog.Tape, error) {
+	op := fmt.Sprintf("format tape %s", b)
+	ctx = context.WithoutCancel(ctx) // a moment more, and the tape is one of the pool's
 	a.note("mounting %s", b)
 	v, err := lease.Mount(ctx, changer.MountRequest{UUID: uuid})
 	if err != nil {
@@ -109,7 +181,7 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 	return a.label(ctx, v, t)
 }
 
-// recordTape makes or renews a tape's row.
+// recordTape makes or renews a tape's row; without a volume it says that a format begins.
 func (a *Archiver) recordTape(ctx context.Context, b changer.Barcode, p Pool, v *changer.Volume) (catalog.Tape, error) {
 	pool, err := a.db.EnsurePool(ctx, p.Name)
 	if err != nil {
@@ -117,10 +189,14 @@ func (a *Archiver) recordTape(ctx context.Context, b changer.Barcode, p Pool, v 
 	}
 	now := time.Now().UTC()
 	fill := func(t *catalog.Tape) error {
-		t.UUID, t.Pool, t.PoolName, t.Generation = v.UUID, pool.ID, pool.Name, b.Generation()
-		t.State, t.Note, t.Place = catalog.TapeOpen, "", ""
-		t.Capacity, t.Free, t.Used, t.Leftover, t.IndexGeneration = v.Capacity, v.Capacity, 0, 0, 0
-		t.Formatted, t.Seen = now, now
+		t.UUID, t.Pool, t.PoolName, t.Generation = "", pool.ID, pool.Name, b.Generation()
+		t.State, t.Note, t.Place = catalog.TapeOpen, formatBegun, ""
+		t.Capacity, t.Free, t.Used, t.Leftover, t.IndexGeneration = 0, 0, 0, 0, 0
+		t.Formatted = now
+		if v == nil {
+			return nil
+		}
+		t.UUID, t.Note, t.Seen, t.Capacity, t.Free = v.UUID, "", now, v.Capacity, v.Capacity
 		if free, err := v.Free(); err == nil {
 			t.Free = free
 		}
@@ -145,10 +221,12 @@ func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape)
 	if err != nil {
 		return t, fmt.Errorf("label tape %s: %w", t.Barcode, err)
 	}
+	failpoint("label")
 	generation, err := v.Sync(ctx)
 	if err != nil {
 		return t, fmt.Errorf("label tape %s: %w", t.Barcode, err)
 	}
+	failpoint("labelled")
 	t, err = a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
 		t.IndexGeneration = generation
 		if free, err := v.Free(); err == nil {

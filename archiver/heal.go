@@ -303,7 +303,7 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 
 // mountToRead loads a tape, mounts it read-only and proves what it is.
 func (w *writer) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Volume, error) {
-	if err := w.takeDrive(ctx, barcodeOf(t)); err != nil {
+	if err := w.takeDrive(ctx, barcodeOf(t), false); err != nil {
 		return nil, err
 	}
 	w.a.note("mounting %s read-only to copy from it", t.Barcode)

@@ -92,7 +92,7 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 		return w.loseManifests(ctx, t)
 	}
 	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
-	if err := w.takeDrive(ctx, barcodeOf(t)); err != nil {
+	if err := w.takeDrive(ctx, barcodeOf(t), false); err != nil {
 		return err
 	}
 	w.a.note("mounting %s read-only to read back %d files", t.Barcode, len(written))

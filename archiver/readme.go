@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"regexp"
 	"strconv"
@@ -84,8 +85,9 @@ func (l TapeLabel) firstLine() string {
 	return fmt.Sprintf("tapefs-format %d catalog=%s volume=%s pool=%s number=%d", tapeFormat, l.Catalog, l.Volume, l.Pool, l.Number)
 }
 
-// writeTapeTexts writes README.txt and restore.sh into the root of a mounted volume. Files that
-// are there already are an error and stay as they are.
+// writeTapeTexts writes restore.sh and README.txt into the root of a mounted volume, in this order: where
+// README.txt is whole, both are. A README.txt that is there already is an error and stays as it is;
+// without one, restore.sh is what an interrupted labelling left, and is written anew.
 func writeTapeTexts(dir string, l TapeLabel) error {
 	if err := l.check(); err != nil {
 		return fmt.Errorf("label tape: %w", err)
@@ -107,10 +109,16 @@ func writeTapeTexts(dir string, l TapeLabel) error {
 		return fmt.Errorf("label tape: %w", err)
 	}
 	defer root.Close()
-	if err := writeNew(root, readmeName, text.Bytes()); err != nil {
+	if _, err := root.Lstat(readmeName); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("label tape: %s is there: %w", readmeName, fs.ErrExist), err)
+	}
+	if err := root.Remove(restoreName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("label tape: %w", err)
 	}
 	if err := writeNew(root, restoreName, restoreScript); err != nil {
+		return fmt.Errorf("label tape: %w", err)
+	}
+	if err := writeNew(root, readmeName, text.Bytes()); err != nil {
 		return fmt.Errorf("label tape: %w", err)
 	}
 	return nil

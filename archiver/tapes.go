@@ -50,11 +50,12 @@ func (p Pool) matches(b changer.Barcode) bool {
 type candidate struct {
 	Barcode changer.Barcode
 	Known   bool
-	Tape    catalog.Tape
+	Tape    catalog.Tape // with a row also if its format was interrupted
 }
 
 // candidates lists a pool's tapes in the library in the order in which they are to be filled: the
-// fullest open one first, then those that the catalog does not know, if blank ones may be formatted.
+// fullest open one first, then, if blank ones may be formatted, those whose format was interrupted, and
+// those that the catalog does not know. Labels that do not say what generation a tape is come last.
 func candidates(p Pool, barcodes []changer.Barcode, tapes []catalog.Tape) []candidate {
 	known := map[string]catalog.Tape{}
 	for _, t := range tapes {
@@ -70,8 +71,8 @@ func candidates(p Pool, barcodes []changer.Barcode, tapes []catalog.Tape) []cand
 		case ok && t.Place != "": // it was exported and is on its way out; tape import takes it back
 		case ok && t.PoolName == p.Name && t.State == catalog.TapeOpen && t.UUID != "":
 			out = append(out, candidate{Barcode: b, Known: true, Tape: t})
-		case !ok && p.FormatBlank:
-			out = append(out, candidate{Barcode: b})
+		case p.FormatBlank && (!ok || t.PoolName == p.Name && begun(t)):
+			out = append(out, candidate{Barcode: b, Tape: t})
 		}
 	}
 	sort.SliceStable(out, func(i, j int) bool {
@@ -81,6 +82,12 @@ func candidates(p Pool, barcodes []changer.Barcode, tapes []catalog.Tape) []cand
 		}
 		if x.Tape.Used != y.Tape.Used {
 			return x.Tape.Used > y.Tape.Used
+		}
+		if begunX := begun(x.Tape); begunX != begun(y.Tape) {
+			return begunX
+		}
+		if !x.Known && (x.Barcode.Generation() > 0) != (y.Barcode.Generation() > 0) {
+			return x.Barcode.Generation() > 0
 		}
 		return x.Barcode < y.Barcode
 	})

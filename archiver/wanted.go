@@ -48,7 +48,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 	known, generation := map[string]bool{}, 0
 	var leave, suspect []string
 	for _, t := range tapes {
-		known[t.Barcode] = true
+		known[t.Barcode] = !begun(t)
 		if t.PoolName == p.Name {
 			generation = max(generation, t.Generation)
 		}
@@ -62,10 +62,13 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 	}
 	hint := ""
 	for _, b := range inv.Barcodes() {
-		if generation == 0 && p.matches(b) {
+		if !p.matches(b) || !a.lib.CanWrite(ctx, b, true, nil) {
+			continue
+		}
+		if generation == 0 {
 			generation = b.Generation()
 		}
-		if hint == "" && p.matches(b) && !known[string(b)] && !p.FormatBlank {
+		if hint == "" && !known[string(b)] && !p.FormatBlank {
 			hint = fmt.Sprintf("make %s a tape of the pool: tapefs tape format %s --pool %s", b, b, p.Name)
 		}
 	}

@@ -160,8 +160,19 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 	if err != nil {
 		return fmt.Errorf("look for a tape of pool %s: %w", p.Name, err)
 	}
+	avoid, err := w.a.setAside(ctx)
+	if err != nil {
+		return err
+	}
 	for _, c := range candidates(p, inv.Barcodes(), tapes) {
-		if w.tried[c.Barcode] || !w.peers.claim(w, c.Barcode) {
+		if w.tried[c.Barcode] {
+			continue
+		}
+		if !w.a.lib.CanWrite(ctx, c.Barcode, !c.Known, avoid) {
+			w.a.log.Debug("no drive can write the tape", "tape", c.Barcode)
+			continue
+		}
+		if !w.peers.claim(w, c.Barcode) {
 			continue
 		}
 		ok, err := w.try(ctx, p, c)
@@ -207,8 +218,8 @@ func (w *writer) leave(ctx context.Context, aside bool) error {
 	return errors.Join(err, w.lease.Unload(ctx), w.giveUp(ctx))
 }
 
-// takeDrive leases a drive and loads a tape into it.
-func (w *writer) takeDrive(ctx context.Context, b changer.Barcode) error {
+// takeDrive leases a drive, for write one that can write the tape, and loads the tape into it.
+func (w *writer) takeDrive(ctx context.Context, b changer.Barcode, write bool) error {
 	if w.lease != nil {
 		if err := w.giveUp(ctx); err != nil {
 			return err
@@ -219,7 +230,7 @@ func (w *writer) takeDrive(ctx context.Context, b changer.Barcode) error {
 		return err
 	}
 	w.peers.claim(w, b)
-	lease, err := w.a.lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Purpose: "archive",
+	lease, err := w.a.lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Write: write, Purpose: "archive",
 		Wait: func(holder string) { w.a.note("waiting for a drive: %s has it", holder) }})
 	if err != nil {
 		return fmt.Errorf("take a drive for tape %s: %w", b, err)
@@ -239,22 +250,36 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		w.noted.add("", "", fmt.Errorf("tape %s is passed over: %w", c.Barcode, err))
 		return false, nil
 	}
-	if err := w.takeDrive(ctx, c.Barcode); err != nil {
-		if errors.Is(err, changer.ErrNotInLibrary) || errors.Is(err, changer.ErrIncompatible) || errors.Is(err, changer.ErrNoDrive) {
+	if err := w.takeDrive(ctx, c.Barcode, true); err != nil {
+		switch {
+		case !c.Known && errors.Is(err, changer.ErrIncompatible):
+			w.a.log.Warn("a tape is passed over", "tape", c.Barcode, "error", err) // its label does not say what it is, the drive does
+			return false, nil
+		case errors.Is(err, changer.ErrNotInLibrary), errors.Is(err, changer.ErrIncompatible), errors.Is(err, changer.ErrNoDrive):
 			return pass(err)
 		}
 		return false, err
 	}
 	if !c.Known {
 		t, err := w.a.format(ctx, w.lease, c.Barcode, p, false)
-		if errors.Is(err, changer.ErrNotBlank) || errors.Is(err, changer.ErrUnknown) || errors.Is(err, changer.ErrWriteProtected) || errors.Is(err, changer.ErrReadOnly) {
+		if err == nil {
+			w.take(p, t)
+			return true, nil
+		}
+		failed, ferr := w.a.formatFailed(ctx, c.Barcode, err)
+		if ferr != nil {
+			return false, ferr
+		}
+		if failed {
+			if _, err := w.blameDrive(ctx, string(c.Barcode), err); err != nil {
+				return false, err
+			}
+		}
+		if failed || errors.Is(err, changer.ErrNotBlank) || errors.Is(err, changer.ErrUnknown) || errors.Is(err, changer.ErrWriteProtected) ||
+			errors.Is(err, changer.ErrReadOnly) || errors.Is(err, changer.ErrIncompatible) {
 			return pass(err)
 		}
-		if err != nil {
-			return false, err
-		}
-		w.take(p, t)
-		return true, nil
+		return false, err
 	}
 	w.a.note("mounting %s", c.Barcode)
 	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: c.Tape.UUID})
@@ -383,12 +408,8 @@ func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
 	}
 	aside := false
 	if !full && w.lease != nil {
-		serial := w.lease.Drive().Serial
-		if aside, err = w.a.driveFailed(ctx, serial, t.Barcode, why); err != nil {
+		if aside, err = w.blameDrive(ctx, t.Barcode, why); err != nil {
 			return err
-		}
-		if aside {
-			w.noted.add("", "", fmt.Errorf("drive %s is set aside: %d tapes in a row failed in it, the last one %s", serial, driveLimit, t.Barcode))
 		}
 	}
 	if full { // what was closed before is intact, if the index can still be written

@@ -54,20 +54,32 @@ func (b Barcode) worm() bool {
 	return b.Generation() > 0 && b[len(b)-2] == 'L' && b[len(b)-1] >= 'A'
 }
 
-// canRead tells whether a drive of one LTO generation reads a tape of another: up to LTO-7 two
-// generations back, from LTO-8 on one. 0 is unknown, and allowed.
-func canRead(drive, tape int) bool {
-	if drive == 0 || tape == 0 {
-		return true
-	}
+// readable tells whether a drive of an LTO generation reads a cartridge: up to LTO-7 two generations
+// back, from LTO-8 on one. A generation that is not known (0) is allowed.
+func readable(drive int, b Barcode) bool {
 	back := 2
 	if drive >= 8 {
 		back = 1
 	}
+	return fits(drive, b, back)
+}
+
+// writable is the same for writing: one generation back.
+func writable(drive int, b Barcode) bool { return fits(drive, b, 1) }
+
+func fits(drive int, b Barcode, back int) bool {
+	tape := b.Generation()
+	switch {
+	case drive == 0 || tape == 0:
+		return true
+	case strings.HasSuffix(string(b), "M8"):
+		return drive == 8
+	}
 	return tape <= drive && tape >= drive-back
 }
 
-// canWrite is the same for writing: one generation back.
-func canWrite(drive, tape int) bool {
-	return drive == 0 || tape == 0 || tape <= drive && tape >= drive-1
+// formattable tells whether LTFS can use such a cartridge at all: not write-once media, and a label that
+// begins with the 6 letters and digits that mkltfs wants.
+func (b Barcode) formattable() bool {
+	return !b.Cleaning() && !b.worm() && tapeSerial.MatchString(b.Serial()) && !strings.ContainsAny(string(b), " \t\n")
 }

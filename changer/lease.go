@@ -17,6 +17,7 @@ type Request struct {
 	Barcode Barcode             // the drive that holds it is preferred; "" any
 	Drive   string              // only this serial
 	Avoid   []string            // none of these serials
+	Write   bool                // one that can write it
 	Purpose string              // "archive", "read", "format": shown to others who wait
 	Wait    func(holder string) // called once when it has to wait; may be nil
 }
@@ -149,6 +150,9 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 			return nil, fail("choose a drive", fmt.Errorf("%s is in drive %d, which is set aside: %w", r.Barcode, e.Number, ErrNoDrive), fmt.Sprintf("tapefs tape unload %d", e.Number))
 		case loaded && only == nil:
 			d, _ := l.drive(e.Serial)
+			if r.Write && !writable(l.driveGeneration(ctx, d), r.Barcode) {
+				return nil, fail("choose a drive", fmt.Errorf("%s is in drive %d, which cannot write it: %w", r.Barcode, e.Number, ErrNoDrive), fmt.Sprintf("tapefs tape unload %d", e.Number))
+			}
 			return []DriveConfig{d}, nil
 		}
 	}
@@ -157,7 +161,7 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 		if only != nil && d.Serial != only.Serial || slices.Contains(r.Avoid, d.Serial) {
 			continue
 		}
-		if r.Barcode.Generation() > 0 && !canRead(l.driveGeneration(ctx, d), r.Barcode.Generation()) {
+		if g := l.driveGeneration(ctx, d); !readable(g, r.Barcode) || r.Write && !writable(g, r.Barcode) {
 			continue
 		}
 		if e, ok := inv.element(d.Element); ok && e.Full {
@@ -170,6 +174,17 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 		return nil, fail("choose a drive", ErrNoDrive, fmt.Sprintf("%s is LTO-%d media, and no drive of that kind is configured", r.Barcode, r.Barcode.Generation()))
 	}
 	return append(empty, idle...), nil
+}
+
+// CanWrite tells whether a drive of the library, of those not to be avoided, writes a tape, as far as label and
+// drives say what they are. A fresh one would have to be formatted first.
+func (l *Library) CanWrite(ctx context.Context, b Barcode, fresh bool, avoid []string) bool {
+	if b.Cleaning() || fresh && !b.formattable() {
+		return false
+	}
+	return slices.ContainsFunc(l.cfg.Drives, func(d DriveConfig) bool {
+		return !slices.Contains(avoid, d.Serial) && writable(l.driveGeneration(ctx, d), b)
+	})
 }
 
 // driveGeneration asks a drive what it is, once; 0 when it does not say, as while ltfs has it.

@@ -78,7 +78,7 @@ func (le *Lease) bring(ctx context.Context, op string, b Barcode) (there bool, e
 		case !stored:
 			return false, fail(op, ErrNotInLibrary, "put it into a mail slot and import it: tapefs tape import")
 		}
-		if g := le.l.driveGeneration(ctx, le.d); !canRead(g, b.Generation()) {
+		if g := le.l.driveGeneration(ctx, le.d); !readable(g, b) {
 			return false, fail(op, fmt.Errorf("an LTO-%d drive cannot read LTO-%d media: %w", g, b.Generation(), ErrIncompatible), "")
 		}
 		if e.Full {

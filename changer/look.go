@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"strings"
 )
 
 // Content is what a look at a loaded tape proved.
@@ -109,6 +108,7 @@ func (le *Lease) mt(ctx context.Context, word string) (string, error) {
 type FormatRequest struct {
 	Barcode Barcode
 	Erase   bool
+	Begin   func() error // called when nothing speaks against it, just before mkltfs is started; its error ends it. May be nil
 }
 
 var tapeSerial = regexp.MustCompile(`^[A-Za-z0-9]{6}$`)
@@ -136,6 +136,11 @@ func (le *Lease) Format(ctx context.Context, r FormatRequest) (uuid string, err 
 	}
 	if err := le.l.unused(le.d); err != nil {
 		return "", fmt.Errorf("%s: %w", op, err)
+	}
+	if r.Begin != nil {
+		if err := r.Begin(); err != nil {
+			return "", fmt.Errorf("%s: %w", op, err)
+		}
 	}
 	args := []string{le.l.cfg.Programs.Mkltfs, "-d", le.d.Device, "-s", r.Barcode.Serial(), "-n", string(r.Barcode)}
 	if r.Erase {
@@ -175,10 +180,10 @@ func (le *Lease) mayFormat(ctx context.Context, op string, r FormatRequest) erro
 		return fail(op, fmt.Errorf("it is a cleaning cartridge: %w", ErrIncompatible), "")
 	case r.Barcode.worm():
 		return fail(op, fmt.Errorf("it is write-once media: %w", ErrIncompatible), "LTFS needs media that can be written again")
-	case !tapeSerial.MatchString(r.Barcode.Serial()) || strings.ContainsAny(string(r.Barcode), " \t\n"):
-		return fail(op, errors.New("its barcode does not begin with 6 letters and digits, as LTFS wants"), "put a standard label on it")
+	case !r.Barcode.formattable():
+		return fail(op, fmt.Errorf("its barcode does not begin with 6 letters and digits, as LTFS wants: %w", ErrIncompatible), "put a standard label on it")
 	}
-	if g := le.l.driveGeneration(ctx, le.d); !canWrite(g, r.Barcode.Generation()) {
+	if g := le.l.driveGeneration(ctx, le.d); !writable(g, r.Barcode) {
 		return fail(op, fmt.Errorf("an LTO-%d drive cannot write LTO-%d media: %w", g, r.Barcode.Generation(), ErrIncompatible), "")
 	}
 	b, full, err := le.Loaded(ctx)

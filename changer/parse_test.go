@@ -404,14 +404,16 @@ func TestBarcode(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		drive, tape int
+		drive       int
+		tape        Barcode
 		read, write bool
 	}{
-		{8, 8, true, true}, {8, 7, true, true}, {8, 6, false, false}, {7, 5, true, false}, {7, 4, false, false},
-		{6, 8, false, false}, {9, 8, true, true}, {9, 7, false, false}, {0, 5, true, true}, {8, 0, true, true},
+		{8, "VT0001L8", true, true}, {8, "VT0001L7", true, true}, {8, "VT0001L6", false, false}, {7, "VT0001L5", true, false},
+		{7, "VT0001L4", false, false}, {6, "VT0001L8", false, false}, {9, "VT0001L8", true, true}, {9, "VT0001L7", false, false},
+		{0, "VT0001L5", true, true}, {8, "VT0001", true, true}, {8, "VT0001M8", true, true}, {9, "VT0001M8", false, false}, {7, "VT0001M8", false, false},
 	} {
-		if canRead(c.drive, c.tape) != c.read || canWrite(c.drive, c.tape) != c.write {
-			t.Errorf("LTO-%d drive, LTO-%d tape: reads %v, writes %v", c.drive, c.tape, canRead(c.drive, c.tape), canWrite(c.drive, c.tape))
+		if readable(c.drive, c.tape) != c.read || writable(c.drive, c.tape) != c.write {
+			t.Errorf("LTO-%d drive, tape %s: reads %v, writes %v", c.drive, c.tape, readable(c.drive, c.tape), writable(c.drive, c.tape))
 		}
 	}
 }

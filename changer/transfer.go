@@ -109,7 +109,7 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 	if le.l.none() {
 		return fail(op, errors.New("there is no changer"), "insert the tape by hand")
 	}
-	if g := le.l.driveGeneration(ctx, le.d); !want.Cleaning() && !canRead(g, want.Generation()) {
+	if g := le.l.driveGeneration(ctx, le.d); !want.Cleaning() && !readable(g, want) {
 		return fail(op, fmt.Errorf("an LTO-%d drive cannot read LTO-%d media: %w", g, want.Generation(), ErrIncompatible), "")
 	}
 	return le.move(ctx, op, func(inv *Inventory) (step, error) {

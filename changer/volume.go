@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -74,6 +75,23 @@ func (v *Volume) Generation() (int64, error) {
 		return 0, fmt.Errorf("read index generation of %s: %q is no number", v.Dir, s)
 	}
 	return n, nil
+}
+
+// freshGeneration is that of the index which mkltfs writes.
+const freshGeneration = 1
+
+// Fresh tells whether the volume is as mkltfs made it: named after the cartridge, its first index, and
+// nothing in it. Nothing is lost with such a volume, and nothing was ever taken off it.
+func (v *Volume) Fresh(b Barcode) (bool, error) {
+	generation, err := v.Generation()
+	if err != nil {
+		return false, err
+	}
+	entries, err := os.ReadDir(v.Dir)
+	if err != nil {
+		return false, fmt.Errorf("read the root of %s: %w", v.Dir, err)
+	}
+	return generation == freshGeneration && len(entries) == 0 && v.Name == string(b), nil
 }
 
 // Free is the space left, bytes: a guide only.

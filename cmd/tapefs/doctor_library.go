@@ -262,7 +262,7 @@ func poolTapes(p archiver.Pool, present []changer.Barcode, tapes []catalog.Tape)
 		switch {
 		case ok && t.PoolName == p.Name && t.State == catalog.TapeOpen && t.UUID != "" && t.Place == "":
 			open++
-		case ok || !any(p.Include, b) || any(p.Exclude, b):
+		case ok && (t.UUID != "" || t.State != catalog.TapeOpen) || !any(p.Include, b) || any(p.Exclude, b):
 		case p.FormatBlank:
 			blank++
 		case unknown == "":

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -274,8 +275,11 @@ func (w *tortured) mounted() (losses []string) {
 	if out, err := exec.Command("umount", mnt).CombinedOutput(); err != nil {
 		w.t.Fatalf("umount: %v\n%s", err, out)
 	}
-	for deadline := time.Now().Add(time.Minute); processesNaming(w.dir); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(runLimit); processesNaming(w.dir); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
+			for _, pid := range w.processes("") {
+				syscall.Kill(pid, syscall.SIGQUIT) // prints its stacks
+			}
 			w.t.Fatalf("%s: the mount's process does not end", w.round)
 		}
 	}

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	shortTorture = 100 * time.Second // of rounds in a short run; the last compare of everything comes on top
-	compareEvery = 25                // rounds, between two compares of everything
+	compareEvery = 25 // rounds, between two compares of everything
+	neverMet     = 3  // rounds of a kind after which one must have come in time
 )
 
 // TestTorture runs rounds: an archive that has files already, a few changes at its sources, one trouble in
 // the middle of a run; then runs without trouble, until one says that all is done, and a compare. In the
 // end, and every few rounds, everything is compared, through openssl and tar and through the mount.
 //
-// TAPEFS_ROUNDS is how many rounds; with TAPEFS_SEED alone they end after shortTorture. TAPEFS_SEED repeats the choices
-// of an earlier run (not the moments at which the machine meets them). TAPEFS_KIND runs kinds
-// with that prefix only. TAPEFS_KEEP is a directory that receives the archive of a failed test.
+// TAPEFS_ROUNDS is how many rounds, "once" for one of each kind. TAPEFS_SEED repeats the choices of an earlier
+// run (not the moments at which the machine meets them). TAPEFS_KIND runs kinds with that prefix only.
+// TAPEFS_KEEP is a directory that receives the archive of a failed test.
 func TestTorture(t *testing.T) {
 	if os.Getenv("TAPEFS_ROUNDS") == "" && os.Getenv("TAPEFS_SEED") == "" {
 		t.Skip("random trouble for minutes: make torture")
@@ -35,14 +35,6 @@ func TestTorture(t *testing.T) {
 			t.Fatalf("TAPEFS_SEED: %v", err)
 		}
 		seed = n
-	}
-	rounds := 0
-	if text := os.Getenv("TAPEFS_ROUNDS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			t.Fatalf("TAPEFS_ROUNDS: %q is no number of rounds", text)
-		}
-		rounds = n
 	}
 	t.Logf("TAPEFS_SEED=%d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -56,6 +48,14 @@ func TestTorture(t *testing.T) {
 	if len(chosen) == 0 {
 		t.Fatal("TAPEFS_KIND chooses no kind of trouble")
 	}
+	rounds := len(chosen)
+	if text := os.Getenv("TAPEFS_ROUNDS"); text != "" && text != "once" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			t.Fatalf("TAPEFS_ROUNDS: %q is no number of rounds", text)
+		}
+		rounds = n
+	}
 	tally := map[string]*tallied{}
 	defer func() { t.Log("\n" + tableOf(tally)) }()
 
@@ -64,7 +64,7 @@ func TestTorture(t *testing.T) {
 	w.keep()
 	began := time.Now()
 	var order []int
-	for n := 1; rounds > 0 && n <= rounds || rounds == 0 && time.Since(began) < shortTorture; n++ {
+	for n := 1; n <= rounds; n++ {
 		if len(order) == 0 {
 			order = r.Perm(len(chosen)) // each kind once before one comes again
 		}
@@ -109,6 +109,11 @@ func TestTorture(t *testing.T) {
 	tally["compare of all"] = &tallied{rounds: 1, met: 1, losses: len(losses), took: time.Since(start)}
 	if len(losses) > 0 {
 		t.Fatalf("%s:\n%s", w.round, strings.Join(losses, "\n"))
+	}
+	for name, c := range tally {
+		if c.rounds >= neverMet && c.met == 0 {
+			t.Errorf("%s: %d rounds, and the trouble never came in time", name, c.rounds)
+		}
 	}
 }
 

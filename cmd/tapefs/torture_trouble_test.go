@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"regexp"
-	"sort"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,37 +17,14 @@ type trouble struct {
 	provoke func() bool
 }
 
-var failpointRE = regexp.MustCompile(`failpoint\("([a-z-]+)"\)`)
-
-// failpoints are all that the source has.
-func (w *tortured) failpoints() []string {
-	w.t.Helper()
-	files, err := filepath.Glob("../../archiver/*.go")
-	w.must(err)
-	seen := map[string]bool{}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		w.must(err)
-		for _, m := range failpointRE.FindAllStringSubmatch(string(text), -1) {
-			seen[m[1]] = true
-		}
-	}
-	var names []string
-	for name := range seen {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	if len(names) == 0 {
-		w.t.Fatal("the archiver's source has no failpoints")
-	}
-	return names
-}
+// needNewTape are failpoints that a run meets only when it formats a tape.
+var needNewTape = []string{"format", "mkltfs", "formatted", "label", "labelled"}
 
 func (w *tortured) troubles() []trouble {
 	var all []trouble
-	for _, name := range w.failpoints() {
+	for _, name := range failpointsOfArchive(w.t) {
 		all = append(all, trouble{"failpoint " + name, func() bool {
-			if strings.HasPrefix(name, "format") {
+			if slices.Contains(needNewTape, name) {
 				w.fillTapes()
 			}
 			return w.ends(w.start("TAPEFS_FAILPOINT="+name)) == -1
@@ -57,6 +32,10 @@ func (w *tortured) troubles() []trouble {
 	}
 	all = append(all,
 		trouble{"kill tapefs", func() bool { return w.strike(w.killTapefs) }},
+		trouble{"kill tapefs, and again as it recovers", func() bool {
+			met := w.strike(w.killTapefs)
+			return w.strike(w.killTapefs) && met
+		}},
 		trouble{"kill rsync", func() bool {
 			// Of the listing or of fetching, on this side or the far one. None lives long.
 			word := []string{"--files-from", "--server", "--out-format"}[w.r.IntN(3)]
@@ -67,11 +46,23 @@ func (w *tortured) troubles() []trouble {
 			return met
 		}},
 		trouble{"kill ltfs", func() bool {
-			return w.strike(func(*started) bool {
-				busy := len(w.processes(" ltfs ")) > 0
-				w.must(w.lib.Fault("kill-ltfs"))
-				return busy
-			})
+			s := w.start()
+			w.wait(s, func() bool { return len(w.processes(" ltfs ")) > 0 })
+			w.pause(s, time.Duration(w.r.Int64N(int64(300*time.Millisecond))))
+			met := w.kill(" ltfs ")
+			w.ends(s)
+			return met
+		}},
+		trouble{"kill mkltfs", func() bool {
+			w.fillTapes()
+			s := w.start()
+			met := false
+			w.wait(s, func() bool { met = met || w.kill(" mkltfs "); return met })
+			if w.r.IntN(2) == 0 {
+				w.killTapefs(s)
+			}
+			w.ends(s)
+			return met
 		}},
 		trouble{"kill all at once", func() bool { return w.strike(func(*started) bool { return w.kill("") }) }},
 		trouble{"end of tape", func() bool {
@@ -124,6 +115,15 @@ func (w *tortured) troubles() []trouble {
 				faults = append(faults, "write-protect="+t.barcode)
 			}
 			return w.faulty(faults...)
+		}},
+		trouble{"labels exchanged", func() bool {
+			w.emptyDrives()
+			slots := w.slotsOfOpenTapes()
+			if len(slots) < 2 {
+				return false
+			}
+			one, two := slots[0], slots[1]
+			return w.faulty(fmt.Sprintf("wrong-barcode=%d:%s", one.slot, two.barcode), fmt.Sprintf("wrong-barcode=%d:%s", two.slot, one.barcode))
 		}},
 		trouble{"two at once", func() bool {
 			one, two := w.start(), w.start()

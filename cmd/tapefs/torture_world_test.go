@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,9 +22,9 @@ import (
 
 const (
 	tortureSlots = 600
-	blankAtOnce  = 3 // blank tapes that are added to a pool when it runs out
-	settleRuns   = 8 // runs without trouble until one must say that all is done
-	runLimit     = 3 * time.Minute
+	blankAtOnce  = 3                // blank tapes that are added to a pool when it runs out
+	settleRuns   = 8                // runs without trouble until one must say that all is done
+	runLimit     = 10 * time.Minute // after which a run hangs, on the slowest machine
 )
 
 // tortured is an archive with two sources and two pools: far is fetched through the spool, near is read in place.
@@ -333,6 +334,30 @@ func (w *tortured) processes(word string) []int {
 		}
 	}
 	return pids
+}
+
+// slotTape is a tape that lies in a slot.
+type slotTape struct {
+	slot    int
+	barcode string
+}
+
+var slotRE = regexp.MustCompile(`Storage Element (\d+)(?: IMPORT/EXPORT)?:Full :VolumeTag=(\S+)`)
+
+// slotsOfOpenTapes are those of tapes that the next run may write to.
+func (w *tortured) slotsOfOpenTapes() (found []slotTape) {
+	w.t.Helper()
+	out, err := exec.Command(filepath.Join(w.lib.Bin, "mtx"), "-f", w.lib.Changer, "status").Output()
+	w.must(err)
+	open := w.openTapes()
+	for _, m := range slotRE.FindAllStringSubmatch(string(out), -1) {
+		var slot int
+		fmt.Sscan(m[1], &slot)
+		if slices.ContainsFunc(open, func(t openTape) bool { return t.barcode == m[2] }) {
+			found = append(found, slotTape{slot, m[2]})
+		}
+	}
+	return found
 }
 
 // fillDisk leaves about left bytes on the file system of dir, until the returned function is called.
