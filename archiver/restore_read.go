@@ -34,7 +34,12 @@ func (r *restoration) read(ctx context.Context) (err error) {
 		return cmp.Or(cmp.Compare(a.near, b.near), cmp.Compare(a.barcode, b.barcode))
 	})
 	// No cache on disk: what is restored once is not read again, and would push out what is.
-	r.queue, err = recall.New(r.a.db, r.a.keys, r.a.lib, recall.Options{CacheMax: -1, SpoolDir: r.a.cfg.SpoolDir, Log: r.a.log})
+	r.queue, err = recall.New(r.a.db, r.a.keys, r.a.lib, recall.Options{CacheMax: -1, SpoolDir: r.a.cfg.SpoolDir, Log: r.a.log,
+		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
+			if err := r.a.db.FoundDamaged(context.WithoutCancel(ctx), cp, lost, cp.Size, why); err != nil {
+				r.a.log.Warn("record damage", "error", err)
+			}
+		}})
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -110,28 +109,12 @@ func readExtent(f *os.File, b []byte, at int64, want []byte) error {
 	return nil
 }
 
-// markDamaged records that a part is not on its tape as it was written. The tape takes no more.
+// markDamaged records what was found of a part that is not on its tape as it was written.
 func (a *Archiver) markDamaged(ctx context.Context, p catalog.CopyPart, why error) error {
-	ctx = context.WithoutCancel(ctx)
+	lost, size := false, p.Size
 	var d *damageError
-	state, size := catalog.PartDamaged, p.Size
 	if errors.As(why, &d) {
-		size = d.size
-		if d.lost {
-			state = catalog.PartLost
-		}
+		lost, size = d.lost, d.size
 	}
-	if err := a.db.PartFailed(ctx, p.ID, state, size); err != nil {
-		return fmt.Errorf("record damaged part %s: %w", p.Name, err)
-	}
-	_, err := a.db.UpdateTape(ctx, p.Tape, func(t *catalog.Tape) error {
-		if t.State == catalog.TapeOpen || t.State == catalog.TapeFull {
-			t.State, t.Note = catalog.TapeSuspect, fmt.Sprintf("damage found on %s: %v", time.Now().Format(time.DateOnly), why)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("record damage on tape %s: %w", p.Barcode, err)
-	}
-	return nil
+	return a.db.FoundDamaged(context.WithoutCancel(ctx), p, lost, size, why)
 }

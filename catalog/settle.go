@@ -116,3 +116,25 @@ func (db *DB) PartProved(ctx context.Context, copyPart int64) error {
 	}
 	return nil
 }
+
+// FoundDamaged records that a part of a copy is not on its tape as it was written, or not at all (lost), and why.
+// size is what was found of it, bytes. The tape takes no more.
+func (db *DB) FoundDamaged(ctx context.Context, p CopyPart, lost bool, size int64, why error) error {
+	state := PartDamaged
+	if lost {
+		state = PartLost
+	}
+	if err := db.PartFailed(ctx, p.ID, state, size); err != nil {
+		return fmt.Errorf("record damaged part %s: %w", p.Name, err)
+	}
+	_, err := db.UpdateTape(ctx, p.Tape, func(t *Tape) error {
+		if t.State == TapeOpen || t.State == TapeFull {
+			t.State, t.Note = TapeSuspect, fmt.Sprintf("damage found on %s: %v", time.Now().Format(time.DateOnly), why)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("record damage on tape %s: %w", p.Barcode, err)
+	}
+	return nil
+}

@@ -286,6 +286,12 @@ func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
 				a.log.Warn("record wanted tape", "error", err)
 			}
 		},
+		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
+			err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.FoundDamaged(ctx, cp, lost, cp.Size, why) })
+			if err != nil {
+				a.log.Warn("record damage", "error", err)
+			}
+		},
 	}
 	if conf.Library.Changer == "" || len(conf.Library.Drives) == 0 {
 		return recall.New(db, keys, nil, options)
@@ -297,21 +303,26 @@ func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
 	return recall.New(db, keys, lib, options)
 }
 
-// recordWanted notes in the catalog that a mount's reader needs a tape, or that it is back. It happens
-// seldom, so it opens the catalog for writing just then: the mount itself only reads.
+// recordWanted notes in the catalog that a mount's reader needs a tape, or that it is back.
 func recordWanted(conf *config, barcode string, wanted bool) error {
+	return recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error {
+		if !wanted {
+			return db.Unwant(ctx, barcode, "mount")
+		}
+		_, err := db.Want(ctx, barcode, "mount")
+		return err
+	})
+}
+
+// recordInCatalog opens the catalog for writing just for one note: the mount itself only reads, and notes are rare.
+func recordInCatalog(conf *config, note func(ctx context.Context, db *catalog.DB) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	db, err := catalog.Open(ctx, conf.catalogPath())
 	if err != nil {
 		return err
 	}
-	if wanted {
-		_, err = db.Want(ctx, barcode, "mount")
-	} else {
-		err = db.Unwant(ctx, barcode, "mount")
-	}
-	return errors.Join(err, db.Close())
+	return errors.Join(note(ctx, db), db.Close())
 }
 
 // forgetWanted takes back what earlier readers of a mount asked for: none waits when a mount begins or ends.

@@ -3,6 +3,7 @@ package recall
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -26,14 +27,20 @@ type trouble struct {
 	until time.Time
 }
 
-func (q *Queue) markDamaged(cp catalog.CopyPart, f *fetch) {
-	now := time.Now()
-	q.damaged[badExtent{cp.ID, f.key.extent}] = now.Add(forgetDamage)
-	q.damagedParts[cp.ID] = now.Add(forgetDamage)
-}
-
-func (q *Queue) markLost(cp catalog.CopyPart) {
-	q.lostParts[cp.ID] = time.Now().Add(forgetDamage)
+// markDamaged remembers a bad extent, or a file that is not there, and has it recorded.
+func (q *Queue) markDamaged(cp catalog.CopyPart, f *fetch, why error) {
+	until := time.Now().Add(forgetDamage)
+	lost := errors.Is(why, fs.ErrNotExist)
+	known := remembered(q.damagedParts, cp.ID) || remembered(q.lostParts, cp.ID)
+	if lost {
+		q.lostParts[cp.ID] = until
+	} else {
+		q.damaged[badExtent{cp.ID, f.key.extent}] = until
+		q.damagedParts[cp.ID] = until
+	}
+	if !known && q.o.Damaged != nil {
+		q.later(func() { q.o.Damaged(cp, lost, why) })
+	}
 }
 
 func (q *Queue) markTrouble(barcode string, err error) {

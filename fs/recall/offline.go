@@ -104,11 +104,14 @@ func (q *Queue) returned(inv *inventory) {
 	}
 }
 
-// tell hands a note to who records it, outside the lock, in order.
 func (q *Queue) tell(barcode string, wanted bool) {
-	if q.o.Want == nil {
-		return
+	if q.o.Want != nil {
+		q.later(func() { q.o.Want(barcode, wanted) })
 	}
+}
+
+// later hands a note to who records it, outside the lock, in order.
+func (q *Queue) later(note func()) {
 	before := q.told
 	done := make(chan struct{})
 	q.told = done
@@ -119,7 +122,7 @@ func (q *Queue) tell(barcode string, wanted bool) {
 		if before != nil {
 			<-before
 		}
-		q.o.Want(barcode, wanted)
+		note()
 	}()
 }
 

@@ -35,7 +35,10 @@ type Options struct {
 	OfflineWait  time.Duration // how long a read waits for a tape outside the library; 0: not at all
 	// Want is told that a tape outside the library is needed, and that it came back. May be nil.
 	Want func(barcode string, wanted bool)
-	Log  *slog.Logger // nil: nothing is logged
+	// Damaged is told of a file on tape that was read badly twice, or is not there (lost), so that it is kept
+	// beyond this process. May be nil.
+	Damaged func(cp catalog.CopyPart, lost bool, why error)
+	Log     *slog.Logger // nil: nothing is logged
 }
 
 // defaultCacheMax holds four thousand extents: a day's reading, and little beside a spool.

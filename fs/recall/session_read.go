@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -34,11 +33,7 @@ func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
 		}
 		q.log.Error("damaged copy", "barcode", s.barcode, "object", f.o.oid, "file", cp.Name,
 			"extent", f.key.extent, "err", err)
-		if errors.Is(err, fs.ErrNotExist) {
-			q.markLost(cp)
-		} else {
-			q.markDamaged(cp, f)
-		}
+		q.markDamaged(cp, f, err)
 		if len(q.usable(f, nil)) == 0 {
 			q.finish(f, nil, q.hopeless(f, nil))
 		}
