@@ -19,12 +19,11 @@ var version = "dev"
 
 // globals are the flags that every command takes.
 type globals struct {
-	Config    string           `help:"Configuration file; else $$TAPEFS_CONFIG, then config.yaml in $$XDG_CONFIG_HOME/tapefs, then /etc/tapefs." placeholder:"FILE"`
-	State     string           `help:"State folder: catalog, keys, spool, cache, run. Overrides the configuration." placeholder:"DIR"`
-	JSON      bool             `name:"json" help:"Print JSON, for programs."`
-	Verbose   bool             `short:"v" help:"Log each step."`
-	LogFormat string           `help:"Format of log lines: text or json." enum:"text,json" default:"text"`
-	Version   kong.VersionFlag `help:"Print the version."`
+	Config    string `help:"Configuration file; else $$TAPEFS_CONFIG, then config.yaml in $$XDG_CONFIG_HOME/tapefs, then /etc/tapefs." placeholder:"FILE"`
+	State     string `help:"State folder: catalog, keys, spool, cache, run. Overrides the configuration." placeholder:"DIR"`
+	JSON      bool   `name:"json" help:"Print JSON, for programs."`
+	Verbose   bool   `short:"v" help:"Log each step."`
+	LogFormat string `help:"Format of log lines: text or json." enum:"text,json" default:"text"`
 }
 
 // cli is the command line.
@@ -82,16 +81,20 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if len(args) > 0 && args[0] == "virtual" {
 		return virtual.Main(args[1:], stdin, stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == "--version" { // not a flag of every command: restore has one of its own
+		fmt.Fprintln(stdout, "tapefs "+version)
+		return exitDone
+	}
 	var c cli
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("tapefs"),
-		kong.Description("A tape archive that is used through an ordinary directory.\n\n"+exitHelp),
+		kong.Description("A tape archive that is used through an ordinary directory.\n\n"+exitHelp+"\n\ntapefs --version prints its version."),
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
-		kong.Vars{"version": "tapefs " + version, "moment": momentHelp},
+		kong.Vars{"moment": momentHelp},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.KindMapper(reflect.String, kong.MapperFunc(exactString)),
 	)

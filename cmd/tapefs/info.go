@@ -22,6 +22,8 @@ type infoJSON struct {
 
 type versionJSON struct {
 	entryJSON
+	Number  int        `json:"number"` // of the path's versions, 1 the oldest
+	Of      int        `json:"of"`
 	Current bool       `json:"current"`
 	State   string     `json:"state"`
 	Since   *time.Time `json:"since,omitempty"`
@@ -78,10 +80,14 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	versions := []catalog.Version{v}
-	if c.Versions && v.Kind != catalog.Directory {
+	versions, first, all := []catalog.Version{v}, 1, 1
+	if v.Kind != catalog.Directory {
 		if versions, err = db.Versions(ctx, v.Parent, v.Name); err != nil {
 			return err
+		}
+		if all = len(versions); !c.Versions {
+			first = max(1, all) // the current one is the last
+			versions = []catalog.Version{v}
 		}
 	}
 	pools, err := poolNames(ctx, db)
@@ -95,6 +101,7 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
+		described.Number, described.Of = first+i, all
 		out.Versions = append(out.Versions, described)
 	}
 	if a.JSON {
@@ -159,7 +166,7 @@ func describe(ctx context.Context, db *catalog.DB, pools map[int64]string, path 
 func printVersion(a *app, v *catalog.Version, d *versionJSON) {
 	user, group := ownerText(v.Owner)
 	t := newTable(a.stdout)
-	t.row("  version", fmt.Sprintf("%d (%s%s)", d.ID, d.State, map[bool]string{true: ", current"}[d.Current]))
+	t.row("  version", fmt.Sprintf("%d of %d (%s%s), id %d", d.Number, d.Of, d.State, map[bool]string{true: ", current"}[d.Current], d.ID))
 	t.row("  kind", d.Kind)
 	t.row("  mode, owner", modeText(v)+" "+user+":"+group)
 	if v.Kind == catalog.File {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	gopath "path"
 	"path/filepath"
 	"strings"
 
@@ -17,7 +18,8 @@ type restoreCmd struct {
 	Paths     []string `arg:"" name:"path" help:"Paths of the archive: /source/dir. Each comes with all below it."`
 	To        string   `required:"" help:"The directory to restore to: /source/dir becomes DIR/dir." placeholder:"DIR"`
 	Overwrite bool     `help:"Replace files that are there and differ."`
-	OneOf     int64    `name:"version-id" help:"Restore this version of the one file that is named; tapefs info --versions lists them." placeholder:"N"`
+	Number    int      `name:"version" help:"Restore the N-th version of the one file that is named, 1 the oldest; tapefs info --versions lists them." placeholder:"N"`
+	OneOf     int64    `name:"version-id" help:"The same by the version's id." placeholder:"ID"`
 	At        moment   `help:"Restore the tree as it was then: ${moment}." placeholder:"TIME"`
 }
 
@@ -42,14 +44,21 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return usagef("--to: %w", err)
 	}
-	if c.OneOf < 0 || c.OneOf > 0 && len(c.Paths) != 1 {
-		return usagef("--version-id takes the number of one version, with the path of its file alone")
+	if c.OneOf < 0 || c.Number < 0 || c.OneOf+int64(c.Number) > 0 && len(c.Paths) != 1 || c.OneOf > 0 && c.Number > 0 {
+		return usagef("--version and --version-id take one version, with the path of its file alone")
 	}
 	conf, db, err := a.writeCatalog(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
+	if c.Number > 0 {
+		v, err := numbered(ctx, db, c.Paths[0], c.Number)
+		if err != nil {
+			return err
+		}
+		c.OneOf = int64(v.ID)
+	}
 	for _, p := range c.Paths {
 		if _, err := resolve(ctx, db.View(c.At.Time, false), p); err != nil && (c.OneOf == 0 || !errors.Is(err, catalog.ErrNotFound)) {
 			return err
@@ -85,6 +94,24 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 		return withHint(&restoreError{err}, "tapefs runs %d lists them", s.Run)
 	}
 	return err
+}
+
+// numbered is the n-th version of a path, counted from 1 as info --versions does.
+func numbered(ctx context.Context, db *catalog.DB, path string, n int) (catalog.Version, error) {
+	clean := cleanPath(path)
+	dir, err := resolve(ctx, db.Now(), gopath.Dir(clean))
+	if err != nil {
+		return catalog.Version{}, err
+	}
+	list, err := db.Versions(ctx, dir.ID, gopath.Base(clean))
+	if err != nil {
+		return catalog.Version{}, err
+	}
+	if n > len(list) {
+		return catalog.Version{}, withHint(fmt.Errorf("%s has %s, and none of them is number %d", printable(clean), count(int64(len(list)), "version", "versions"), n),
+			"tapefs info --versions %s lists them", printable(clean))
+	}
+	return list[n-1], nil
 }
 
 func restoreLine(s archiver.RestoreSummary) string {
