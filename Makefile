@@ -18,7 +18,8 @@ build: ## Build ./tapefs
 deps: ## Install the programs that demo and tests use (Debian)
 	@sh .ci/deps
 
-demo: deps build ## The whole journey with a virtual library; SRC=/some/dir archives that directory
+demo: build ## The whole journey with a virtual library; SRC=/some/dir archives that directory
+	@sh .ci/deps demo
 	./tapefs demo $(if $(SRC),--src '$(SRC)')
 
 test: deps ## Run all tests
