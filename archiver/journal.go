@@ -24,6 +24,7 @@ const (
 	manifestRecords = "manifest.jsonl"
 	manifestVoid    = "void.list"
 	manifestMeta    = "meta.list"
+	manifestForget  = "forget.list"
 )
 
 // journalDB is what a manifest is made of. *catalog.DB has it.
@@ -34,6 +35,8 @@ type journalDB interface {
 	Get(ctx context.Context, id catalog.ID) (catalog.Version, error)
 	Path(ctx context.Context, id catalog.ID) (string, error)
 	LastVersion(ctx context.Context) (catalog.ID, error)
+	DataWanted(ctx context.Context, data catalog.ID) (bool, error)
+	ObjectNames(ctx context.Context, id catalog.ID) ([]string, error)
 	Sources(ctx context.Context) ([]catalog.Source, error)
 	Keys(ctx context.Context) ([]catalog.SealKey, error)
 	Pools(ctx context.Context) ([]catalog.Pool, error)
@@ -88,6 +91,7 @@ type journal struct {
 
 	head, body, sums *scratch // records of dirs and the like; of objects; lines of SHA256SUMS
 	meta             *scratch // lines of meta.list
+	forgotten        *scratch // lines of forget.list
 
 	tapes   map[int64]catalog.Tape
 	full    []int64 // tapes of the pool that take nothing more, not even the manifest of their last parts
@@ -120,7 +124,7 @@ func newJournal(m manifestInput) (*journal, error) {
 		b.previous = make([]byte, sha256.Size)
 	}
 	b.name = manifestName(m.Key.Fingerprint(), m.Label.Volume, b.seq)
-	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta} {
+	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta, &b.forgotten} {
 		var err error
 		if *s, err = newScratch(m.Scratch); err != nil {
 			b.close()
@@ -131,7 +135,7 @@ func newJournal(m manifestInput) (*journal, error) {
 }
 
 func (b *journal) close() {
-	for _, s := range []*scratch{b.head, b.body, b.sums, b.meta} {
+	for _, s := range []*scratch{b.head, b.body, b.sums, b.meta, b.forgotten} {
 		if s != nil {
 			s.f.Close()
 		}
@@ -205,6 +209,12 @@ func (b *journal) tar(w io.Writer, first []byte, voids []byte) error {
 		return err
 	}
 	if err := b.meta.copyTo(t); err != nil {
+		return err
+	}
+	if err := member(manifestForget, b.forgotten.size); err != nil {
+		return err
+	}
+	if err := b.forgotten.copyTo(t); err != nil {
 		return err
 	}
 	if err := member(manifestRecords, int64(len(first))+b.head.size+b.body.size); err != nil {

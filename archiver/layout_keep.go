@@ -30,7 +30,7 @@ func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.Planne
 	}
 	var members []layoutMember
 	for _, v := range o.Versions {
-		if v.State != catalog.Present && v.State != catalog.Void {
+		if v.State == catalog.Planned {
 			return nil, fmt.Errorf("lay out object %s: version %d was not fetched", o.OID, v.ID)
 		}
 		var full string

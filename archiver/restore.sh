@@ -427,9 +427,9 @@ while read -r oid id state plain files <&3; do
 	echo "$oid $id $plain $files"
 done 3<"$tmp/all" >"$tmp/plan"
 
-# ---- files that changed while they were archived (void) are left out
+# ---- files that changed while they were archived (void), or were forgotten, are left out
 #
-# void.list in the manifests: OBJECT PATH, the path with odd bytes as \0ooo.
+# void.list and forget.list in the manifests: OBJECT PATH, the path with odd bytes as \0ooo.
 t=0
 for d; do
 	t=$((t + 1))
@@ -443,8 +443,10 @@ for d; do
 		decrypt -in "$m" 2>/dev/null | tar -xOf - void.list >"$tmp/void" 2>/dev/null ||
 			problem "$m: cannot be read; files that changed while they were archived may come out wrong"
 		cat "$tmp/void"
-		# Tapes of older programs have none.
-		decrypt -in "$m" 2>/dev/null | tar -xOf - meta.list >>"$tmp/meta" 2>/dev/null
+		# Tapes of older programs have none of these. Their lines cannot be mistaken for each other.
+		decrypt -in "$m" 2>/dev/null | tar -xOf - meta.list forget.list >"$tmp/lists" 2>/dev/null
+		cat "$tmp/lists" >>"$tmp/meta"
+		cat "$tmp/lists"
 	done
 done | sed -n 's!^\([0-9a-f]\{32\}\) \([A-Za-z0-9/._+@%=:\\-]\{1,\}\)$!\1 \2!p' | sort -u >"$tmp/voids"
 
@@ -455,7 +457,7 @@ done
 if [ -z "$gnu" ]; then
 	tar=tar
 	say "tar is not GNU tar: objects are unpacked one by one; times of directories and odd names may suffer,"
-	say "and files that changed while they were archived are not left out"
+	say "and files that changed while they were archived, or were forgotten, are not left out"
 fi
 
 # Objects go through one tar, but those with void files through one of their own, and those that are

@@ -137,6 +137,9 @@ func (a *Archiver) restoreArgs(ctx context.Context, tree *catalog.View, paths []
 					err = fmt.Errorf("version %d is one of %q", version, at)
 				}
 			}
+			if err == nil && arg.v.State == catalog.Forgotten {
+				err = fmt.Errorf("version %d was forgotten", version)
+			}
 			if err == nil && arg.v.Kind != catalog.File {
 				err = errors.New("only files have versions")
 			}

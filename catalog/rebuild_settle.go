@@ -154,7 +154,7 @@ func (r *Rebuild) endBelow(ctx context.Context) error {
 // was in the spool, or is on a tape that was not read. Directories come before what they hold.
 func (r *Rebuild) revive(ctx context.Context) error {
 	return r.byID(ctx, `SELECT v.id FROM version v WHERE v.id > ? AND v.id > 1 AND v.current = 0 AND v.until <> 0 AND v.state IN (1, 2)
-			AND NOT EXISTS (SELECT 1 FROM version c WHERE c.parent = v.parent AND c.name = v.name AND (c.current = 1 OR c.state = 3)) ORDER BY v.id LIMIT ?`,
+			AND NOT EXISTS (SELECT 1 FROM version c WHERE c.parent = v.parent AND c.name = v.name AND (c.current = 1 OR c.state = 3 AND (c.since > v.since OR c.since = v.since AND c.id > v.id))) ORDER BY v.id LIMIT ?`,
 		func(tx *sql.Tx, id int64) error {
 			_, err := tx.ExecContext(ctx, `UPDATE version SET current = 1, until = 0 WHERE id = ?1
 				AND EXISTS (SELECT 1 FROM version p WHERE p.id = version.parent AND p.kind = 2 AND p.current = 1)

@@ -87,11 +87,11 @@ func (db *DB) Walk(ctx context.Context, id ID, fn func(path string, v *Version) 
 	return db.Now().Walk(ctx, id, fn)
 }
 
-// Versions lists every version of a path, oldest first, planned ones left out.
+// Versions lists every version of a path, oldest first, planned and forgotten ones left out.
 func (db *DB) Versions(ctx context.Context, parent ID, name string) ([]Version, error) {
 	var list []Version
 	for _, text := range []string{
-		`SELECT ` + versionColumns + ` FROM version v WHERE v.parent = ? AND v.name = ? AND v.current = 0 AND v.state <> 0 AND v.id <> 1 ORDER BY v.id`,
+		`SELECT ` + versionColumns + ` FROM version v WHERE v.parent = ? AND v.name = ? AND v.current = 0 AND v.state IN (1, 2) AND v.id <> 1 ORDER BY v.id`,
 		textLookup,
 	} {
 		err := db.eachVersion(ctx, func(v *Version) error {

@@ -45,6 +45,7 @@ type cli struct {
 	Library libraryCmd `cmd:"" help:"The tape library."`
 	Drive   driveCmd   `cmd:"" help:"The drives: state, kind, eject, clean, trust again."`
 	Doctor  doctorCmd  `cmd:"" help:"Look whether all is in place for archive and mount, and say what to do."`
+	Forget  forgetCmd  `cmd:"" help:"Forget versions: what vanished long ago, old ones, or paths. Lists them unless --yes."`
 	Catalog catalogCmd `cmd:"" help:"The catalog: check, backup, and rebuild from tapes."`
 	Key     keyCmd     `cmd:"" help:"Keys: without them the tapes are noise."`
 	Virtual virtualCmd `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`

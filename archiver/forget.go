@@ -1,0 +1,126 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// ForgetSummary counts what is forgotten, or would be.
+type ForgetSummary struct {
+	Run      int64 // 0 in a dry run
+	Versions int64 // of files and symlinks
+	Bytes    int64
+	Dirs     int64
+	There    int64 // of Versions: the source has them still, and they will be archived again
+	Waiting  int64 // not forgotten: on their way to tape
+}
+
+// Forget forgets versions: nothing shows them any more, and repack leaves their bytes behind. Paths are those of the
+// archive; none: all of it. What sources still have is forgotten only when paths are named and the rule is empty.
+// In a dry run nothing changes. fn, if not nil, gets each version.
+func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.ForgetRule, dry bool, fn func(catalog.Forgettable) error) (sum ForgetSummary, err error) {
+	if rule.VanishedBefore.IsZero() && rule.KeepVersions <= 0 && len(paths) == 0 {
+		return sum, errors.New("forget: name paths, or say which versions")
+	}
+	if len(paths) == 0 {
+		paths = []string{"/"}
+	}
+	unlock, err := a.lockSourcesOf(ctx, paths)
+	if err != nil {
+		return sum, fmt.Errorf("forget: %w", err)
+	}
+	defer unlock()
+	seen := map[catalog.ID]bool{}
+	var ids []catalog.ID
+	for _, p := range paths {
+		at, err := a.db.Resolve(ctx, path.Clean("/"+p))
+		if err != nil {
+			return sum, fmt.Errorf("forget %q: %w", p, err)
+		}
+		err = a.db.Forgettables(ctx, at, rule, func(f catalog.Forgettable) error {
+			if seen[f.ID] {
+				return nil
+			}
+			seen[f.ID] = true
+			switch {
+			case f.Waiting:
+				sum.Waiting++
+				return nil
+			case f.Kind == catalog.Directory:
+				sum.Dirs++
+			default:
+				sum.Versions++
+				sum.Bytes += f.Size
+				if f.There {
+					sum.There++
+				}
+			}
+			ids = append(ids, f.ID)
+			if fn == nil {
+				return nil
+			}
+			return fn(f)
+		})
+		if err != nil {
+			return sum, fmt.Errorf("forget %q: %w", p, err)
+		}
+	}
+	if dry || len(ids) == 0 {
+		return sum, nil
+	}
+	run, err := a.db.StartRun(ctx, "forget", paths)
+	if err != nil {
+		return sum, fmt.Errorf("forget: %w", err)
+	}
+	sum.Run = run.ID
+	n, err := a.db.Forget(ctx, run.ID, ids, time.Now())
+	state, message := "done", ""
+	if err != nil {
+		state, message = "failed", err.Error()
+	}
+	ctx = context.WithoutCancel(ctx)
+	return sum, errors.Join(err, a.db.Count(ctx, run.ID, "", map[string]int64{"forgotten": n}), a.db.FinishRun(ctx, run.ID, state, message))
+}
+
+// lockSourcesOf takes the locks of the sources that paths are in.
+func (a *Archiver) lockSourcesOf(ctx context.Context, paths []string) (unlock func(), err error) {
+	sources, err := a.db.Sources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string]bool{}
+	for _, p := range paths {
+		name, _, _ := strings.Cut(strings.TrimPrefix(path.Clean("/"+p), "/"), "/")
+		for _, s := range sources {
+			if name == "" || name == s.Name {
+				wanted[s.Name] = true
+			}
+		}
+	}
+	return a.lockSources(wanted)
+}
+
+// lockSources takes several locks, or none.
+func (a *Archiver) lockSources(names map[string]bool) (unlock func(), err error) {
+	var held []func()
+	unlock = func() {
+		for _, u := range held {
+			u()
+		}
+	}
+	for name := range names {
+		u, err := a.lockSource(name)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		held = append(held, u)
+	}
+	return unlock, nil
+}

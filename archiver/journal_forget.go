@@ -1,0 +1,51 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tapefs/catalog"
+)
+
+// forgetLines tells restore.sh which members of which objects were forgotten. FORMAT.md, "forget.list". Directories are
+// left out, for tar would leave out all below them, and so is what others have their bytes from.
+func (b *journal) forgetLines(ctx context.Context, c *catalog.Change, v *catalog.Version) error {
+	if c.Kind != "forget" {
+		return nil
+	}
+	members := []catalog.Version{*v}
+	if v.Data != v.ID { // it may have been the last that needed the bytes of a forgotten one
+		data, err := b.DB.Get(ctx, v.Data)
+		if err == nil {
+			members = append(members, data)
+		} else if !errors.Is(err, catalog.ErrNotFound) {
+			return err
+		}
+	}
+	for i := range members {
+		m := &members[i]
+		if m.State != catalog.Forgotten || m.Kind == catalog.Directory {
+			continue
+		}
+		wanted, err := b.DB.DataWanted(ctx, m.ID)
+		if err != nil {
+			return err
+		}
+		if wanted {
+			continue
+		}
+		path, err := b.DB.Path(ctx, m.ID)
+		if err != nil {
+			return fmt.Errorf("path of a forgotten version: %w", err)
+		}
+		objects, err := b.DB.ObjectNames(ctx, m.ID)
+		if err != nil {
+			return err
+		}
+		for _, oid := range objects {
+			b.forgotten.write(append(appendEscaped([]byte(oid+" "), path[min(1, len(path)):]), '\n'))
+		}
+	}
+	return nil
+}
