@@ -241,9 +241,27 @@ func (w *waiting) announce(drives []DriveConfig, r Request) {
 		}
 	}
 	if !w.told && r.Wait != nil {
-		r.Wait(holderOf(w.l.driveLock(drives[0].Serial)))
+		r.Wait(w.holder(drives[0]))
 	}
 	w.told = true
+}
+
+// holder says who has a drive, or is about to: when we had it last, it is one of those we let go first.
+func (w *waiting) holder(d DriveConfig) string {
+	if w.l.hadLast(d) {
+		if taken, err := held(w.l.driveLock(d.Serial)); err == nil && !taken {
+			return "somebody who waited for it"
+		}
+	}
+	return holderOf(w.l.driveLock(d.Serial))
+}
+
+// hadLast tells whether no other process had a drive after this Library.
+func (l *Library) hadLast(d DriveConfig) bool {
+	l.mu.Lock()
+	token := l.held[d.Serial]
+	l.mu.Unlock()
+	return token != "" && strings.HasSuffix(signature(l.driveLock(d.Serial)), " "+token)
 }
 
 // yields tells whether we were the last to have a drive that others wait for: they go first.
@@ -251,10 +269,7 @@ func (w *waiting) yields(d DriveConfig) bool {
 	if time.Since(w.began) > deferLimit {
 		return false
 	}
-	w.l.mu.Lock()
-	token := w.l.held[d.Serial]
-	w.l.mu.Unlock()
-	if token == "" || !strings.HasSuffix(signature(w.l.driveLock(d.Serial)), " "+token) {
+	if !w.l.hadLast(d) {
 		return false
 	}
 	if f := w.wants[d.Serial]; f != nil { // or we would meet ourselves

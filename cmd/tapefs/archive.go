@@ -56,7 +56,11 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) error {
 				err = jsonErr
 			}
 		} else {
-			fmt.Fprintln(a.stdout, summaryLine(summary, c.DryRun))
+			line := summaryLine(summary, c.DryRun)
+			if !options.Until.IsZero() && time.Now().After(options.Until) {
+				line += "; stopped at " + c.Until
+			}
+			fmt.Fprintln(a.stdout, line)
 		}
 	}
 	var stopped *archiver.Interrupted
@@ -153,6 +157,9 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	}
 	if n := sum("young"); n > 0 {
 		line += fmt.Sprintf("; %s left alone (modified less than min_age ago)", count(n, "file", "files"))
+	}
+	if n := sum("left"); n > 0 {
+		line += fmt.Sprintf("; %s of these left for a later run", humanize.Comma(n))
 	}
 	for _, h := range s.Held {
 		line += fmt.Sprintf("; about %s wait in the spool for pool %s (min_batch %s, at the latest %s): no tape was moved for it",
