@@ -24,11 +24,7 @@ func (w *writer) worth(p Pool, owed []catalog.OwedCopy) bool {
 		age = defaultMaxAge
 	}
 	for _, c := range owed {
-		size := c.Object.SealedSize
-		if c.Object.State == catalog.ObjectPlanned {
-			size = c.Object.PlannedSize
-		}
-		h.Bytes += size
+		h.Bytes += objectSize(&c.Object)
 		if until := c.Object.Created.Add(age); h.Until.IsZero() || until.Before(h.Until) {
 			h.Until = until
 		}
@@ -40,6 +36,14 @@ func (w *writer) worth(p Pool, owed []catalog.OwedCopy) bool {
 	}
 	w.held[p.Name] = h
 	return false
+}
+
+// objectSize is about how many bytes an object takes on tape.
+func objectSize(o *catalog.Object) int64 {
+	if o.State == catalog.ObjectPlanned {
+		return o.PlannedSize
+	}
+	return o.SealedSize
 }
 
 // collected is what the run leaves in the spool, by pool.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,9 @@ func (d *activity) set(text string) {
 	defer d.mu.Unlock()
 	d.text, d.since = text, time.Now()
 }
+
+// flow is how many bytes are to be fetched and were, for the progress.
+type flow struct{ planned, fetched atomic.Int64 }
 
 // Doing says what a run does with a tape just now and for how long; it may be called from any goroutine.
 func (a *Archiver) Doing() string {

@@ -111,6 +111,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 		if came, err = a.fetchFiles(ctx, run, src, b, w, dir, names); err != nil {
 			return fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err)
 		}
+		a.flow.fetched.Add(b.Bytes)
 		failpoint("fetch")
 		if err := disk.sync(); err != nil {
 			// Its pages count as clean now, and a second sync would find no fault.

@@ -143,7 +143,7 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 				}
 				if size, ok := came.read(line); ok {
 					done += size
-					a.stage("fetch", done, b.Bytes)
+					a.stage("fetch", a.flow.fetched.Load()+done, max(a.flow.planned.Load(), a.flow.fetched.Load()+b.Bytes))
 				}
 				return nil
 			})

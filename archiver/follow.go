@@ -72,9 +72,12 @@ type followPart struct {
 	number int
 	parts  int
 	size   int64
-	sums   catalog.Part // known at the end
-	open   bool         // its tape is mounted
-	cut    bool         // nothing more of it comes
+
+	expected int64 // bytes that the leader will have written
+
+	sums catalog.Part // known at the end
+	open bool         // its tape is mounted
+	cut  bool         // nothing more of it comes
 }
 
 func (w *writer) newFollower(ctx context.Context, p Pool) *follower {
@@ -184,7 +187,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 		}
 		return err
 	}
-	ctx = context.WithoutCancel(ctx) // the part in hand is finished
+	ctx, w.expected = context.WithoutCancel(ctx), p.expected // the part in hand is finished
 	if !f.opened(p) {
 		return nil
 	}
@@ -202,6 +205,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 			}
 			n, err := out.Write(e.data)
 			written += int64(n)
+			w.progress(n)
 			f.recycle(e.data)
 			if err != nil {
 				return catalog.Part{}, &writeError{err}

@@ -276,7 +276,7 @@ func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *packing
 			}
 			continue
 		}
-		part := &followPart{object: o.Object, copy: id, number: n, parts: p.parts(), size: p.partLen(n)}
+		part := &followPart{object: o.Object, copy: id, number: n, parts: p.parts(), size: p.partLen(n), expected: w.expected}
 		if ok, fresh := f.begin(part); ok {
 			out = append(out, followed{f, part, fresh})
 		}
@@ -322,6 +322,7 @@ type followed struct {
 
 // tee writes to the leader's tape and gives the same to the followers.
 type tee struct {
+	w   *writer
 	out io.Writer
 	to  following
 }
@@ -330,7 +331,15 @@ func (t tee) Write(b []byte) (int, error) {
 	for _, x := range t.to {
 		x.f.give(x.p, b)
 	}
-	return t.out.Write(b)
+	n, err := t.out.Write(b)
+	t.w.progress(n)
+	return n, err
+}
+
+// progress tells that so many bytes more went to the tape.
+func (w *writer) progress(n int) {
+	w.shown += int64(n)
+	w.a.stage(w.stageName, w.shown, max(w.expected, w.shown))
 }
 
 // over ends a part for the followers: with its sums, or for want of more.

@@ -258,6 +258,10 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 		if err != nil || len(owed) == 0 || !w.worth(p, owed) {
 			return made, err
 		}
+		w.expected = w.written
+		for _, c := range owed {
+			w.expected += objectSize(&c.Object)
+		}
 		if err := w.pair(ctx, p, owed); err != nil {
 			return made, err
 		}

@@ -360,6 +360,9 @@ func (p *planner) flush(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("plan a batch of source %s: %w", p.src.Name, err)
 	}
+	if !b.Local {
+		p.a.flow.planned.Add(b.Bytes)
+	}
 	p.objects, p.bytes, p.count = nil, 0, 0
 	failpoint("planned")
 	return p.emit(b)

@@ -191,7 +191,8 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
 	}
 	before := p.plain.got
-	part, err := w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) { return p.writePart(ctx, n, tee{f, to}) })
+	w.shown = w.written
+	part, err := w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) { return p.writePart(ctx, n, tee{w, f, to}) })
 	if err != nil {
 		to.over(p, part, err)
 		return w.partFailed(ctx, row, part.Size, fmt.Errorf("write part %d of object %s to tape %s: %w", n+1, o.OID, w.tape.Barcode, err))
@@ -228,7 +229,8 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 func (w *writer) countPart(ctx context.Context, source string, size int64, counts map[string]int64) error {
 	w.unsynced += size
 	w.written += size
-	w.a.stage(w.stageName, w.written, 0)
+	w.shown = w.written
+	w.progress(0)
 	if err := w.a.db.Count(ctx, w.run.ID, source, counts); err != nil {
 		return err
 	}

@@ -36,7 +36,9 @@ type writer struct {
 	absent    map[string]error         // tapes that could not be copied from in this run, and why
 	worthy    map[string]bool          // pools whose owed bytes were worth a mount in this run
 	held      map[string]Held          // pools that are owed too little, as last seen
-	written   int64                    // bytes, for the progress
+	written   int64                    // bytes, for the progress: of whole parts
+	shown     int64                    // bytes, those of the part in hand included
+	expected  int64                    // bytes that will be written, as far as is known
 	noted     *problems
 	stageName string // of the progress
 	peers     *peers

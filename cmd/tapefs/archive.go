@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"golang.org/x/term"
 
 	"tapefs/archiver"
 )
@@ -169,43 +166,4 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 		line += fmt.Sprintf("; %s failed", humanize.Comma(n))
 	}
 	return line
-}
-
-// newProgress prints what happens on a terminal, and nothing for cron; with -v the log says it all.
-func newProgress(a *app) archiver.Progress {
-	f, ok := a.stderr.(interface{ Fd() uintptr })
-	if !ok || !term.IsTerminal(int(f.Fd())) || a.Verbose {
-		return nil
-	}
-	return &lineProgress{w: a.stderr, last: map[string]time.Time{}}
-}
-
-// lineProgress prints notes as they come and each stage at most once a second.
-type lineProgress struct {
-	mu   sync.Mutex
-	w    io.Writer
-	last map[string]time.Time
-}
-
-func (p *lineProgress) Stage(stage string, done, total int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.last[stage]) < time.Second && (total == 0 || done < total) {
-		return
-	} else {
-		p.last[stage] = now
-	}
-	amount := bytesText(done)
-	if stage == "list" {
-		amount = count(done, "file", "files")
-	} else if total > 0 {
-		amount += " of " + bytesText(total)
-	}
-	fmt.Fprintf(p.w, "%s: %s\n", stage, amount)
-}
-
-func (p *lineProgress) Note(text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	fmt.Fprintln(p.w, text)
 }

@@ -5,8 +5,9 @@ package main
 import "os"
 
 func main() {
-	ctx, stop := onSignals(os.Stderr)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stderr := &screen{out: os.Stderr}
+	ctx, stop := onSignals(stderr)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr)
 	stop()
 	os.Exit(code)
 }

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"tapefs/archiver"
+)
+
+// screen is where messages for people go. While bars are shown they go above those.
+type screen struct {
+	mu   sync.Mutex
+	out  io.Writer
+	bars *bars
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bars != nil {
+		return s.bars.show.Write(b)
+	}
+	return s.out.Write(b)
+}
+
+// terminal tells whether somebody looks at it.
+func (s *screen) terminal() bool {
+	f, ok := s.out.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// end leaves the bars as they are, and what comes goes below them.
+func (s *screen) end() {
+	s.mu.Lock()
+	b := s.bars
+	s.mu.Unlock()
+	if b != nil {
+		b.finish() // may be written to until it is done
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bars = nil
+}
+
+// results is standard output: what comes there is printed when the bars have ended.
+type results struct {
+	io.Writer
+	s *screen
+}
+
+func (r results) Write(b []byte) (int, error) {
+	r.s.end()
+	return r.Writer.Write(b)
+}
+
+// newProgress shows a bar for each stage on a terminal, and nothing for cron; with -v the log says it all.
+func newProgress(a *app) archiver.Progress {
+	s, ok := a.stderr.(*screen)
+	if !ok || !s.terminal() || a.Verbose {
+		return nil
+	}
+	b := &bars{show: mpb.New(mpb.WithOutput(s.out), mpb.WithWidth(20), mpb.WithAutoRefresh(), mpb.WithRefreshRate(200*time.Millisecond)), stages: map[string]*stageBar{}}
+	s.mu.Lock()
+	s.bars = b
+	s.mu.Unlock()
+	a.stdout = results{a.stdout, s}
+	return b
+}
+
+// bars draw how far each stage is, and in the last line what robot and drives do.
+type bars struct {
+	show *mpb.Progress
+	note atomic.Value // string; read while bars are drawn, which must not wait for mu
+
+	mu     sync.Mutex // guards the fields below
+	stages map[string]*stageBar
+	robot  *mpb.Bar
+	ended  bool
+}
+
+type stageBar struct {
+	bar  *mpb.Bar
+	text atomic.Value // string
+	pace pace
+}
+
+func textOf(v *atomic.Value) string {
+	s, _ := v.Load().(string)
+	return s
+}
+
+func (b *bars) Stage(stage string, done, total int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return
+	}
+	s := b.stages[stage]
+	if s == nil {
+		s = &stageBar{}
+		s.bar = b.show.MustAdd(0, filler(), mpb.BarPriority(len(b.stages)),
+			mpb.PrependDecorators(decor.Name(stage, decor.WC{W: 15, C: decor.DindentRight})),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + textOf(&s.text) })))
+		b.stages[stage] = s
+	}
+	s.pace.add(time.Now(), done)
+	s.text.Store(stageText(stage, done, total, s.pace.rate()))
+	s.bar.SetTotal(max(total, 0), false)
+	s.bar.SetCurrent(done)
+}
+
+func (b *bars) Note(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return
+	}
+	b.note.Store(printable(text))
+	if b.robot == nil {
+		b.robot = b.show.MustAdd(0, nil, mpb.BarPriority(1<<20), mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return textOf(&b.note) })))
+	}
+}
+
+func (b *bars) finish() {
+	b.mu.Lock()
+	if b.ended {
+		b.mu.Unlock()
+		return
+	}
+	b.ended = true
+	b.mu.Unlock()
+	for _, s := range b.stages {
+		s.bar.Abort(false)
+	}
+	if b.robot != nil {
+		b.robot.Abort(true)
+	}
+	b.show.Wait()
+}
+
+// filler draws a bar where the whole is known.
+func filler() mpb.BarFiller {
+	whole := mpb.BarStyle().Build()
+	return mpb.BarFillerFunc(func(w io.Writer, st decor.Statistics) error {
+		if st.Total <= 0 {
+			return nil
+		}
+		return whole.Fill(w, st)
+	})
+}
+
+// stageText is how far a stage is, how fast it goes, in units a second, and when it will be done.
+func stageText(stage string, done, total int64, rate float64) string {
+	bytes := strings.HasPrefix(stage, "fetch") || strings.HasPrefix(stage, "write") || strings.HasPrefix(stage, "verify") || strings.HasPrefix(stage, "restore")
+	amount, speed := humanize.Comma, func(r float64) string { return humanize.Comma(int64(r)) + "/s" }
+	if bytes {
+		amount, speed = bytesText, func(r float64) string { return bytesText(int64(r)) + "/s" }
+	}
+	text := amount(done)
+	if total > 0 {
+		text += " of " + amount(total)
+	}
+	if stage == "list" {
+		text += " files"
+	}
+	if rate > 0 && (total <= 0 || done < total) {
+		text += ", " + speed(rate)
+		if total > done {
+			left := time.Duration(float64(total-done) / rate * float64(time.Second))
+			text += fmt.Sprintf(", ETA %s", left.Round(time.Second))
+		}
+	}
+	return text
+}
+
+// paceOver is over how long a rate is taken.
+const paceOver = 30 * time.Second
+
+// pace tells how fast a number grows.
+type pace struct{ samples []sample }
+
+type sample struct {
+	at   time.Time
+	done int64
+}
+
+// add notes a number; one that is smaller than the last begins anew. One sample a second is kept.
+func (p *pace) add(at time.Time, done int64) {
+	n := len(p.samples)
+	if n > 0 && done < p.samples[n-1].done {
+		p.samples, n = nil, 0
+	}
+	if n > 1 && at.Sub(p.samples[n-2].at) < time.Second {
+		p.samples[n-1] = sample{at, done}
+		return
+	}
+	for n > 2 && at.Sub(p.samples[0].at) > paceOver {
+		p.samples = p.samples[1:]
+		n--
+	}
+	p.samples = append(p.samples, sample{at, done})
+}
+
+// rate is in units a second; 0: not known yet.
+func (p *pace) rate() float64 {
+	if len(p.samples) < 2 {
+		return 0
+	}
+	first, last := p.samples[0], p.samples[len(p.samples)-1]
+	seconds := last.at.Sub(first.at).Seconds()
+	if seconds <= 0 {
+		return 0
+	}
+	return float64(last.done-first.done) / seconds
+}
