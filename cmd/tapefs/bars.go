@@ -16,14 +16,14 @@ import (
 	"tapefs/archiver"
 )
 
-// screen is where messages for people go. While bars are shown they go above those.
-type screen struct {
+// terminal is where messages for people go. While bars are shown they go above those.
+type terminal struct {
 	mu   sync.Mutex
 	out  io.Writer
 	bars *bars
 }
 
-func (s *screen) Write(b []byte) (int, error) {
+func (s *terminal) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bars != nil {
@@ -32,14 +32,14 @@ func (s *screen) Write(b []byte) (int, error) {
 	return s.out.Write(b)
 }
 
-// terminal tells whether somebody looks at it.
-func (s *screen) terminal() bool {
+// watched tells whether somebody looks at it.
+func (s *terminal) watched() bool {
 	f, ok := s.out.(interface{ Fd() uintptr })
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // end leaves the bars as they are, and what comes goes below them.
-func (s *screen) end() {
+func (s *terminal) end() {
 	s.mu.Lock()
 	b := s.bars
 	s.mu.Unlock()
@@ -54,7 +54,7 @@ func (s *screen) end() {
 // results is standard output: what comes there is printed when the bars have ended.
 type results struct {
 	io.Writer
-	s *screen
+	s *terminal
 }
 
 func (r results) Write(b []byte) (int, error) {
@@ -64,8 +64,8 @@ func (r results) Write(b []byte) (int, error) {
 
 // newProgress shows a bar for each stage on a terminal, and nothing for cron; with -v the log says it all.
 func newProgress(a *app) archiver.Progress {
-	s, ok := a.stderr.(*screen)
-	if !ok || !s.terminal() || a.Verbose {
+	s, ok := a.stderr.(*terminal)
+	if !ok || !s.watched() || a.Verbose {
 		return nil
 	}
 	b := &bars{show: mpb.New(mpb.WithOutput(s.out), mpb.WithWidth(20), mpb.WithAutoRefresh(), mpb.WithRefreshRate(200*time.Millisecond)), stages: map[string]*stageBar{}}

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal gives a pseudo-terminal's slave, and a function that returns what was shown on it once the slave is closed
+// pseudoTerminal gives a pseudo-terminal's slave, and a function that returns what was shown on it once the slave is closed
 // everywhere.
-func terminal(t *testing.T) (slave *os.File, shown func() string) {
+func pseudoTerminal(t *testing.T) (slave *os.File, shown func() string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestBarsOnATerminal(t *testing.T) {
 	a := newArchive(t, func(text string) string {
 		return strings.Replace(text, "# ssh: [\"-p\", \"2222\"", "ssh: "+yamlList(ssh)+" # [\"-p\", \"2222\"", 1)
 	}, "--tape-size", "256MiB", "--source", "src=127.0.0.1:"+source)
-	slave, shown := terminal(t)
+	slave, shown := pseudoTerminal(t)
 	cmd := a.command("archive")
 	var stdout bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, slave

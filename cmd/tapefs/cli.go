@@ -122,7 +122,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	a := &app{globals: c.globals, stdin: stdin, stdout: stdout, stderr: stderr}
 	a.log = newLogger(stderr, a.LogFormat, a.Verbose)
 	err = parsed.Run(a)
-	if s, ok := stderr.(*screen); ok {
+	if s, ok := stderr.(*terminal); ok {
 		s.end()
 	}
 	var status exitStatus

@@ -5,7 +5,7 @@ package main
 import "os"
 
 func main() {
-	stderr := &screen{out: os.Stderr}
+	stderr := &terminal{out: os.Stderr}
 	ctx, stop := onSignals(stderr)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr)
 	stop()
