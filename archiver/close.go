@@ -18,7 +18,7 @@ func (a *Archiver) CloseTape(ctx context.Context, t catalog.Tape) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	run, err := a.db.StartRun(ctx, "close", []string{t.Barcode})
+	run, err := a.startRun(ctx, "close", []string{t.Barcode})
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}

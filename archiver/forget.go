@@ -74,7 +74,7 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 	if dry || len(ids) == 0 {
 		return sum, nil
 	}
-	run, err := a.db.StartRun(ctx, "forget", paths)
+	run, err := a.startRun(ctx, "forget", paths)
 	if err != nil {
 		return sum, fmt.Errorf("forget: %w", err)
 	}

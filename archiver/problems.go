@@ -15,6 +15,7 @@ type problems struct {
 
 	mu       sync.Mutex
 	count    int
+	files    bool  // whether any was of a source or a file
 	operator error // the first that needs an operator
 }
 
@@ -30,6 +31,7 @@ func (p *problems) add(source, path string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count++
+	p.files = p.files || source != "" || path != ""
 	if p.operator == nil && errors.Is(err, ErrNeedsOperator) {
 		p.operator = err
 	}
@@ -40,6 +42,7 @@ func (p *problems) partial() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count++
+	p.files = true
 }
 
 // result is what the run ends with.
@@ -49,8 +52,17 @@ func (p *problems) result() error {
 	if p.operator != nil {
 		return p.operator
 	}
-	if p.count > 0 {
+	switch {
+	case p.files:
 		return ErrPartial
+	case p.count > 0:
+		return tapeTrouble{}
 	}
 	return nil
 }
+
+// tapeTrouble is the ErrPartial of a run in which tapes or drives failed and no source or file did.
+type tapeTrouble struct{}
+
+func (tapeTrouble) Error() string { return "there was trouble with tapes or drives" }
+func (tapeTrouble) Unwrap() error { return ErrPartial }

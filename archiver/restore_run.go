@@ -101,7 +101,7 @@ func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions
 		return r.sum, fmt.Errorf("open the target: %w", err)
 	}
 	defer r.root.Close()
-	if r.run, err = a.db.StartRun(ctx, "restore", append([]string{"--to", o.To}, paths...)); err != nil {
+	if r.run, err = a.startRun(ctx, "restore", append([]string{"--to", o.To}, paths...)); err != nil {
 		return r.sum, err
 	}
 	r.sum.Run = r.run.ID

@@ -36,7 +36,7 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 			return Summary{}, fmt.Errorf("recover the library: %w", err)
 		}
 	}
-	run, err := a.db.StartRun(ctx, "archive", sources)
+	run, err := a.startRun(ctx, "archive", sources)
 	if err != nil {
 		return Summary{}, fmt.Errorf("record the run: %w", err)
 	}

@@ -63,7 +63,7 @@ func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, 
 	if err := a.lib.Recover(ctx); err != nil {
 		return VerifySummary{}, fmt.Errorf("recover the library: %w", err)
 	}
-	run, err := a.db.StartRun(ctx, "verify", o.Args)
+	run, err := a.startRun(ctx, "verify", o.Args)
 	if err != nil {
 		return VerifySummary{}, err
 	}

@@ -67,17 +67,21 @@ func (db *DB) FinishRun(ctx context.Context, run int64, state, message string) e
 	return db.execOne(ctx, "record end of run", `UPDATE run SET state = ?, message = ?, ended = ? WHERE id = ?`, state, message, time.Now().UnixNano(), run)
 }
 
-// MarkInterrupted ends the runs whose process is not alive any more.
-func (db *DB) MarkInterrupted(ctx context.Context, alive func(pid int) bool) error {
+// Died is the message of a run that MarkInterrupted ended.
+const Died = "its process ended without a word"
+
+// MarkInterrupted says of the runs whose process is not alive any more that they were interrupted. When they
+// ended nobody knows.
+func (db *DB) MarkInterrupted(ctx context.Context, alive func(Run) bool) error {
 	runs, err := query(ctx, db.reader, "running runs", scanRun, `SELECT `+runColumns+` FROM run WHERE state = 'running'`)
 	if err != nil {
 		return err
 	}
 	for _, r := range runs {
-		if alive(r.PID) {
+		if alive(r) {
 			continue
 		}
-		if err := db.FinishRun(ctx, r.ID, "interrupted", "its process ended without a word"); err != nil {
+		if err := db.execOne(ctx, "record end of run", `UPDATE run SET state = 'interrupted', message = ? WHERE id = ?`, Died, r.ID); err != nil {
 			return err
 		}
 	}

@@ -56,16 +56,16 @@ func TestMarkInterrupted(t *testing.T) {
 	l := newLife(t)
 	check(t, l.db.FinishRun(ctx, must(l.db.StartRun(ctx, "archive", nil))(t).ID, "done", ""))
 	var asked []int
-	check(t, l.db.MarkInterrupted(ctx, func(pid int) bool { asked = append(asked, pid); return true }))
+	check(t, l.db.MarkInterrupted(ctx, func(r catalog.Run) bool { asked = append(asked, r.PID); return true }))
 	if !slices.Equal(asked, []int{os.Getpid()}) {
 		t.Errorf("asked after %v", asked)
 	}
 	if r := must(l.db.RunReport(ctx, l.run.ID))(t); r.State != "running" {
 		t.Errorf("a living run: %+v", r.Run)
 	}
-	check(t, l.db.MarkInterrupted(ctx, func(int) bool { return false }))
+	check(t, l.db.MarkInterrupted(ctx, func(catalog.Run) bool { return false }))
 	for _, r := range must(l.db.Runs(ctx, 0))(t) {
-		if want := map[bool]string{true: "interrupted", false: "done"}[r.ID == l.run.ID]; r.State != want || r.Ended.IsZero() {
+		if want := map[bool]string{true: "interrupted", false: "done"}[r.ID == l.run.ID]; r.State != want || r.Ended.IsZero() != (want == "interrupted") {
 			t.Errorf("run %d: %+v, want %s", r.ID, r, want)
 		}
 	}

@@ -69,7 +69,7 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) error {
 		return withHint(fmt.Errorf("archive: %w", err), "run tapefs archive again: it proves what is on the tape, writes again what is not, and goes on")
 	}
 	if errors.Is(err, archiver.ErrPartial) && summary.Run != 0 {
-		return withHint(err, "tapefs runs %d lists them", summary.Run)
+		return withHint(err, "tapefs runs %d says more", summary.Run)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"tapefs/archiver"
 	"tapefs/catalog"
 )
 
@@ -45,6 +46,9 @@ type runTapeJSON struct {
 func runOf(r catalog.RunReport) runJSON {
 	out := runJSON{ID: r.ID, Kind: r.Kind, Args: r.Args, Started: r.Started, Ended: timeOrNil(r.Ended),
 		State: r.State, Message: r.Message, Counts: r.Counts, Errors: []runErrorJSON{}, Tapes: []runTapeJSON{}}
+	if r.State == "running" && !archiver.Alive(r.Run) {
+		out.State, out.Message = "interrupted", catalog.Died
+	}
 	for _, e := range r.Errors {
 		out.Errors = append(out.Errors, runErrorJSON{e.Source, jsonPath(e.Path), e.Message})
 	}

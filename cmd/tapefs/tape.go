@@ -58,8 +58,12 @@ func tapeOf(ctx context.Context, db *catalog.DB, t catalog.Tape) (tapeJSON, erro
 			unsafe++
 		}
 	}
+	free := t.Free // as last seen mounted: what was written since takes its room
+	if t.Capacity > 0 {
+		free = max(min(free, t.Capacity-t.Used-t.Leftover), 0)
+	}
 	return tapeJSON{Barcode: t.Barcode, UUID: t.UUID, Pool: t.PoolName, Number: t.Number, Generation: t.Generation,
-		State: t.State, Capacity: t.Capacity, Free: t.Free, Used: t.Used, Leftover: t.Leftover, Objects: objects, Live: live, Unsafe: unsafe,
+		State: t.State, Capacity: t.Capacity, Free: free, Used: t.Used, Leftover: t.Leftover, Objects: objects, Live: live, Unsafe: unsafe,
 		Formatted: timeOrNil(t.Formatted), Seen: timeOrNil(t.Seen), Loads: t.Loads, Place: t.Place, Note: t.Note}, err
 }
 
@@ -109,7 +113,7 @@ func printTapes(a *app, rows []tapeJSON) error {
 			note = strings.TrimSpace("at " + r.Place + " " + note)
 		}
 		if r.Unsafe > 0 {
-			note = strings.TrimSpace(fmt.Sprintf("%s not safe yet; %s", count(int64(r.Unsafe), "file", "files"), note))
+			note = strings.TrimSuffix(fmt.Sprintf("%s not safe yet; %s", count(int64(r.Unsafe), "file", "files"), note), "; ")
 		}
 		t.row(r.Barcode, orDash(r.Pool), fmt.Sprint(r.Number), r.State, bytesText(r.Used), bytesText(r.Free),
 			leftoverText(r.Leftover), bytesText(r.Capacity), fmt.Sprint(r.Objects), dateOr(r.Seen, "-"), note)
