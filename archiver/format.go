@@ -38,14 +38,17 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	case err != nil:
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	default:
-		n, bytes, err := a.db.TapeObjects(ctx, old.ID)
+		loss, err := a.db.TapeLoss(ctx, old.ID)
 		if err != nil {
 			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 		}
-		if n > 0 {
-			return catalog.Tape{}, refuse("take another tape: copies that are in the catalog are not erased", "the catalog has %d objects (%d bytes) on it", n, bytes)
+		if loss.Objects > 0 {
+			return catalog.Tape{}, refuse("take another tape; tapefs tape erase "+string(b)+" says what would be lost and makes it blank", "the catalog has %d objects (%d bytes) on it", loss.Objects, loss.Bytes)
 		}
-		if !erase && !begun(old) {
+		if old.State == catalog.TapeRetired {
+			return catalog.Tape{}, refuse("take another tape", "it is retired: %s", old.Note)
+		}
+		if !erase && !begun(old) && !erased(old) {
 			return catalog.Tape{}, refuse(fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, pool, b), "it was formatted before (pool %s): %w", old.PoolName, changer.ErrNotBlank)
 		}
 	}
@@ -108,8 +111,25 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		return catalog.Tape{}, &changer.Error{Op: op, Hint: fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, p.Name, b),
 			Err: fmt.Errorf("%s: %w", what, err)}
 	}
+	if content == changer.ContentLTFS {
+		// The barcode was given twice; the volume may be that of another tape all the same.
+		is, err := a.whoIs(ctx, lease)
+		if err != nil {
+			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+		}
+		old, err := a.db.TapeByBarcode(ctx, string(b))
+		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+		}
+		if err := a.isMeant(ctx, op, old, is, true); err != nil {
+			return catalog.Tape{}, err
+		}
+	}
 	a.note("formatting %s", b)
 	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase, Begin: func() error {
+		if err := a.forgetVolume(ctx, b); err != nil {
+			return err
+		}
 		_, err := a.recordTape(ctx, b, p, nil)
 		failpoint("format")
 		return err
@@ -119,6 +139,18 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 	}
 	failpoint("mkltfs")
 	return a.takeVolume(ctx, lease, b, p, uuid)
+}
+
+// forgetVolume records that the volume which the catalog knew on a tape is no more: nothing on it is in use.
+func (a *Archiver) forgetVolume(ctx context.Context, b changer.Barcode) error {
+	old, err := a.db.TapeByBarcode(ctx, string(b))
+	if errors.Is(err, catalog.ErrNotFound) || err == nil && old.UUID == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return a.db.LoseTape(ctx, old.ID)
 }
 
 // interruptedFormat gives the UUID of the loaded tape's volume if it is what an interrupted format of ours
@@ -269,4 +301,32 @@ func (a *Archiver) checkLabel(v *changer.Volume, t catalog.Tape) error {
 		return fmt.Errorf("tape %s: %w: its label names catalog %s and volume %s", t.Barcode, changer.ErrWrongVolume, l.Catalog, l.Volume)
 	}
 	return nil
+}
+
+// Unformatted lists the tapes in the library that a pool takes, that a drive can format, and that are no volume that the
+// catalog knows. Whether they are blank only a look at each can tell.
+func (a *Archiver) Unformatted(ctx context.Context, pool string) ([]changer.Barcode, error) {
+	p, err := a.pool(pool)
+	if err != nil {
+		return nil, fmt.Errorf("look for blank tapes: %w", err)
+	}
+	inv, err := a.lib.Inventory(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for blank tapes: %w", err)
+	}
+	tapes, err := a.db.Tapes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for blank tapes: %w", err)
+	}
+	known := map[string]bool{}
+	for _, t := range tapes {
+		known[t.Barcode] = !begun(t) && !erased(t)
+	}
+	var out []changer.Barcode
+	for _, b := range inv.Barcodes() {
+		if p.matches(b) && !known[string(b)] && a.lib.CanWrite(ctx, b, true, nil) {
+			out = append(out, b)
+		}
+	}
+	return out, nil
 }

@@ -71,7 +71,7 @@ func candidates(p Pool, barcodes []changer.Barcode, tapes []catalog.Tape) []cand
 		case ok && t.Place != "": // it was exported and is on its way out; tape import takes it back
 		case ok && t.PoolName == p.Name && t.State == catalog.TapeOpen && t.UUID != "":
 			out = append(out, candidate{Barcode: b, Known: true, Tape: t})
-		case p.FormatBlank && (!ok || t.PoolName == p.Name && begun(t)):
+		case p.FormatBlank && (!ok || t.PoolName == p.Name && (begun(t) || erased(t))):
 			out = append(out, candidate{Barcode: b, Tape: t})
 		}
 	}

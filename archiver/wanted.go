@@ -48,7 +48,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 	known, generation := map[string]bool{}, 0
 	var leave, suspect []string
 	for _, t := range tapes {
-		known[t.Barcode] = !begun(t)
+		known[t.Barcode] = !begun(t) && !erased(t)
 		if t.PoolName == p.Name {
 			generation = max(generation, t.Generation)
 		}

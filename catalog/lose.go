@@ -98,6 +98,7 @@ func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 			`UPDATE pool SET unsnapped = unsnapped + (SELECT coalesce(sum(size), 0) FROM copy_part WHERE tape = ?1 AND durable > 0) WHERE id = (SELECT pool FROM tape WHERE id = ?1)
 				AND EXISTS (SELECT 1 FROM snapshot WHERE tape = ?1 AND state < 3)`,
 			`UPDATE snapshot SET state = 3 WHERE tape = ?1`,
+			`DELETE FROM wanted WHERE tape = ?1`,
 			`UPDATE tape SET uuid = '', used = 0, leftover = 0, free = capacity, generation_index = 0, formatted = 0 WHERE id = ?1`,
 		} {
 			if _, err := tx.ExecContext(ctx, text, tape); err != nil {
@@ -149,8 +150,16 @@ func oweAgain(ctx context.Context, tx *sql.Tx, id int64) error {
 	err := tx.QueryRowContext(ctx, `SELECT c.state, o.id, o.state, coalesce(b.state, 2) < 2, o.state = 1 AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
 			SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < 5 AND p.number = q.number AND p.state = 2))
 		FROM copy c JOIN object o ON o.id = c.object LEFT JOIN batch b ON b.id = o.batch WHERE c.id = ?`, id).Scan(&state, &object, &of, &spooled, &elsewhere)
-	if err != nil || state == CopyDamaged || state == CopyDropped {
+	if err != nil {
 		return err
+	}
+	if of == ObjectPacked && !spooled && !elsewhere { // nor can those be made that other pools are owed
+		if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 4 WHERE object = ? AND state < 3`, object); err != nil {
+			return err
+		}
+	}
+	if state == CopyDamaged || state == CopyDropped {
+		return nil
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM part WHERE object = ?1 AND (SELECT state FROM object WHERE id = ?1) = 0 AND NOT EXISTS (
 		SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND p.state IN (1, 2))`, object)

@@ -107,7 +107,7 @@ func TestLoseTape(t *testing.T) {
 	check(t, l.db.LoseTape(ctx, l.tapes[0].ID)) // again: nothing to lose
 	states(catalog.Owed, catalog.Durable)
 	check(t, l.db.LoseTape(ctx, l.tapes[1].ID))
-	states(catalog.Owed, catalog.CopyDamaged)
+	states(catalog.CopyDamaged, catalog.CopyDamaged) // the first cannot be made any more
 	// The volume that is made of it now begins its own journal.
 	must(l.db.AddManifest(ctx, catalog.Manifest{Tape: l.tapes[0].ID, Seq: 1, Name: "m", MAC: sum, Previous: make([]byte, 32), Upto: 1}, nil))(t)
 }

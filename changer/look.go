@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"time"
 )
 
 // Content is what a look at a loaded tape proved.
@@ -98,7 +99,13 @@ func (le *Lease) endOfData(ctx context.Context, op string) (Content, error) {
 
 // mt runs an operation on a drive that is known to be ready.
 func (le *Lease) mt(ctx context.Context, word string) (string, error) {
-	res, pending, err := le.l.act(ctx, le.l.cfg.ReadyTimeout, []*os.File{le.lock}, le.l.cfg.Programs.Mt, "-f", le.d.Tape, word)
+	return le.mtWithin(ctx, le.l.cfg.ReadyTimeout, word)
+}
+
+// mtWithin is mt for what takes its own time.
+func (le *Lease) mtWithin(ctx context.Context, limit time.Duration, words ...string) (string, error) {
+	args := append([]string{le.l.cfg.Programs.Mt, "-f", le.d.Tape}, words...)
+	res, pending, err := le.l.act(ctx, limit, []*os.File{le.lock}, args...)
 	le.pending = pending
 	return res.stdout, err
 }
@@ -183,26 +190,5 @@ func (le *Lease) mayFormat(ctx context.Context, op string, r FormatRequest) erro
 	case !r.Barcode.formattable():
 		return fail(op, fmt.Errorf("its barcode does not begin with 6 letters and digits, as LTFS wants: %w", ErrIncompatible), "put a standard label on it")
 	}
-	if g := le.l.driveGeneration(ctx, le.d); !writable(g, r.Barcode) {
-		return fail(op, fmt.Errorf("an LTO-%d drive cannot write LTO-%d media: %w", g, r.Barcode.Generation(), ErrIncompatible), "")
-	}
-	b, full, err := le.Loaded(ctx)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s: %w", op, err)
-	case !full:
-		return fail(op, ErrNoMedium, "load the tape first")
-	case b != r.Barcode && !(le.l.none() && b == ""):
-		return fail(op, fmt.Errorf("%w: %q is loaded", ErrWrongVolume, b), "load the tape first")
-	}
-	st, err := le.l.mtStatus(ctx, le.d)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%s: %w", op, err)
-	case !st.Online:
-		return fail(op, fmt.Errorf("%w: the drive is not ready", ErrUnknown), "it may be cleaning; see tapefs drive status")
-	case st.WriteProtected:
-		return fail(op, ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape")
-	}
-	return nil
+	return le.mayOverwrite(ctx, op, r.Barcode)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -62,7 +63,15 @@ func runMt(l *Library, args []string, stdout, stderr io.Writer) int {
 	case "status":
 		err = l.mtStatus(drive, stdout)
 	case "rewind", "offline", "eject", "rewoffl", "tell", "eod", "eom", "seod", "erase", "load":
-		err = l.mtOperation(words[0], drive, stdout)
+		count := "1" // a long erase, for example
+		if len(words) > 1 {
+			count = words[1]
+		}
+		if _, bad := strconv.Atoi(count); bad != nil {
+			fmt.Fprintf(stderr, "mt: bad count \"%s\"\n", count)
+			return 1
+		}
+		err = l.mtOperation(words[0], count != "0", drive, stdout)
 	default:
 		fmt.Fprintf(stderr, "mt: unknown command \"%s\"\n", words[0])
 		return 1
@@ -166,7 +175,7 @@ var (
 const readyPoll = 20 * time.Millisecond
 
 // mtOperation opens the tape node, which waits for a drive that is becoming ready.
-func (l *Library) mtOperation(word string, drive int, stdout io.Writer) error {
+func (l *Library) mtOperation(word string, long bool, drive int, stdout io.Writer) error {
 	t, err := l.loaded(drive)
 	for err == nil && t.m != nil && !t.d.Ejected && t.becomingReady() {
 		time.Sleep(readyPoll)
@@ -190,7 +199,7 @@ func (l *Library) mtOperation(word string, drive int, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "At block %d.\n", t.d.At)
 		return nil
 	case "erase":
-		return l.eraseTape(drive, t)
+		return l.eraseTape(drive, t, long)
 	}
 	end, err := l.endOfData(t)
 	if err != nil {
@@ -225,8 +234,9 @@ func (l *Library) endOfData(t *loadedTape) (int64, error) {
 	return 0, nil
 }
 
-// eraseTape makes a blank tape of the loaded one.
-func (l *Library) eraseTape(drive int, t *loadedTape) error {
+// eraseTape makes a blank tape of the loaded one: at once, or writing over all of it. What mt erase leaves of a tape with
+// partitions was never recorded; here it is all gone.
+func (l *Library) eraseTape(drive int, t *loadedTape, long bool) error {
 	if l.writeProtected(t.m, t.f) {
 		return errReadOnlyTape
 	}
@@ -241,7 +251,12 @@ func (l *Library) eraseTape(drive int, t *loadedTape) error {
 	if err := l.wipe(t.d.Tape, t.m); err != nil {
 		return err
 	}
-	if err := l.record(Event{Drive: drive, Kind: "erase", Barcode: t.m.Barcode, Seconds: formatSeconds}); err != nil {
+	e := Event{Drive: drive, Kind: "erase", Barcode: t.m.Barcode, Seconds: stopSeconds}
+	if long {
+		e.Bytes = t.m.Capacity
+		e.Seconds = float64(e.Bytes) / streamRate
+	}
+	if err := l.record(e); err != nil {
 		return err
 	}
 	return l.change(func(st *state) error {

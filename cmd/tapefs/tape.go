@@ -7,9 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/archiver"
 	"tapefs/catalog"
-	"tapefs/changer"
 )
 
 type tapeCmd struct {
@@ -22,6 +20,8 @@ type tapeCmd struct {
 	Import tapeImportCmd `cmd:"" help:"Take in what lies in the mail slots, and say who unknown tapes are."`
 	Check  tapeCheckCmd  `cmd:"" help:"Run ltfsck over a tape and prove who it is."`
 	Format tapeFormatCmd `cmd:"" help:"Make a tape of a pool: refuses what is not proved blank."`
+	Erase  tapeEraseCmd  `cmd:"" help:"Make a tape blank; first it says what would be lost."`
+	Retire tapeRetireCmd `cmd:"" help:"Take a tape out of use: written and counted on no more, only read where nothing else is."`
 }
 
 // tapeJSON is a tape as list and info print it.
@@ -168,62 +168,6 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 		t.row("  place", r.Place)
 	}
 	return t.flush()
-}
-
-type tapeFormatCmd struct {
-	Barcode string `arg:"" help:"The tape's barcode."`
-	Pool    string `help:"The pool it shall belong to; needed where there are several." placeholder:"POOL"`
-	Erase   string `help:"Format over what is on the tape: the barcode again, to be sure." placeholder:"BARCODE"`
-}
-
-func (c *tapeFormatCmd) Run(ctx context.Context, a *app) error {
-	if c.Erase != "" && c.Erase != c.Barcode {
-		return usagef("--erase %s does not name the tape %s", c.Erase, c.Barcode)
-	}
-	conf, db, err := a.writeCatalog(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	pool, err := c.pool(conf.archiverPools())
-	if err != nil {
-		return err
-	}
-	arch, err := a.newArchiver(conf, db, newProgress(a))
-	if err != nil {
-		return err
-	}
-	tape, err := arch.FormatTape(ctx, changer.Barcode(c.Barcode), pool, c.Erase != "")
-	if err != nil {
-		if errors.Is(err, changer.ErrNotBlank) && hintFor(err) == "" {
-			return withHint(err, "to destroy what is on it: tapefs tape format %s --erase %s", c.Barcode, c.Barcode)
-		}
-		return err
-	}
-	if a.JSON {
-		row, err := tapeOf(ctx, db, tape)
-		if err != nil {
-			return err
-		}
-		return printJSON(a.stdout, row)
-	}
-	fmt.Fprintf(a.stdout, "formatted %s: tape %d, pool %s, volume %s, %s\n", tape.Barcode, tape.Number, pool, tape.UUID, bytesText(tape.Capacity))
-	return nil
-}
-
-// pool picks the one pool, or the one that was named.
-func (c *tapeFormatCmd) pool(pools []archiver.Pool) (string, error) {
-	var names []string
-	for _, p := range pools {
-		if p.Name == c.Pool {
-			return p.Name, nil
-		}
-		names = append(names, p.Name)
-	}
-	if c.Pool != "" || len(pools) != 1 {
-		return "", usagef("--pool: name one of %s", strings.Join(names, ", "))
-	}
-	return names[0], nil
 }
 
 func leftoverText(n int64) string {

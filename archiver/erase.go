@@ -1,0 +1,275 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/dustin/go-humanize"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// namedLast bounds how many files are named that have their last copy on a tape.
+const namedLast = 5
+
+// EraseOptions say how a tape is erased.
+type EraseOptions struct {
+	Long       bool // write over all of it
+	LoseCopies bool // also the last copies of versions
+	Unproved   bool // also when no mount can prove which volume is on it
+	// Confirm is asked when all is known and nothing is lost yet; its error ends it.
+	Confirm func(Erasure) error
+}
+
+// Erasure is what erasing or retiring a tape means.
+type Erasure struct {
+	Barcode string
+	Holds   string // in words: "tape 3 of pool main", "an LTFS volume of …", "blank"
+	Volume  string // UUID, "" when it is none or could not be mounted
+	Known   bool   // the catalog has the tape
+	Loss    catalog.TapeLoss
+	Last    []string // paths of some versions whose last copy it has
+}
+
+// loss finds what would go with a tape of the catalog.
+func (a *Archiver) loss(ctx context.Context, t catalog.Tape) (e Erasure, err error) {
+	e = Erasure{Barcode: t.Barcode, Known: true}
+	if e.Loss, err = a.db.TapeLoss(ctx, t.ID); err != nil || e.Loss.Versions == 0 {
+		return e, err
+	}
+	ids, err := a.db.LastVersions(ctx, t.ID, namedLast)
+	for _, id := range ids {
+		path, err := a.db.Path(ctx, id)
+		if err != nil {
+			return e, err
+		}
+		e.Last = append(e.Last, path)
+	}
+	return e, err
+}
+
+// refuseLast refuses what would take the last copy of a version.
+func (e Erasure) refuseLast(op, hint string) error {
+	if e.Loss.Versions == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("it has the last copy of %d versions (%s)", e.Loss.Versions, humanize.IBytes(uint64(max(e.Loss.LastBytes, 0))))
+	if e.Loss.Versions == 1 {
+		text = fmt.Sprintf("it has the last copy of 1 version (%s)", humanize.IBytes(uint64(max(e.Loss.LastBytes, 0))))
+	}
+	for i, path := range e.Last {
+		text += map[bool]string{true: ": ", false: ", "}[i == 0] + fmt.Sprintf("%q", path)
+	}
+	if len(e.Last) < e.Loss.Versions {
+		text += ", …"
+	}
+	return &changer.Error{Op: op, Hint: hint, Err: errors.New(text)}
+}
+
+// asRun records what fn does as a run.
+func (a *Archiver) asRun(ctx context.Context, kind string, args []string, fn func() error) error {
+	run, err := a.db.StartRun(ctx, kind, args)
+	if err != nil {
+		return err
+	}
+	err = fn()
+	state, message := "done", ""
+	if err != nil {
+		state, message = "failed", err.Error()
+	}
+	return errors.Join(err, a.db.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
+}
+
+// EraseTape makes a tape blank. It refuses to take the last copy of a version, and a volume that is not the one the catalog
+// means. The catalog knows of the loss before the tape does: copies on it are owed again where their bytes can be had.
+func (a *Archiver) EraseTape(ctx context.Context, b changer.Barcode, o EraseOptions) (Erasure, error) {
+	op := fmt.Sprintf("erase tape %s", b)
+	t, err := a.db.TapeByBarcode(ctx, string(b))
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+		return Erasure{}, fmt.Errorf("%s: %w", op, err)
+	}
+	e := Erasure{Barcode: string(b)}
+	if t.ID != 0 {
+		if e, err = a.mayLose(ctx, op, t, o); err != nil {
+			return e, err
+		}
+	}
+	err = a.asRun(ctx, "erase", []string{string(b)}, func() error {
+		unlock, err := a.lockWriter(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		return a.eraseLoaded(ctx, op, b, o, &e)
+	})
+	return e, err
+}
+
+func (a *Archiver) mayLose(ctx context.Context, op string, t catalog.Tape, o EraseOptions) (Erasure, error) {
+	e, err := a.loss(ctx, t)
+	if err != nil {
+		return e, fmt.Errorf("%s: %w", op, err)
+	}
+	if o.LoseCopies {
+		return e, nil
+	}
+	return e, e.refuseLast(op, "let archive make the other copies first (tapefs status shows what is owed), or lose them for good: --lose-copies")
+}
+
+// eraseLoaded loads the tape, proves who it is, asks, and erases it. The writer lock is held.
+func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode, o EraseOptions, e *Erasure) (err error) {
+	a.note("waiting for a drive for tape %s", b)
+	lease, err := a.lib.Lease(ctx, changer.Request{Barcode: b, Write: true, Purpose: "erase"})
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
+	a.note("loading %s", b)
+	if err := lease.Load(ctx, b); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if err := lease.MayErase(ctx, b); err != nil {
+		return err
+	}
+	// Read again: what was waited for may have written to it.
+	t, err := a.db.TapeByBarcode(ctx, string(b))
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if t.ID != 0 {
+		if *e, err = a.mayLose(ctx, op, t, o); err != nil {
+			return err
+		}
+	}
+	is, err := a.whoIs(ctx, lease)
+	if err != nil && (!o.Unproved || ctx.Err() != nil) {
+		return &changer.Error{Op: op, Hint: "--unproved erases it all the same; its barcode is the only hint then", Err: fmt.Errorf("nothing proves which tape it is: %w", err)}
+	}
+	e.Volume, e.Holds = is.uuid, is.text
+	if err := a.isMeant(ctx, op, t, is, o.Unproved); err != nil {
+		return err
+	}
+	if o.Confirm != nil {
+		if err := o.Confirm(*e); err != nil {
+			return err
+		}
+	}
+	if t.ID != 0 {
+		if err := a.db.LoseTape(ctx, t.ID); err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+	}
+	failpoint("erase")
+	a.note("erasing %s", b)
+	if err := lease.Erase(ctx, changer.EraseRequest{Barcode: b, Volume: is.content == changer.ContentLTFS || is.content == changer.ContentUnknown, Long: o.Long}); err != nil {
+		return err
+	}
+	if t.ID == 0 {
+		return nil
+	}
+	_, err = a.db.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error {
+		t.Note = "erased"
+		if t.State == catalog.TapeFull || t.State == catalog.TapeSuperseded || t.State == catalog.TapeForeign {
+			t.State = catalog.TapeOpen
+		}
+		return nil
+	})
+	return err
+}
+
+// erased tells a tape of the catalog that holds nothing: a blank one, of which its pool is known.
+func erased(t catalog.Tape) bool {
+	return t.UUID == "" && t.State == catalog.TapeOpen && t.Formatted.IsZero()
+}
+
+// identity is what a loaded tape proved to be.
+type identity struct {
+	content changer.Content
+	uuid    string
+	text    string
+	label   TapeLabel // zero: none of ours
+}
+
+// whoIs mounts the loaded tape read-only and reads who it is. Blank tapes and data that is not LTFS are no errors.
+func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity, err error) {
+	v, err := lease.Mount(ctx, changer.MountRequest{ReadOnly: true})
+	if errors.Is(err, changer.ErrNotFormatted) {
+		is.content, err = lease.Look(ctx)
+		is.text = is.content.String()
+		return is, err
+	}
+	if err != nil {
+		return identity{text: "nobody knows what"}, err
+	}
+	is = identity{content: changer.ContentLTFS, uuid: v.UUID, text: fmt.Sprintf("LTFS volume %s (%q)", v.UUID, v.Name)}
+	root, err := os.OpenRoot(v.Dir)
+	if err == nil {
+		f, ferr := changer.OpenFile(root, readmeName, os.O_RDONLY, 0)
+		if ferr == nil {
+			if l, lerr := ParseTapeLabel(f); lerr == nil {
+				is.label = l
+			}
+			f.Close()
+		}
+		root.Close() // an open folder would keep the volume from being unmounted
+	}
+	return is, errors.Join(err, v.Unmount(ctx))
+}
+
+// isMeant refuses a loaded tape that is another than the catalog means by its barcode. t may be zero.
+func (a *Archiver) isMeant(ctx context.Context, op string, t catalog.Tape, is identity, unproved bool) error {
+	if is.uuid != "" && is.uuid != t.UUID {
+		other, err := a.db.TapeByUUID(ctx, is.uuid)
+		switch {
+		case err == nil:
+			return &changer.Error{Op: op, Hint: "its label was changed; tapefs tape info " + other.Barcode,
+				Err: fmt.Errorf("%w: it is the volume of tape %s", changer.ErrWrongVolume, other.Barcode)}
+		case !errors.Is(err, catalog.ErrNotFound):
+			return fmt.Errorf("%s: %w", op, err)
+		case is.label.Catalog == a.db.UUID() && !unproved:
+			return &changer.Error{Op: op, Hint: "it was written after the catalog's last backup; tapefs catalog rebuild reads it, --unproved erases it",
+				Err: fmt.Errorf("%w: a tape of this catalog that the catalog does not know", changer.ErrWrongVolume)}
+		}
+	}
+	if t.UUID != "" && is.uuid != t.UUID && !unproved {
+		return &changer.Error{Op: op, Hint: "look at it: tapefs tape check " + t.Barcode + "; --unproved erases what is in the drive",
+			Err: fmt.Errorf("%w: the catalog has volume %s, and it holds %s", changer.ErrWrongVolume, t.UUID, is.text)}
+	}
+	return nil
+}
+
+// RetireTape takes a tape out of use: it is never written or chosen again, its copies count no more and are owed to its pool anew; they
+// are read only where nothing else is. Refused while it has the last copy of a version, or copies that are not finished.
+func (a *Archiver) RetireTape(ctx context.Context, barcode, why string) (owed int, err error) {
+	op := "retire tape " + barcode
+	t, err := a.db.TapeByBarcode(ctx, barcode)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", op, err)
+	}
+	if t.State == catalog.TapeRetired {
+		return 0, fmt.Errorf("%s: it is retired already: %s", op, t.Note)
+	}
+	err = a.asRun(ctx, "retire", []string{barcode}, func() error {
+		unlock, err := a.lockWriter(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		e, err := a.loss(ctx, t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		if err := e.refuseLast(op, "copy them first: add a second pool to the sources' copies and run tapefs archive, or tapefs tape repack "+barcode); err != nil {
+			return err
+		}
+		if e.Loss.Unfinished > 0 {
+			return &changer.Error{Op: op, Hint: "run tapefs archive first", Err: fmt.Errorf("%d copies that are not finished have parts on it", e.Loss.Unfinished)}
+		}
+		owed, err = a.db.RetireTape(ctx, t.ID, why)
+		return err
+	})
+	return owed, err
+}
