@@ -28,6 +28,7 @@ type DB struct {
 	writer *sql.DB // one connection; nil when opened for reading
 	reader *sql.DB // query_only
 	side   *sql.DB // query_only; its queries are made while another holds a connection of reader
+	quick  *quick  // the reader of View
 
 	stmtsMu sync.RWMutex
 	stmts   map[string]*sql.Stmt
@@ -204,13 +205,16 @@ const writerCache = "&_pragma=cache_size(-32768)&_pragma=wal_autocheckpoint(8192
 // maxReaders is how many queries run at once; a connection costs some memory (its page cache).
 const maxReaders = 8
 
+// busyTimeout is how long a query waits for another process's lock, milliseconds.
+const busyTimeout = 30_000
+
 // connect opens the reading handles. Pragmas go into the name, so that each connection gets them.
 func connect(path string) (*DB, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{path: abs, owners: map[int64]Owner{}, stmts: map[string]*sql.Stmt{}}
+	db := &DB{path: abs, owners: map[int64]Owner{}, stmts: map[string]*sql.Stmt{}, quick: newQuick(abs)}
 	if db.reader, err = sql.Open("sqlite", db.dsn("&_pragma=query_only(1)")); err != nil {
 		return nil, err
 	}
@@ -226,7 +230,7 @@ func connect(path string) (*DB, error) {
 // dsn names the file for the driver; mode=rw never makes one.
 func (db *DB) dsn(more string) string {
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: db.path}).String() +
-		"?mode=rw&_pragma=busy_timeout(30000)&_pragma=foreign_keys(1)&_pragma=synchronous(2)" + more
+		fmt.Sprintf("?mode=rw&_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(2)", busyTimeout) + more
 }
 
 // connectWriter opens the one writing connection, and makes the file a WAL file.
@@ -262,6 +266,7 @@ func (db *DB) Close() error {
 	}
 	clear(db.stmts)
 	db.stmtsMu.Unlock()
+	errs = append(errs, db.quick.close())
 	for _, handle := range []*sql.DB{db.reader, db.side, db.writer} { // the writer last: it checkpoints
 		if handle != nil {
 			errs = append(errs, handle.Close())

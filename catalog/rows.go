@@ -146,12 +146,17 @@ func (db *DB) eachVersion(ctx context.Context, fn func(*Version) error, text str
 
 // oneVersion returns the only row; what names it in errors.
 func (db *DB) oneVersion(ctx context.Context, what func() string, text string, args ...any) (Version, error) {
+	return only(what, func(fn func(*Version) error) error { return db.eachVersion(ctx, fn, text, args...) })
+}
+
+// only returns the only row of each.
+func only(what func() string, each func(fn func(*Version) error) error) (Version, error) {
 	var v Version
 	found := false
-	err := db.eachVersion(ctx, func(row *Version) error {
+	err := each(func(row *Version) error {
 		v, found = *row, true
 		return nil
-	}, text, args...)
+	})
 	if err != nil {
 		return Version{}, fmt.Errorf("read %s: %w", what(), err)
 	}

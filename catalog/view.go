@@ -72,13 +72,21 @@ func (db *DB) View(at time.Time, hideVanished bool) *View {
 	return v
 }
 
+// Get returns a version by its id, whatever the view's time.
+func (w *View) Get(ctx context.Context, id ID) (Version, error) {
+	return only(func() string { return fmt.Sprintf("version %d", id) }, func(fn func(*Version) error) error {
+		return w.db.quick.each(ctx, w.db, fn, textGet, id)
+	})
+}
+
 // Lookup returns what a name in a directory showed.
 func (w *View) Lookup(ctx context.Context, parent ID, name string) (Version, error) {
-	what := func() string { return fmt.Sprintf("%q", name) }
-	if w.at == 0 {
-		return w.db.oneVersion(ctx, what, w.text.lookup, parent, []byte(name))
-	}
-	return w.db.oneVersion(ctx, what, w.text.lookup, parent, []byte(name), 1, w.at)
+	return only(func() string { return fmt.Sprintf("%q", name) }, func(fn func(*Version) error) error {
+		if w.at == 0 {
+			return w.db.quick.each(ctx, w.db, fn, w.text.lookup, parent, []byte(name))
+		}
+		return w.db.quick.each(ctx, w.db, fn, w.text.lookup, parent, []byte(name), 1, w.at)
+	})
 }
 
 // Children is DB.Children of the view.
@@ -93,14 +101,14 @@ func (w *View) ChildrenByName(ctx context.Context, parent ID, after string, limi
 
 func (w *View) each(ctx context.Context, fn func(*Version) error, text string, parent ID, after any, limit int) error {
 	if w.at == 0 {
-		return w.db.eachVersion(ctx, fn, text, parent, after, limitOf(limit))
+		return w.db.quick.each(ctx, w.db, fn, text, parent, after, limitOf(limit))
 	}
-	return w.db.eachVersion(ctx, fn, text, parent, after, limitOf(limit), w.at)
+	return w.db.quick.each(ctx, w.db, fn, text, parent, after, limitOf(limit), w.at)
 }
 
 // Resolve finds what was at "/source/dir/name"; "/" is Root.
 func (w *View) Resolve(ctx context.Context, path string) (Version, error) {
-	v, err := w.db.Get(ctx, Root)
+	v, err := w.Get(ctx, Root)
 	if err != nil {
 		return v, err
 	}

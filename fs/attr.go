@@ -14,7 +14,7 @@ import (
 // node reads the version behind a node id. Like all that asks the catalog alone it takes no notice of
 // signals: it is quick, and few programs expect EINTR from stat.
 func (f *face) node(id uint64) (catalog.Version, error) {
-	v, err := f.db.Get(context.Background(), catalog.ID(id))
+	v, err := f.tree.Get(context.Background(), catalog.ID(id))
 	if errors.Is(err, catalog.ErrNotFound) {
 		return v, errStale
 	}
