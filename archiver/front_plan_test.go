@@ -87,7 +87,12 @@ func (f *front) plan(t testing.TB, src Source, o Options) (listStats, []catalog.
 // bring plans and fetches, and returns the counts of planning.
 func (f *front) bring(t testing.TB, src Source) listStats {
 	t.Helper()
-	st, batches := f.plan(t, src, Options{})
+	return f.bringWith(t, src, Options{})
+}
+
+func (f *front) bringWith(t testing.TB, src Source, o Options) listStats {
+	t.Helper()
+	st, batches := f.plan(t, src, o)
 	for _, b := range batches {
 		if err := f.fetchBatch(t.Context(), f.run, src, b); err != nil {
 			t.Fatal(err)
@@ -262,7 +267,7 @@ func TestCompareNewChangedVanishedRevived(t *testing.T) {
 
 	ok(t, os.RemoveAll(dir+"/d"))
 	ok(t, os.Mkdir(dir+"/empty/er", 0o750))
-	want(t, "vanishing", f.bring(t, src), listStats{Same: 3, Vanished: 2, Revived: 1, Skipped: 1})
+	want(t, "vanishing", f.bringWith(t, src, Options{AcceptDeletions: true}), listStats{Same: 3, Vanished: 2, Revived: 1, Skipped: 1})
 	for _, p := range []string{"d", "d/b", "d/e", "d/e/c"} {
 		if s := f.shown(t, "media")[p]; !strings.HasSuffix(s, " vanished") {
 			t.Errorf("%s: %s", p, s)
@@ -451,7 +456,7 @@ func TestListingThatFailedMarksNothing(t *testing.T) {
 		t.Errorf("run errors: %+v", report.Errors)
 	}
 	f.cfg.Rsync = ""
-	if st := f.bring(t, src); st.Vanished != 1 {
+	if st := f.bringWith(t, src, Options{AcceptDeletions: true}); st.Vanished != 1 {
 		t.Errorf("a whole listing: %+v", st)
 	}
 }

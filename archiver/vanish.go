@@ -12,17 +12,11 @@ import (
 // markPage is how many marks one transaction sets.
 const markPage = 1000
 
-const (
-	// lostShare: a listing that lacks more than one in so many of a source's files is not believed.
-	lostShare = 10
-	// lostFew: so few files may be lacking all the same, unless they are more than half of all.
-	lostFew = 5
-)
+// lostShare: a listing that lacks more than one in so many of a source's files is not believed.
+const lostShare = 10
 
 // tooManyLost tells whether a listing lacks so much that a disk may not be mounted, or a folder not be shared.
-func tooManyLost(lost, known int64) bool {
-	return lost*lostShare > known && (lost >= lostFew || lost*2 > known)
-}
+func tooManyLost(lost, known int64) bool { return lost*lostShare > known }
 
 // missing: the catalog shows v and the listing did not have it. Nothing is marked before the whole
 // listing was compared.
