@@ -206,7 +206,7 @@ type started struct {
 // start begins an archive run with more environment.
 func (w *tortured) start(env ...string) *started {
 	w.t.Helper()
-	s := &started{cmd: w.command("archive", "-v"), exited: make(chan struct{}), began: time.Now()}
+	s := &started{cmd: w.command("archive", "-v", "--accept-deletions"), exited: make(chan struct{}), began: time.Now()}
 	s.cmd.Env = append(os.Environ(), env...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	w.must(s.cmd.Start())
