@@ -50,8 +50,10 @@ type VerifySummary struct {
 	Bytes   int64
 	Files   int // compared by their plain sums
 	Skipped int // proved already, by the runs that this one resumes
-	Damaged []VerifyDamage
-	Wanted  []string // barcodes of tapes that are not in the library
+	// Recovered parts counted as damaged and were read without a fault: the drive may have been at fault.
+	Recovered int
+	Damaged   []VerifyDamage
+	Wanted    []string // barcodes of tapes that are not in the library
 }
 
 // Verify reads sealed bytes back through read-only mounts, in tape order, and compares their sums.
@@ -108,7 +110,8 @@ type verifier struct {
 
 // choose lists what is to be read: each item is a part or, for the openssl program, the parts of a copy.
 func (v *verifier) choose(ctx context.Context, o VerifyOptions) ([][]catalog.VerifyPart, error) {
-	f := catalog.VerifyFilter{Barcode: o.Tape, Written: o.written}
+	// Who names a tape or a path wants to know of all that should be there.
+	f := catalog.VerifyFilter{Barcode: o.Tape, Written: o.written, Damaged: o.Tape != "" || len(o.Paths) > 0}
 	if o.Source != "" {
 		src, err := v.a.db.SourceByName(ctx, o.Source)
 		if err != nil {
@@ -332,6 +335,9 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 	case err == nil:
 		v.sum.Parts++
 		v.sum.Bytes += p.Size
+		if p.State == catalog.PartDamaged {
+			return true, v.recovered(ctx, p, sums.Size)
+		}
 		return true, v.a.db.PartVerified(ctx, p.ID, time.Now())
 	case ctx.Err() != nil:
 		return false, ctx.Err()
@@ -344,6 +350,16 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 	}
 	v.away[p.Barcode] = err
 	return false, v.leave(ctx)
+}
+
+// recovered takes back that a part is damaged.
+func (v *verifier) recovered(ctx context.Context, p catalog.VerifyPart, size int64) error {
+	again, err := v.a.db.PartRecovered(ctx, p.CopyPart, size, time.Now())
+	if again {
+		v.sum.Recovered++
+		v.a.log.Warn("what counted as damaged was read without a fault", "tape", p.Barcode, "file", p.Name)
+	}
+	return err
 }
 
 func (v *verifier) found(p catalog.VerifyPart, file string, err error) {

@@ -138,3 +138,41 @@ func (db *DB) FoundDamaged(ctx context.Context, p CopyPart, lost bool, size int6
 	}
 	return nil
 }
+
+// PartRecovered makes a part durable again that counted as damaged: its bytes were read back and have their sums, as
+// when the drive was at fault. False: another copy has taken its place, and it is left as it is.
+func (db *DB) PartRecovered(ctx context.Context, p CopyPart, size int64, at time.Time) (recovered bool, err error) {
+	err = db.update(ctx, func(tx *sql.Tx) error {
+		var state CopyState
+		var twin, whole bool
+		err := tx.QueryRowContext(ctx, `SELECT c.state, EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.id <> c.id AND d.state < 4)
+			FROM copy_part p JOIN copy c ON c.id = p.copy WHERE p.id = ? AND p.state = 4`, p.ID).Scan(&state, &twin)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil || twin || state == CopyDropped {
+			return err
+		}
+		recovered = true
+		if _, err := tx.ExecContext(ctx, `UPDATE tape SET used = used + ?1, leftover = max(0, leftover - ?2) WHERE id = ?3`, size, p.Size, p.Tape); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = 2, size = ?, verified = ? WHERE id = ?`, size, nsOf(at), p.ID); err != nil {
+			return err
+		}
+		if state != CopyDamaged {
+			return settleCopy(ctx, tx, p.Copy)
+		}
+		err = tx.QueryRowContext(ctx, `SELECT NOT EXISTS (SELECT 1 FROM part q JOIN copy c ON c.object = q.object WHERE c.id = ?1
+			AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = ?1 AND p.number = q.number AND p.state = 2))`, p.Copy).Scan(&whole)
+		if err != nil || !whole {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE copy SET state = 3 WHERE id = ?`, p.Copy)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("record part %s as good again: %w", p.Name, err)
+	}
+	return recovered, nil
+}

@@ -26,11 +26,12 @@ type VerifyFilter struct {
 	Pool    string
 	Written time.Time      // not before
 	Objects map[int64]bool // nil: any
+	Damaged bool           // also parts that count as damaged: the drive may have been at fault
 }
 
-// VerifyParts lists the durable parts of objects that are in use, the longest unproved first.
+// VerifyParts lists the durable parts (and damaged ones, if asked for) of objects that are in use, the longest unproved first.
 func (db *DB) VerifyParts(ctx context.Context, f VerifyFilter) ([]VerifyPart, error) {
-	where, args := []string{"p.state = 2", "c.state < 5", "o.state IN (1, 2)", "t.state <> 'retired'"}, []any{}
+	where, args := []string{map[bool]string{false: "p.state = 2", true: "p.state IN (2, 4)"}[f.Damaged], "c.state < 5", "o.state IN (1, 2)", "t.state <> 'retired'"}, []any{}
 	add := func(text string, arg any) { where, args = append(where, text), append(args, arg) }
 	if f.Barcode != "" {
 		add("t.barcode = ?", f.Barcode)

@@ -120,13 +120,14 @@ func (c *verifyCmd) options(ctx context.Context, conf *config, db *catalog.DB) (
 }
 
 type verifyJSON struct {
-	Run     int64        `json:"run"`
-	Parts   int          `json:"parts"`
-	Bytes   int64        `json:"bytes"`
-	Files   int          `json:"files"`
-	Skipped int          `json:"skipped"`
-	Damaged []damageJSON `json:"damaged"`
-	Wanted  []string     `json:"wanted"`
+	Run       int64        `json:"run"`
+	Parts     int          `json:"parts"`
+	Bytes     int64        `json:"bytes"`
+	Files     int          `json:"files"`
+	Skipped   int          `json:"skipped"`
+	Recovered int          `json:"recovered"`
+	Damaged   []damageJSON `json:"damaged"`
+	Wanted    []string     `json:"wanted"`
 }
 
 type damageJSON struct {
@@ -159,7 +160,7 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) error {
 	sum, err := arch.Verify(ctx, o)
 	if sum.Run != 0 {
 		if a.JSON {
-			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Damaged: []damageJSON{}, Wanted: append([]string{}, sum.Wanted...)}
+			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Damaged: []damageJSON{}, Wanted: append([]string{}, sum.Wanted...)}
 			for _, d := range sum.Damaged {
 				j.Damaged = append(j.Damaged, damageJSON{d.Object, d.Pool, d.Barcode, d.File, d.Why})
 			}
@@ -189,6 +190,9 @@ func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 	line := fmt.Sprintf("verified: %s, %s", count(int64(s.Parts), "part", "parts"), bytesText(s.Bytes))
 	if c.Openssl {
 		line += fmt.Sprintf("; %s compared by openssl", count(int64(s.Files), "file", "files"))
+	}
+	if s.Recovered > 0 {
+		line += fmt.Sprintf("; %s that counted as damaged: good again", count(int64(s.Recovered), "part", "parts"))
 	}
 	if s.Skipped > 0 {
 		line += fmt.Sprintf("; %s proved before the run was cut short", count(int64(s.Skipped), "part", "parts"))
