@@ -22,14 +22,14 @@ type archiveCmd struct {
 	AcceptDeletions bool `help:"Mark as vanished all that a source has no more, also when that is more than a tenth of its files."`
 }
 
-func (c *archiveCmd) Run(ctx context.Context, a *app) error {
+func (c *archiveCmd) Run(ctx context.Context, a *app) (err error) {
 	options, err := c.options(time.Now())
 	if err != nil {
 		return err
 	}
 	conf, db, err := a.writeCatalog(ctx)
 	if err != nil {
-		return err
+		return a.notBegun(ctx, "archive", err)
 	}
 	defer db.Close()
 	if len(conf.Sources) == 0 {
@@ -40,8 +40,12 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) error {
 			return usagef("no source %q in %s", name, conf.path)
 		}
 	}
-	arch, err := a.newArchiver(conf, db, newProgress(a))
-	if err != nil {
+	var arch *archiver.Archiver
+	if !c.DryRun {
+		end := a.working(ctx, "archive", conf, db)
+		defer func() { end(err, arch) }()
+	}
+	if arch, err = a.newArchiver(conf, db, newProgress(a)); err != nil {
 		return err
 	}
 	finishing(ctx, arch.Doing)

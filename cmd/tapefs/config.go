@@ -35,7 +35,9 @@ type config struct {
 	Mount      mountConfig             `yaml:"mount"`
 	Recall     recallConfig            `yaml:"recall"`
 	Scrub      scrubConfig             `yaml:"scrub"`
-	Tools      toolsConfig             `yaml:"tools"`
+	// Notify is a program and its arguments, run for what somebody should know.
+	Notify []string    `yaml:"notify"`
+	Tools  toolsConfig `yaml:"tools"`
 
 	path string          // where it was read from
 	ring *crypto.Keyring // read by keyring
@@ -251,6 +253,9 @@ func parseConfig(data []byte) (*config, error) {
 func (c *config) check() error {
 	if len(c.KeyCommand) > 0 && c.KeyCommand[0] == "" {
 		return errors.New("key_command: its first word is empty; write a list: [program, argument]")
+	}
+	if len(c.Notify) > 0 && c.Notify[0] == "" {
+		return errors.New("notify: its first word is empty; write a list: [program, argument]")
 	}
 	if f := c.Library.Flavor; f != "" && f != "open" {
 		return fmt.Errorf("library.flavor: %q is not known; open is for OpenLTFS", f)

@@ -13,7 +13,8 @@ import (
 )
 
 type doctorCmd struct {
-	FixConfig bool `help:"Look for changer and drives and print a library: section for the configuration."`
+	NotifyTest bool `help:"Run the command of notify: with a test message, and say whether it went well."`
+	FixConfig  bool `help:"Look for changer and drives and print a library: section for the configuration."`
 }
 
 // Marks of a finding.
@@ -75,6 +76,15 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 		return proposeLibrary(ctx, a)
 	}
 	u := &checkup{app: a, paths: realMachine}
+	if c.NotifyTest {
+		conf, err := a.configuration()
+		if err != nil {
+			return err
+		}
+		u.conf = conf
+		u.notify(ctx, true)
+		return u.report()
+	}
 	u.all(ctx)
 	if u.db != nil {
 		defer u.db.Close()
@@ -110,6 +120,7 @@ func (u *checkup) all(ctx context.Context) {
 	u.sources(ctx)
 	u.space("spool", conf.Spool.Dir, int64(conf.Spool.Max))
 	u.space("cache", conf.Cache.Dir, int64(conf.Cache.Max))
+	u.notify(ctx, false)
 }
 
 // report prints the findings. The exit code is 0 when nothing failed, else that of the failures

@@ -63,6 +63,7 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	if err := forgetWanted(ctx, conf, db); err != nil {
 		a.log.Warn("forget what earlier mounts wanted", "error", err)
 	}
+	defer a.notifier(conf).watchCatalog(ctx, db)()
 	allowOther := allowOtherPermitted()
 	if conf.Mount.AllowOther != nil {
 		allowOther = *conf.Mount.AllowOther

@@ -39,7 +39,7 @@ type missingJSON struct {
 	Bytes int64  `json:"bytes"`
 }
 
-func (c *restoreCmd) Run(ctx context.Context, a *app) error {
+func (c *restoreCmd) Run(ctx context.Context, a *app) (err error) {
 	to, err := filepath.Abs(c.To)
 	if err != nil {
 		return usagef("--to: %w", err)
@@ -67,6 +67,8 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) error {
 	if err := conf.openKeys(); err != nil {
 		return err
 	}
+	end := a.working(ctx, "restore", conf, db)
+	defer func() { end(err, nil) }()
 	arch, err := a.newArchiver(conf, db, newProgress(a))
 	if err != nil {
 		return err

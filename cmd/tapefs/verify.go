@@ -138,16 +138,18 @@ type damageJSON struct {
 	Why    string `json:"why"`
 }
 
-func (c *verifyCmd) Run(ctx context.Context, a *app) error {
+func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 	conf, db, err := a.writeCatalog(ctx)
 	if err != nil {
-		return err
+		return a.notBegun(ctx, "verify", err)
 	}
 	defer db.Close()
 	o, err := c.options(ctx, conf, db)
 	if err != nil {
 		return err
 	}
+	end := a.working(ctx, "verify", conf, db)
+	defer func() { end(err, nil) }()
 	if c.Openssl {
 		if err := conf.openKeys(); err != nil {
 			return err
