@@ -28,6 +28,7 @@ type Archiver struct {
 	lib  *changer.Library // may be nil: then nothing that needs a tape works
 
 	activity  activity
+	moved     sync.Map // by source and path: versions that a planned file may be, under another name
 	flow      flow
 	releasing sync.Mutex // one writer at a time lets go of batches
 }

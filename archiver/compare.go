@@ -181,7 +181,11 @@ type comparison struct {
 	back    []catalog.ID
 	accept  bool // however much the listing lacks has vanished
 	metas   []catalog.FileMeta
-	names   *owners // of a source on this machine; nil: only the catalog knows names
+	again   bool                     // the source was listed before: new names may be those of old files
+	missed  map[moveKey][]catalog.ID // files that the listing lacks or has something else for
+	misses  int                      // in missed
+	news    *sorter                  // new and changed files, by path
+	names   *owners                  // of a source on this machine; nil: only the catalog knows names
 }
 
 // openDir is a directory of the listing that the current entry may be in.
@@ -252,6 +256,9 @@ func (c *comparison) join(ctx context.Context, l *listed) error {
 		return err
 	}
 	if err := c.updateMeta(ctx); err != nil {
+		return err
+	}
+	if err := c.planNews(ctx); err != nil {
 		return err
 	}
 	return c.vanish(ctx)
@@ -351,6 +358,12 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		c.stats.New++
 	} else {
 		c.stats.Changed++
+	}
+	if v != nil {
+		c.lost(v) // its bytes may be there under another name now
+	}
+	if later, err := c.later(e, parent.id); later || err != nil {
+		return err
 	}
 	return c.plan.add(ctx, member{
 		path: e.path, link: e.link, first: e.first,

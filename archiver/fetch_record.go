@@ -44,6 +44,17 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 			continue
 		}
 		counts["fetched"]++
+		if it.Kind == catalog.File && key == (linkKey{}) {
+			from, err := a.movedFrom(ctx, src.Name, t, it.path, f.Size)
+			if err != nil {
+				return err
+			}
+			if from != 0 {
+				files[i].Same = from
+				counts["moved"]++
+				counts["moved_bytes"] += f.Size
+			}
+		}
 		if key != (linkKey{}) {
 			links[key] = append(links[key], i)
 		}
@@ -159,7 +170,7 @@ func (a *Archiver) completeDirs(ctx context.Context, run catalog.Run, t *tree, d
 func (a *Archiver) dropEmpty(ctx context.Context, w *batchWork, files []catalog.Fetched) error {
 	lost, kept := map[int64]bool{}, map[int64]bool{}
 	for i, f := range files {
-		if f.Gone {
+		if f.Gone || f.Same != 0 {
 			lost[w.files[i].object] = true
 		} else {
 			kept[w.files[i].object] = true

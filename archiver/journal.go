@@ -24,6 +24,7 @@ const (
 	manifestRecords = "manifest.jsonl"
 	manifestVoid    = "void.list"
 	manifestMeta    = "meta.list"
+	manifestMoved   = "moved.list"
 	manifestForget  = "forget.list"
 )
 
@@ -91,6 +92,7 @@ type journal struct {
 
 	head, body, sums *scratch // records of dirs and the like; of objects; lines of SHA256SUMS
 	meta             *scratch // lines of meta.list
+	moved            *scratch // lines of moved.list
 	forgotten        *scratch // lines of forget.list
 
 	tapes   map[int64]catalog.Tape
@@ -124,7 +126,7 @@ func newJournal(m manifestInput) (*journal, error) {
 		b.previous = make([]byte, sha256.Size)
 	}
 	b.name = manifestName(m.Key.Fingerprint(), m.Label.Volume, b.seq)
-	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta, &b.forgotten} {
+	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta, &b.moved, &b.forgotten} {
 		var err error
 		if *s, err = newScratch(m.Scratch); err != nil {
 			b.close()
@@ -135,7 +137,7 @@ func newJournal(m manifestInput) (*journal, error) {
 }
 
 func (b *journal) close() {
-	for _, s := range []*scratch{b.head, b.body, b.sums, b.meta, b.forgotten} {
+	for _, s := range []*scratch{b.head, b.body, b.sums, b.meta, b.moved, b.forgotten} {
 		if s != nil {
 			s.f.Close()
 		}
@@ -209,6 +211,12 @@ func (b *journal) tar(w io.Writer, first []byte, voids []byte) error {
 		return err
 	}
 	if err := b.meta.copyTo(t); err != nil {
+		return err
+	}
+	if err := member(manifestMoved, b.moved.size); err != nil {
+		return err
+	}
+	if err := b.moved.copyTo(t); err != nil {
 		return err
 	}
 	if err := member(manifestForget, b.forgotten.size); err != nil {

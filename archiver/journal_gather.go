@@ -185,7 +185,7 @@ func (b *journal) changes(ctx context.Context) error {
 			}
 		}
 		if err == nil {
-			return errors.Join(b.body.err, b.meta.err, b.forgotten.err)
+			return errors.Join(b.body.err, b.meta.err, b.moved.err, b.forgotten.err)
 		}
 	}
 }

@@ -2,20 +2,47 @@ package archiver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"tapefs/catalog"
 )
 
-// metaLine tells restore.sh of a mode, owner or directory's time that changed while the bytes did not, and
-// what ends such a line: a path that something else has taken. FORMAT.md, "meta.list".
+// movedLine tells restore.sh of a file that has the bytes of another name. FORMAT.md, "moved.list".
+func (b *journal) movedLine(ctx context.Context, c *catalog.Change, path string) error {
+	var how struct {
+		From   catalog.ID `json:"from"`
+		Before string     `json:"before"`
+	}
+	if err := json.Unmarshal([]byte(c.Detail), &how); err != nil {
+		return fmt.Errorf("change %d: %w", c.ID, err)
+	}
+	from, err := b.DB.Path(ctx, how.From)
+	if err != nil {
+		return fmt.Errorf("what %q was called before: %w", path, err)
+	}
+	line := append([]byte(how.Before), ' ')
+	line = append(appendEscaped(line, path[min(1, len(path)):]), ' ')
+	b.moved.write(append(appendEscaped(line, from[min(1, len(from)):]), '\n'))
+	return nil
+}
+
+// metaLine tells restore.sh of a mode, owner or time that changed while no bytes were written, of directories,
+// which may be in no object, and what ends such a line: a path that something else has taken. FORMAT.md, "meta.list".
 func (b *journal) metaLine(ctx context.Context, c *catalog.Change, v *catalog.Version) error {
-	if c.Kind != "metadata" && c.Kind != "replaced" {
+	switch c.Kind {
+	case "metadata", "replaced", "moved", "directory":
+	default:
 		return nil
 	}
 	path, err := b.DB.Path(ctx, v.ID)
 	if err != nil {
 		return fmt.Errorf("path of a change: %w", err)
+	}
+	if c.Kind == "moved" {
+		if err := b.movedLine(ctx, c, path); err != nil {
+			return err
+		}
 	}
 	line := fmt.Appendf(nil, "%d ", c.ID)
 	if c.Kind == "replaced" {
@@ -24,7 +51,7 @@ func (b *journal) metaLine(ctx context.Context, c *catalog.Change, v *catalog.Ve
 		line = fmt.Appendf(line, "%04o %d %d =", v.Mode&0o7777, v.Owner.UID, v.Owner.GID)
 		line = append(appendEscaped(line, v.Owner.User), " ="...)
 		line = append(appendEscaped(line, v.Owner.Group), ' ')
-		if v.Kind == catalog.Directory {
+		if v.Kind == catalog.Directory || c.Kind == "moved" {
 			line = append(appendDecimal(line, v.MTime), ' ')
 		} else {
 			line = append(line, "- "...)

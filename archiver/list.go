@@ -13,24 +13,25 @@ import (
 
 // listStats counts what a listing and its comparison found.
 type listStats struct {
-	Listed   int64 // files and symlinks
-	Dirs     int64
-	Skipped  int64 // sockets, fifos, devices
-	New      int64
-	Changed  int64
-	Same     int64
-	Metadata int64 // only mode or owner differ: no bytes are archived again
-	Waiting  int64 // planned already by an earlier run
-	Left     int64 // not planned because of a limit
-	Young    int64 // not planned because modified too recently
-	Missing  int64 // not in the listing, until it is decided what that means
-	Vanished int64
-	Unmarked int64 // not in the listing, which was not believed
-	Revived  int64
-	Planned  int64 // files and symlinks in batches
-	Bytes    int64 // of those
-	Errors   int64
-	Partial  bool // the source could not be listed whole, or an entry not be read
+	Listed     int64 // files and symlinks
+	Dirs       int64
+	Skipped    int64 // sockets, fifos, devices
+	New        int64
+	Changed    int64
+	Same       int64
+	Metadata   int64 // only mode or owner differ: no bytes are archived again
+	Waiting    int64 // planned already by an earlier run
+	Left       int64 // not planned because of a limit
+	Young      int64 // not planned because modified too recently
+	Missing    int64 // not in the listing, until it is decided what that means
+	Vanished   int64
+	Unmarked   int64 // not in the listing, which was not believed
+	Revived    int64
+	Planned    int64 // files and symlinks in batches
+	Bytes      int64 // of those
+	Errors     int64
+	maybeMoved int64 // new names with the size and time of files that are missing
+	Partial    bool  // the source could not be listed whole, or an entry not be read
 }
 
 func (s *listStats) counts() map[string]int64 {

@@ -97,9 +97,10 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	defer removeAll(work, &err)
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.close()
-	entries, gone := &sorter{dir: work}, &sorter{dir: work}
+	entries, gone, news := &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}
 	defer entries.close()
 	defer gone.close()
+	defer news.close()
 	started := time.Now()
 	defer func() {
 		if run.ID == 0 {
@@ -126,7 +127,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	}
 	c := &comparison{
 		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
-		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, accept: o.AcceptDeletions,
+		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
 	}
 	if at.transport == inPlace {
 		c.names = &owners{names: map[ownerKey]string{}, local: true}

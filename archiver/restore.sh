@@ -444,7 +444,7 @@ for d; do
 			problem "$m: cannot be read; files that changed while they were archived may come out wrong"
 		cat "$tmp/void"
 		# Tapes of older programs have none of these. Their lines cannot be mistaken for each other.
-		decrypt -in "$m" 2>/dev/null | tar -xOf - meta.list forget.list >"$tmp/lists" 2>/dev/null
+		decrypt -in "$m" 2>/dev/null | tar -xOf - meta.list moved.list forget.list >"$tmp/lists" 2>/dev/null
 		cat "$tmp/lists" >>"$tmp/meta"
 		cat "$tmp/lists"
 	done
@@ -460,17 +460,79 @@ if [ -z "$gnu" ]; then
 	say "and files that changed while they were archived, or were forgotten, are not left out"
 fi
 
+# ---- files that got another name: their bytes are written once, under the old one
+#
+# moved.list in the manifests: OBJECT NEW OLD. Before that object is unpacked, and those after it, what is at OLD
+# is NEW, too. $tmp/moves has them in order.
+
+letters='A-Za-z0-9/._+@%=:\\-'
+touch "$tmp/meta"
+sed -n "s!^\\($h32\\) \\([$letters]\\{1,\\}\\) \\([$letters]\\{1,\\}\\)\$!\\1 \\2 \\3!p" "$tmp/meta" | sort -u >"$tmp/moves"
+
+# inside PATH: whether it lies below the target, with no symlink on the way. Sets at.
+inside() {
+	case /$1/ in *//* | */./* | */../*) return 1 ;; esac
+	rest=$1
+	at=$target
+	while :; do
+		case $rest in
+		*/*) at=$at/${rest%%/*}; rest=${rest#*/}; [ -L "$at" ] && return 1 ;;
+		*) at=$at/$rest; return 0 ;;
+		esac
+	done
+}
+
+# moved FILE: makes the new names of a list, those of one time together: names may change places, so first all
+# are copied, then named.
+moved() {
+	[ -f "$1" ] || return 0
+	for time in $(cut -d' ' -f1 "$1" | sort -u); do
+		grep "^$time " "$1" >"$tmp/move"
+		moved_once
+	done
+}
+
+moved_once() {
+	for step in copy name; do
+		while read -r before new old <&3; do
+			new=$(printf '%b.' "$new")
+			old=$(printf '%b.' "$old")
+			inside "${old%.}" || continue
+			from=$at
+			inside "${new%.}" || continue
+			if [ $step = name ]; then
+				[ ! -f "$at.tapefs-moved" ] || { [ ! -d "$at" ] && mv -f "$at.tapefs-moved" "$at"; } || problem "${new%.}: something else is in its place"
+				continue
+			fi
+			if [ -e "$at" ] && [ "$(printf '%s\n' "$before" "$latest" | sort | head -n 1)" = "$before" ]; then
+				continue # an earlier run restored something newer
+			fi
+			if [ -L "$from" ] || [ ! -f "$from" ]; then
+				problem "${new%.} has the bytes of ${old%.}, which is not restored: left out"
+				continue
+			fi
+			mkdir -p "${at%/*}"
+			rm -f "$at.tapefs-moved"
+			cp -p --reflink=auto "$from" "$at.tapefs-moved" 2>/dev/null || cp -p "$from" "$at.tapefs-moved" || problem "${new%.} could not be copied from ${old%.}"
+		done 3<"$tmp/move"
+	done
+}
+
 # Objects go through one tar, but those with void files through one of their own, and those that are
 # older than what an earlier run restored: they must not put older states of files back.
 awk -v gnu="$gnu" -v latest="$latest" -v out="$tmp/run." '
 	FILENAME != last { last = FILENAME; inputs++ }
 	FILENAME ~ /voids$/ { void[$1] = 1; next }
+	FILENAME ~ /moves$/ { at[++moves] = $1; move[moves] = $0; next }
 	{
 		alone = !gnu || ($1 in void) || $1 < latest
-		if (alone || was_alone || !n) { if (n) close(f); n++; f = out sprintf("%07d", n) }
+		due = done < moves && at[done + 1] "" <= $1 ""
+		if (alone || was_alone || due || !n) { if (n) close(f); n++; f = out sprintf("%07d", n) }
 		was_alone = alone
+		while (done < moves && at[done + 1] "" <= $1 "") print move[++done] > (f ".moved")
 		print > f
-	}' "$tmp/voids" "$tmp/plan"
+	}
+	END { while (done < moves) print move[++done] > (out "end") }' "$tmp/voids" "$tmp/moves" "$tmp/plan"
 
 total=$(($(wc -l <"$tmp/plan")))
 all_bytes=$(awk '{ n += $3 } END { printf "%.0f", n }' "$tmp/plan")
@@ -518,10 +580,13 @@ unpack() {
 }
 
 echo 0 0 >"$tmp/number"
-for run in "$tmp"/run.*; do
+for run in "$tmp"/run.???????; do
 	[ -f "$run" ] || continue
+	moved "$run.moved"
 	plain "$run" "$@" | unpack "$run" || { : >"$tmp/tar"; problem "tar reported errors, see above"; }
 done
+
+moved "$tmp/run.end"
 
 # ---- modes, owners and times of directories that changed when no bytes did
 #
@@ -529,8 +594,6 @@ done
 # with the mode "-" says that something else took the path, and ends those of it and of what lay in it.
 # $tmp/metas: what holds, longer paths first: a directory is closed after what is in it.
 
-letters='A-Za-z0-9/._+@%=:\\-'
-touch "$tmp/meta"
 sed -n "s!^\\([0-9]\\{1,15\\} [0-7-]\\{1,4\\} [0-9]\\{1,10\\} [0-9]\\{1,10\\} =[$letters]* =[$letters]* [0-9.-]\\{1,40\\} [$letters]\\{1,\\}\\)\$!\\1!p" "$tmp/meta" |
 	sort -n -u | awk '
 		$2 == "-" { delete last[$8]; ended[$8] = NR; next }
@@ -542,19 +605,6 @@ sed -n "s!^\\([0-9]\\{1,15\\} [0-7-]\\{1,4\\} [0-9]\\{1,10\\} [0-9]\\{1,10\\} =[
 				if (!gone) print p, last[p]
 			}
 		}' | sort -r >"$tmp/metas"
-
-# inside PATH: whether it lies below the target, with no symlink on the way. Sets at.
-inside() {
-	case /$1/ in *//* | */./* | */../*) return 1 ;; esac
-	rest=$1
-	at=$target
-	while :; do
-		case $rest in
-		*/*) at=$at/${rest%%/*}; rest=${rest#*/}; [ -L "$at" ] && return 1 ;;
-		*) at=$at/$rest; return 0 ;;
-		esac
-	done
-}
 
 # owned COMMAND =NAME NUMBER: the owner by name where this machine knows it, as tar does.
 owned() {

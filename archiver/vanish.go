@@ -26,6 +26,7 @@ func (c *comparison) missing(v *catalog.Version) error {
 	}
 	if v.Kind != catalog.Directory {
 		c.stats.Missing++
+		c.lost(v)
 	}
 	if !c.whole || c.dry {
 		return nil
@@ -64,7 +65,7 @@ func (c *comparison) vanish(ctx context.Context) error {
 		}
 		c.stats.Unmarked, c.stats.Missing = lost, 0
 		return c.warn(ctx, fmt.Sprintf("%d of %d files are not in the listing, but it is not complete: nothing is marked as vanished", lost, c.known))
-	case !c.accept && tooManyLost(lost, c.known):
+	case !c.accept && tooManyLost(lost-min(lost, c.stats.maybeMoved), c.known): // what got another name is not lost
 		c.stats.Unmarked, c.stats.Missing = lost, 0
 		return c.warn(ctx, fmt.Sprintf("%d of %d files are not in the listing: nothing is marked as vanished, for so much looks like a disk that is not mounted. If they were deleted: tapefs archive %s --accept-deletions",
 			lost, c.known, c.source))

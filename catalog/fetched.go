@@ -17,6 +17,7 @@ type Fetched struct {
 	Target  string
 	Inode   ID // of the first of its hard-linked names in this batch; 0: itself
 	Nlink   uint32
+	Same    ID // a version that has the same bytes already, under another name; 0: it has its own
 	Meta
 }
 
@@ -126,9 +127,12 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 	if err != nil {
 		return err
 	}
-	if state == Planned && below && f.Size == size && f.Target == "" && f.Nlink <= 1 && (f.Inode == 0 || f.Inode == f.Version) {
+	if state == Planned && below && f.Same == 0 && f.Size == size && f.Target == "" && f.Nlink <= 1 && (f.Inode == 0 || f.Inode == f.Version) {
 		_, err = m.asPlanned.ExecContext(ctx, nsOf(m.at), f.Mode, owner, f.MTime.Sec, f.MTime.Nsec, f.Version)
 		return err
+	}
+	if f.Same != 0 {
+		return m.same(ctx, f, owner, below, until)
 	}
 	inode := f.Version
 	if f.Inode != 0 && f.Inode != f.Version {
@@ -144,6 +148,35 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 	_, err = m.update.ExecContext(ctx, boolInt(below), nsOf(m.at), until, f.Mode, owner, f.Size, f.MTime.Sec, f.MTime.Nsec,
 		inode, inode, max(f.Nlink, 1), bytesOrNull(f.Target), f.Version)
 	return err
+}
+
+// same makes a planned version present with the bytes of another one: it is no member of an object. Manifests tell of
+// it by a change "moved", which names the version that had the bytes, and the first object of the batch: all
+// that is older than this is as it was when the file got its name.
+func (m *fetchMarker) same(ctx context.Context, f *Fetched, owner int64, below bool, until int64) error {
+	var data ID
+	var sum []byte
+	err := m.tx.QueryRowContext(ctx, `SELECT data, sha256 FROM version WHERE id = ? AND kind = 1 AND state = 1 AND size = ? AND sha256 IS NOT NULL AND id <> ?`,
+		f.Same, f.Size, f.Version).Scan(&data, &sum)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("bytes of version %d: %w", f.Same, ErrNotFound)
+	} else if err != nil {
+		return err
+	}
+	var before string
+	if err := m.tx.QueryRowContext(ctx, `SELECT coalesce(min(oid), '') FROM object WHERE batch = ?`, m.batch).Scan(&before); err != nil {
+		return err
+	}
+	if _, err := m.tx.ExecContext(ctx, `DELETE FROM member WHERE version = ?`, f.Version); err != nil {
+		return err
+	}
+	_, err = m.tx.ExecContext(ctx, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
+		mtime_ns = ?, inode = id, data = ?, nlink = 1, target = NULL, sha256 = ?, batch = NULL WHERE id = ?`, boolInt(below), nsOf(m.at), until, f.Mode, owner,
+		f.Size, f.MTime.Sec, f.MTime.Nsec, data, sum, f.Version)
+	if err != nil {
+		return err
+	}
+	return journal(ctx, m.tx, m.run, "moved", f.Version, m.at, fmt.Sprintf(`{"from":%d,"before":%q}`, f.Same, before))
 }
 
 func (m *fetchMarker) owner(ctx context.Context, o Owner) (int64, error) {

@@ -253,7 +253,7 @@ type Change struct {
 	ID      int64
 	At      time.Time
 	Run     int64
-	Kind    string // vanished, revived, directory (made), metadata, replaced, forget
+	Kind    string // vanished, revived, directory (made), metadata, moved, replaced, forget
 	Version ID
 	Detail  string // JSON
 }

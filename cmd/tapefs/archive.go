@@ -137,6 +137,9 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	}
 	line := fmt.Sprintf("%s: %s new, %s changed, %s vanished", verb,
 		count(sum("new"), "file", "files"), humanize.Comma(sum("changed")), humanize.Comma(sum("vanished")))
+	if n := sum("moved"); n > 0 {
+		line += fmt.Sprintf("; %s under a new name, with bytes that are archived already", count(n, "file", "files"))
+	}
 	if n := sum("metadata"); n > 0 {
 		line += fmt.Sprintf("; %s with a new mode or owner", humanize.Comma(n))
 	}
