@@ -48,7 +48,7 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 		if old.State == catalog.TapeRetired {
 			return catalog.Tape{}, refuse("take another tape", "it is retired: %s", old.Note)
 		}
-		if !erase && !begun(old) && !erased(old) {
+		if !erase && old.UUID != "" {
 			return catalog.Tape{}, refuse(fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, pool, b), "it was formatted before (pool %s): %w", old.PoolName, changer.ErrNotBlank)
 		}
 	}
@@ -79,7 +79,7 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 // volume UUID. So a volume that mkltfs made and that nobody came to record is known for what it is.
 const formatBegun = "its format began and was not recorded as done"
 
-// begun tells whether a format of a tape began and its end was not recorded.
+// begun tells whether a format of a tape began and its end was not recorded, neither the good nor the bad one.
 func begun(t catalog.Tape) bool {
 	return t.UUID == "" && t.State == catalog.TapeOpen && !t.Formatted.IsZero()
 }
@@ -157,7 +157,7 @@ func (a *Archiver) forgetVolume(ctx context.Context, b changer.Barcode) error {
 // left: the catalog knows that one began, and the volume is as mkltfs makes it. "" otherwise.
 func (a *Archiver) interruptedFormat(ctx context.Context, lease *changer.Lease, b changer.Barcode) (uuid string, err error) {
 	t, err := a.db.TapeByBarcode(ctx, string(b))
-	if errors.Is(err, catalog.ErrNotFound) || err == nil && !begun(t) {
+	if errors.Is(err, catalog.ErrNotFound) || err == nil && (t.UUID != "" || t.Formatted.IsZero()) {
 		return "", nil
 	}
 	if err != nil {

@@ -57,7 +57,7 @@ func (w *writer) owe(ctx context.Context, heal bool) error {
 // toCopy lists the parts a pool is owed of this run's sources that only another copy can give: the
 // spool let their batch go, or cannot repeat what was sealed.
 func (w *writer) toCopy(ctx context.Context, pool int64) ([]catalog.MissingPart, error) {
-	if !w.until.IsZero() && time.Now().After(w.until) {
+	if w.late() {
 		return nil, nil
 	}
 	all, err := w.a.db.MissingParts(ctx, pool)

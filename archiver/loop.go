@@ -272,7 +272,7 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 		var at int64 = -1
 		var objects map[int64]catalog.PlannedObject
 		for _, c := range owed {
-			if err := ctx.Err(); err != nil {
+			if err := ctx.Err(); err != nil || w.late() {
 				return made, err
 			}
 			b, ok := batches[c.Object.Batch]
@@ -314,9 +314,12 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 	return made, nil
 }
 
+// late tells whether nothing new is to be begun any more.
+func (w *writer) late() bool { return late(Options{Until: w.until}) }
+
 // owed lists what a pool is owed of this run's sources.
 func (w *writer) owed(ctx context.Context, pool int64) ([]catalog.OwedCopy, error) {
-	if !w.until.IsZero() && time.Now().After(w.until) {
+	if w.late() {
 		return nil, nil
 	}
 	all, err := w.a.db.OwedCopies(ctx, pool)

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	compareEvery = 25 // rounds, between two compares of everything
-	neverMet     = 3  // rounds of a kind after which one must have come in time
+	archiveRounds = 60 // with one archive; then everything is compared and a new one is begun: a compare takes longer the more tapes there are
+	neverMet      = 3  // rounds of a kind after which one must have come in time
 )
 
 // TestTorture runs rounds: an archive that has files already, a few changes at its sources, one trouble in
-// the middle of a run; then runs without trouble, until one says that all is done, and a compare. In the
-// end, and every few rounds, everything is compared, through openssl and tar and through the mount.
+// the middle of a run; then runs without trouble, until one says that all is done, and a compare of what is believed
+// with the bytes on tape and with the sources. Every few rounds everything is compared, through openssl and tar and through the mount.
 //
 // TAPEFS_ROUNDS is how many rounds, "once" for one of each kind. TAPEFS_SEED repeats the choices of an earlier
 // run (not the moments at which the machine meets them). TAPEFS_KIND runs kinds with that prefix only.
@@ -37,78 +37,36 @@ func TestTorture(t *testing.T) {
 		seed = n
 	}
 	t.Logf("TAPEFS_SEED=%d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	w := newTortured(t, r)
-	var chosen []trouble
-	for _, k := range w.troubles() {
-		if strings.HasPrefix(k.name, os.Getenv("TAPEFS_KIND")) {
-			chosen = append(chosen, k)
-		}
-	}
-	if len(chosen) == 0 {
-		t.Fatal("TAPEFS_KIND chooses no kind of trouble")
-	}
-	rounds := len(chosen)
-	if text := os.Getenv("TAPEFS_ROUNDS"); text != "" && text != "once" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			t.Fatalf("TAPEFS_ROUNDS: %q is no number of rounds", text)
-		}
-		rounds = n
-	}
 	tally := map[string]*tallied{}
 	defer func() { t.Log("\n" + tableOf(tally)) }()
-
-	w.change()
-	w.settle("the first archive")
-	w.keep()
-	began := time.Now()
-	var order []int
-	for n := 1; n <= rounds; n++ {
-		if len(order) == 0 {
-			order = r.Perm(len(chosen)) // each kind once before one comes again
-		}
-		kind := chosen[order[0]]
-		order = order[1:]
-		w.round = fmt.Sprintf("round %d, %s, TAPEFS_SEED=%d", n, kind.name, seed)
-		count := tally[kind.name]
-		if count == nil {
-			count = &tallied{}
-			tally[kind.name] = count
-		}
-		count.rounds++
-		start := time.Now()
-		w.log.Reset()
-		w.change()
-		if r.IntN(2) == 0 {
-			w.emptyDrives()
-		}
-		if kind.provoke() {
-			count.met++
-		}
-		w.clear()
-		losses := w.believed()
-		w.settle(kind.name)
-		losses = append(losses, w.quick()...)
-		w.keep()
-		if n%compareEvery == 0 && len(losses) == 0 {
-			losses = append(losses, w.full()...)
-		}
-		count.took += time.Since(start)
-		count.losses += len(losses)
-		if n%compareEvery == 0 {
+	r := rand.New(rand.NewPCG(seed, 0))
+	var order []int // of the kinds that are to come before one comes again
+	began, rounds := time.Now(), 0
+	for n, archive := 0, 1; archive == 1 || n < rounds; archive++ {
+		t.Run(fmt.Sprintf("archive %d", archive), func(t *testing.T) {
+			w := newTortured(t, r)
+			w.seed, w.tally = seed, tally
+			chosen := w.chosen()
+			if archive == 1 {
+				rounds = roundsOf(t, len(chosen))
+			}
+			w.change()
+			w.settle("the first archive")
+			w.keep()
+			for i := 0; i < archiveRounds && n < rounds; i++ {
+				if len(order) == 0 {
+					order = r.Perm(len(chosen))
+				}
+				n++
+				w.oneRound(n, chosen[order[0]])
+				order = order[1:]
+			}
+			w.compareAll(n)
 			t.Logf("%d rounds in %v, %d tapes", n, time.Since(began).Round(time.Second), w.slot)
+		})
+		if t.Failed() {
+			return
 		}
-		if len(losses) > 0 {
-			t.Fatalf("%s:\n%s\nwhat it did:\n%s", w.round, strings.Join(losses, "\n"), w.log.String())
-		}
-	}
-	w.round = fmt.Sprintf("the last compare, TAPEFS_SEED=%d", seed)
-	start := time.Now()
-	losses := w.full()
-	tally["compare of all"] = &tallied{rounds: 1, met: 1, losses: len(losses), took: time.Since(start)}
-	if len(losses) > 0 {
-		t.Fatalf("%s:\n%s", w.round, strings.Join(losses, "\n"))
 	}
 	for name, c := range tally {
 		if c.rounds >= neverMet && c.met == 0 {
@@ -116,6 +74,86 @@ func TestTorture(t *testing.T) {
 		}
 	}
 }
+
+// roundsOf is how many rounds are wanted, once for each kind when nothing is said.
+func roundsOf(t *testing.T, kinds int) int {
+	t.Helper()
+	text := os.Getenv("TAPEFS_ROUNDS")
+	if text == "" || text == "once" {
+		return kinds
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("TAPEFS_ROUNDS: %q is no number of rounds", text)
+	}
+	return n
+}
+
+// chosen are the kinds of trouble that are wanted.
+func (w *tortured) chosen() (chosen []trouble) {
+	w.t.Helper()
+	for _, k := range w.troubles() {
+		if strings.HasPrefix(k.name, os.Getenv("TAPEFS_KIND")) {
+			chosen = append(chosen, k)
+		}
+	}
+	if len(chosen) == 0 {
+		w.t.Fatal("TAPEFS_KIND chooses no kind of trouble")
+	}
+	return chosen
+}
+
+// oneRound makes a few changes at the sources, one trouble, runs until all is done, and compares.
+func (w *tortured) oneRound(n int, kind trouble) {
+	w.t.Helper()
+	w.round = fmt.Sprintf("round %d, %s, TAPEFS_SEED=%d", n, kind.name, w.seed)
+	count := w.count(kind.name)
+	start := time.Now()
+	w.log.Reset()
+	w.change()
+	if w.r.IntN(2) == 0 {
+		w.emptyDrives()
+	}
+	if kind.provoke() {
+		count.met++
+	}
+	w.clear()
+	losses := w.believed()
+	w.settle(kind.name)
+	losses = append(losses, w.quick()...)
+	w.keep()
+	count.took += time.Since(start)
+	count.losses += len(losses)
+	if len(losses) > 0 {
+		w.t.Fatalf("%s:\n%s\nwhat it did:\n%s", w.round, strings.Join(losses, "\n"), w.log.String())
+	}
+}
+
+// compareAll compares everything, as the last thing that is done with an archive.
+func (w *tortured) compareAll(n int) {
+	w.t.Helper()
+	w.round = fmt.Sprintf("the compare after round %d, TAPEFS_SEED=%d", n, w.seed)
+	count := w.count(compareOfAll)
+	start := time.Now()
+	losses := w.full()
+	count.met++
+	count.took += time.Since(start)
+	count.losses += len(losses)
+	if len(losses) > 0 {
+		w.t.Fatalf("%s:\n%s", w.round, strings.Join(losses, "\n"))
+	}
+}
+
+// count is the tally of a kind, in which one more round begins.
+func (w *tortured) count(kind string) *tallied {
+	if w.tally[kind] == nil {
+		w.tally[kind] = &tallied{}
+	}
+	w.tally[kind].rounds++
+	return w.tally[kind]
+}
+
+const compareOfAll = "everything compared" // beside the kinds in a tally
 
 // tallied counts rounds of one kind: met are those in which the trouble came in time.
 type tallied struct {
@@ -133,8 +171,12 @@ func tableOf(tally map[string]*tallied) string {
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "kind of trouble\trounds\tmet\tlosses\tseconds a round\t")
 	var all tallied
+	compares := tally[compareOfAll]
 	for _, name := range names {
 		c := tally[name]
+		if c == compares {
+			continue
+		}
 		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%.1f\t\n", name, c.rounds, c.met, c.losses, c.took.Seconds()/float64(c.rounds))
 		all.rounds, all.met, all.losses = all.rounds+c.rounds, all.met+c.met, all.losses+c.losses
 		all.took += c.took
@@ -143,5 +185,8 @@ func tableOf(tally map[string]*tallied) string {
 		fmt.Fprintf(tw, "all\t%d\t%d\t%d\t%.1f\t\n", all.rounds, all.met, all.losses, all.took.Seconds()/float64(all.rounds))
 	}
 	tw.Flush()
+	if compares != nil {
+		fmt.Fprintf(&b, "everything compared %d times, losses %d, %.1f seconds each\n", compares.rounds, compares.losses, compares.took.Seconds()/float64(compares.rounds))
+	}
 	return b.String()
 }

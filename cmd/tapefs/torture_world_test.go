@@ -36,6 +36,8 @@ type tortured struct {
 	lib    *virtual.Library
 	tmpfs  bool
 	round  string
+	seed   uint64
+	tally  map[string]*tallied // by kind
 	log    bytes.Buffer
 	serial int            // of file contents
 	tapes  map[string]int // tapes added, by barcode prefix
