@@ -47,6 +47,9 @@ func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeChe
 		}
 		c := TapeCheck{Barcode: t.Barcode}
 		err := a.onTape(ctx, barcodeOf(t), "check", t.UUID, func(v *changer.Volume) error {
+			if t.State == catalog.TapeForeign {
+				return a.compareForeign(ctx, v, t, &c)
+			}
 			if err := a.checkLabel(v, t); err != nil {
 				return err
 			}
@@ -71,6 +74,29 @@ func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeChe
 		return out, fmt.Errorf("%w: %d tapes are not in the library", ErrNeedsOperator, absent)
 	}
 	return out, nil
+}
+
+// compareForeign looks for the files that the catalog knows on a tape of an imported archive; what else is there is not ours.
+func (a *Archiver) compareForeign(ctx context.Context, v *changer.Volume, t catalog.Tape, c *TapeCheck) error {
+	root, err := os.OpenRoot(v.Dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return a.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+		info, err := root.Lstat(p.Name)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			c.Wrong = append(c.Wrong, Refusal{Barcode: t.Barcode, Name: p.Name, Why: "it is not there"})
+		case err != nil:
+			return err
+		case info.Size() != p.Size:
+			c.Wrong = append(c.Wrong, Refusal{Barcode: t.Barcode, Name: p.Name, Why: fmt.Sprintf("it has %d bytes, not %d", info.Size(), p.Size)})
+		default:
+			c.Files++
+		}
+		return nil
+	})
 }
 
 // compareTape holds the files of a mounted tape against the catalog.

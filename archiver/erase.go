@@ -92,6 +92,9 @@ func (a *Archiver) EraseTape(ctx context.Context, b changer.Barcode, o EraseOpti
 		return Erasure{}, fmt.Errorf("%s: %w", op, err)
 	}
 	e := Erasure{Barcode: string(b)}
+	if t.State == catalog.TapeForeign {
+		return e, fmt.Errorf("%s: it belongs to the imported archive %s, and is only read", op, t.PoolName)
+	}
 	if t.ID != 0 {
 		if e, err = a.mayLose(ctx, op, t, o); err != nil {
 			return e, err

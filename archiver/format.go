@@ -38,6 +38,9 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	case err != nil:
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	default:
+		if old.State == catalog.TapeForeign {
+			return catalog.Tape{}, refuse("take another tape", "it belongs to the imported archive %s, and is only read", old.PoolName)
+		}
 		loss, err := a.db.TapeLoss(ctx, old.ID)
 		if err != nil {
 			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)

@@ -35,6 +35,11 @@ func (r *restoration) read(ctx context.Context) (err error) {
 	})
 	// No cache on disk: what is restored once is not read again, and would push out what is.
 	r.queue, err = recall.New(r.a.db, r.a.keys, r.a.lib, recall.Options{CacheMax: -1, SpoolDir: r.a.cfg.SpoolDir, Log: r.a.log,
+		Surveyed: func(s catalog.Surveyed) {
+			if err := r.a.db.RecordSurvey(context.WithoutCancel(ctx), s); err != nil {
+				r.a.log.Warn("record sums of an imported file", "error", err)
+			}
+		},
 		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
 			if err := r.a.db.FoundDamaged(context.WithoutCancel(ctx), cp, lost, cp.Size, why); err != nil {
 				r.a.log.Warn("record damage", "error", err)

@@ -300,6 +300,9 @@ func (v *verifier) load(ctx context.Context, barcode string) error {
 		return err
 	}
 	v.tape = barcode
+	if t.State == catalog.TapeForeign { // another program's: its files prove it
+		return v.a.db.Unwant(ctx, barcode, wantedToVerify)
+	}
 	if err := v.a.checkLabel(v.volume, t); err != nil {
 		return err
 	}
@@ -323,6 +326,9 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 		return false, err
 	}
 	sums, err := v.a.partSums(ctx, p.Object, p.Number)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return v.surveyPart(ctx, p)
+	}
 	if err != nil {
 		return false, err
 	}

@@ -30,18 +30,23 @@ var rules = []rule{
 		FROM total t LEFT JOIN version v ON v.kind = 1 AND v.current = 1 GROUP BY t.id HAVING t.files <> count(v.id) OR t.bytes <> coalesce(sum(v.size), 0)`},
 	{"sealed sizes", `SELECT 'object ' || o.oid || ' has ' || o.sealed_size || ' sealed bytes, and ' || count(q.number) || ' parts up to number ' || coalesce(max(q.number), -1) ||
 		' with ' || coalesce(sum(q.size), 0) FROM object o LEFT JOIN part q ON q.object = o.id WHERE o.state IN (1, 2)
+		AND (q.object IS NOT NULL OR NOT EXISTS (SELECT 1 FROM foreign_object f WHERE f.object = o.id))
 		GROUP BY o.id HAVING count(q.number) = 0 OR max(q.number) + 1 <> count(q.number) OR sum(q.size) <> o.sealed_size`},
 	{"plain sizes", `SELECT 'object ' || o.oid || ' has ' || o.plain_size || ' plain and ' || o.sealed_size || ' sealed bytes' FROM object o JOIN seal_key k ON k.id = o.key
 		WHERE o.state IN (1, 2) AND k.cipher = 'aes-256-ctr' AND o.sealed_size <> o.plain_size + 16`},
-	{"salts", `SELECT 'object ' || oid || ' is packed without a salt' FROM object WHERE state IN (1, 2) AND salt IS NULL`},
+	{"salts", `SELECT 'object ' || oid || ' is packed without a salt' FROM object WHERE state IN (1, 2) AND salt IS NULL
+		AND NOT EXISTS (SELECT 1 FROM foreign_object f WHERE f.object = object.id)`},
+	{"imported objects", `SELECT 'object ' || o.oid || ' is sealed by another program, and has no MD5' FROM object o JOIN seal_key k ON k.id = o.key
+		LEFT JOIN foreign_object f ON f.object = o.id WHERE o.state IN (1, 2) AND k.cipher <> 'aes-256-ctr' AND (f.object IS NULL OR length(f.md5) <> 16)`},
 	{"parts", `SELECT 'part ' || q.number || ' of object ' || o.oid || ' has ' || q.size || ' bytes, parts have ' || o.part_size || ', and ' || length(q.sums) || ' bytes of sums'
 		FROM part q JOIN object o ON o.id = q.object WHERE q.size <= 0 OR q.size > o.part_size OR length(q.sha256) <> 32 OR length(q.sums) <> 32 * ((q.size + 4194303) / 4194304)`},
 	{"places of members", `SELECT 'version ' || m.version || ' has no place in object ' || o.oid FROM object o JOIN member m ON m.object = o.id
-		WHERE o.state = 1 AND (m.header < 0 OR m.header >= o.plain_size OR m.data >= o.plain_size)`},
+		WHERE o.state = 1 AND NOT EXISTS (SELECT 1 FROM foreign_object f WHERE f.object = o.id) AND (m.header < 0 OR m.header >= o.plain_size OR m.data >= o.plain_size)`},
 	{"sizes on tape", `SELECT p.name || ' on tape ' || t.barcode || ' has ' || p.size || ' bytes, and its object says ' || q.size FROM copy_part p JOIN copy c ON c.id = p.copy
 		JOIN part q ON q.object = c.object AND q.number = p.number JOIN tape t ON t.id = p.tape WHERE p.state IN (1, 2) AND p.size <> q.size`},
 	{"sums of parts", `SELECT p.name || ' on tape ' || t.barcode || ' has no sums' FROM copy_part p JOIN copy c ON c.id = p.copy JOIN tape t ON t.id = p.tape
-		WHERE p.state IN (1, 2) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = c.object AND q.number = p.number)`},
+		WHERE p.state IN (1, 2) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = c.object AND q.number = p.number)
+		AND NOT EXISTS (SELECT 1 FROM foreign_object f WHERE f.object = c.object)`},
 	{"durable copies", `SELECT 'the copy of object ' || o.oid || ' in pool ' || l.name || ' is said to be durable, and not all its parts are' FROM copy c
 		JOIN object o ON o.id = c.object JOIN pool l ON l.id = c.pool WHERE c.state = 3 AND (o.state = 0 OR EXISTS (SELECT 1 FROM part q WHERE q.object = o.id
 		AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.number = q.number AND p.state = 2)))`},

@@ -125,17 +125,19 @@ const textMissingParts = `SELECT c.id, o.id, o.source, o.oid, k.fingerprint, q.n
 // PartVerified records that the bytes of a durable part were read and had their sums. A copy was
 // proved when the oldest of its parts was.
 func (db *DB) PartVerified(ctx context.Context, copyPart int64, at time.Time) error {
-	err := db.update(ctx, func(tx *sql.Tx) error {
-		var copyID int64
-		if err := tx.QueryRowContext(ctx, `UPDATE copy_part SET verified = ? WHERE id = ? RETURNING copy`, nsOf(at), copyPart).Scan(&copyID); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE copy SET verified = coalesce((SELECT min(p.verified) FROM copy_part p WHERE p.copy = copy.id AND p.state = 2), 0)
-			WHERE id = ? AND state = 3`, copyID)
-		return err
-	})
+	err := db.update(ctx, func(tx *sql.Tx) error { return partVerified(ctx, tx, copyPart, at) })
 	if err != nil {
 		return fmt.Errorf("record part %d as verified: %w", copyPart, err)
 	}
 	return nil
+}
+
+func partVerified(ctx context.Context, tx *sql.Tx, copyPart int64, at time.Time) error {
+	var copyID int64
+	if err := tx.QueryRowContext(ctx, `UPDATE copy_part SET verified = ? WHERE id = ? RETURNING copy`, nsOf(at), copyPart).Scan(&copyID); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE copy SET verified = coalesce((SELECT min(p.verified) FROM copy_part p WHERE p.copy = copy.id AND p.state = 2), 0)
+		WHERE id = ? AND state = 3`, copyID)
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,14 +19,29 @@ import (
 // nextSchema is the real migrations and one more.
 func nextSchema(t *testing.T, text string) migrations {
 	t.Helper()
-	first, err := fs.ReadFile(embedded, "migrations/0001_catalog.sql")
+	all, err := fs.Glob(embedded, "migrations/*.sql")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return migrations{fstest.MapFS{
-		"migrations/0001_catalog.sql": {Data: first},
-		"migrations/0002_next.sql":    {Data: []byte("-- +goose Up\n" + text)},
-	}}
+	next := fstest.MapFS{fmt.Sprintf("migrations/%04d_next.sql", nextNumber(t)): {Data: []byte("-- +goose Up\n" + text)}}
+	for _, name := range all {
+		data, err := fs.ReadFile(embedded, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next[name] = &fstest.MapFile{Data: data}
+	}
+	return migrations{next}
+}
+
+// nextNumber is that of the schema after the newest.
+func nextNumber(t *testing.T) int64 {
+	t.Helper()
+	newest, err := embedded.newest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newest + 1
 }
 
 func newFile(t *testing.T) string {
@@ -48,7 +64,7 @@ func TestMigration(t *testing.T) {
 	ctx := context.Background()
 	path := newFile(t)
 	next := nextSchema(t, "ALTER TABLE pool ADD COLUMN note TEXT NOT NULL DEFAULT 'new';\n")
-	if _, err := open(ctx, path, false, next); err == nil || !strings.Contains(err.Error(), "older schema 1") {
+	if _, err := open(ctx, path, false, next); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("older schema %d", nextNumber(t)-1)) {
 		t.Errorf("an older catalog opened for reading: %v", err)
 	}
 	// Several processes meet an older catalog at once: each finds it migrated, once.
@@ -74,14 +90,14 @@ func TestMigration(t *testing.T) {
 		}
 	}
 	// The copy is the catalog as it was.
-	info, err := os.Stat(path + ".before-2")
+	info, err := os.Stat(fmt.Sprintf("%s.before-%d", path, nextNumber(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info.Mode() != 0o600 {
 		t.Errorf("mode of the copy: %v", info.Mode())
 	}
-	old, err := OpenReadOnly(ctx, path+".before-2")
+	old, err := OpenReadOnly(ctx, fmt.Sprintf("%s.before-%d", path, nextNumber(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

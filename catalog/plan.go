@@ -176,7 +176,7 @@ func (db *DB) OpenBatches(ctx context.Context) ([]Batch, error) {
 	return query(ctx, db.reader, "open batches", scanBatch, `SELECT `+batchColumns+` FROM batch b WHERE b.state < 2 ORDER BY b.id`)
 }
 
-const objectColumns = `o.id, o.oid, o.run, o.source, o.batch, o.key, k.fingerprint, o.salt, o.part_size, o.planned_size, o.plain_size,
+const objectColumns = `o.id, o.oid, o.run, o.source, o.batch, o.key, k.fingerprint, k.cipher, k.iterations, o.salt, o.part_size, o.planned_size, o.plain_size,
 	o.sealed_size, o.state, o.created`
 
 func scanObject(rows *sql.Rows) (Object, error) { return scanObjectAnd(rows) }
@@ -184,7 +184,7 @@ func scanObject(rows *sql.Rows) (Object, error) { return scanObjectAnd(rows) }
 func scanObjectAnd(rows *sql.Rows, more ...any) (o Object, err error) {
 	var batch sql.NullInt64
 	var created int64
-	err = rows.Scan(append([]any{&o.ID, &o.OID, &o.Run, &o.Source, &batch, &o.Key, &o.Fingerprint, &o.Salt, &o.PartSize, &o.PlannedSize,
+	err = rows.Scan(append([]any{&o.ID, &o.OID, &o.Run, &o.Source, &batch, &o.Key, &o.Fingerprint, &o.Cipher, &o.Iterations, &o.Salt, &o.PartSize, &o.PlannedSize,
 		&o.PlainSize, &o.SealedSize, &o.State, &created}, more...)...)
 	o.Batch, o.Created = batch.Int64, timeOf(created)
 	return o, err

@@ -222,7 +222,7 @@ func (db *DB) AbsentTapes(ctx context.Context) ([]AbsentTape, error) {
 	}
 	var out []AbsentTape
 	for _, t := range tapes {
-		if t.IndexGeneration > 0 || t.UUID == "" {
+		if t.IndexGeneration > 0 || t.UUID == "" || t.State == TapeForeign {
 			continue
 		}
 		a := AbsentTape{Tape: t}

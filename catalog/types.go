@@ -124,7 +124,9 @@ type Object struct {
 	Batch       int64
 	Key         int64
 	Fingerprint string // of Key
-	Salt        []byte // 8 bytes; nil while planned
+	Cipher      string // of Key, as openssl calls it
+	Iterations  int    // of Key
+	Salt        []byte // 8 bytes; nil while planned, and for what was imported
 	PartSize    int64
 	PlannedSize int64
 	PlainSize   int64

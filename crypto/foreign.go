@@ -176,6 +176,13 @@ func (f Foreign) NewReaderAt(r io.ReaderAt, size int64) (*ForeignReader, error) 
 	return fr, nil
 }
 
+// With is the same message read from elsewhere.
+func (r *ForeignReader) With(at io.ReaderAt) *ForeignReader {
+	other := *r
+	other.r = at
+	return &other
+}
+
 // Size is that of the plain bytes.
 func (r *ForeignReader) Size() int64 { return r.size }
 

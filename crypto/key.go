@@ -118,7 +118,10 @@ func LoadKey(path string) (*Key, error) {
 }
 
 // ReadKeyFile reads the text of a key file, plain or sealed, with the errors of LoadKey.
-func ReadKeyFile(path string) ([]byte, error) {
+func ReadKeyFile(path string) ([]byte, error) { return readSecret(path, sealedKeySize+1) }
+
+// readSecret reads up to limit bytes of a file that only its owner may read.
+func readSecret(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open key: %w", err)
@@ -135,7 +138,7 @@ func ReadKeyFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("key %s: %w (mode %04o): run chmod 600 on it, and think of who may have read it",
 			path, ErrKeyPublic, info.Mode().Perm())
 	}
-	text, err := io.ReadAll(io.LimitReader(f, sealedKeySize+1))
+	text, err := io.ReadAll(io.LimitReader(f, limit))
 	if err != nil {
 		return nil, fmt.Errorf("read key %s: %w", path, err)
 	}

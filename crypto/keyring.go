@@ -38,6 +38,13 @@ type Keyring struct {
 	sealed  map[string]*sealedKey
 	ask     Ask
 	known   [][]byte // passphrases that opened a key
+	foreign map[string]foreignKey
+}
+
+// foreignKey is the passphrase of an archive that was imported, and its file.
+type foreignKey struct {
+	passphrase []byte
+	path       string
 }
 
 // sealedKey is a key file that is not open yet.
@@ -53,8 +60,13 @@ func LoadKeyring(dir string) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	r := &Keyring{keys: map[string]*Key{}, paths: map[string]string{}, sealed: map[string]*sealedKey{}}
+	r := &Keyring{keys: map[string]*Key{}, paths: map[string]string{}, sealed: map[string]*sealedKey{}, foreign: map[string]foreignKey{}}
 	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), foreignSuffix) && !e.IsDir() {
+			if err := r.loadForeign(filepath.Join(dir, e.Name())); err != nil {
+				return nil, err
+			}
+		}
 		if e.IsDir() || !strings.HasSuffix(e.Name(), keySuffix) {
 			continue
 		}
@@ -285,9 +297,21 @@ func (r *Keyring) add(dir string, k *Key, save func(path string) error) (path st
 	return path, nil
 }
 
+// Has opens a key, or looks whether there is a passphrase of an imported archive with this fingerprint; the errors are those of Key.
+func (r *Keyring) Has(fingerprint string) error {
+	if _, err := r.Foreign(fingerprint); err == nil {
+		return nil
+	}
+	_, err := r.Key(fingerprint)
+	return err
+}
+
 // Path is where a key's file lies; "" when the ring does not have it.
 func (r *Keyring) Path(fingerprint string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if f, ok := r.foreign[fingerprint]; ok {
+		return f.path
+	}
 	return r.paths[fingerprint]
 }

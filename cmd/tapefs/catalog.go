@@ -15,6 +15,8 @@ type catalogCmd struct {
 	Check   catalogCheckCmd   `cmd:"" help:"Hold the catalog against itself, and with --tapes against what the tapes hold."`
 	Backup  catalogBackupCmd  `cmd:"" help:"Copy the catalog, as it is at one moment, to a new file."`
 	Rebuild catalogRebuildCmd `cmd:"" help:"Make the catalog anew from tapes and keys, or add tapes that it has not read."`
+
+	ImportTapebackup catalogImportTapebackupCmd `cmd:"" name:"import-tapebackup" help:"Make an archive of the Python program tapebackup readable here, as it lies on its tapes."`
 }
 
 type catalogBackupCmd struct {

@@ -228,7 +228,7 @@ func (u *checkup) keys(ctx context.Context) {
 		if k.Fingerprint == key.Fingerprint() {
 			seen = k.CopySeen
 		}
-		if _, err := ring.Key(k.Fingerprint); err != nil {
+		if err := ring.Has(k.Fingerprint); err != nil {
 			u.fail("keys", "put its file back into "+u.conf.Keys.Dir, "the file of key %s is missing: what it sealed cannot be read", k.Fingerprint)
 		}
 	}

@@ -46,7 +46,7 @@ func (c *keyCheckCmd) Run(ctx context.Context, a *app) error {
 	var missing []string
 	var usable []string
 	for _, k := range known {
-		switch _, err := ring.Key(k.Fingerprint); {
+		switch err := ring.Has(k.Fingerprint); {
 		case errors.Is(err, crypto.ErrNoKey):
 			missing = append(missing, k.Fingerprint)
 		case err != nil:

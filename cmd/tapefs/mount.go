@@ -287,6 +287,11 @@ func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
 				a.log.Warn("record wanted tape", "error", err)
 			}
 		},
+		Surveyed: func(s catalog.Surveyed) {
+			if err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.RecordSurvey(ctx, s) }); err != nil {
+				a.log.Warn("record sums of an imported file", "error", err)
+			}
+		},
 		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
 			err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.FoundDamaged(ctx, cp, lost, cp.Size, why) })
 			if err != nil {

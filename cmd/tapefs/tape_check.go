@@ -40,6 +40,10 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 		return err
 	}
+	if t.State == catalog.TapeForeign {
+		return withHint(usagef("%s: it belongs to an imported archive and is only read, and a check may write", op),
+			"tapefs verify --tape %s reads its files", c.Barcode)
+	}
 	h := &hand{a, conf, lib}
 	lease, err := h.lease(ctx, changer.Request{Barcode: changer.Barcode(c.Barcode), Purpose: "check"})
 	if err != nil {

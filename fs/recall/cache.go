@@ -210,6 +210,27 @@ func (c *Cache) window() int64 {
 	return min(maxWindow, max(1, c.max/catalog.ExtentSize/4))
 }
 
+// doubt makes all extents of an object be checked before they are used again.
+func (c *Cache) doubt(oid string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.objects[oid]
+	if o == nil {
+		return
+	}
+	for n, e := range o.extents {
+		e.verified = false
+		o.verified.set(n, false)
+	}
+}
+
+// roomForSurvey is how large an object may be, in bytes, that is kept while it is surveyed: it is read next, from its beginning.
+func (c *Cache) roomForSurvey() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.max / 2
+}
+
 // entry finds an extent. Called with the lock held, as all below.
 func (c *Cache) entry(oid string, n int64) *entry {
 	if o := c.objects[oid]; o != nil {

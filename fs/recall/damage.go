@@ -125,6 +125,9 @@ func (q *Queue) hopeless(f *fetch, inv *inventory) error {
 		}
 	}
 	what := fmt.Sprintf("object %s extent %d", f.o.oid, f.key.extent)
+	if f.key.extent == surveyExtent {
+		what = fmt.Sprintf("object %s", f.o.oid)
+	}
 	switch {
 	case offline != nil:
 		return fmt.Errorf("%s: %w", what, offline)

@@ -99,6 +99,10 @@ func (w *world) Key(fingerprint string) (*crypto.Key, error) {
 	return w.key, nil
 }
 
+func (w *world) Foreign(string) ([]byte, error) { return nil, crypto.ErrNoKey }
+
+func (w *world) ForeignMD5(context.Context, int64) ([]byte, error) { return nil, catalog.ErrNotFound }
+
 func (w *world) Locate(_ context.Context, id catalog.ID) (catalog.Location, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -231,12 +235,12 @@ func (l *fakeLease) Load(ctx context.Context, b changer.Barcode) error {
 	return nil
 }
 
-func (l *fakeLease) Mount(_ context.Context, uuid string) (string, error) {
+func (l *fakeLease) Mount(_ context.Context, uuid string) (dir, found string, err error) {
 	if uuid != "uuid-"+l.d.tape {
-		return "", changer.ErrWrongVolume
+		return "", "", changer.ErrWrongVolume
 	}
 	l.w.event("mount " + l.d.tape)
-	return l.w.tape(l.d.tape), nil
+	return l.w.tape(l.d.tape), uuid, nil
 }
 
 func (l *fakeLease) Release(context.Context) error {

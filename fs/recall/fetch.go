@@ -17,10 +17,12 @@ type fetch struct {
 	sum     [sha256.Size]byte
 	copies  []catalog.CopyPart
 	since   time.Time
-	waiters int    // reads that wait for it
-	refs    int    // waiters, and files that asked for it ahead
-	active  bool   // a session reads it
-	tape    string // the one the dispatcher chose to load for it; "" while undecided
+	waiters int             // reads that wait for it
+	refs    int             // waiters, and files that asked for it ahead
+	active  bool            // a session reads it
+	tape    string          // the one the dispatcher chose to load for it; "" while undecided
+	stop    context.Context // of a survey, which may take hours: ends when nobody wants it any more
+	cancel  context.CancelFunc
 
 	done chan struct{}
 	data []byte // nil when nobody waits
@@ -94,7 +96,7 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, wait bool) (*fet
 	f := q.fetches[key]
 	if f == nil {
 		// It may have come in since the caller looked.
-		if q.cache.has(o.oid, n) || q.memory.get(key) != nil {
+		if n != surveyExtent && (q.cache.has(o.oid, n) || q.memory.get(key) != nil) {
 			return nil, nil
 		}
 		copies := o.copies(n)
@@ -105,6 +107,9 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, wait bool) (*fet
 			return nil, fmt.Errorf("object %s extent %d: %w: no library is configured (%s)", o.oid, n, ErrOffline, barcodes(copies))
 		}
 		f = &fetch{key: key, o: o, sum: sum, copies: copies, since: time.Now(), done: make(chan struct{})}
+		if n == surveyExtent {
+			f.stop, f.cancel = context.WithCancel(q.soft)
+		}
 		q.fetches[key] = f
 		q.wake()
 	}
@@ -127,6 +132,9 @@ func (q *Queue) waited(f *fetch) {
 // putBack makes a fetch wait again that a session had taken. Called with the lock held.
 func (q *Queue) putBack(f *fetch) {
 	f.active = false
+	if f.stop != nil && f.stop.Err() != nil && f.refs > 0 { // given up, and wanted again
+		f.stop, f.cancel = context.WithCancel(q.soft)
+	}
 	if q.closed {
 		q.finish(f, nil, ErrClosed)
 	} else if f.refs == 0 && q.fetches[f.key] == f {
@@ -139,6 +147,9 @@ func (q *Queue) leave(f *fetch) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	f.refs--
+	if f.refs == 0 && f.cancel != nil {
+		f.cancel()
+	}
 	if f.refs == 0 && !f.active && q.fetches[f.key] == f {
 		delete(q.fetches, f.key)
 		q.wake() // a session may be waiting for a drive on its behalf
@@ -151,6 +162,9 @@ func (q *Queue) finish(f *fetch, data []byte, err error) {
 		return
 	}
 	delete(q.fetches, f.key)
+	if f.cancel != nil {
+		f.cancel()
+	}
 	f.active = false
 	if f.waiters > 0 {
 		f.data = data

@@ -113,6 +113,9 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 	o, start, data := f.object, f.start, f.data
 	f.mu.Unlock()
 
+	if o.foreign != nil {
+		return f.readForeign(ctx, o, data, p, off)
+	}
 	done := 0
 	for done < len(p) {
 		at := start + crypto.HeaderSize + off + int64(done)
@@ -136,6 +139,31 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 		done += len(piece)
 	}
 	return done, nil
+}
+
+// readForeign is readObject for an object of an imported archive, which holds one file and nothing else.
+func (f *File) readForeign(ctx context.Context, o *object, data catalog.ID, p []byte, off int64) (int, error) {
+	if err := f.q.surveyed(ctx, o); err != nil {
+		return 0, err
+	}
+	at := crypto.HeaderSize + off
+	f.readAhead(ctx, off, int64(len(p)), at/catalog.ExtentSize, (at+int64(len(p))-1)/catalog.ExtentSize)
+	r, err := o.reader(sealedBytes{ctx, f.q, o})
+	if err != nil {
+		return 0, fmt.Errorf("object %s: %w", o.oid, err)
+	}
+	n, err := r.ReadAt(p, off)
+	if errors.Is(err, io.EOF) && n == len(p) {
+		err = nil
+	}
+	if err != nil {
+		clear(p)
+		return 0, err
+	}
+	for _, id := range []catalog.ID{f.id, data} {
+		f.q.cache.note(id, o.oid, crypto.HeaderSize, f.size)
+	}
+	return n, nil
 }
 
 // readAhead follows the reader, who is about to read size bytes at off, in extent n, and asks for

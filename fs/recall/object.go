@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -22,7 +23,9 @@ type object struct {
 	oid      string
 	key      *crypto.Key
 	salt     []byte
+	foreign  *crypto.Foreign // of an imported archive, instead of key and salt; else nil
 	partSize int64
+	plain    int64 // bytes
 	sealed   int64 // bytes
 
 	refs int // open files; protected by Queue.mu
@@ -30,7 +33,8 @@ type object struct {
 	mu     sync.Mutex // protects all below
 	places []catalog.Place
 	stream *crypto.Stream
-	sums   map[int][]byte // by part
+	opened *crypto.ForeignReader // its key derived; read from nowhere
+	sums   map[int][]byte        // by part
 }
 
 // extentKey names one extent of an object.
@@ -54,7 +58,8 @@ func validOID(oid string) bool {
 // openObject returns the shared object of a location; each call is undone by closeObject.
 func (q *Queue) openObject(loc catalog.Location) (*object, error) {
 	lo := loc.Object
-	if lo.ID == 0 || lo.State == catalog.ObjectPlanned || lo.Salt == nil || loc.Version.State != catalog.Present {
+	foreign := lo.Cipher == crypto.CBC
+	if lo.ID == 0 || lo.State == catalog.ObjectPlanned || lo.Salt == nil && !foreign || loc.Version.State != catalog.Present {
 		return nil, ErrNoBytes
 	}
 	bad := func(why string) error { return fmt.Errorf("object %s: the catalog is inconsistent: %s", lo.OID, why) }
@@ -63,7 +68,7 @@ func (q *Queue) openObject(loc catalog.Location) (*object, error) {
 		return nil, bad("object id is not 32 hex digits")
 	case lo.PartSize <= 0 || lo.PartSize%catalog.ExtentSize != 0:
 		return nil, bad(fmt.Sprintf("part size %d", lo.PartSize))
-	case lo.SealedSize != lo.PlainSize+crypto.HeaderSize:
+	case !foreign && lo.SealedSize != lo.PlainSize+crypto.HeaderSize || foreign && (lo.SealedSize <= lo.PlainSize+crypto.HeaderSize || lo.SealedSize > lo.PartSize || loc.Data != 0):
 		return nil, bad(fmt.Sprintf("%d plain and %d sealed bytes", lo.PlainSize, lo.SealedSize))
 	case loc.Data < 0 || loc.Version.Size > lo.PlainSize-loc.Data:
 		return nil, bad("version ends behind its object")
@@ -75,12 +80,18 @@ func (q *Queue) openObject(loc catalog.Location) (*object, error) {
 		if q.keys == nil {
 			return nil, fmt.Errorf("object %s: %w: no keys are loaded", lo.OID, ErrNoKey)
 		}
-		key, err := q.keys.Key(lo.Fingerprint)
+		o = &object{id: lo.ID, oid: lo.OID, salt: lo.Salt, partSize: lo.PartSize, plain: lo.PlainSize, sealed: lo.SealedSize,
+			sums: map[int][]byte{}}
+		var err error
+		if foreign {
+			o.foreign = &crypto.Foreign{Cipher: lo.Cipher, Iterations: lo.Iterations}
+			o.foreign.Passphrase, err = q.keys.Foreign(lo.Fingerprint)
+		} else {
+			o.key, err = q.keys.Key(lo.Fingerprint)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("object %s: %w: %w", lo.OID, ErrNoKey, err)
 		}
-		o = &object{id: lo.ID, oid: lo.OID, key: key, salt: lo.Salt, partSize: lo.PartSize, sealed: lo.SealedSize,
-			sums: map[int][]byte{}}
 		q.objects[o.id] = o
 	}
 	if o.refs == 0 {
@@ -137,7 +148,11 @@ func (o *object) sum(ctx context.Context, db store, n int64) ([sha256.Size]byte,
 	o.mu.Unlock()
 	if sums == nil {
 		var err error
-		if sums, err = db.PartSums(ctx, o.id, part); err != nil {
+		sums, err = db.PartSums(ctx, o.id, part)
+		if o.foreign != nil && errors.Is(err, catalog.ErrNotFound) {
+			return [sha256.Size]byte{}, fmt.Errorf("object %s: %w", o.oid, errUnsurveyed)
+		}
+		if err != nil {
 			return [sha256.Size]byte{}, fmt.Errorf("sums of object %s part %d: %w", o.oid, part, err)
 		}
 		size := min(o.partSize, o.sealed-int64(part)*o.partSize)
@@ -146,9 +161,7 @@ func (o *object) sum(ctx context.Context, db store, n int64) ([sha256.Size]byte,
 			return [sha256.Size]byte{}, fmt.Errorf("sums of object %s part %d: the catalog is inconsistent: %d bytes of sums, not %d",
 				o.oid, part, len(sums), want)
 		}
-		o.mu.Lock()
-		o.sums[part] = sums
-		o.mu.Unlock()
+		o.setSums(part, sums)
 	}
 	i := offset / catalog.ExtentSize * sha256.Size
 	return [sha256.Size]byte(sums[i : i+sha256.Size]), nil
@@ -157,6 +170,9 @@ func (o *object) sum(ctx context.Context, db store, n int64) ([sha256.Size]byte,
 // copies lists the files on tape that hold extent n.
 func (o *object) copies(n int64) []catalog.CopyPart {
 	part, offset, size := o.extent(n)
+	if n == surveyExtent {
+		part, offset, size = 0, 0, o.sealed
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var found, damaged []catalog.CopyPart

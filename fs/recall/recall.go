@@ -38,7 +38,10 @@ type Options struct {
 	// Damaged is told of a file on tape that was read badly twice, or is not there (lost), so that it is kept
 	// beyond this process. May be nil.
 	Damaged func(cp catalog.CopyPart, lost bool, why error)
-	Log     *slog.Logger // nil: nothing is logged
+	// Surveyed is told what was learnt of an object of an imported archive when it was first read. May be nil: then it is
+	// read whole again by the next process. It is called while a tape is mounted, and may wait for the catalog.
+	Surveyed func(catalog.Surveyed)
+	Log      *slog.Logger // nil: nothing is logged
 }
 
 // defaultCacheMax holds four thousand extents: a day's reading, and little beside a spool.
@@ -72,11 +75,13 @@ type store interface {
 	Locate(ctx context.Context, id catalog.ID) (catalog.Location, error)
 	PartSums(ctx context.Context, object int64, number int) ([]byte, error)
 	TapeByBarcode(ctx context.Context, barcode string) (catalog.Tape, error)
+	ForeignMD5(ctx context.Context, object int64) ([]byte, error)
 }
 
 // keyring is what recall asks of the keys.
 type keyring interface {
 	Key(fingerprint string) (*crypto.Key, error)
+	Foreign(fingerprint string) (passphrase []byte, err error)
 }
 
 var (

@@ -27,6 +27,8 @@ type session struct {
 	root    *os.Root
 	file    *os.File // the part read last
 	name    string
+	uuid    string    // of the mounted volume
+	proved  bool      // by its UUID, or by a file that had its MD5
 	started time.Time // when the lease was had
 	good    int       // extents read well
 }
@@ -77,7 +79,8 @@ func (s *session) serve() error {
 	if err != nil {
 		return fmt.Errorf("tape %s: %w", s.barcode, err)
 	}
-	if tape.UUID == "" {
+	// That of an imported tape is learnt when a file on it proves to be what its archive says.
+	if tape.UUID == "" && tape.State != catalog.TapeForeign {
 		return fmt.Errorf("tape %s: %w: the catalog has no volume UUID", s.barcode, changer.ErrNotFormatted)
 	}
 	if err := le.Load(q.hard, changer.Barcode(s.barcode)); err != nil {
@@ -87,10 +90,11 @@ func (s *session) serve() error {
 		}
 		return fmt.Errorf("load tape %s: %w", s.barcode, err)
 	}
-	dir, err := le.Mount(q.hard, tape.UUID)
+	dir, uuid, err := le.Mount(q.hard, tape.UUID)
 	if err != nil {
 		return fmt.Errorf("mount tape %s: %w", s.barcode, err)
 	}
+	s.uuid, s.proved = uuid, tape.UUID != ""
 	if s.root, err = os.OpenRoot(dir); err != nil {
 		return fmt.Errorf("open volume of tape %s: %w", s.barcode, err)
 	}

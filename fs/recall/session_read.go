@@ -16,6 +16,9 @@ import (
 // another copy. An error means that the volume itself is gone.
 func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
 	q := s.q
+	if f.key.extent == surveyExtent {
+		return s.survey(f, cp)
+	}
 	data, err := s.read(f, cp)
 	if err != nil && s.volumeGone(err) == nil {
 		q.log.Warn("extent read badly, trying again", "barcode", s.barcode, "object", f.o.oid, "file", cp.Name,

@@ -17,8 +17,8 @@ type tapes interface {
 type lease interface {
 	Wanted() bool
 	Load(ctx context.Context, b changer.Barcode) error
-	// Mount returns the mount point of the volume with this UUID, mounted read-only.
-	Mount(ctx context.Context, uuid string) (dir string, err error)
+	// Mount returns the mount point of the volume with this UUID, mounted read-only; with none, of whatever is there.
+	Mount(ctx context.Context, uuid string) (dir, found string, err error)
 	// Release unmounts, awaits the ltfs process and gives the drive back.
 	Release(ctx context.Context) error
 }
@@ -40,12 +40,12 @@ func (l library) Lease(ctx context.Context, r changer.Request) (lease, error) {
 
 type drive struct{ *changer.Lease }
 
-func (d drive) Mount(ctx context.Context, uuid string) (string, error) {
+func (d drive) Mount(ctx context.Context, uuid string) (dir, found string, err error) {
 	v, err := d.Lease.Mount(ctx, changer.MountRequest{UUID: uuid, ReadOnly: true})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	return v.Dir, nil
+	return v.Dir, v.UUID, nil
 }
 
 // place says how near a tape is: the less the nearer.
