@@ -40,10 +40,7 @@ func benchFloor() {
 func benchLoopback() {
 	root := &gofs.LoopbackRoot{Path: os.Args[2]}
 	err := syscall.Stat(root.Path, new(syscall.Stat_t))
-	root.NewNode = func(data *gofs.LoopbackRoot, _ *gofs.Inode, _ string, _ *syscall.Stat_t) gofs.InodeEmbedder {
-		return &servingNode{gofs.LoopbackNode{RootData: data}}
-	}
-	root.RootNode = root.NewNode(root, nil, "", nil)
+	root.RootNode = &servingNode{&gofs.LoopbackNode{RootData: root}}
 	benchServe(err, func() (*fuse.Server, error) {
 		keep := time.Hour
 		return gofs.Mount(os.Args[1], root.RootNode, &gofs.Options{MountOptions: benchOptions(), EntryTimeout: &keep, AttrTimeout: &keep})
@@ -63,7 +60,11 @@ func benchServe(err error, serve func() (*fuse.Server, error)) {
 }
 
 // servingNode reads files itself: go-fuse would hand them to the kernel.
-type servingNode struct{ gofs.LoopbackNode }
+type servingNode struct{ *gofs.LoopbackNode }
+
+func (n *servingNode) WrapChild(_ context.Context, child gofs.InodeEmbedder) gofs.InodeEmbedder {
+	return &servingNode{child.(*gofs.LoopbackNode)}
+}
 
 func (n *servingNode) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	f, more, errno := n.LoopbackNode.Open(ctx, flags)

@@ -1,38 +1,74 @@
 package main
 
 import (
-	"archive/zip"
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// clients is an archive whose files other people's programs read, each from a mount with an empty page cache.
+// clients is an archive of large and small files whose source is gone, for programs that look at it through the mount.
 type clients struct {
 	*archive
-	source string
+	reference string // what was archived
 }
 
-// delivered mounts, runs a client, unmounts, and tells how many bytes the drive delivered for it.
-func (c *clients) delivered(t *testing.T, client func(mnt string)) (bytes int64) {
+const (
+	filmSize  = 40 << 20
+	albumSize = 60 // pictures
+)
+
+func newClients(t *testing.T) *clients {
 	t.Helper()
-	c.t = t
+	if testing.Short() {
+		t.Skip("archives 250 MiB")
+	}
+	reference := filepath.Join(t.TempDir(), "reference")
+	for a, album := range []string{"album", "other album"} {
+		if err := os.MkdirAll(filepath.Join(reference, album), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for i := range albumSize {
+			writeRandom(t, filepath.Join(reference, album, fmt.Sprintf("picture %02d.jpg", i)), 20_000, byte(a*albumSize+i))
+		}
+	}
+	for i, name := range []string{"film.mkv", "old film.avi", "rest.bin"} {
+		writeRandom(t, filepath.Join(reference, name), filmSize, byte(200+i))
+	}
+	writeRandom(t, filepath.Join(reference, "viewed.dat"), 60<<20, 209)
+	writeRandom(t, filepath.Join(reference, "shared.bin"), 6<<20, 210)
+	pack := exec.Command("zip", "-q", "-0", "pictures.zip", "rest.bin", "album/picture 00.jpg")
+	pack.Dir = reference
+	if out, err := pack.CombinedOutput(); err != nil {
+		t.Fatalf("zip: %v\n%s", err, out)
+	}
+	source := filepath.Join(t.TempDir(), "source")
+	if out, err := exec.Command("cp", "-a", reference, source).CombinedOutput(); err != nil {
+		t.Fatalf("cp -a: %v\n%s", err, out)
+	}
+	c := &clients{newArchive(t, nil, "--tape-size", "1GiB", "--source", "src="+source), reference}
+	c.run("archive")
+	if err := os.RemoveAll(source); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// delivered is how many bytes the virtual drives gave while use looked at the mounted source.
+func (c *clients) delivered(use func(src string)) int64 {
+	c.t.Helper()
 	before := len(c.events(0))
-	func() {
-		mnt := c.mount()
-		defer c.unmount(mnt)
-		client(mnt)
-	}()
+	mnt := c.mount()
+	use(filepath.Join(mnt, "src"))
+	c.unmount(mnt)
+	var bytes int64
 	for _, e := range c.events(before) {
 		if e.Kind == "read" {
 			bytes += e.Bytes
@@ -41,308 +77,228 @@ func (c *clients) delivered(t *testing.T, client func(mnt string)) (bytes int64)
 	return bytes
 }
 
-// few is what a client may bring in that looks at the beginning or the end of a file: the extents it touches, the next
-// ones that were read ahead, and LTFS's own label and index.
-const few = 20 << 20
-
-func needClient(t *testing.T, names ...string) {
-	t.Helper()
-	for _, n := range names {
-		if _, err := exec.LookPath(n); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
-}
-
-func output(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
+// output is what a program prints, which must end well.
+func (c *clients) output(name string, args ...string) string {
+	c.t.Helper()
 	var stderr bytes.Buffer
+	cmd := exec.Command(name, args...)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %v\n%s%s", strings.Join(cmd.Args, " "), err, out, stderr.String())
+		c.t.Fatalf("%s %s: %v\n%s%s", name, strings.Join(args, " "), err, out, stderr.String())
 	}
 	return string(out)
 }
 
-func newClients(t *testing.T) *clients {
-	source := t.TempDir()
-	r := rand.NewChaCha8([32]byte{77})
-	large := func(name string, w io.Writer, size int64) {
-		if _, err := io.CopyN(w, r, size); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
+// same compares what a program made of a file with the file.
+func (c *clients) same(name, got string) {
+	c.t.Helper()
+	if out, err := exec.Command("cmp", filepath.Join(c.reference, name), got).CombinedOutput(); err != nil {
+		c.t.Errorf("%s: %v\n%s", name, err, out)
 	}
-	create := func(name string) *os.File {
-		path := filepath.Join(source, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		f, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
-	for _, name := range []string{"film one.mkv", "film two.mkv", "shared film.mkv"} {
-		f := create(name)
-		large(name, f, 64<<20)
-		f.Close()
-	}
-	f := create("pictures.zip")
-	z := zip.NewWriter(f)
-	for i := range 16 {
-		w, err := z.CreateHeader(&zip.FileHeader{Name: fmt.Sprintf("picture %02d.raw", i), Method: zip.Store})
-		if err != nil {
-			t.Fatal(err)
-		}
-		large("picture", w, 4<<20)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	f = create("readme.txt")
-	for i := range 20000 {
-		fmt.Fprintf(f, "line %d of a text that somebody looks at\n", i)
-	}
-	f.Close()
-	for i := range 40 {
-		f := create(fmt.Sprintf("small/%d/note %d", i%4, i))
-		fmt.Fprintf(f, "note %d\n", i)
-		f.Close()
-	}
-	a := newArchive(t, nil, "--drives", "1", "--tape-size", "1GiB", "--source", "src="+source)
-	a.run("archive")
-	return &clients{a, source}
 }
 
-// What people use brings in what it needs and no more, and gets the right bytes.
+// TestClients: programs that people use look at files of 40 MiB and at folders of pictures, and each brings in only what
+// it looks at.
 func TestClients(t *testing.T) {
-	needFuse(t)
-	needClient(t, "unzip", "mcview", "script", "rsync", "tar", "smbclient", "smbd")
 	c := newClients(t)
-	t.Run("header of a film", func(t *testing.T) {
-		n := c.delivered(t, func(mnt string) {
-			want, got := make([]byte, 64<<10), make([]byte, 64<<10)
-			for path, buf := range map[string][]byte{c.source: want, mnt + "/src": got} {
-				f, err := os.Open(filepath.Join(path, "film one.mkv"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := io.ReadFull(f, buf); err != nil {
-					t.Fatal(err)
-				}
-				f.Close()
+	type client struct {
+		name    string
+		use     func(src string)
+		atLeast int64 // bytes
+		atMost  int64
+	}
+	few := int64(4 * 4 << 20) // some extents of 4 MiB: what is wanted may lie across two, and is read ahead a little
+	all := []client{
+		{"ls -lR and find", func(src string) {
+			c.output("ls", "-lR", src)
+			c.output("find", src, "-size", "+1M", "-newer", "/etc/passwd")
+		}, 0, 0},
+		{"tar of a folder", func(src string) {
+			tar := filepath.Join(t.TempDir(), "album.tar")
+			c.output("tar", "-cf", tar, "-C", src, "album")
+			out := t.TempDir()
+			c.output("tar", "-xf", tar, "-C", out)
+			compareTrees(t, filepath.Join(c.reference, "album"), filepath.Join(out, "album"))
+		}, 1, few},
+		{"ffprobe, which looks at both ends", func(src string) {
+			head := c.output("head", "-c", "65536", filepath.Join(src, "film.mkv"))
+			tail := c.output("tail", "-c", "65536", filepath.Join(src, "film.mkv"))
+			want, err := os.ReadFile(filepath.Join(c.reference, "film.mkv"))
+			if err != nil || head != string(want[:65536]) || tail != string(want[filmSize-65536:]) {
+				t.Errorf("the ends differ: %v", err)
 			}
-			if !bytes.Equal(want, got) {
-				t.Error("other bytes")
+		}, 1, 2 * few},
+		{"dd of a page in the middle", func(src string) {
+			c.output("dd", "if="+filepath.Join(src, "old film.avi"), "of=/dev/null", "bs=4k", "skip=5000", "count=1", "status=none")
+		}, 1, few},
+		{"unzip -l, which reads the end", func(src string) {
+			if out := c.output("unzip", "-l", filepath.Join(src, "pictures.zip")); !strings.Contains(out, "album/picture 00.jpg") {
+				t.Errorf("unzip lists\n%s", out)
 			}
-		})
-		if n == 0 || n > few {
-			t.Errorf("%d bytes for the first 64 KiB of 64 MiB", n)
-		}
-	})
-	t.Run("unzip -l", func(t *testing.T) {
-		n := c.delivered(t, func(mnt string) {
-			out := output(t, exec.Command("unzip", "-l", filepath.Join(mnt, "src/pictures.zip")))
-			if !strings.Contains(out, "picture 15.raw") || !strings.Contains(out, "16 files") {
-				t.Error(out)
+		}, 1, few},
+		// It asks file(1) what it shows, which reads 7 MiB at either end.
+		{"Midnight Commander's viewer", func(src string) { view(t, filepath.Join(src, "viewed.dat")) }, 1, 2 * few},
+		{"rsync from the mount", func(src string) {
+			out := filepath.Join(t.TempDir(), "copied")
+			c.output("rsync", "-a", filepath.Join(src, "other album")+"/", out+"/")
+			compareTrees(t, filepath.Join(c.reference, "other album"), out)
+		}, 1, few},
+		{"rsync, when it has all but large files", func(src string) {
+			out := c.output("rsync", "-a", "--itemize-changes", src+"/", c.reference+"/")
+			if strings.Contains(out, ">f") {
+				t.Errorf("rsync copied again:\n%s", out)
 			}
-		})
-		if n == 0 || n > few {
-			t.Errorf("%d bytes for the list of a zip file of 64 MiB", n)
+		}, 0, 0},
+	}
+	if os.Geteuid() == 0 { // smbd wants to be root
+		all = append(all, client{"Samba: a file that is cached, and 6 MiB", c.samba, 4 << 20, 6<<20 + few})
+	}
+	for _, one := range all {
+		got := c.delivered(one.use)
+		t.Logf("%-42s %9d bytes", one.name, got)
+		if got < one.atLeast || got > one.atMost {
+			t.Errorf("%s: the drive delivered %d bytes, want %d to %d", one.name, got, one.atLeast, one.atMost)
 		}
-	})
-	t.Run("viewer of Midnight Commander", func(t *testing.T) {
-		var shown bytes.Buffer
-		n := c.delivered(t, func(mnt string) {
-			viewTheFirstPage(t, filepath.Join(mnt, "src/film two.mkv"), filepath.Join(mnt, "src/readme.txt"), &shown)
-		})
-		if !strings.Contains(shown.String(), "line 3 of a text") {
-			t.Errorf("shown: %.3000q", shown.String())
-		}
-		if n == 0 || n > 2*few {
-			t.Errorf("%d bytes for the first pages of two files", n)
-		}
-	})
-	t.Run("Samba", func(t *testing.T) {
-		n := c.delivered(t, func(mnt string) {
-			smb, stop := startSamba(t, mnt)
-			defer stop()
-			list := smb("ls src\\*")
-			if !strings.Contains(list, "film one.mkv") || !strings.Contains(list, "67108864") {
-				t.Error(list)
-			}
-			to := t.TempDir()
-			// The text is in the cache since the viewer showed it, the film is on tape.
-			smb(fmt.Sprintf(`lcd "%s"; get src/readme.txt readme.txt; get "src/shared film.mkv" film`, to))
-			same(t, filepath.Join(c.source, "readme.txt"), filepath.Join(to, "readme.txt"))
-			same(t, filepath.Join(c.source, "shared film.mkv"), filepath.Join(to, "film"))
-		})
-		if n < 64<<20 || n > 64<<20+few {
-			t.Errorf("%d bytes for a film of 64 MiB", n)
-		}
-	})
-	t.Run("rsync and tar", func(t *testing.T) {
-		n := c.delivered(t, func(mnt string) {
-			out := output(t, exec.Command("rsync", "-aHnc", "--delete", "--itemize-changes", filepath.Join(mnt, "src/small")+"/", filepath.Join(c.source, "small")+"/"))
-			if out != "" {
-				t.Errorf("rsync -c sees differences:\n%s", out)
-			}
-			to := t.TempDir()
-			pipe := exec.Command("sh", "-c", `tar -C "$1" -cf - src/small | tar -C "$2" -xf -`, "sh", mnt, to)
-			output(t, pipe)
-			compareTrees(t, filepath.Join(c.source, "small"), filepath.Join(to, "src/small"))
-		})
-		if n > few {
-			t.Errorf("%d bytes for a few notes", n)
-		}
-	})
+	}
 }
 
-func same(t *testing.T, want, got string) {
+// view opens a file in mcview on a terminal, sees its first page, and leaves it.
+func view(t *testing.T, path string) {
 	t.Helper()
-	if out, err := exec.Command("cmp", want, got).CombinedOutput(); err != nil {
-		t.Errorf("cmp: %v: %s", err, out)
-	}
-}
-
-// viewTheFirstPage shows files in mcview on a terminal and leaves each with F10.
-func viewTheFirstPage(t *testing.T, binary, text string, shown *bytes.Buffer) {
-	t.Helper()
-	home := t.TempDir()
-	for _, path := range []string{binary, text} {
-		cmd := exec.Command("script", "-qfec", `stty rows 24 cols 80; exec mcview "$VIEW"`, "/dev/null")
-		cmd.Env = append(os.Environ(), "VIEW="+path, "TERM=xterm", "HOME="+home, "LC_ALL=C.UTF-8")
-		out := &screen{drawn: make(chan struct{})}
-		cmd.Stdout, cmd.Stderr = out, out
-		keys, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
-		select {
-		case <-out.drawn:
-		case err := <-ended:
-			t.Fatalf("mcview: %v\n%s", err, out.text.Bytes())
-		case <-time.After(time.Minute):
-			_ = cmd.Process.Kill()
-			t.Fatalf("mcview shows nothing: %q", out.text.Bytes())
-		}
-		fmt.Fprint(keys, "\x1b0") // Escape 0 is F10
-		select {
-		case <-ended:
-		case <-time.After(time.Minute):
-			_ = cmd.Process.Kill()
-			t.Fatal("mcview does not end")
-		}
-		shown.Write(out.text.Bytes())
-	}
-}
-
-// screen collects what a program draws, and tells when the labels of its function keys were drawn.
-type screen struct {
-	text  bytes.Buffer
-	drawn chan struct{}
-	told  bool
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.text.Write(p)
-	if !s.told && bytes.Contains(s.text.Bytes(), []byte("Quit")) {
-		s.told = true
-		close(s.drawn)
-	}
-	return len(p), nil
-}
-
-// startSamba shares a directory on 127.0.0.1 until stop, and gives a function that runs smbclient commands.
-func startSamba(t *testing.T, dir string) (smb func(commands string) string, stop func()) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("smbd wants to be root")
-	}
-	base := t.TempDir()
-	if err := os.Chmod(base, 0o755); err != nil {
+	cmd := exec.Command("script", "-qec", "mcview '"+path+"'", "/dev/null")
+	cmd.Env = append(os.Environ(), "TERM=xterm", "HOME="+t.TempDir(), "SHELL=/bin/sh", "LANG=C.UTF-8")
+	keys, err := cmd.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
+	screen, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	shown := make(chan struct{})
+	go func() {
+		var all bytes.Buffer
+		buf := make([]byte, 4096)
+		for told := false; ; {
+			n, err := screen.Read(buf)
+			all.Write(buf[:n])
+			if !told && bytes.Contains(all.Bytes(), []byte("viewed.dat")) && bytes.Contains(all.Bytes(), []byte("Quit")) {
+				told = true
+				close(shown)
+			}
+			if err != nil {
+				break
+			}
+		}
+		ended <- cmd.Wait()
+	}()
+	defer keys.Close()
+	select {
+	case <-shown:
+	case err := <-ended:
+		t.Fatalf("mcview ended before it showed the file: %v", err)
+	case <-time.After(time.Minute):
+		cmd.Process.Kill()
+		t.Fatal("mcview shows nothing")
+	}
+	again := time.NewTicker(100 * time.Millisecond) // what is typed before the terminal is set up is thrown away
+	defer again.Stop()
+	for {
+		if _, err := io.WriteString(keys, "q"); err != nil && !strings.Contains(err.Error(), "broken pipe") {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("mcview: %v", err)
+			}
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// samba shares src with smbd, lists it, and gets files that are cached and that are not.
+func (c *clients) samba(src string) {
+	t := c.t
+	t.Helper()
+	c.output("cp", filepath.Join(src, "other album/picture 07.jpg"), filepath.Join(t.TempDir(), "cached"))
+	client := shareWithSamba(t, src)
+	list := client(`ls; cd "other album"; ls`)
+	for _, want := range []string{"film.mkv", "other album", "picture 59.jpg", fmt.Sprint(filmSize)} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the share lacks %q:\n%s", want, list)
+		}
+	}
+	dir := t.TempDir()
+	client(fmt.Sprintf(`lcd %q; get "other album/picture 07.jpg" cached; get shared.bin`, dir))
+	c.same("other album/picture 07.jpg", filepath.Join(dir, "cached"))
+	c.same("shared.bin", filepath.Join(dir, "shared.bin"))
+	if out := client(`put /etc/passwd new`); !strings.Contains(out, "NT_STATUS") {
+		t.Errorf("a file was put into the archive: %s", out)
+	}
+}
+
+// shareWithSamba starts an smbd on 127.0.0.1 that shares dir, and returns what runs commands of smbclient in it.
+func shareWithSamba(t *testing.T, dir string) func(commands string) string {
+	t.Helper()
+	smbd, err := exec.LookPath("smbd")
+	if err != nil {
+		smbd = "/usr/sbin/smbd"
+	}
+	own := t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port
+	port := fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 	l.Close()
-	conf := filepath.Join(base, "smb.conf")
-	text := fmt.Sprintf(`[global]
-server role = standalone server
-smb ports = %d
-interfaces = 127.0.0.1
-bind interfaces only = yes
-disable netbios = yes
-disable spoolss = yes
-load printers = no
-map to guest = Bad User
-passdb backend = smbpasswd:%[2]s/passwd
-private dir = %[2]s
-lock directory = %[2]s
-state directory = %[2]s
-cache directory = %[2]s
-pid directory = %[2]s
-ncalrpc dir = %[2]s/rpc
-log file = %[2]s/log
-[tapes]
-path = %[3]s
-read only = yes
-guest ok = yes
-force user = root
-`, port, base, dir)
-	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+	conf := filepath.Join(own, "smb.conf")
+	text := "[global]\nserver role = standalone server\ninterfaces = 127.0.0.1\nbind interfaces only = yes\nsmb ports = " + port +
+		"\nmap to guest = bad user\nload printers = no\ndisable spoolss = yes\nprintcap name = /dev/null\nlog level = 1\n"
+	for _, folder := range []string{"private dir", "lock directory", "state directory", "cache directory", "pid directory", "ncalrpc dir"} {
+		path := filepath.Join(own, strings.ReplaceAll(folder, " ", "-"))
+		if err := os.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		text += folder + " = " + path + "\n"
+	}
+	text += "log file = " + filepath.Join(own, "log") + "\n[archive]\npath = " + dir + "\nread only = yes\nguest ok = yes\nforce user = root\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// Its children leave with it: they share its process group.
-	cmd := exec.Command("smbd", "--foreground", "--no-process-group", "-s", conf)
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	server := exec.Command(smbd, "--foreground", "--no-process-group", "--configfile="+conf)
+	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it starts a process for each client
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	stop = sync.OnceFunc(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		<-ended
-		waitUntil(t, "smbd's children are gone", func() bool { return syscall.Kill(-cmd.Process.Pid, 0) == syscall.ESRCH })
-	})
-	t.Cleanup(stop)
-	run := func(commands string) *exec.Cmd {
-		return exec.Command("smbclient", "//127.0.0.1/tapes", "-s", conf, "-p", fmt.Sprint(port), "-N", "-c", commands)
+	end := func() {
+		syscall.Kill(-server.Process.Pid, syscall.SIGTERM)
+		server.Wait()
+		for syscall.Kill(-server.Process.Pid, 0) == nil { // its children hold files of the mount open
+			syscall.Kill(-server.Process.Pid, syscall.SIGKILL)
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		out, err := run("pwd").CombinedOutput()
+	t.Cleanup(end)
+	waitUntil(t, "smbd answers", func() bool {
+		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {
-			break
+			conn.Close()
 		}
-		select {
-		case <-ended:
-			t.Fatalf("smbd ended: %s", log.String())
-		default:
-		}
-		if time.Now().After(deadline) {
-			stop()
-			t.Fatalf("smbd does not answer: %s\n%s", out, log.String())
-		}
-	}
+		return err == nil
+	})
 	return func(commands string) string {
 		t.Helper()
-		return output(t, run(commands))
-	}, stop
+		out, err := exec.Command("smbclient", "--configfile="+conf, "-N", "-p", port, "//127.0.0.1/archive", "-c", commands).CombinedOutput()
+		if err != nil && !strings.Contains(string(out), "NT_STATUS") {
+			t.Fatalf("smbclient %s: %v\n%s", commands, err, out)
+		}
+		return string(out)
+	}
 }

@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"os"
+	"sync"
 	"time"
+
+	"tapefs/catalog"
 )
 
 // read copies bytes of an extent from offset on into dst. It reports false when the extent is not
@@ -88,9 +91,18 @@ func readFile(name string, dst []byte, offset int64) error {
 
 var errSum = errors.New("SHA-256 differs from the catalog's")
 
+// verifyBuffers keeps a few *[]byte of an extent's size: a reader of many files needs one for each extent, for a moment.
+var verifyBuffers sync.Pool
+
 // verifyFile reads the whole file and copies from it only when it has the size and sum.
 func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offset int64) error {
-	data := make([]byte, size)
+	var data []byte
+	if kept, ok := verifyBuffers.Get().(*[]byte); ok && int64(cap(*kept)) >= size {
+		data = (*kept)[:size]
+	} else {
+		data = make([]byte, max(size, catalog.ExtentSize))[:size]
+	}
+	defer verifyBuffers.Put(&data)
 	if err := readFile(name, data, 0); err != nil {
 		return err
 	}
