@@ -160,7 +160,8 @@ func filler() mpb.BarFiller {
 
 // stageText is how far a stage is, how fast it goes, in units a second, and when it will be done.
 func stageText(stage string, done, total int64, rate float64) string {
-	bytes := strings.HasPrefix(stage, "fetch") || strings.HasPrefix(stage, "write") || strings.HasPrefix(stage, "verify") || strings.HasPrefix(stage, "restore")
+	bytes := strings.HasPrefix(stage, "fetch") || strings.HasPrefix(stage, "write") || strings.HasPrefix(stage, "verify") || strings.HasPrefix(stage, "restore") ||
+		strings.HasPrefix(stage, "prefetch")
 	amount, speed := humanize.Comma, func(r float64) string { return humanize.Comma(int64(r)) + "/s" }
 	if bytes {
 		amount, speed = bytesText, func(r float64) string { return bytesText(int64(r)) + "/s" }

@@ -30,26 +30,27 @@ type globals struct {
 type cli struct {
 	globals
 
-	Init    initCmd    `cmd:"" help:"Write a configuration, a key and an empty catalog."`
-	Archive archiveCmd `cmd:"" help:"Bring new and changed files of sources onto tape."`
-	Safe    safeCmd    `cmd:"" help:"List the files of a source that may be deleted there, because tapes have them."`
-	Mount   mountCmd   `cmd:"" help:"Show the archive in a directory."`
-	Restore restoreCmd `cmd:"" help:"Bring many files back in tape order, without the mount."`
-	Verify  verifyCmd  `cmd:"" help:"Read tapes back and prove that their bytes are those that were written."`
-	Ls      lsCmd      `cmd:"" help:"List a directory of the archive, from the catalog alone."`
-	Find    findCmd    `cmd:"" help:"Find files by name, from the catalog alone."`
-	Info    infoCmd    `cmd:"" help:"Say all that is known of a path: versions, object, copies, tapes."`
-	Status  statusCmd  `cmd:"" help:"Drives, tapes, sources, spool, cache, owed copies."`
-	Runs    runsCmd    `cmd:"" help:"What earlier runs did."`
-	Tape    tapeCmd    `cmd:"" help:"Tapes of this catalog."`
-	Library libraryCmd `cmd:"" help:"The tape library."`
-	Drive   driveCmd   `cmd:"" help:"The drives: state, kind, eject, clean, trust again."`
-	Doctor  doctorCmd  `cmd:"" help:"Look whether all is in place for archive and mount, and say what to do."`
-	Forget  forgetCmd  `cmd:"" help:"Forget versions: what vanished long ago, old ones, or paths. Lists them unless --yes."`
-	Catalog catalogCmd `cmd:"" help:"The catalog: check, backup, and rebuild from tapes."`
-	Key     keyCmd     `cmd:"" help:"Keys: without them the tapes are noise."`
-	Virtual virtualCmd `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
-	Demo    demoCmd    `cmd:"" help:"Show the whole journey with a virtual library in a temporary folder."`
+	Init     initCmd     `cmd:"" help:"Write a configuration, a key and an empty catalog."`
+	Archive  archiveCmd  `cmd:"" help:"Bring new and changed files of sources onto tape."`
+	Safe     safeCmd     `cmd:"" help:"List the files of a source that may be deleted there, because tapes have them."`
+	Mount    mountCmd    `cmd:"" help:"Show the archive in a directory."`
+	Restore  restoreCmd  `cmd:"" help:"Bring many files back in tape order, without the mount."`
+	Prefetch prefetchCmd `cmd:"" help:"Bring files into the cache before somebody reads them, in tape order; pin them there."`
+	Verify   verifyCmd   `cmd:"" help:"Read tapes back and prove that their bytes are those that were written."`
+	Ls       lsCmd       `cmd:"" help:"List a directory of the archive, from the catalog alone."`
+	Find     findCmd     `cmd:"" help:"Find files by name, from the catalog alone."`
+	Info     infoCmd     `cmd:"" help:"Say all that is known of a path: versions, object, copies, tapes."`
+	Status   statusCmd   `cmd:"" help:"Drives, tapes, sources, spool, cache, owed copies."`
+	Runs     runsCmd     `cmd:"" help:"What earlier runs did."`
+	Tape     tapeCmd     `cmd:"" help:"Tapes of this catalog."`
+	Library  libraryCmd  `cmd:"" help:"The tape library."`
+	Drive    driveCmd    `cmd:"" help:"The drives: state, kind, eject, clean, trust again."`
+	Doctor   doctorCmd   `cmd:"" help:"Look whether all is in place for archive and mount, and say what to do."`
+	Forget   forgetCmd   `cmd:"" help:"Forget versions: what vanished long ago, old ones, or paths. Lists them unless --yes."`
+	Catalog  catalogCmd  `cmd:"" help:"The catalog: check, backup, and rebuild from tapes."`
+	Key      keyCmd      `cmd:"" help:"Keys: without them the tapes are noise."`
+	Virtual  virtualCmd  `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
+	Demo     demoCmd     `cmd:"" help:"Show the whole journey with a virtual library in a temporary folder."`
 
 	Completion completionCmd `cmd:"" help:"Print what makes bash, zsh or fish complete commands, paths and barcodes."`
 }

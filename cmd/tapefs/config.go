@@ -353,6 +353,7 @@ func (c *config) fillPaths() {
 
 func (c *config) catalogPath() string { return filepath.Join(c.State, "catalog.db") }
 func (c *config) runDir() string      { return filepath.Join(c.State, "run") }
+func (c *config) socketPath() string  { return filepath.Join(c.runDir(), "tapefs.sock") }
 
 // changerConfig is the library section as package changer wants it.
 func (c *config) changerConfig() changer.Config {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tapefs/catalog"
+	"tapefs/fs/recall"
 )
 
 type infoCmd struct {
@@ -31,6 +32,8 @@ type versionJSON struct {
 	Inode   catalog.ID `json:"inode"`
 	Links   uint32     `json:"links"`
 	Spooled string     `json:"spooled,omitempty"`
+	Cached  int64      `json:"cached,omitempty"` // bytes
+	Pinned  bool       `json:"pinned,omitempty"`
 	Object  string     `json:"object,omitempty"`
 	Key     string     `json:"key,omitempty"`
 	Offset  int64      `json:"offset,omitempty"`
@@ -71,7 +74,7 @@ func nameOf(i int, names ...string) string {
 }
 
 func (c *infoCmd) Run(ctx context.Context, a *app) error {
-	_, db, err := a.readCatalog(ctx)
+	conf, db, err := a.readCatalog(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,12 +97,16 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	cached := cacheView(ctx, conf)
 	base := cleanPath(c.Path)
 	out := infoJSON{pathJSON: jsonPath(base)}
 	for i := range versions {
 		described, err := describe(ctx, db, pools, base, &versions[i])
 		if err != nil {
 			return err
+		}
+		if use, err := cached(versions[i].Inode); err == nil {
+			described.Cached, described.Pinned = use.Cached, use.Pinned
 		}
 		described.Number, described.Of = first+i, all
 		out.Versions = append(out.Versions, described)
@@ -112,6 +119,20 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 		printVersion(a, &versions[i], &out.Versions[i])
 	}
 	return nil
+}
+
+// cacheView returns what tells how much of a version is in the cache: the process that owns it, or the folder.
+func cacheView(ctx context.Context, conf *config) func(id catalog.ID) (recall.FileUse, error) {
+	if owner, err := recall.AskOwner(conf.socketPath()); err == nil {
+		return func(id catalog.ID) (recall.FileUse, error) { return owner.File(ctx, id) }
+	}
+	cache, err := recall.InspectCache(conf.Cache.Dir, int64(conf.Cache.Max))
+	return func(id catalog.ID) (recall.FileUse, error) {
+		if err != nil {
+			return recall.FileUse{}, err
+		}
+		return cache.Of(id), nil
+	}
 }
 
 func poolNames(ctx context.Context, db *catalog.DB) (map[int64]string, error) {
@@ -190,6 +211,9 @@ func printVersion(a *app, v *catalog.Version, d *versionJSON) {
 	}
 	if d.Spooled != "" {
 		t.row("  spooled", printable(d.Spooled))
+	}
+	if d.Cached > 0 || d.Pinned {
+		t.row("  cached", fmt.Sprintf("%s%s", bytesText(d.Cached), map[bool]string{true: ", pinned"}[d.Pinned]))
 	}
 	if d.Object != "" {
 		t.row("  object", fmt.Sprintf("%s, key %s, offset %d", d.Object, d.Key, d.Offset))

@@ -103,7 +103,7 @@ func (c *keyCheckCmd) sampleFrom(ctx context.Context, a *app, conf *config, db *
 	if c.Tapes == 0 {
 		alone := *conf
 		alone.Library = libraryConfig{}
-		queue, err := a.newQueue(&alone, db)
+		queue, err := a.newQueue(&alone, db, "")
 		return queue, []string{""}, err
 	}
 	lib, err := a.library(conf)
@@ -120,7 +120,7 @@ func (c *keyCheckCmd) sampleFrom(ctx context.Context, a *app, conf *config, db *
 			barcodes = append(barcodes, string(barcode))
 		}
 	}
-	queue, err := a.newQueue(conf, db)
+	queue, err := a.newQueue(conf, db, "")
 	return queue, barcodes, err
 }
 

@@ -56,11 +56,11 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	if err := c.takeKeys(conf); err != nil {
 		return err
 	}
-	queue, err := a.newQueue(conf, db)
+	queue, err := a.newQueue(conf, db, wantedByMount)
 	if err != nil {
 		return err
 	}
-	if err := forgetWanted(ctx, conf, db); err != nil {
+	if err := forgetWanted(ctx, conf, db, wantedByMount); err != nil {
 		a.log.Warn("forget what earlier mounts wanted", "error", err)
 	}
 	defer a.notifier(conf).watchCatalog(ctx, db)()
@@ -272,8 +272,15 @@ func allowOtherPermitted() bool {
 	return err == nil && userAllowOther.Match(conf)
 }
 
-// newQueue opens the recall queue. Without a configured library it serves spool and cache.
-func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
+// Who wants a tape, as the catalog keeps it.
+const (
+	wantedByMount    = "mount"
+	wantedByPrefetch = "prefetch"
+)
+
+// newQueue opens the recall queue of a mount, or of another process that works for long; key check gives no
+// reason and is not asked by others. Without a configured library it serves spool and cache.
+func (a *app) newQueue(conf *config, db *catalog.DB, reason string) (*recall.Queue, error) {
 	keys, err := conf.keyring()
 	if err != nil {
 		return nil, err
@@ -283,7 +290,7 @@ func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
 		IdleUnmount: conf.Library.IdleUnmount, Log: a.log,
 		CacheReserve: int64(conf.Cache.Reserve), OfflineWait: conf.Mount.OfflineWait,
 		Want: func(barcode string, wanted bool) {
-			if err := recordWanted(conf, barcode, wanted); err != nil {
+			if err := recordWanted(conf, barcode, reason, wanted); err != nil {
 				a.log.Warn("record wanted tape", "error", err)
 			}
 		},
@@ -299,6 +306,9 @@ func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
 			}
 		},
 	}
+	if reason != "" {
+		options.Socket = conf.socketPath()
+	}
 	if conf.Library.Changer == "" || len(conf.Library.Drives) == 0 {
 		return recall.New(db, keys, nil, options)
 	}
@@ -309,13 +319,13 @@ func (a *app) newQueue(conf *config, db *catalog.DB) (*recall.Queue, error) {
 	return recall.New(db, keys, lib, options)
 }
 
-// recordWanted notes in the catalog that a mount's reader needs a tape, or that it is back.
-func recordWanted(conf *config, barcode string, wanted bool) error {
+// recordWanted notes in the catalog that a reader needs a tape, or that it is back.
+func recordWanted(conf *config, barcode, reason string, wanted bool) error {
 	return recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error {
 		if !wanted {
-			return db.Unwant(ctx, barcode, "mount")
+			return db.Unwant(ctx, barcode, reason)
 		}
-		_, err := db.Want(ctx, barcode, "mount")
+		_, err := db.Want(ctx, barcode, reason)
 		return err
 	})
 }
@@ -331,15 +341,15 @@ func recordInCatalog(conf *config, note func(ctx context.Context, db *catalog.DB
 	return errors.Join(note(ctx, db), db.Close())
 }
 
-// forgetWanted takes back what earlier readers of a mount asked for: none waits when a mount begins or ends.
-func forgetWanted(ctx context.Context, conf *config, db *catalog.DB) error {
+// forgetWanted takes back what earlier readers asked for: none waits when a mount or a prefetch begins.
+func forgetWanted(ctx context.Context, conf *config, db *catalog.DB, reason string) error {
 	list, err := db.Wanted(ctx)
 	if err != nil {
 		return err
 	}
 	for _, w := range list {
-		if w.Reason == "mount" {
-			if err := recordWanted(conf, w.Barcode, false); err != nil {
+		if w.Reason == reason {
+			if err := recordWanted(conf, w.Barcode, reason, false); err != nil {
 				return err
 			}
 		}

@@ -45,31 +45,21 @@ func reports(conf *config, db *catalog.DB, queue *recall.Queue) []fs.Report {
 
 // mountStatusJSON is what a mount knows by itself.
 type mountStatusJSON struct {
-	Catalog string        `json:"catalog"`
-	Files   int64         `json:"files"`
-	Bytes   int64         `json:"bytes"`
-	Waiting []waitingJSON `json:"waiting"`
-	Wanted  []wantedJSON  `json:"wanted"`
-}
-
-type waitingJSON struct {
-	Object  string `json:"object"`
-	Tapes   string `json:"tapes"`
-	Extents int    `json:"extents"`
-	Readers int    `json:"readers"`
+	Catalog string           `json:"catalog"`
+	Files   int64            `json:"files"`
+	Bytes   int64            `json:"bytes"`
+	Waiting []recall.Waiting `json:"waiting"`
+	Wanted  []wantedJSON     `json:"wanted"`
 }
 
 func mountStatus(ctx context.Context, conf *config, db *catalog.DB, queue *recall.Queue) (*mountStatusJSON, error) {
-	s := &mountStatusJSON{Catalog: conf.catalogPath(), Waiting: []waitingJSON{}}
+	s := &mountStatusJSON{Catalog: conf.catalogPath(), Waiting: queue.Waiting()}
 	var err error
 	if s.Files, s.Bytes, err = db.Totals(ctx); err != nil {
 		return nil, err
 	}
 	if s.Wanted, err = wantedRows(ctx, db); err != nil {
 		return nil, err
-	}
-	for _, w := range queue.Waiting() {
-		s.Waiting = append(s.Waiting, waitingJSON{w.Object, w.Tapes, w.Extents, w.Readers})
 	}
 	return s, nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"tapefs/catalog"
+	"tapefs/fs/recall"
 )
 
 type statusCmd struct{}
@@ -28,8 +30,11 @@ type statusJSON struct {
 	Wanted  []wantedJSON `json:"wanted"`
 	Spool   folderJSON   `json:"spool"`
 	Cache   folderJSON   `json:"cache"`
-	LastRun *runJSON     `json:"last_run,omitempty"`
-	Keys    []keyRow     `json:"keys"`
+	Recall  *recall.Live `json:"recall,omitempty"` // what the process that owns the cache says of its queue
+
+	RecallError string   `json:"recall_error,omitempty"`
+	LastRun     *runJSON `json:"last_run,omitempty"`
+	Keys        []keyRow `json:"keys"`
 }
 
 type sourceJSON struct {
@@ -57,6 +62,8 @@ type folderJSON struct {
 	Dir   string `json:"dir"`
 	Bytes int64  `json:"bytes"`
 	Max   int64  `json:"max,omitempty"`
+
+	Pinned int64 `json:"pinned,omitempty"`
 }
 
 func (c *statusCmd) Run(ctx context.Context, a *app) error {
@@ -134,10 +141,56 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 	if s.Keys, err = keyRows(ctx, db, ring); err != nil {
 		return nil, err
 	}
-	s.Spool = folderJSON{conf.Spool.Dir, folderBytes(conf.Spool.Dir), int64(conf.Spool.Max)}
-	s.Cache = folderJSON{conf.Cache.Dir, folderBytes(conf.Cache.Dir), int64(conf.Cache.Max)}
+	s.Spool = folderJSON{Dir: conf.Spool.Dir, Bytes: folderBytes(conf.Spool.Dir), Max: int64(conf.Spool.Max)}
+	if err := s.readCache(ctx, conf); err != nil {
+		return nil, err
+	}
 	s.readDrives(ctx, a, conf, db)
 	return s, nil
+}
+
+// readCache asks the process that owns the cache, or looks at the folder when none does.
+func (s *statusJSON) readCache(ctx context.Context, conf *config) error {
+	s.Cache = folderJSON{Dir: conf.Cache.Dir, Max: int64(conf.Cache.Max)}
+	var use recall.CacheUse
+	owner, err := recall.AskOwner(conf.socketPath())
+	if err == nil {
+		defer owner.Close()
+		var live recall.Live
+		if live, err = owner.Live(ctx); err == nil {
+			s.Recall, use = &live, live.Cache
+		}
+	}
+	if err != nil {
+		if !errors.Is(err, recall.ErrNoOwner) {
+			s.RecallError = err.Error()
+		}
+		cache, err := recall.InspectCache(conf.Cache.Dir, int64(conf.Cache.Max))
+		if err != nil {
+			return fmt.Errorf("look at the cache: %w", err)
+		}
+		use = cache.Use()
+	}
+	s.Cache.Bytes, s.Cache.Pinned = use.Bytes, use.Pinned
+	return nil
+}
+
+// queueShown bounds how many lines of the queue are shown; --json has all.
+const queueShown = 10
+
+func printQueue(t *table, live *recall.Live) {
+	for i, w := range live.Waiting {
+		if i == queueShown {
+			t.row("", fmt.Sprintf("and %s", count(int64(len(live.Waiting)-i), "object", "objects")))
+			break
+		}
+		who := "ahead"
+		if w.Readers > 0 {
+			who = count(int64(w.Readers), "reader", "readers")
+		}
+		t.row(map[bool]string{true: "queue"}[i == 0], fmt.Sprintf("%s of object %s on %s, %s, since %s", count(int64(w.Extents), "extent", "extents"),
+			w.Object, w.Tapes, who, w.Since.Local().Format("15:04:05")))
+	}
 }
 
 func wantedRows(ctx context.Context, db *catalog.DB) ([]wantedJSON, error) {
@@ -207,6 +260,12 @@ func (s *statusJSON) print(a *app) {
 	}
 	t.row("spool", folderText(s.Spool))
 	t.row("cache", folderText(s.Cache))
+	if s.RecallError != "" {
+		t.row("", s.RecallError)
+	}
+	if s.Recall != nil {
+		printQueue(t, s.Recall)
+	}
 	for _, k := range s.Keys {
 		switch {
 		case k.File == "":
@@ -231,6 +290,9 @@ func folderText(f folderJSON) string {
 	text := bytesText(f.Bytes)
 	if f.Max > 0 {
 		text += " of " + bytesText(f.Max)
+	}
+	if f.Pinned > 0 {
+		text += ", " + bytesText(f.Pinned) + " pinned"
 	}
 	return text + "  " + f.Dir
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -25,7 +26,7 @@ const touchEvery = 10 * time.Minute
 // modification time is when it was last used, to 10 minutes after a crash, exactly after Close.
 //
 // One process owns the folder, by an flock on DIR/.lock. Another reads what it finds, and neither
-// adds nor removes anything.
+// adds nor removes anything, until acquire makes it the owner.
 //
 // The bytes on disk never exceed the maximum, files being written included. To make room the
 // least recently used extents go until a tenth of the maximum is free. A reserve of the file
@@ -34,7 +35,7 @@ const touchEvery = 10 * time.Minute
 type Cache struct {
 	dir  string // "" : nothing is cached
 	lock *flock.Flock
-	own  bool
+	own  atomic.Bool
 	max  int64
 	log  *slog.Logger
 	// What is left free on the file system, bytes; 0: 5 % of it or 1 GiB, whichever is less; below 0: nothing.
@@ -43,12 +44,16 @@ type Cache struct {
 	mu       sync.Mutex // protects all below
 	objects  map[string]*cached
 	spans    map[catalog.ID]span
-	used     list.List // of *entry, most recently used first
-	bytes    int64     // on disk and being written
-	temp     int64     // names of temporary files
-	refused  bool      // the last write failed
-	draining bool      // on the way from the maximum down to nine tenths of it
+	pins     map[catalog.ID]span // versions whose extents stay
+	used     *list.List          // of *entry, most recently used first
+	bytes    int64               // on disk and being written
+	temp     int64               // names of temporary files
+	refused  bool                // the last write failed
+	draining bool                // on the way from the maximum down to nine tenths of it
 	closed   bool
+
+	pinnedSpan  int64 // extents that pins keep, there or not
+	pinnedBytes int64 // of those that are there
 }
 
 // cached is what the cache has of one object.
@@ -59,6 +64,8 @@ type cached struct {
 	verified bits                    // of these, the ones that equalled their sum in this process
 	versions map[catalog.ID]struct{} // whose spans point here
 	holds    int                     // files that rely on its extents staying
+	pinned   map[int64]int           // how many pins keep an extent
+	pinnedBy map[catalog.ID]struct{} // versions that pin them
 }
 
 // entry is one extent on disk.
@@ -70,7 +77,7 @@ type entry struct {
 	touched  time.Time // modification time on disk
 	verified bool
 	checking chan struct{} // closed when the check that is under way ends; nil when none is
-	pins     int           // reads under way
+	reads    int           // under way
 	elem     *list.Element
 }
 
@@ -80,9 +87,26 @@ type span struct {
 	start, size int64
 }
 
+// extents are the first and last extent of a span.
+func (s span) extents() (first, last int64) {
+	return s.start / catalog.ExtentSize, (s.start + s.size - 1) / catalog.ExtentSize
+}
+
+func newCache(dir string, max int64, log *slog.Logger) *Cache {
+	c := &Cache{dir: dir, max: max, log: log}
+	c.reset()
+	return c
+}
+
+// reset forgets what is known. Called with the lock held, or before the cache is shared.
+func (c *Cache) reset() {
+	c.objects, c.spans, c.pins, c.used = map[string]*cached{}, map[catalog.ID]span{}, map[catalog.ID]span{}, list.New()
+	c.bytes, c.pinnedSpan, c.pinnedBytes = 0, 0, 0
+}
+
 // OpenCache opens or makes a cache folder. An empty dir or a negative max caches nothing.
 func OpenCache(dir string, max int64, log *slog.Logger) (*Cache, error) {
-	c := &Cache{dir: dir, max: max, log: log, objects: map[string]*cached{}, spans: map[catalog.ID]span{}}
+	c := newCache(dir, max, log)
 	if dir == "" || max < 0 {
 		c.dir = ""
 		return c, nil
@@ -95,15 +119,67 @@ func OpenCache(dir string, max int64, log *slog.Logger) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock cache: %w", err)
 	}
-	c.own = own
 	if !own {
-		log.Info("another process owns the cache: what is read from tape is not kept", "dir", dir)
+		log.Info("another process owns the cache: what is read from tape is not kept until that ends", "dir", dir)
 	}
-	if err := c.scan(); err != nil {
+	if err := c.scan(own); err != nil {
 		c.lock.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// acquire makes this process the owner when no other is any more. It reports whether it owns the cache now.
+func (c *Cache) acquire() (bool, error) {
+	if c.dir == "" || c.own.Load() {
+		return c.own.Load(), nil
+	}
+	if ok, err := c.lock.TryLock(); err != nil || !ok {
+		return false, err
+	}
+	if err := c.scan(true); err != nil {
+		return false, errors.Join(err, c.lock.Unlock())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		c.own.Store(false)
+		return false, c.lock.Unlock()
+	}
+	return true, nil
+}
+
+// CacheUse is how full a cache is, in bytes.
+type CacheUse struct {
+	Max    int64 `json:"max"`
+	Bytes  int64 `json:"bytes"`
+	Pinned int64 `json:"pinned"` // of Bytes
+}
+
+// Use says how full the cache is.
+func (c *Cache) Use() CacheUse {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return CacheUse{c.max, c.bytes, c.pinnedBytes}
+}
+
+// FileUse is what the cache has of one version.
+type FileUse struct {
+	Cached int64 `json:"cached"` // of the version's bytes
+	Pinned bool  `json:"pinned"`
+}
+
+// Of says what is cached of a version. Only versions that were read or pinned through the cache are known.
+func (c *Cache) Of(id catalog.ID) FileUse { return FileUse{c.bytesOf(id), c.isPinned(id)} }
+
+// InspectCache looks at a cache folder that nobody owns just now, or that another process owns. Nothing is
+// read through it, nothing locked and nothing changed.
+func InspectCache(dir string, max int64) (*Cache, error) {
+	c := newCache(dir, max, slog.New(slog.DiscardHandler))
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return c, nil
+	}
+	return c, c.scan(false)
 }
 
 func (c *Cache) file(oid string, n int64) string {
@@ -149,7 +225,7 @@ func (c *Cache) release(o *cached) {
 // put keeps an extent that equalled its sum. It reports whether it is on disk now.
 func (c *Cache) put(oid string, n int64, data []byte) bool {
 	size := int64(len(data))
-	if c.dir == "" || !c.own || size > c.max {
+	if c.dir == "" || !c.own.Load() || size > c.max {
 		return false
 	}
 	c.mu.Lock()
@@ -200,11 +276,47 @@ func (c *Cache) put(oid string, n int64, data []byte) bool {
 	return true
 }
 
+// keeps tells whether this process puts anything into the cache.
+func (c *Cache) keeps() bool { return c.dir != "" && c.own.Load() }
+
+// touch makes an extent the most recently used. It reports whether it is there.
+func (c *Cache) touch(oid string, n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entry(oid, n)
+	if e == nil {
+		return false
+	}
+	e.used = time.Now()
+	c.used.MoveToFront(e.elem)
+	return true
+}
+
+// capacity is how many bytes of extents that are on a list can be kept at once: all the cache may hold
+// after an eviction, but what is pinned or held and not on the list.
+func (c *Cache) capacity(listed func(oid string, n int64) bool) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	limit := c.limit()
+	free := limit - limit/10
+	for oid, o := range c.objects {
+		if o.holds == 0 && len(o.pinned) == 0 {
+			continue
+		}
+		for n, e := range o.extents {
+			if (o.holds > 0 || o.pinned[n] > 0) && !listed(oid, n) {
+				free -= e.size
+			}
+		}
+	}
+	return free
+}
+
 // window is how many extents a reader may ask for ahead: few when they cannot be kept.
 func (c *Cache) window() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.dir == "" || !c.own || c.refused {
+	if c.dir == "" || !c.own.Load() || c.refused {
 		return memoryExtents / 2
 	}
 	return min(maxWindow, max(1, c.max/catalog.ExtentSize/4))
@@ -239,16 +351,25 @@ func (c *Cache) entry(oid string, n int64) *entry {
 	return nil
 }
 
-// add enters an extent that is on disk, as the most recently used; its bytes are counted already.
-func (c *Cache) add(oid string, n, size int64, used time.Time) *entry {
+// object finds what is cached of an object, at first nothing.
+func (c *Cache) object(oid string) *cached {
 	o := c.objects[oid]
 	if o == nil {
 		o = &cached{oid: oid, extents: map[int64]*entry{}, versions: map[catalog.ID]struct{}{}}
 		c.objects[oid] = o
 	}
+	return o
+}
+
+// add enters an extent that is on disk, as the most recently used; its bytes are counted already.
+func (c *Cache) add(oid string, n, size int64, used time.Time) *entry {
+	o := c.object(oid)
 	e := &entry{c: o, n: n, size: size, used: used, touched: used}
 	e.elem = c.used.PushFront(e)
 	o.extents[n] = e
+	if o.pinned[n] > 0 {
+		c.pinnedBytes += size
+	}
 	o.have.set(n, true)
 	return e
 }
@@ -256,10 +377,10 @@ func (c *Cache) add(oid string, n, size int64, used time.Time) *entry {
 // drop removes an extent, from disk too when this process owns the cache.
 func (c *Cache) drop(e *entry) {
 	o := e.c
-	if o.extents[e.n] != e {
-		return // gone already
+	if o.extents[e.n] != e || c.objects[o.oid] != o {
+		return // gone already, or of before this process owned the cache
 	}
-	if c.own {
+	if c.own.Load() {
 		if err := os.Remove(c.file(o.oid, e.n)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			// Its bytes still lie there and stay counted.
 			c.log.Warn("remove cached extent", "object", o.oid, "extent", e.n, "err", err)
@@ -273,9 +394,10 @@ func (c *Cache) drop(e *entry) {
 	delete(o.extents, e.n)
 	o.have.set(e.n, false)
 	o.verified.set(e.n, false)
-	if len(o.extents) == 0 {
-		c.forget(o)
+	if o.pinned[e.n] > 0 {
+		c.pinnedBytes -= e.size
 	}
+	c.forgetEmpty(o)
 }
 
 // evictAtOnce is how many extents more than needed one call of room removes: readers of cached
@@ -301,7 +423,7 @@ func (c *Cache) room(size int64) bool {
 		}
 		e := el.Value.(*entry)
 		el = el.Prev()
-		if e.pins == 0 && e.c.holds == 0 {
+		if e.reads == 0 && e.c.holds == 0 && e.c.pinned[e.n] == 0 {
 			c.drop(e)
 		}
 	}
@@ -332,8 +454,8 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	c.closed = true
-	defer func() { c.own = false }() // what is still read removes nothing from the next owner's folder
-	if c.own {
+	defer c.own.Store(false) // what is still read removes nothing from the next owner's folder
+	if c.own.Load() {
 		for el := c.used.Back(); el != nil; el = el.Prev() {
 			e := el.Value.(*entry)
 			if e.used.After(e.touched) {

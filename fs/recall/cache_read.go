@@ -32,10 +32,10 @@ func (c *Cache) read(oid string, n, size int64, sum [sha256.Size]byte, dst []byt
 		c.mu.Unlock()
 		return false
 	}
-	e.pins++
+	e.reads++
 	e.used = time.Now()
 	c.used.MoveToFront(e.elem)
-	touch := c.own && e.used.Sub(e.touched) > touchEvery
+	touch := c.own.Load() && e.used.Sub(e.touched) > touchEvery
 	if touch {
 		e.touched = e.used
 	}
@@ -60,7 +60,7 @@ func (c *Cache) read(oid string, n, size int64, sum [sha256.Size]byte, dst []byt
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.pins--
+	e.reads--
 	if check {
 		close(e.checking)
 		e.checking = nil

@@ -15,9 +15,9 @@ import (
 // maxExtents bounds what a file name in the cache folder can make us allocate: 64 TiB of one object.
 const maxExtents = 1 << 24
 
-// scan finds what earlier processes left. Nothing found is trusted: it is checked before its first use.
-func (c *Cache) scan() error {
-	if c.own {
+// scan finds what earlier processes left, and clears up when this one is the owner. Nothing found is trusted: it is checked before its first use.
+func (c *Cache) scan(own bool) error {
+	if own {
 		if err := c.clearTemp(); err != nil {
 			return err
 		}
@@ -31,6 +31,7 @@ func (c *Cache) scan() error {
 		used    time.Time
 	}
 	var all []found
+	var pinned []string
 	groups, err := os.ReadDir(c.dir)
 	if err != nil {
 		return err
@@ -53,6 +54,9 @@ func (c *Cache) scan() error {
 				return err
 			}
 			for _, f := range files {
+				if f.Name() == "pinned" {
+					pinned = append(pinned, oid)
+				}
 				n, err := strconv.ParseInt(f.Name(), 10, 64)
 				if err != nil || n < 0 || n >= maxExtents || f.Name() != fmt.Sprintf("%06d", n) {
 					continue
@@ -62,7 +66,7 @@ func (c *Cache) scan() error {
 					continue // gone since the listing, or not ours
 				}
 				if st.Size() == 0 || st.Size() > catalog.ExtentSize {
-					if c.own {
+					if own {
 						os.Remove(c.file(oid, n))
 					}
 					continue
@@ -75,6 +79,7 @@ func (c *Cache) scan() error {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.reset()
 	for _, f := range all {
 		c.bytes += f.size
 		c.add(f.oid, f.n, f.size, f.used)
@@ -82,7 +87,11 @@ func (c *Cache) scan() error {
 	for _, o := range c.objects {
 		c.readSpans(o)
 	}
-	if c.own {
+	for _, oid := range pinned {
+		c.readPins(oid)
+	}
+	if own {
+		c.own.Store(true)
 		c.room(0) // the maximum may have been lowered
 	}
 	return nil

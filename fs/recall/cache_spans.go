@@ -26,14 +26,10 @@ func (c *Cache) note(id catalog.ID, oid string, start, size int64) {
 		return
 	}
 	c.setSpan(id, span{o, start, size})
-	if !c.own {
+	if !c.own.Load() {
 		return
 	}
-	f, err := os.OpenFile(c.spansFile(o), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err == nil {
-		_, err = fmt.Fprintf(f, "%d %d %d\n", id, start, size)
-		err = errors.Join(err, f.Close())
-	}
+	err := appendSpan(c.spansFile(o), id, c.spans[id])
 	if err != nil {
 		c.log.Debug("note cached version", "object", oid, "version", id, "err", err)
 	}
@@ -48,7 +44,7 @@ func (c *Cache) bytesOf(id catalog.ID) int64 {
 		return 0
 	}
 	end := s.start + s.size
-	first, last := s.start/catalog.ExtentSize, (end-1)/catalog.ExtentSize
+	first, last := s.extents()
 	n := s.c.have.count(first, last+1) * catalog.ExtentSize
 	if s.c.have.get(first) {
 		n -= s.start - first*catalog.ExtentSize
@@ -67,13 +63,16 @@ func (c *Cache) setSpan(id catalog.ID, s span) {
 	s.c.versions[id] = struct{}{}
 }
 
-// forget drops all that is known of an object without extents.
-func (c *Cache) forget(o *cached) {
+// forgetEmpty drops all that is known of an object without extents and pins.
+func (c *Cache) forgetEmpty(o *cached) {
+	if len(o.extents) > 0 || len(o.pinnedBy) > 0 {
+		return
+	}
 	for id := range o.versions {
 		delete(c.spans, id)
 	}
 	delete(c.objects, o.oid)
-	if c.own {
+	if c.own.Load() {
 		os.Remove(c.spansFile(o))
 		os.Remove(filepath.Dir(c.spansFile(o)))
 	}
@@ -84,19 +83,40 @@ func (c *Cache) spansFile(o *cached) string {
 }
 
 func (c *Cache) readSpans(o *cached) {
-	f, err := os.Open(c.spansFile(o))
+	for id, s := range c.readSpanFile(c.spansFile(o)) {
+		s.c = o
+		c.setSpan(id, s)
+	}
+}
+
+// spanLine is how a span is noted: version, start, size.
+const spanLine = "%d %d %d\n"
+
+func appendSpan(name string, id catalog.ID, s span) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
-		return
+		return err
+	}
+	_, err = fmt.Fprintf(f, spanLine, id, s.start, s.size)
+	return errors.Join(err, f.Close())
+}
+
+// readSpanFile reads noted spans, without their object. Lines that make no sense are skipped.
+func (c *Cache) readSpanFile(name string) map[catalog.ID]span {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil
 	}
 	defer f.Close()
+	spans := map[catalog.ID]span{}
 	r := bufio.NewReader(f)
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				c.log.Debug("read noted versions", "object", o.oid, "err", err)
+				c.log.Debug("read noted versions", "file", name, "err", err)
 			}
-			return
+			return spans
 		}
 		var id catalog.ID
 		var s span
@@ -104,8 +124,7 @@ func (c *Cache) readSpans(o *cached) {
 			continue
 		}
 		if id > 0 && s.start >= 0 && s.size > 0 && s.size <= maxExtents*catalog.ExtentSize-s.start {
-			s.c = o
-			c.setSpan(id, s)
+			spans[id] = s
 		}
 	}
 }

@@ -200,7 +200,7 @@ func TestLeastRecentlyUsedGoes(t *testing.T) {
 	}
 	c = open(3_000) // lowered: the last used stay, across the restart
 	has(c, 0, 10)
-	if c.own != true {
+	if !c.own.Load() {
 		t.Error("cache not owned")
 	}
 	if err := c.Close(); err != nil {

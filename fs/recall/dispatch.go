@@ -33,7 +33,7 @@ func (q *Queue) dispatch() {
 		fresh := q.inventory
 		q.mu.Unlock()
 		if fresh == nil {
-			inv, err := q.readInventory()
+			inv, err := q.readInventory(q.soft)
 			if err != nil {
 				q.failUndecided(err)
 				continue
@@ -49,8 +49,8 @@ func (q *Queue) dispatch() {
 	}
 }
 
-func (q *Queue) readInventory() (*inventory, error) {
-	raw, err := q.tapes.Inventory(q.soft)
+func (q *Queue) readInventory(ctx context.Context) (*inventory, error) {
+	raw, err := q.tapes.Inventory(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the library's inventory: %w", err)
 	}
@@ -116,7 +116,7 @@ func (q *Queue) plan() {
 		}
 	}
 	slices.SortFunc(waiting, func(a, b *fetch) int {
-		return cmp.Or(a.since.Compare(b.since), cmp.Compare(a.key.object, b.key.object), cmp.Compare(a.key.extent, b.key.extent))
+		return cmp.Or(cmp.Compare(rank(a.background), rank(b.background)), a.since.Compare(b.since), cmp.Compare(a.key.object, b.key.object), cmp.Compare(a.key.extent, b.key.extent))
 	})
 	chosen := map[string]bool{}
 	for _, f := range waiting {
@@ -132,6 +132,7 @@ func (q *Queue) plan() {
 		}
 		best := slices.MinFunc(copies, func(a, b catalog.CopyPart) int {
 			return cmp.Or(
+				cmp.Compare(rank(b.Barcode == f.prefer), rank(a.Barcode == f.prefer)),
 				cmp.Compare(rank(chosen[b.Barcode]), rank(chosen[a.Barcode])),
 				cmp.Compare(q.inventory.place(a.Barcode), q.inventory.place(b.Barcode)),
 				cmp.Compare(rank(b.State == catalog.PartDurable), rank(a.State == catalog.PartDurable)),
@@ -177,10 +178,13 @@ func (q *Queue) start(barcode string) {
 	go s.run()
 }
 
-// oldestElsewhere is since when a decided fetch waits for a tape that no session has while all
-// drives have sessions; zero when none does. Called with the lock held.
-func (q *Queue) oldestElsewhere() time.Time {
-	var oldest time.Time
+// elsewhere is since when work waits for a tape that no session has while all drives have sessions; zero
+// when none does.
+type elsewhere struct{ reader, background time.Time }
+
+// waitingElsewhere looks for it. Called with the lock held.
+func (q *Queue) waitingElsewhere() elsewhere {
+	var oldest elsewhere
 	open := 0
 	for s := range q.sessions {
 		if !s.ending {
@@ -194,8 +198,12 @@ func (q *Queue) oldestElsewhere() time.Time {
 		if f.tape == "" || f.active || q.covered(f) {
 			continue
 		}
-		if oldest.IsZero() || f.since.Before(oldest) {
-			oldest = f.since
+		since := &oldest.reader
+		if f.background {
+			since = &oldest.background
+		}
+		if since.IsZero() || f.since.Before(*since) {
+			*since = f.since
 		}
 	}
 	return oldest

@@ -114,6 +114,22 @@ func (w *world) Locate(_ context.Context, id catalog.ID) (catalog.Location, erro
 	return loc, nil
 }
 
+func (w *world) Files(_ context.Context, id catalog.ID, fn func(*catalog.Version) error) error {
+	w.mu.Lock()
+	loc, ok := w.locs[id]
+	w.mu.Unlock()
+	if !ok {
+		return catalog.ErrNotFound
+	}
+	return fn(&loc.Version)
+}
+
+func (w *world) BytesAt(_ context.Context, id catalog.ID) (object, offset int64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.locs[id].Object.ID, w.locs[id].Data, nil
+}
+
 func (w *world) PartSums(_ context.Context, object int64, number int) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -331,7 +347,7 @@ func (w *world) version(id catalog.ID, o *sealed, data, size int64, places ...ca
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.locs[id] = catalog.Location{
-		Version: catalog.Version{ID: id, Kind: catalog.File, Size: size, State: catalog.Present, Data: id},
+		Version: catalog.Version{ID: id, Kind: catalog.File, Size: size, State: catalog.Present, Data: id, Inode: id},
 		Object:  o.Object, Data: data, Places: places,
 	}
 	return o.plain[data : data+size]

@@ -3,6 +3,7 @@ package recall
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,6 +24,9 @@ type fetch struct {
 	tape    string          // the one the dispatcher chose to load for it; "" while undecided
 	stop    context.Context // of a survey, which may take hours: ends when nobody wants it any more
 	cancel  context.CancelFunc
+
+	background bool   // only Prefetch wants it: readers go first
+	prefer     string // the tape that Prefetch planned to read it from
 
 	done chan struct{}
 	data []byte // nil when nobody waits
@@ -48,7 +52,7 @@ func (q *Queue) readExtent(ctx context.Context, o *object, n int64, dst []byte, 
 			copy(dst, data[offset:])
 			return nil
 		}
-		f, err := q.join(o, n, sum, true)
+		f, err := q.join(o, n, sum, reader)
 		if err != nil {
 			return err
 		}
@@ -77,16 +81,47 @@ func (q *Queue) ask(ctx context.Context, o *object, n int64) *fetch {
 	if err != nil {
 		return nil
 	}
-	f, err := q.join(o, n, sum, false)
+	f, err := q.join(o, n, sum, ahead)
 	if err != nil {
 		return nil
 	}
 	return f
 }
 
+// askBackground requests an extent for Prefetch. As ask, but it says why a request is not possible.
+func (q *Queue) askBackground(ctx context.Context, o *object, n int64, barcode string) (*fetch, error) {
+	sum, err := o.sum(ctx, q.db, n)
+	if errors.Is(err, errUnsurveyed) {
+		if err = q.surveyed(ctx, o); err == nil {
+			sum, err = o.sum(ctx, q.db, n)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := q.join(o, n, sum, background)
+	if f != nil {
+		q.mu.Lock()
+		if f.prefer == "" {
+			f.prefer = barcode
+		}
+		q.mu.Unlock()
+	}
+	return f, err
+}
+
+// interest says who wants an extent.
+type interest int
+
+const (
+	background interest = iota // nobody yet
+	ahead                      // a reader, soon
+	reader                     // a reader, who waits
+)
+
 // join takes part in the fetch of an extent, a new one if need be. Nil without an error: the
 // extent is in the cache or in memory.
-func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, wait bool) (*fetch, error) {
+func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest) (*fetch, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	key := extentKey{o.id, n}
@@ -106,7 +141,7 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, wait bool) (*fet
 		if q.tapes == nil {
 			return nil, fmt.Errorf("object %s extent %d: %w: no library is configured (%s)", o.oid, n, ErrOffline, barcodes(copies))
 		}
-		f = &fetch{key: key, o: o, sum: sum, copies: copies, since: time.Now(), done: make(chan struct{})}
+		f = &fetch{key: key, o: o, sum: sum, copies: copies, since: time.Now(), done: make(chan struct{}), background: who == background}
 		if n == surveyExtent {
 			f.stop, f.cancel = context.WithCancel(q.soft)
 		}
@@ -114,7 +149,11 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, wait bool) (*fet
 		q.wake()
 	}
 	f.refs++
-	if wait {
+	if who != background && f.background {
+		f.background, f.since = false, time.Now()
+		q.wake()
+	}
+	if who == reader {
 		f.waiters++
 	}
 	return f, nil

@@ -167,6 +167,14 @@ func (o *object) sum(ctx context.Context, db store, n int64) ([sha256.Size]byte,
 	return [sha256.Size]byte(sums[i : i+sha256.Size]), nil
 }
 
+// dropSums forgets the sums of the part that extent n is in: of a whole archive they would be many.
+func (o *object) dropSums(n int64) {
+	part, _, _ := o.extent(n)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.sums, part)
+}
+
 // copies lists the files on tape that hold extent n.
 func (o *object) copies(n int64) []catalog.CopyPart {
 	part, offset, size := o.extent(n)

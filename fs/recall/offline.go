@@ -34,7 +34,7 @@ func (q *Queue) Outside(ctx context.Context, barcode string) bool {
 		q.running.Add(1)
 		go func() {
 			defer q.running.Done()
-			inv, err := q.readInventory()
+			inv, err := q.readInventory(q.soft)
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			if err == nil {
@@ -75,13 +75,31 @@ func (q *Queue) waitsOffline(f *fetch, err error) bool {
 	if !errors.Is(err, ErrOffline) {
 		return false
 	}
-	if b := q.firstOutside(f.copies); b != "" && !q.wanted[b] {
-		q.wanted[b] = true
-		q.log.Warn("tape is wanted: put it into the library", "barcode", b)
-		q.tell(b, true)
+	if b := q.firstOutside(f.copies); b != "" {
+		q.want(b)
 	}
 	q.lookAgain()
 	return time.Since(f.since) < q.o.OfflineWait
+}
+
+// want notes, once, that a tape is needed. Called with the lock held.
+func (q *Queue) want(barcode string) {
+	if q.wanted[barcode] {
+		return
+	}
+	q.wanted[barcode] = true
+	q.log.Warn("tape is wanted: put it into the library", "barcode", barcode)
+	q.tell(barcode, true)
+}
+
+// wantTape notes that a tape outside the library is needed.
+func (q *Queue) wantTape(barcode string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.want(barcode)
+		q.lookAgain()
+	}
 }
 
 func (q *Queue) firstOutside(copies []catalog.CopyPart) string {

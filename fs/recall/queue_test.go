@@ -538,7 +538,7 @@ func TestGapBetweenFilesChangesNoTape(t *testing.T) {
 	eventually(t, "the other tape is chosen", func() bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		return !q.oldestElsewhere().IsZero()
+		return !q.waitingElsewhere().reader.IsZero()
 	})
 	w.read(f, wantA, es+100, 10)
 	cancel()
@@ -584,47 +584,5 @@ func TestCompleteFileStaysCached(t *testing.T) {
 	w.read(g, wantB, 0, len(wantB))
 	if n := q.CachedBytes(1); n == int64(len(wantA)) {
 		t.Errorf("%d bytes of a closed file are still held", n)
-	}
-}
-
-func TestSweep(t *testing.T) {
-	w := newWorld(t, 0)
-	q := w.queueOf(nil, Options{})
-	add := func(id, block int64, since time.Time) {
-		f := &fetch{key: extentKey{id, 0}, o: &object{id: id}, waiters: 1, refs: 1, since: since, done: make(chan struct{}),
-			copies: []catalog.CopyPart{{ID: id, Barcode: "A", StartBlock: block}}}
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.fetches[f.key] = f
-	}
-	sweep := func(s *session) []int64 {
-		var got []int64
-		for {
-			f, _, _ := s.next()
-			if f == nil {
-				return got
-			}
-			got = append(got, f.copies[0].StartBlock)
-			q.mu.Lock()
-			q.finish(f, nil, ErrClosed)
-			q.mu.Unlock()
-		}
-	}
-	now := time.Now()
-	for i, block := range []int64{100, 900, 300, 700, 500} {
-		add(int64(i+1), block, now)
-	}
-	s := &session{q: q, barcode: "A", head: position{block: 400}, sweep: now}
-	if got := sweep(s); !slices.Equal(got, []int64{500, 700, 900, 100, 300}) {
-		t.Errorf("from the head on: %v", got)
-	}
-	// Who waits behind the head for too long makes the sweep begin again.
-	long := now.Add(-2 * maxSweep)
-	for i, block := range []int64{100, 300, 700, 900} {
-		add(int64(i+1), block, []time.Time{now, long, now, now}[i])
-	}
-	s = &session{q: q, barcode: "A", head: position{block: 400}, sweep: long}
-	if got := sweep(s); !slices.Equal(got, []int64{100, 300, 700, 900}) {
-		t.Errorf("after a long wait: %v", got)
 	}
 }

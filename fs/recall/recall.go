@@ -41,7 +41,9 @@ type Options struct {
 	// Surveyed is told what was learnt of an object of an imported archive when it was first read. May be nil: then it is
 	// read whole again by the next process. It is called while a tape is mounted, and may wait for the catalog.
 	Surveyed func(catalog.Surveyed)
-	Log      *slog.Logger // nil: nothing is logged
+	// Socket is where other processes ask this one while it owns the cache; "": nowhere.
+	Socket string
+	Log    *slog.Logger // nil: nothing is logged
 }
 
 // defaultCacheMax holds four thousand extents: a day's reading, and little beside a spool.
@@ -76,6 +78,32 @@ type store interface {
 	PartSums(ctx context.Context, object int64, number int) ([]byte, error)
 	TapeByBarcode(ctx context.Context, barcode string) (catalog.Tape, error)
 	ForeignMD5(ctx context.Context, object int64) ([]byte, error)
+	// Files calls fn for a file, or for all files below a directory.
+	Files(ctx context.Context, id catalog.ID, fn func(*catalog.Version) error) error
+	// BytesAt says in which object, and where in its plain stream, a version's bytes lie; object 0: in none.
+	BytesAt(ctx context.Context, data catalog.ID) (object, offset int64, err error)
+}
+
+// catalogStore is the catalog as the store.
+type catalogStore struct{ *catalog.DB }
+
+func (c catalogStore) Files(ctx context.Context, id catalog.ID, fn func(*catalog.Version) error) error {
+	top, err := c.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if top.Kind == catalog.File {
+		return fn(&top)
+	}
+	if top.Kind != catalog.Directory {
+		return nil
+	}
+	return c.Now().Walk(ctx, id, func(_ string, v *catalog.Version) error {
+		if v.Kind != catalog.File {
+			return nil
+		}
+		return fn(v)
+	})
 }
 
 // keyring is what recall asks of the keys.
@@ -85,7 +113,7 @@ type keyring interface {
 }
 
 var (
-	_ store   = (*catalog.DB)(nil)
+	_ store   = catalogStore{}
 	_ keyring = (*crypto.Keyring)(nil)
 )
 
@@ -138,7 +166,7 @@ func New(db *catalog.DB, keys *crypto.Keyring, lib *changer.Library, o Options) 
 	if keys != nil {
 		k = keys
 	}
-	return newQueue(db, k, t, o)
+	return newQueue(catalogStore{db}, k, t, o)
 }
 
 func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
@@ -176,6 +204,9 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	if t != nil {
 		q.running.Add(1)
 		go q.dispatch()
+	}
+	if o.Socket != "" && q.cache.dir != "" {
+		q.serve(o.Socket)
 	}
 	return q, nil
 }

@@ -1,7 +1,6 @@
 package recall
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +20,8 @@ type session struct {
 	leasing     context.Context // ends when nobody wants the tape any more
 	stopLeasing context.CancelFunc
 
-	ending  bool     // takes no more requests; protected by Queue.mu
-	head    position // where the drive is; used by the session's goroutine alone
-	sweep   time.Time
+	ending  bool  // takes no more requests; protected by Queue.mu
+	way     sweep // used by the session's goroutine alone
 	root    *os.Root
 	file    *os.File // the part read last
 	name    string
@@ -31,15 +29,6 @@ type session struct {
 	proved  bool      // by its UUID, or by a file that had its MD5
 	started time.Time // when the lease was had
 	good    int       // extents read well
-}
-
-// position orders what lies on a tape.
-type position struct {
-	block, copyPart, extent int64
-}
-
-func (p position) compare(o position) int {
-	return cmp.Or(cmp.Compare(p.block, o.block), cmp.Compare(p.copyPart, o.copyPart), cmp.Compare(p.extent, o.extent))
 }
 
 func (s *session) run() {
@@ -83,6 +72,7 @@ func (s *session) serve() error {
 	if tape.UUID == "" && tape.State != catalog.TapeForeign {
 		return fmt.Errorf("tape %s: %w: the catalog has no volume UUID", s.barcode, changer.ErrNotFormatted)
 	}
+	s.way.geometry = geometryOf(tape)
 	if err := le.Load(q.hard, changer.Barcode(s.barcode)); err != nil {
 		// Without a changer, another tape or none in the drive is the same as one outside the library.
 		if errors.Is(err, changer.ErrNotInLibrary) || errors.Is(err, changer.ErrWrongVolume) || errors.Is(err, changer.ErrNoMedium) {
@@ -173,8 +163,10 @@ func (s *session) answers(f *fetch) bool {
 // or the queue closes.
 func (s *session) answer(le lease) error {
 	q := s.q
-	s.sweep = time.Now()
-	idleSince := time.Now()
+	mounted := time.Now()
+	s.way.turned = mounted
+	idleSince := mounted // since when no reader asked for anything
+	background := false  // the last thing read was for Prefetch
 	poll := time.NewTicker(q.poll)
 	defer poll.Stop()
 	for {
@@ -185,8 +177,12 @@ func (s *session) answer(le lease) error {
 			return nil
 		}
 		f, cp, others := s.next()
-		idle := f == nil && time.Since(idleSince) >= q.linger
-		if !others.IsZero() && (idle || time.Since(others) > q.o.MaxWait) {
+		aside := f == nil || f.background
+		idle := aside && time.Since(idleSince) >= q.linger
+		// A tape that was brought has its turn, however long others waited before: else the robot would be
+		// busy and nothing read once there is more work than fits into MaxWait.
+		if !others.reader.IsZero() && (idle || time.Since(later(others.reader, mounted)) > q.o.MaxWait) ||
+			!others.background.IsZero() && aside && (idle && f == nil || time.Since(later(others.background, mounted)) > q.o.MaxWait) {
 			s.giveBack(f)
 			return nil
 		}
@@ -199,7 +195,15 @@ func (s *session) answer(le lease) error {
 			if err != nil {
 				return err
 			}
-			idleSince = time.Now()
+			if f.background {
+				background = true
+			} else {
+				idleSince = time.Now()
+			}
+			continue
+		}
+		if background {
+			background, idleSince = false, time.Now()
 			continue
 		}
 		if idle && le.Wanted() || time.Since(idleSince) >= q.o.IdleUnmount {
@@ -234,46 +238,45 @@ func (s *session) giveBack(f *fetch) {
 	}
 }
 
-// next takes the first request at or behind the head; after the last one, or when a reader before
-// the head waited too long, the sweep begins again at the tape's beginning. It also returns since
-// when another tape waits for a drive.
-func (s *session) next() (*fetch, catalog.CopyPart, time.Time) {
+// next takes the request that the head comes to next, those of readers first. It also returns what waits
+// for a drive that none has.
+func (s *session) next() (*fetch, catalog.CopyPart, elsewhere) {
 	q := s.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var first, ahead *fetch // the first of all, the first from the head on
-	var firstAt, aheadAt position
-	var firstCopy, aheadCopy catalog.CopyPart
-	overdue := false
+	var list []*fetch
+	var copies []catalog.CopyPart
+	var at []position
+	onlyBackground, patient := true, true
 	for _, f := range q.fetches {
-		if f.active {
+		if f.active || f.background && !onlyBackground {
 			continue
 		}
 		for _, cp := range q.usable(f, q.inventory) {
 			if cp.Barcode != s.barcode {
 				continue
 			}
-			at := position{cp.StartBlock, cp.ID, f.key.extent}
-			if first == nil || at.compare(firstAt) < 0 {
-				first, firstAt, firstCopy = f, at, cp
+			if onlyBackground && !f.background {
+				onlyBackground = false
+				list, copies, at = list[:0], copies[:0], at[:0]
 			}
-			if at.compare(s.head) >= 0 {
-				if ahead == nil || at.compare(aheadAt) < 0 {
-					ahead, aheadAt, aheadCopy = f, at, cp
-				}
-			} else if f.waiters > 0 && time.Since(f.since) > maxSweep && time.Since(s.sweep) > maxSweep {
-				overdue = true
-			}
+			list, copies, at = append(list, f), append(copies, cp), append(at, q.positionOf(f.o, cp, f.key.extent))
+			patient = patient && (f.waiters == 0 || time.Since(f.since) < maxSweep)
+			break
 		}
 	}
-	f, at, cp := ahead, aheadAt, aheadCopy
-	if f == nil || overdue {
-		f, at, cp = first, firstAt, firstCopy
-		s.sweep = time.Now()
+	if len(list) == 0 {
+		return nil, catalog.CopyPart{}, q.waitingElsewhere()
 	}
-	if f != nil {
-		f.active = true
-		s.head = at
+	i := s.way.choose(at, patient, time.Now())
+	list[i].active = true
+	s.way.at = at[i]
+	return list[i], copies[i], q.waitingElsewhere()
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	return f, cp, q.oldestElsewhere()
+	return b
 }

@@ -66,7 +66,7 @@ func (q *Queue) surveyed(ctx context.Context, o *object) error {
 		if !errors.Is(err, errUnsurveyed) {
 			return err
 		}
-		f, err := q.join(o, surveyExtent, [sha256.Size]byte{}, true)
+		f, err := q.join(o, surveyExtent, [sha256.Size]byte{}, reader)
 		if err != nil {
 			return err
 		}

@@ -7,11 +7,11 @@ import (
 
 // Waiting is what the queue has to read of one object, and from where.
 type Waiting struct {
-	Object  string // its id
-	Tapes   string // barcodes that have it
-	Extents int
-	Readers int // that wait; 0: it is asked for ahead
-	Since   time.Time
+	Object  string    `json:"object"` // its id
+	Tapes   string    `json:"tapes"`  // barcodes that have it
+	Extents int       `json:"extents"`
+	Readers int       `json:"readers"` // that wait; 0: it is asked for ahead
+	Since   time.Time `json:"since"`
 }
 
 // Waiting lists what is to be read from tape, the oldest request first.

@@ -1,0 +1,152 @@
+package recall
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// The order in which a mounted tape is read. What follows closely along the tape is read forwards, as it
+// streams by. Beyond that, bytes that are far apart may be near: a tape is written in wraps, there and back
+// along its whole length, and a locate costs the way along the length. So the head goes up and down the
+// length as a lift does, and takes the beginning of each stretch that waits on its way.
+
+// tapeBlock is the block of LTFS volumes, in which start blocks count: mkltfs makes 512 KiB.
+const tapeBlock = 512 << 10
+
+// nearTape is how far ahead on the tape (bytes) something is taken in streaming: a second of a drive at full
+// speed, and less than a locate takes.
+const nearTape = 256 << 20
+
+// wrapsOf is how many wraps the data bands of an LTO generation have, from the standards' data sheets, and
+// nativeBytes what such a tape holds uncompressed.
+var (
+	wrapsOf     = map[int]float64{5: 80, 6: 136, 7: 112, 8: 208, 9: 280, 10: 288}
+	nativeBytes = map[int]float64{5: 1.5e12, 6: 2.5e12, 7: 6e12, 8: 12e12, 9: 18e12, 10: 30e12}
+)
+
+// geometry estimates where along the tape a byte lies. Zero: not known, and bytes are taken for length.
+// It only orders: an estimate that is wrong costs time.
+type geometry struct {
+	wrapBytes float64
+}
+
+func geometryOf(t catalog.Tape) geometry {
+	generation := t.Generation
+	if wrapsOf[generation] == 0 {
+		return geometry{}
+	}
+	capacity := float64(t.Capacity)
+	if capacity <= 0 {
+		capacity = nativeBytes[generation]
+	}
+	return geometry{capacity / wrapsOf[generation]}
+}
+
+// along is the place of a byte along the tape's length: 0 its beginning, 1 its end.
+func (g geometry) along(addr int64) float64 {
+	if g.wrapBytes <= 0 {
+		return float64(addr)
+	}
+	wrap, x := math.Modf(float64(max(0, addr)) / g.wrapBytes)
+	if int64(wrap)%2 == 1 {
+		return 1 - x
+	}
+	return x
+}
+
+// position is where something lies on a tape.
+type position struct {
+	block, copyPart, extent int64
+	addr                    int64 // bytes of the tape before it
+}
+
+// compare orders as the tape was written.
+func (p position) compare(o position) int {
+	return cmp.Or(cmp.Compare(p.block, o.block), cmp.Compare(p.copyPart, o.copyPart), cmp.Compare(p.extent, o.extent))
+}
+
+// positionOf is where a copy of extent n lies.
+func (q *Queue) positionOf(o *object, cp catalog.CopyPart, n int64) position {
+	_, offset, _ := o.extent(n)
+	return position{cp.StartBlock, cp.ID, n, max(0, cp.StartBlock)*tapeBlock + max(0, offset)}
+}
+
+// sweep is the head's way over a mounted tape.
+type sweep struct {
+	geometry geometry
+	at       position // of what was read last
+	back     bool     // on the way to the tape's beginning
+	turned   time.Time
+}
+
+// near tells whether p comes so soon behind o that the drive streams on.
+func near(o, p position) bool {
+	return p.compare(o) >= 0 && p.addr-o.addr <= nearTape
+}
+
+// choose returns which of the waiting positions is read next; there is at least one. patient tells whether
+// all that wait elsewhere on this tape can wait on.
+func (s *sweep) choose(waiting []position, patient bool, now time.Time) int {
+	if best := s.streamOn(waiting); best >= 0 && (patient || now.Sub(s.turned) < maxSweep) {
+		return best
+	}
+	s.turned = now
+	order := make([]int, len(waiting))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return waiting[a].compare(waiting[b]) })
+	here := s.geometry.along(s.at.addr)
+	up, down, first, ahead := -1, -1, -1, -1 // the next one on either way; of all; when nothing else is left
+	var upAt, downAt, firstAt float64
+	for k, i := range order {
+		if k > 0 && near(waiting[order[k-1]], waiting[i]) {
+			continue // in the middle of a stretch
+		}
+		if near(s.at, waiting[i]) {
+			ahead = i // it had its turn
+			continue
+		}
+		x := s.geometry.along(waiting[i].addr)
+		if x >= here && (up < 0 || x < upAt) {
+			up, upAt = i, x
+		}
+		if x <= here && (down < 0 || x > downAt) {
+			down, downAt = i, x
+		}
+		if first < 0 || x < firstAt {
+			first, firstAt = i, x
+		}
+	}
+	switch {
+	case first < 0:
+		return max(ahead, 0)
+	case s.geometry.wrapBytes <= 0: // bytes are all that is known: forwards, and again from the beginning
+		if up < 0 {
+			return first
+		}
+		return up
+	case s.back && down >= 0:
+		return down
+	case up >= 0:
+		s.back = false
+		return up
+	}
+	s.back = true
+	return down
+}
+
+// streamOn finds what comes next as the tape goes on, -1 when that is far.
+func (s *sweep) streamOn(waiting []position) int {
+	best := -1
+	for i, p := range waiting {
+		if near(s.at, p) && (best < 0 || p.compare(waiting[best]) < 0) {
+			best = i
+		}
+	}
+	return best
+}
