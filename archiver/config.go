@@ -100,6 +100,8 @@ type Summary struct {
 	Tapes   []string
 	Skipped int // sockets, fifos, devices
 	Held    []Held
+
+	Forecast []Forecast // of a dry run
 }
 
 // Held is what a pool is owed and a run left in the spool: not yet worth the mount of a tape.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"tapefs/catalog"
 )
@@ -102,6 +103,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 	}
 	var came *arrival
 	names := &owners{names: map[ownerKey]string{}, local: b.Local}
+	began := time.Now()
 	if !b.Local {
 		disk, err := openDisk(a.cfg.SpoolDir)
 		if err != nil {
@@ -118,6 +120,11 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 			return errors.Join(fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err), a.removeBatch(b))
 		}
 		failpoint("spool-sync")
+		if run.ID != 0 {
+			if err := a.db.Count(ctx, run.ID, src.Name, map[string]int64{"fetch_ms": time.Since(began).Milliseconds()}); err != nil {
+				return err
+			}
+		}
 	}
 	return a.recordFetched(ctx, run, src, b, w, dir, came, names)
 }

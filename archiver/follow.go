@@ -197,6 +197,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 		return fmt.Errorf("record part %d of object %s: %w", p.number+1, p.object.OID, err)
 	}
 	var written int64
+	began := time.Now()
 	_, err = w.putFile(ctx, name, func(out *os.File) (catalog.Part, error) {
 		for {
 			e, err := f.extent(p)
@@ -232,7 +233,8 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 		return fmt.Errorf("record part %d of object %s: %w", p.number+1, p.object.OID, err)
 	}
 	failpoint("follower-part")
-	return w.countPart(ctx, w.sources[p.object.Source].Name, p.size, map[string]int64{"written_bytes": p.size, "written_parts": 1, "followed_parts": 1})
+	return w.countPart(ctx, w.sources[p.object.Source].Name, p.size, map[string]int64{"written_bytes": p.size, "written_parts": 1, "followed_parts": 1,
+		"write_ms": time.Since(began).Milliseconds()})
 }
 
 // opened tells the leader that the tape is mounted; false: it waits no longer.

@@ -166,6 +166,11 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 	p.stats.Planned += int64(files)
 	p.stats.Bytes += data
 	if p.o.DryRun {
+		for _, m := range ms {
+			if m.Existing == 0 {
+				p.a.log.Debug("would archive", "source", p.src.Name, "path", m.path, "bytes", m.Size)
+			}
+		}
 		return nil
 	}
 	if err := p.prepare(ctx); err != nil {

@@ -105,27 +105,6 @@ func (a *Archiver) choose(names []string) ([]Source, error) {
 	return out, nil
 }
 
-// dryRun lists and compares; it records nothing.
-func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Summary, error) {
-	sum := Summary{Counts: map[string]map[string]int64{}}
-	var failed error
-	for _, src := range sources {
-		st, err := a.planSource(ctx, catalog.Run{}, src, o, func(catalog.Batch) error { return nil })
-		sum.Counts[src.Name] = st.counts()
-		sum.Skipped += int(st.Skipped)
-		if err != nil {
-			if ctx.Err() != nil {
-				return sum, ctx.Err()
-			}
-			a.log.Warn(err.Error(), "source", src.Name)
-			failed = fmt.Errorf("%w: %w", ErrPartial, err)
-		} else if st.doubtful() && failed == nil {
-			failed = ErrPartial
-		}
-	}
-	return sum, failed
-}
-
 // archive runs the stages: planning and fetching of one batch go on while another is written.
 func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems) (skipped int64, held []Held, err error) {
 	rows := map[int64]Source{}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"syscall"
+	"time"
 
 	"tapefs/catalog"
 	"tapefs/changer"
@@ -190,7 +191,7 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 		to.over(p, catalog.Part{}, err)
 		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
 	}
-	before := p.plain.got
+	before, began := p.plain.got, time.Now()
 	w.shown = w.written
 	part, err := w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) { return p.writePart(ctx, n, tee{w, f, to}) })
 	if err != nil {
@@ -213,7 +214,7 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 	failpoint("part-written")
 	mine[row.ID] = true
 	src := w.sources[o.Source].Name
-	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1, "read_bytes": p.plain.got - before}
+	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1, "read_bytes": p.plain.got - before, "write_ms": time.Since(began).Milliseconds()}
 	if packed != nil {
 		counts["objects"] = 1
 		voided := p.voided()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -62,6 +63,9 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) (err error) {
 				line += "; stopped at " + c.Until
 			}
 			fmt.Fprintln(a.stdout, line)
+			for _, f := range summary.Forecast {
+				fmt.Fprintln(a.stdout, forecastLine(f))
+			}
 		}
 	}
 	var stopped *archiver.Interrupted
@@ -78,11 +82,33 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) (err error) {
 	return err
 }
 
+// forecastLine says what a pool would get, and where.
+func forecastLine(f archiver.Forecast) string {
+	line := fmt.Sprintf("pool %s would get about %s", f.Pool, bytesText(f.Bytes))
+	if len(f.Tapes) > 0 {
+		line += " on " + strings.Join(f.Tapes, ", ")
+	}
+	if f.Short > 0 {
+		line += fmt.Sprintf("; there is no tape in the library for %s", bytesText(f.Short))
+	}
+	return line
+}
+
 type summaryJSON struct {
 	Run    int64                       `json:"run"`
 	Counts map[string]map[string]int64 `json:"counts"`
 	Tapes  []string                    `json:"tapes"`
 	Held   []heldJSON                  `json:"held"`
+
+	Forecast []forecastJSON `json:"forecast,omitempty"`
+}
+
+// forecastJSON is what a pool would get in a run that --dry-run leaves out.
+type forecastJSON struct {
+	Pool  string   `json:"pool"`
+	Bytes int64    `json:"bytes"`
+	Tapes []string `json:"tapes"`
+	Short int64    `json:"short,omitempty"`
 }
 
 // heldJSON is what a pool is owed that was not worth the mount of a tape.
@@ -97,6 +123,9 @@ func summaryOf(s archiver.Summary) summaryJSON {
 	j := summaryJSON{Run: s.Run, Counts: s.Counts, Tapes: s.Tapes, Held: []heldJSON{}}
 	for _, h := range s.Held {
 		j.Held = append(j.Held, heldJSON{h.Pool, h.Copies, h.Bytes, h.Until})
+	}
+	for _, f := range s.Forecast {
+		j.Forecast = append(j.Forecast, forecastJSON{f.Pool, f.Bytes, append([]string{}, f.Tapes...), f.Short})
 	}
 	return j
 }
@@ -137,6 +166,9 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	}
 	line := fmt.Sprintf("%s: %s new, %s changed, %s vanished", verb,
 		count(sum("new"), "file", "files"), humanize.Comma(sum("changed")), humanize.Comma(sum("vanished")))
+	if n := sum("planned_bytes"); n > 0 && dryRun {
+		line += fmt.Sprintf("; %s to fetch", bytesText(n))
+	}
 	if n := sum("moved"); n > 0 {
 		line += fmt.Sprintf("; %s under a new name, with bytes that are archived already", count(n, "file", "files"))
 	}

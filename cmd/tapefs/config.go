@@ -91,7 +91,7 @@ type poolConfig struct {
 type sourceConfig struct {
 	URL            string        `yaml:"url"`
 	Copies         []string      `yaml:"copies"`
-	SSH            []string      `yaml:"ssh"`
+	SSH            sshConfig     `yaml:"ssh"`
 	RsyncPath      string        `yaml:"rsync_path"`
 	Include        []string      `yaml:"include"`
 	Exclude        []string      `yaml:"exclude"`

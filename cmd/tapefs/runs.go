@@ -113,8 +113,11 @@ func (c *runsCmd) one(ctx context.Context, a *app, db *catalog.DB) error {
 		for _, name := range sortedKeys(r.Counts[source]) {
 			value := r.Counts[source][name]
 			text := humanize.Comma(value)
+			if strings.HasSuffix(name, "_ms") || value == 0 {
+				continue // times are in the rates
+			}
 			if strings.HasSuffix(name, "_bytes") {
-				text = bytesText(value)
+				text = bytesText(value) + rateText(value, r.Counts[source][timedBy[name]])
 			}
 			t.row("  "+strings.TrimSpace(source+" "+strings.ReplaceAll(name, "_", " ")), text)
 		}
@@ -126,9 +129,19 @@ func (c *runsCmd) one(ctx context.Context, a *app, db *catalog.DB) error {
 		return err
 	}
 	for _, e := range report.Errors {
-		fmt.Fprintf(a.stdout, "  %s: %s: %s\n", orDash(e.Source), printable(e.Path), e.Message)
+		fmt.Fprintf(a.stdout, "  %s: %s: %s\n", orDash(e.Source), orDash(printable(e.Path)), e.Message)
 	}
 	return nil
+}
+
+// timedBy names the counter with the milliseconds that bytes took.
+var timedBy = map[string]string{"fetched_bytes": "fetch_ms", "written_bytes": "write_ms"}
+
+func rateText(bytes, ms int64) string {
+	if ms <= 0 || bytes <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" at %s/s", bytesText(int64(float64(bytes)/float64(ms)*1000)))
 }
 
 func (r *runJSON) sum(name string) (n int64) {

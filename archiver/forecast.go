@@ -1,0 +1,109 @@
+package archiver
+
+import (
+	"context"
+	"fmt"
+
+	"tapefs/catalog"
+)
+
+// memberCost is about what a file takes of an object beside its bytes.
+const memberCost = 3 * tarBlock
+
+// Forecast is what a dry run expects a pool to get, with what it is owed already, and on which tapes.
+type Forecast struct {
+	Pool  string
+	Bytes int64    // about
+	Tapes []string // in the order in which they would be filled
+	Short int64    // bytes for which the library has no tape
+}
+
+// forecast looks which tapes would be written. planned are the bytes that each pool would be owed by this run.
+func (a *Archiver) forecast(ctx context.Context, planned map[string]int64) ([]Forecast, error) {
+	if a.lib == nil {
+		return nil, nil
+	}
+	debts, err := a.db.Debts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for what is owed: %w", err)
+	}
+	for _, d := range debts {
+		planned[d.Pool] += d.Bytes
+	}
+	tapes, err := a.db.Tapes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for tapes: %w", err)
+	}
+	inv, err := a.lib.Inventory(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look for tapes: %w", err)
+	}
+	taken := map[string]bool{} // blank ones, for the pools before
+	var out []Forecast
+	for _, p := range a.cfg.Pools {
+		if planned[p.Name] == 0 {
+			continue
+		}
+		f := Forecast{Pool: p.Name, Bytes: planned[p.Name], Short: planned[p.Name]}
+		least, err := a.smallestTape(ctx, p.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range candidates(p, inv.Barcodes(), tapes) {
+			if f.Short <= 0 {
+				break
+			}
+			if taken[string(c.Barcode)] {
+				continue
+			}
+			free := c.Tape.Free - keepFree(p, c.Tape.Capacity)
+			if !c.Known {
+				taken[string(c.Barcode)] = true
+				size := least
+				if size == 0 {
+					size = nativeCapacity[c.Barcode.Generation()]
+				}
+				free = size - keepFree(p, size)
+			}
+			if free <= 0 {
+				continue
+			}
+			f.Tapes = append(f.Tapes, string(c.Barcode))
+			f.Short -= free
+		}
+		f.Short = max(f.Short, 0)
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// dryRun lists and compares; it records nothing.
+func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Summary, error) {
+	sum := Summary{Counts: map[string]map[string]int64{}}
+	planned := map[string]int64{}
+	var failed error
+	for _, src := range sources {
+		st, err := a.planSource(ctx, catalog.Run{}, src, o, func(catalog.Batch) error { return nil })
+		sum.Counts[src.Name] = st.counts()
+		sum.Skipped += int(st.Skipped)
+		for _, pool := range src.Copies {
+			if st.Planned > 0 {
+				planned[pool] += st.Bytes + st.Planned*memberCost
+			}
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return sum, ctx.Err()
+			}
+			a.log.Warn(err.Error(), "source", src.Name)
+			failed = fmt.Errorf("%w: %w", ErrPartial, err)
+		} else if st.doubtful() && failed == nil {
+			failed = ErrPartial
+		}
+	}
+	var err error
+	if sum.Forecast, err = a.forecast(ctx, planned); err != nil {
+		a.log.Warn(err.Error())
+	}
+	return sum, failed
+}
