@@ -18,7 +18,6 @@ type oldArchive struct {
 	a    *archive
 	dir  string
 	rows []string
-	tape map[string]string // folder with what shall lie on a tape
 	n    int
 }
 
