@@ -46,10 +46,13 @@ func (m migrations) newest() (int64, error) {
 func (db *DB) schema(ctx context.Context) (int64, error) {
 	var n sql.NullInt64
 	err := db.reader.QueryRowContext(ctx, `SELECT max(version_id) FROM goose_db_version WHERE is_applied = 1`).Scan(&n)
-	if err != nil {
+	switch {
+	case err == nil:
+		return n.Int64, nil
+	case foreign(err):
 		return 0, fmt.Errorf("read schema: not a catalog of tapefs: %w", err)
 	}
-	return n.Int64, nil
+	return 0, fmt.Errorf("read schema: %w", db.explain(err))
 }
 
 func (db *DB) migrate(ctx context.Context, m migrations) error {

@@ -88,6 +88,8 @@ func hintFor(err error) string {
 	switch {
 	case errors.Is(err, catalog.ErrNewer):
 		return "update tapefs; the catalog was not changed"
+	case errors.Is(err, catalog.ErrDiskFull):
+		return "make room on the file system of the state folder, then try again; nothing in the catalog is damaged"
 	case errors.Is(err, crypto.ErrKeyPublic):
 		return "chmod 600 the key file"
 	case errors.Is(err, crypto.ErrNoKey):

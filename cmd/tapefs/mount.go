@@ -176,9 +176,11 @@ func (c *mountCmd) background(a *app, dir string) error {
 	}
 	// It ended without a word: what it logged says why.
 	err = cmd.Wait()
-	if text, readErr := readFrom(logPath, started); readErr == nil && len(text) > 0 {
-		a.stderr.Write(text)
+	text, readErr := readFrom(logPath, started)
+	if readErr != nil || len(text) == 0 {
+		return withHint(fmt.Errorf("mount in the background ended (%w) and left nothing in its log", err), "is the disk of %s full? Without --daemon it says what is wrong", logPath)
 	}
+	a.stderr.Write(text)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
 		return exitStatus(exit.ExitCode())
