@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build deps demo test torture race lint check bench bench-mount bench-archive scale clean
+.PHONY: help build deps demo test torture race lint check bench bench-mount bench-recall bench-archive scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -44,6 +44,9 @@ bench: deps ## Benchmarks of the sealed format beside openssl
 bench-mount: ## Listing N (1,000,000) names and reading SIZE (1GiB) beside the disk, a server without storage, go-fuse's loopback, gocryptfs, restic; WITHOUT='restic gocryptfs' leaves out
 	@sh .ci/deps gocryptfs restic
 	TAPEFS_BENCH_NAMES=$(or $(N),1000000) TAPEFS_BENCH_SIZE=$(or $(SIZE),1GiB) TAPEFS_BENCH_WITHOUT='$(WITHOUT)' $(GO) test -count=1 -timeout 6h -run '^TestBenchMount$$' -v ./cmd/tapefs
+
+bench-recall: ## 1,000 reads over 20 tapes on a virtual clock: the queue beside first-come, per-reader order and a lower bound
+	TAPEFS_BENCH_RECALL=1 $(GO) test -count=1 -run '^TestBenchRecall$$' -v ./fs/recall
 
 bench-archive: deps ## A second run over N (1,000,000) names beside rsync -an, sealing beside openssl, MIB (2048) over ssh beside rsync -a
 	TAPEFS_BENCH_NAMES=$(or $(N),1000000) TAPEFS_BENCH_MIB=$(or $(MIB),2048) $(GO) test -count=1 -timeout 3h -run '^TestBench(Unchanged|Seal|Archive)$$' -v ./archiver

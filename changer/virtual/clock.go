@@ -21,23 +21,23 @@ import (
 // round figures of full-height LTO-8 drives: about 15 s from load to ready, 300 MB/s native streaming,
 // a locate over half of the tape about a minute.
 const (
-	loadSeconds    = 15.0
-	unloadSeconds  = 15.0
-	mountSeconds   = 20.0 // LTFS reads labels and indexes on both partitions
-	unmountSeconds = 10.0 // and writes the index on both
+	LoadSeconds    = 15.0
+	UnloadSeconds  = 15.0
+	MountSeconds   = 20.0 // LTFS reads labels and indexes on both partitions
+	UnmountSeconds = 10.0 // and writes the index on both
 	formatSeconds  = 120.0
 	indexSeconds   = 3.0 // file marks and the index itself
 	stopSeconds    = 3.0 // stop, go back, start again
-	streamRate     = 300e6
+	StreamRate     = 300e6
 	locateSeconds  = 3.0  // start, stop and settle of any locate
 	lengthSeconds  = 90.0 // over the whole length of the tape
 	wrapSeconds    = 1.0  // change of wrap
-	wraps          = 200  // the tape is written there and back so many times
+	wraps          = 204  // the data partition is written there and back so many times
 )
 
-// seekSeconds is the time of a locate between two places given as fractions of the tape's capacity.
+// SeekSeconds is the time of a locate between two places given as fractions of the tape's capacity.
 // The tape is serpentine: what is far in bytes may be near in length.
-func seekSeconds(from, to float64) float64 {
+func SeekSeconds(from, to float64) float64 {
 	place := func(f float64) (wrap, x float64) {
 		f = math.Min(math.Max(f, 0), 1) * wraps
 		wrap = math.Floor(f)

@@ -53,7 +53,7 @@ func (h *head) transfer(kind string, n *node, off, bytes, addr int64) {
 }
 
 func (h *head) seek(addr int64) float64 {
-	return seekSeconds(float64(h.at)/float64(h.capacity), float64(addr)/float64(h.capacity))
+	return SeekSeconds(float64(h.at)/float64(h.capacity), float64(addr)/float64(h.capacity))
 }
 
 // end closes the running event; the tape streams on.
@@ -61,7 +61,7 @@ func (h *head) end() {
 	if h.node == nil {
 		return
 	}
-	h.run.Seconds = float64(h.run.Bytes) / streamRate
+	h.run.Seconds = float64(h.run.Bytes) / StreamRate
 	h.event(h.run)
 	h.node = nil
 }

@@ -246,7 +246,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 		return 0, err
 	}
 	m.mounted(d.m, v.x, d.serial)
-	if err := l.record(Event{Drive: d.n, Kind: "mount", Barcode: d.m.Barcode, Seconds: mountSeconds}); err != nil {
+	if err := l.record(Event{Drive: d.n, Kind: "mount", Barcode: d.m.Barcode, Seconds: MountSeconds}); err != nil {
 		return 0, err
 	}
 	if _, err := os.Stat(f.mountPoint); err != nil {

@@ -254,7 +254,7 @@ func (l *Library) eraseTape(drive int, t *loadedTape, long bool) error {
 	e := Event{Drive: drive, Kind: "erase", Barcode: t.m.Barcode, Seconds: stopSeconds}
 	if long {
 		e.Bytes = t.m.Capacity
-		e.Seconds = float64(e.Bytes) / streamRate
+		e.Seconds = float64(e.Bytes) / StreamRate
 	}
 	if err := l.record(e); err != nil {
 		return err

@@ -203,7 +203,7 @@ func (m *mtx) load(st *state, slot, drive int, f faults) error {
 		return err
 	}
 	fmt.Fprintln(m.stdout, "done")
-	return m.record(Event{Drive: drive, Kind: "load", Seconds: loadSeconds}, id)
+	return m.record(Event{Drive: drive, Kind: "load", Seconds: LoadSeconds}, id)
 }
 
 func (m *mtx) unload(st *state, slot, drive int, f faults) error {
@@ -243,7 +243,7 @@ func (m *mtx) unload(st *state, slot, drive int, f faults) error {
 		return err
 	}
 	fmt.Fprintln(m.stdout, "done")
-	return m.record(Event{Drive: drive, Kind: "unload", Seconds: unloadSeconds}, d.Tape)
+	return m.record(Event{Drive: drive, Kind: "unload", Seconds: UnloadSeconds}, d.Tape)
 }
 
 // record logs a move of a tape.

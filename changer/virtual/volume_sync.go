@@ -133,7 +133,7 @@ func (v *volume) finish() error {
 	if len(v.late) > 0 {
 		v.cutLate()
 	}
-	seconds := unmountSeconds
+	seconds := UnmountSeconds
 	switch {
 	case !v.present():
 		v.msgs.notPresent(3)
@@ -141,7 +141,7 @@ func (v *volume) finish() error {
 		return nil
 	case v.ro, !v.dirty && v.x.Self.Partition == "a":
 		v.msgs.say("LTFS17265I Skip writing the index because of the volume is not dirty and current self pointer points IP.")
-		seconds = unmountSeconds / 2
+		seconds = UnmountSeconds / 2
 	case v.faults().has("index-write"):
 		v.msgs.say("LTFS11083E Cannot write index: failed to write to the medium.")
 		return errors.New("write index: medium error")

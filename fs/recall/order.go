@@ -21,29 +21,30 @@ const tapeBlock = 512 << 10
 // speed, and less than a locate takes.
 const nearTape = 256 << 20
 
-// wrapsOf is how many wraps the data bands of an LTO generation have, from the standards' data sheets, and
-// nativeBytes what such a tape holds uncompressed.
+// dataWraps is how many wraps an LTO generation's tape has for LTFS' data partition: those of the standard (80,
+// 136, 112, 208, 280) less two for the index partition and two between the partitions. nativeBytes is what the
+// data partition holds uncompressed; what we write does not compress.
 var (
-	wrapsOf     = map[int]float64{5: 80, 6: 136, 7: 112, 8: 208, 9: 280, 10: 288}
-	nativeBytes = map[int]float64{5: 1.5e12, 6: 2.5e12, 7: 6e12, 8: 12e12, 9: 18e12, 10: 30e12}
+	dataWraps   = map[int]float64{5: 76, 6: 132, 7: 108, 8: 204, 9: 276}
+	nativeBytes = map[int]float64{5: 1.425e12, 6: 2.426e12, 7: 5.786e12, 8: 11.77e12, 9: 17.74e12}
 )
 
 // geometry estimates where along the tape a byte lies. Zero: not known, and bytes are taken for length.
-// It only orders: an estimate that is wrong costs time.
+// It only orders: with an estimate that is wrong, far reads take as long as in the order of bytes.
 type geometry struct {
 	wrapBytes float64
 }
 
 func geometryOf(t catalog.Tape) geometry {
 	generation := t.Generation
-	if wrapsOf[generation] == 0 {
+	if dataWraps[generation] == 0 {
 		return geometry{}
 	}
 	capacity := float64(t.Capacity)
 	if capacity <= 0 {
 		capacity = nativeBytes[generation]
 	}
-	return geometry{capacity / wrapsOf[generation]}
+	return geometry{capacity / dataWraps[generation]}
 }
 
 // along is the place of a byte along the tape's length: 0 its beginning, 1 its end.

@@ -136,6 +136,8 @@ type Queue struct {
 
 	poll, linger, inventoryLifetime, offlinePoll time.Duration // the constants above, but in tests
 
+	onRead func(barcode string, at position) // told of each extent before it is read from tape; nil but in tests
+
 	mu           sync.Mutex // protects all below
 	closed       bool
 	fetches      map[extentKey]*fetch

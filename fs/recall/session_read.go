@@ -59,6 +59,9 @@ func (s *session) read(f *fetch, cp catalog.CopyPart) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.q.onRead != nil {
+		s.q.onRead(s.barcode, s.way.at)
+	}
 	_, offset, size := f.o.extent(f.key.extent)
 	data := make([]byte, size)
 	if _, err := file.ReadAt(data, offset); err != nil {
