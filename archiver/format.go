@@ -138,7 +138,7 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		return err
 	}})
 	if err != nil {
-		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+		return catalog.Tape{}, err // says which tape was to be formatted
 	}
 	failpoint("mkltfs")
 	return a.takeVolume(ctx, lease, b, p, uuid)

@@ -272,7 +272,8 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		if ferr != nil {
 			return false, ferr
 		}
-		if failed {
+		var program *changer.ProgramError
+		if failed && errors.As(err, &program) {
 			if _, err := w.blameDrive(ctx, string(c.Barcode), err); err != nil {
 				return false, err
 			}
