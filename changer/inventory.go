@@ -128,12 +128,22 @@ func (inv *Inventory) home(e DriveElement) (int, bool) {
 	return spare, spare != 0
 }
 
+// attentions is how often a changer may answer that something happened, as after its door was open, before it is believed
+// to be out of order. Each such answer is given once to each program that asks.
+const attentions = 3
+
 // Inventory reads what the changer holds. Without a changer it is the one drive, and no barcode.
 func (l *Library) Inventory(ctx context.Context) (*Inventory, error) {
 	if l.none() {
 		return l.noneInventory(ctx)
 	}
 	res, err := l.query(ctx, l.cfg.Programs.Mtx, "-f", l.cfg.Changer, "status")
+	for range attentions {
+		if err == nil || !unitAttention(res.stderr) {
+			break
+		}
+		res, err = l.query(ctx, l.cfg.Programs.Mtx, "-f", l.cfg.Changer, "status")
+	}
 	if err != nil {
 		return nil, mtxFail("read inventory", err, res.stderr)
 	}

@@ -171,6 +171,12 @@ func parseSense(stderr string) []sense {
 	return out
 }
 
+// unitAttention tells whether mtx failed because the changer first wanted to report that something had happened.
+func unitAttention(stderr string) bool {
+	all := parseSense(stderr)
+	return len(all) > 0 && all[len(all)-1].Key == "Unit Attention"
+}
+
 // cause maps a sense to an error that callers know, with a hint; nil for the others.
 // Codes: SPC-4 annex D; which one comes when was recorded from a real library.
 func (s sense) cause() (hint string, err error) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +32,15 @@ var faultForms = map[string]string{
 	"write-protect": "BARCODE",
 	"offline":       "", // the changer is offline
 	"door-open":     "", // the mail slots are open
+
+	"unit-attention": "",         // the next command to the changer fails once with it
+	"noise":          "",         // sense data on stderr of mtx, which works all the same
+	"unknown-source": "DRIVE",    // the changer does not know where the drive's tape came from
+	"no-suffix":      "",         // labels are read without the media suffix
+	"eject-first":    "",         // the robot gets a tape only after mt offline
+	"slow-robot":     "DURATION", // each move takes so long
+	"wants-cleaning": "DRIVE",    // the drive asks for it until a cleaning cartridge is loaded
+	"blocking-open":  "DURATION", // opening the tape node of a drive that is not ready takes so long: 2m6s in reality
 }
 
 // faults are the faults in force: kind to arguments.
@@ -126,6 +136,8 @@ func checkFault(kind, arg string) error {
 		if _, err = strconv.Atoi(s); err == nil && (!ok || tag == "") {
 			err = errors.New("wants SLOT:TAG")
 		}
+	case "DRIVE":
+		_, err = strconv.Atoi(arg)
 	case "BARCODE":
 		if arg == "" {
 			err = errors.New("wants a barcode")
@@ -195,6 +207,21 @@ func (l *Library) Fault(kinds ...string) error {
 		return l.killLtfs()
 	}
 	return nil
+}
+
+// endFault ends one fault of a kind that may be there several times.
+func (l *Library) endFault(kind, arg string) error {
+	lock := flock.New(filepath.Join(l.Dir, "lock"))
+	if err := lock.Lock(); err != nil {
+		return err
+	}
+	defer lock.Close()
+	f, err := l.loadFaults()
+	if err != nil {
+		return err
+	}
+	f[kind] = slices.DeleteFunc(f[kind], func(a string) bool { return a == arg })
+	return writeJSON(filepath.Join(l.Dir, faultsFile), f)
 }
 
 // killLtfs sends SIGKILL to every process that holds a drive of this library.

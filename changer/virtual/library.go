@@ -12,17 +12,44 @@ import (
 // Options shape a new library. Zero values: 8 slots, 2 drives, no mail slots, LTO-8, 1 GiB tapes.
 type Options struct {
 	Slots, Drives, MailSlots int
-	Generation               int      // LTO generation of drives and tapes
-	TapeSize                 int64    // bytes of the data partition
-	Tapes                    int      // cartridges in the first slots; 0: all but the last slot; below 0: none
-	Prefix                   string   // of barcodes: "VT" gives VT0001L8
-	Program                  []string // argv that the scripts in bin/ start, "mtx" and so on appended; e.g. tapefs virtual
+	Generation               int         // LTO generation of drives and tapes
+	TapeSize                 int64       // bytes of the data partition
+	Tapes                    int         // cartridges in the first slots; 0: all but the last slot; below 0: none
+	Prefix                   string      // of barcodes: "VT" gives VT0001L8
+	Kinds                    []DriveKind // of the drives, one by one; their number is that of the drives
+	Program                  []string    // argv that the scripts in bin/ start, "mtx" and so on appended; e.g. tapefs virtual
+}
+
+// DriveKind is what a drive says that it is. Fields that are empty are those of the recorded drives.
+type DriveKind struct {
+	Generation int    `json:"generation,omitempty"` // LTO generation; 0 the library's
+	Vendor     string `json:"vendor,omitempty"`
+	Product    string `json:"product,omitempty"`
+	Revision   string `json:"revision,omitempty"`
+}
+
+func (k DriveKind) filled(generation int) DriveKind {
+	if k.Generation == 0 {
+		k.Generation = generation
+	}
+	if k.Vendor == "" {
+		k.Vendor = vendor
+	}
+	if k.Product == "" {
+		k.Product = driveProduct(k.Generation)
+	}
+	if k.Revision == "" {
+		k.Revision = driveRevision
+	}
+	return k
 }
 
 // Drive is what a configuration needs of a drive.
 type Drive struct {
 	Serial, Device, Tape string
 	Element              int
+
+	kind DriveKind
 }
 
 // Library is a created or opened virtual library. Safe for concurrent use, also by several processes.
@@ -42,6 +69,17 @@ var programs = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi"}
 func (o Options) withDefaults() (Options, error) {
 	if o.Slots == 0 {
 		o.Slots = 8
+	}
+	if len(o.Kinds) > 0 {
+		o.Drives = len(o.Kinds)
+	}
+	for _, k := range o.Kinds {
+		if k.Generation != 0 && (k.Generation < 5 || k.Generation > 9) {
+			return o, fmt.Errorf("a drive of LTO generation %d: LTFS needs 5 to 9", k.Generation)
+		}
+		if o.Generation == 0 {
+			o.Generation = k.Generation
+		}
 	}
 	if o.Drives == 0 {
 		o.Drives = 2
@@ -120,7 +158,11 @@ func create(dir string, o Options) (*Library, error) {
 	st := &state{Version: 1, Program: o.Program, Generation: o.Generation, TapeSize: o.TapeSize,
 		MailSlots: o.MailSlots, Slots: make([]string, o.Slots+o.MailSlots)}
 	for i := range o.Drives {
-		st.Drives = append(st.Drives, driveState{Serial: fmt.Sprintf("VTLDRV%04d", i+1), Block: -1, File: -1})
+		d := driveState{Serial: fmt.Sprintf("VTLDRV%04d", i+1)}
+		if i < len(o.Kinds) {
+			d.Kind = o.Kinds[i]
+		}
+		st.Drives = append(st.Drives, d.empty())
 	}
 	if err := makeDevices(dir, st); err != nil {
 		return nil, err
@@ -204,7 +246,7 @@ func open(dir string) (*Library, error) {
 	l := &Library{Dir: dir, Changer: filepath.Join(dir, "dev", "sg0"), Bin: filepath.Join(dir, "bin"),
 		generation: st.Generation, program: st.Program}
 	for i, d := range st.Drives {
-		l.Drives = append(l.Drives, Drive{Serial: d.Serial, Element: i,
+		l.Drives = append(l.Drives, Drive{Serial: d.Serial, Element: i, kind: d.Kind.filled(st.Generation),
 			Device: filepath.Join(dir, "dev", fmt.Sprintf("sg%d", i+1)),
 			Tape:   filepath.Join(dir, "dev", fmt.Sprintf("nst%d", i))})
 	}

@@ -186,7 +186,7 @@ func (l *Library) ltfs(m *messages, f ltfsFlags, args []string) (int, error) {
 		m.raw("Tape Device list:.")
 		for i := len(l.Drives) - 1; i >= 0; i-- {
 			m.raw("Device Name = %s (2.0.%d.0), Vendor ID = %-8s, Product ID = %-16s, Serial Number = %s, Product Name =[%s].",
-				l.Drives[i].Device, i+1, vendor, driveProduct(l.generation), l.Drives[i].Serial, driveProduct(l.generation))
+				l.Drives[i].Device, i+1, l.Drives[i].kind.Vendor, l.Drives[i].kind.Product, l.Drives[i].Serial, l.Drives[i].kind.Product)
 		}
 		return 1, nil // recorded so
 	}
@@ -239,7 +239,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 	if err != nil {
 		return 0, err
 	}
-	protected := l.writeProtected(d.m, d.f)
+	protected := l.writeProtected(d.n, d.m, d.f)
 	noSpace := v.full || v.pos.used >= d.m.Capacity
 	v.ro = f.ro || protected || noSpace
 	if err := v.recover(); err != nil {

@@ -128,7 +128,7 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 
 // check writes a new index behind data that no index tells of.
 func (v *volume) check(f ltfsckFlags) error {
-	if v.d.l.writeProtected(v.d.m, v.d.f) || v.pos.block <= v.x.LastOnB+2 && v.x.Self.Partition == "a" {
+	if v.d.l.writeProtected(v.d.n, v.d.m, v.d.f) || v.pos.block <= v.x.LastOnB+2 && v.x.Self.Partition == "a" {
 		v.msgs.say("LTFS11233I Updating MAM coherency data.")
 		return nil
 	}

@@ -67,6 +67,7 @@ type createFlags struct {
 	Dir        string   `arg:"" help:"Empty or missing directory."`
 	Slots      int      `help:"Storage slots." default:"8"`
 	Drives     int      `help:"Drives." default:"2"`
+	Drive      []string `help:"One drive after the other, instead of --drives." placeholder:"GENERATION[:VENDOR:PRODUCT:REVISION]" sep:"none"`
 	MailSlots  int      `help:"Import/export slots."`
 	TapeSize   string   `help:"Capacity of a tape." default:"1GiB" placeholder:"SIZE"`
 	Generation int      `help:"LTO generation of drives and tapes." default:"8"`
@@ -104,6 +105,13 @@ func createCommand(args []string, stdout io.Writer) error {
 	}
 	o := Options{Slots: f.Slots, Drives: f.Drives, MailSlots: f.MailSlots, Generation: f.Generation, TapeSize: size,
 		Tapes: f.Tapes, Prefix: f.Prefix}
+	for _, d := range f.Drive {
+		k, err := parseDrive(d)
+		if err != nil {
+			return fmt.Errorf("%w: --drive %s: %v", errUsage, d, err)
+		}
+		o.Kinds = append(o.Kinds, k)
+	}
 	l, err := Create(f.Dir, o)
 	if err != nil {
 		return err
@@ -136,6 +144,17 @@ func createCommand(args []string, stdout io.Writer) error {
 	}
 	fmt.Fprintf(stdout, "programs %s\n", l.Bin)
 	return nil
+}
+
+// parseDrive reads GENERATION[:VENDOR:PRODUCT:REVISION], as in 5:HP:Ultrium 5-SCSI:Z51U.
+func parseDrive(s string) (k DriveKind, err error) {
+	f := strings.Split(s, ":")
+	if k.Generation, err = strconv.Atoi(f[0]); err != nil || len(f) > 4 {
+		return k, errors.New("wants GENERATION[:VENDOR:PRODUCT:REVISION]")
+	}
+	f = append(f, "", "", "")
+	k.Vendor, k.Product, k.Revision = f[1], f[2], f[3]
+	return k, nil
 }
 
 // parseTape reads SLOT=BARCODE[,blank|raw|wp|size=SIZE]...; an empty barcode is a tape without label.

@@ -76,15 +76,15 @@ func (m *messages) openDevice(l *Library, device string, kind deviceKind, drive 
 		m.say("LTFS30288I Opening a tape device for drive serial %s.", device)
 		device = l.Drives[drive].Device
 	}
-	serial := l.Drives[drive].Serial
+	serial, is := l.Drives[drive].Serial, l.Drives[drive].kind
 	address := fmt.Sprintf("2.0.%d.0", drive+1)
 	if kind == devTape {
 		address = "0.0.0.-1"
 	}
 	m.say("LTFS30250I Opened the SCSI tape device %s (%s).", address, device)
-	m.say("LTFS30207I Vendor ID is %-8s.", vendor)
-	m.say("LTFS30208I Product ID is %-16s.", driveProduct(l.generation))
-	m.say("LTFS30214I Firmware revision is %s.", driveRevision)
+	m.say("LTFS30207I Vendor ID is %-8s.", is.Vendor)
+	m.say("LTFS30208I Product ID is %-16s.", is.Product)
+	m.say("LTFS30214I Firmware revision is %s.", is.Revision)
 	m.say("LTFS30215I Drive serial is %s.", serial)
 	dump := fmt.Sprintf("LTFS30253I Saving drive dump to /tmp/ltfs_%s_%s_f.dmp.", serial, time.Now().Format("2006_0102_150405"))
 	if why == openBySerial {

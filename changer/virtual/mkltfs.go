@@ -148,7 +148,7 @@ func (l *Library) mkltfs(m *messages, f mkltfsFlags, fresh *meta) (int, error) {
 	}
 	m.say("LTFS15010I Creating data partition b on SCSI partition 1.")
 	m.say("LTFS15011I Creating index partition a on SCSI partition 0.")
-	if l.writeProtected(d.m, d.f) {
+	if l.writeProtected(d.n, d.m, d.f) {
 		m.say("LTFS11095E Cannot format: the medium is write protected.")
 		m.say("LTFS15012E Failed to format the medium.")
 		return failed()
@@ -191,7 +191,7 @@ func (l *Library) unformat(m *messages, d *openedDrive) (int, error) {
 	m.say("LTFS17160I Maximum device block size is 1048576.")
 	m.say("LTFS17157I Changing the drive setting to write-anywhere mode.")
 	m.protection()
-	if l.writeProtected(t.m, t.f) {
+	if l.writeProtected(d.n, t.m, t.f) {
 		m.say("LTFS11095E Cannot format: the medium is write protected.")
 		m.say("LTFS15023I Formatting failed.")
 		return exitUsage, nil

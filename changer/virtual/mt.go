@@ -15,12 +15,13 @@ var mtBits = []struct {
 	name string
 }{
 	{0x40000000, "BOT"}, {0x08000000, "EOD"}, {0x04000000, "WR_PROT"}, {0x01000000, "ONLINE"},
-	{0x00040000, "DR_OPEN"}, {0x00010000, "IM_REP_EN"},
+	{0x00040000, "DR_OPEN"}, {0x00010000, "IM_REP_EN"}, {0x00008000, "CLN"},
 }
 
 const (
 	bitBOT, bitEOD, bitWriteProtected = 0x40000000, 0x08000000, 0x04000000
 	bitOnline, bitDoorOpen, bitReport = 0x01000000, 0x00040000, 0x00010000
+	bitCleaning                       = 0x00008000
 )
 
 func runMt(l *Library, args []string, stdout, stderr io.Writer) int {
@@ -115,8 +116,8 @@ func (t *loadedTape) cleaned() bool {
 }
 
 // writeProtected as the drive sees it: by the tab, or a tape too old to be written.
-func (l *Library) writeProtected(m *meta, f faults) bool {
-	return m.WriteProtected || f.names("write-protect", m.Barcode) || !writable(l.generation, m.Generation)
+func (l *Library) writeProtected(drive int, m *meta, f faults) bool {
+	return m.WriteProtected || f.names("write-protect", m.Barcode) || !writable(l.Drives[drive].kind.Generation, m.Generation)
 }
 
 func (l *Library) mtStatus(drive int, stdout io.Writer) error {
@@ -137,11 +138,14 @@ func (l *Library) mtStatus(drive int, stdout io.Writer) error {
 		if t.d.EOD {
 			bits |= bitEOD
 		}
-		if l.writeProtected(t.m, t.f) {
+		if l.writeProtected(drive, t.m, t.f) {
 			bits |= bitWriteProtected
 		}
 	case t.m == nil || t.d.Ejected || t.cleaned():
 		bits |= bitDoorOpen
+	}
+	if t.f.names("wants-cleaning", strconv.Itoa(drive)) {
+		bits |= bitCleaning
 	}
 	fmt.Fprintf(stdout, "SCSI 2 tape drive:\nFile number=%d, block number=%d, partition=0.\n", file, block)
 	fmt.Fprintf(stdout, "Tape block size 0 bytes. Density code %s.\nSoft error count since last status=0\n", density)
@@ -192,6 +196,7 @@ func (l *Library) mtOperation(word string, long bool, drive int, stdout io.Write
 		})
 	}
 	if !t.ready {
+		time.Sleep(t.f.duration("blocking-open", 0)) // the kernel waits for a drive that is not ready
 		return errNoMedium
 	}
 	switch word {
@@ -237,7 +242,7 @@ func (l *Library) endOfData(t *loadedTape) (int64, error) {
 // eraseTape makes a blank tape of the loaded one: at once, or writing over all of it. What mt erase leaves of a tape with
 // partitions was never recorded; here it is all gone.
 func (l *Library) eraseTape(drive int, t *loadedTape, long bool) error {
-	if l.writeProtected(t.m, t.f) {
+	if l.writeProtected(drive, t.m, t.f) {
 		return errReadOnlyTape
 	}
 	hold, err := l.holdDrive(drive)

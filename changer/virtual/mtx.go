@@ -136,6 +136,10 @@ func (m *mtx) command(word string, args []string) error {
 	if err := m.readElements(f); err != nil {
 		return err
 	}
+	if f.has("noise") {
+		m.sense("Unit Attention", "28", "00", "")
+		fmt.Fprintln(m.stderr, "Mode sense (0x1A) for Page 0x1D failed")
+	}
 	switch word {
 	case "status":
 		return m.status(f)
@@ -166,6 +170,11 @@ func (m *mtx) readElements(f faults) error {
 		m.sense("Illegal Request", "20", "00", "00")
 	case m.altres:
 		m.sense("Illegal Request", "24", "00", "04")
+	case f.has("unit-attention"): // reported once
+		if err := m.l.Fault("clear=unit-attention"); err != nil {
+			return err
+		}
+		m.sense("Unit Attention", "28", "00", "")
 	case f.has("offline"):
 		m.sense("Not Ready", "04", "12", "")
 		fmt.Fprintln(m.stderr, "Mode sense (0x1A) for Page 0x1D failed")
@@ -204,12 +213,13 @@ func (m *mtx) sense(key, asc, ascq, field string) {
 }
 
 func (m *mtx) inquiry() error {
-	kind, product, revision := "Medium Changer", changerProduct, changerRevision
+	kind, maker, product, revision := "Medium Changer", vendor, changerProduct, changerRevision
 	if m.kind != devChanger {
-		kind, product, revision = "Tape Drive", driveProduct(m.l.generation), driveRevision
+		k := m.l.Drives[m.drive].kind
+		kind, maker, product, revision = "Tape Drive", k.Vendor, k.Product, k.Revision
 	}
 	fmt.Fprintf(m.stdout, "Product Type: %s\nVendor ID: '%-8s'\nProduct ID: '%-16s'\nRevision: '%s'\nAttached Changer API: No\n",
-		kind, vendor, product, revision)
+		kind, maker, product, revision)
 	return nil
 }
 
@@ -240,7 +250,7 @@ func (m *mtx) status(f faults) error {
 			return err
 		}
 		from := "(Unknown Storage Element Loaded)"
-		if d.From != 0 {
+		if d.From != 0 && !f.names("unknown-source", strconv.Itoa(i)) {
 			from = fmt.Sprintf("(Storage Element %d Loaded)", d.From)
 		}
 		if tag != "" {
@@ -277,7 +287,11 @@ func (m *mtx) tag(id string, slot int, f faults) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return f.tag(slot, mt.Barcode), nil
+	tag := f.tag(slot, mt.Barcode)
+	if f.has("no-suffix") && generationOf(tag) > 0 {
+		tag = tag[:6]
+	}
+	return tag, nil
 }
 
 // stuckPoll is how often a stuck robot looks whether it was freed.
@@ -285,12 +299,12 @@ const stuckPoll = 50 * time.Millisecond
 
 // waitStuck does not return while the robot is stuck.
 func (l *Library) waitStuck() error {
-	for {
+	for begin := time.Now(); ; {
 		f, err := l.loadFaults()
 		if err != nil {
 			return err
 		}
-		if !f.has("stuck-robot") {
+		if !f.has("stuck-robot") && time.Since(begin) >= f.duration("slow-robot", 0) {
 			return nil
 		}
 		time.Sleep(stuckPoll)

@@ -184,7 +184,7 @@ func (m *mtx) load(st *state, slot, drive int, f faults) error {
 	case f.has("door-open") && m.isMail(st, slot):
 		m.sense("Not Ready", "3A", "02", "")
 		refuse = "door"
-	case !mt.Cleaning && !readable(st.Generation, mt.Generation):
+	case !mt.Cleaning && !readable(m.l.Drives[drive].kind.Generation, mt.Generation):
 		m.sense("Hardware Error", "04", "03", "")
 		refuse = "media"
 	}
@@ -193,14 +193,19 @@ func (m *mtx) load(st *state, slot, drive int, f faults) error {
 	}
 	err = m.l.change(func(st *state) error {
 		d := &st.Drives[drive]
-		*d = driveState{Serial: d.Serial, Loads: d.Loads + 1, Tape: id, From: slot, File: -1, Block: -1,
-			ReadyAt: time.Now().Add(f.duration("slow-load", 0))}
+		*d = d.empty()
+		d.Loads, d.Tape, d.From, d.ReadyAt = d.Loads+1, id, slot, time.Now().Add(f.duration("slow-load", 0))
 		st.Slots[slot-1] = ""
 		mt.Loads++
 		return m.l.saveMeta(id, mt)
 	})
 	if err != nil {
 		return err
+	}
+	if mt.Cleaning && f.names("wants-cleaning", strconv.Itoa(drive)) {
+		if err := m.l.endFault("wants-cleaning", strconv.Itoa(drive)); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(m.stdout, "done")
 	return m.record(Event{Drive: drive, Kind: "load", Seconds: LoadSeconds}, id)
@@ -229,6 +234,10 @@ func (m *mtx) unload(st *state, slot, drive int, f faults) error {
 	if err := m.l.waitStuck(); err != nil {
 		return err
 	}
+	if f.has("eject-first") && !d.Ejected { // the drive holds the cartridge
+		m.sense("Illegal Request", "53", "02", "")
+		return m.fatal("MOVE MEDIUM from Element Address %d to %d Failed", addressDrive+drive, slotAddress(st, slot))
+	}
 	if f.has("door-open") && m.isMail(st, slot) {
 		m.sense("Not Ready", "3A", "02", "")
 		return m.fatal("MOVE MEDIUM from Element Address %d to %d Failed", addressDrive+drive, slotAddress(st, slot))
@@ -236,7 +245,7 @@ func (m *mtx) unload(st *state, slot, drive int, f faults) error {
 	err := m.l.change(func(st *state) error {
 		d := &st.Drives[drive]
 		st.Slots[slot-1] = d.Tape
-		*d = driveState{Serial: d.Serial, Loads: d.Loads, File: -1, Block: -1}
+		*d = d.empty()
 		return nil
 	})
 	if err != nil {

@@ -37,6 +37,12 @@ type driveState struct {
 	Block   int64     `json:"block"`
 	EOD     bool      `json:"eod,omitempty"`
 	At      int64     `json:"at,omitempty"` // block address that READ POSITION gives
+	Kind    DriveKind `json:"kind,omitzero"`
+}
+
+// empty is the drive without a tape.
+func (d driveState) empty() driveState {
+	return driveState{Serial: d.Serial, Kind: d.Kind, Loads: d.Loads, File: -1, Block: -1}
 }
 
 const stateFile = "library.json"
