@@ -61,7 +61,7 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	}
 	defer unlock()
 	a.note("waiting for a drive for tape %s", b)
-	lease, err := a.lib.Lease(ctx, changer.Request{Barcode: b, Purpose: "format"})
+	lease, err := a.lib.Lease(ctx, changer.Request{Barcode: b, Write: true, Purpose: "format"})
 	if err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}

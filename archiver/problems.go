@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
 // problems gathers what went wrong in a run without ending it. Safe for concurrent use.
@@ -24,7 +25,12 @@ func (p *problems) add(source, path string, err error) {
 	if err == nil {
 		return
 	}
-	p.a.log.Warn(err.Error(), "source", source, "path", path)
+	attrs := []any{"source", source, "path", path}
+	var advice *changer.Error
+	if errors.As(err, &advice) && advice.Hint != "" {
+		attrs = append(attrs, "hint", advice.Hint)
+	}
+	p.a.log.Warn(err.Error(), attrs...)
 	if dbErr := p.a.db.AddRunError(context.Background(), p.run.ID, source, path, err.Error()); dbErr != nil {
 		p.a.log.Error("an error of the run could not be recorded", "error", dbErr)
 	}

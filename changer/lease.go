@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -150,10 +153,10 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 			return nil, fail("choose a drive", fmt.Errorf("%s is in drive %d, which is set aside: %w", r.Barcode, e.Number, ErrNoDrive), fmt.Sprintf("tapefs tape unload %d", e.Number))
 		case loaded && only == nil:
 			d, _ := l.drive(e.Serial)
-			if r.Write && !writable(l.driveGeneration(ctx, d), r.Barcode) {
-				return nil, fail("choose a drive", fmt.Errorf("%s is in drive %d, which cannot write it: %w", r.Barcode, e.Number, ErrNoDrive), fmt.Sprintf("tapefs tape unload %d", e.Number))
+			if g := l.driveGeneration(ctx, d); readable(g, r.Barcode) && (!r.Write || writable(g, r.Barcode)) {
+				return []DriveConfig{d}, nil
 			}
-			return []DriveConfig{d}, nil
+			// somebody put it where it cannot be used: Load brings it from there to one where it can
 		}
 	}
 	var empty, idle []DriveConfig
@@ -187,7 +190,8 @@ func (l *Library) CanWrite(ctx context.Context, b Barcode, fresh bool, avoid []s
 	})
 }
 
-// driveGeneration asks a drive what it is, once; 0 when it does not say, as while ltfs has it.
+// driveGeneration asks a drive what it is, once. While ltfs has it, it does not say: then what was noted about this serial number
+// earlier counts. 0 when that is nothing.
 func (l *Library) driveGeneration(ctx context.Context, d DriveConfig) int {
 	l.mu.Lock()
 	n, ok := l.generation[d.Serial]
@@ -196,17 +200,30 @@ func (l *Library) driveGeneration(ctx context.Context, d DriveConfig) int {
 		return n
 	}
 	res, err := l.query(ctx, l.cfg.Programs.Mtx, "-f", d.Device, "inquiry")
+	noted := filepath.Join(l.cfg.RunDir, "generation."+d.Serial)
 	if err != nil {
-		return 0
+		text, err := os.ReadFile(noted)
+		if err != nil {
+			return 0
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil || n < 0 || n > 20 {
+			return 0
+		}
+		return n
 	}
 	q, err := parseInquiry(res.stdout)
 	if err != nil {
 		return 0
 	}
+	n = q.Generation()
+	if err := renameio.WriteFile(noted, fmt.Appendln(nil, n), 0o600); err != nil {
+		l.log.Warn("note the generation of a drive", "drive", d.Serial, "err", err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.generation[d.Serial] = q.Generation()
-	return q.Generation()
+	l.generation[d.Serial] = n
+	return n
 }
 
 // waiting is a request that waits: the shared locks by which holders see it.

@@ -58,7 +58,7 @@ var ltfsCauses = []struct {
 	{ErrNotBlank, "say --erase BARCODE to format over what is there", []string{"15047E"}},
 	{ErrIncompatible, "the drive cannot use this kind of cartridge for LTFS: look at its generation", []string{"11298E", "11299E"}},
 	{ErrNotFormatted, "format it with: tapefs tape format BARCODE", []string{"17168E", "11176E"}},
-	{ErrNeedsCheck, "check and repair it with: ltfsck DEVICE", []string{"11020E", "11021E", "11023E", "11024E",
+	{ErrNeedsCheck, "nothing was changed on it; check and repair it with: tapefs tape check BARCODE", []string{"11020E", "11021E", "11023E", "11024E",
 		"11027E", "11205E", "11206E", "11207E", "11219E", "11220E", "11221E", "11231E", "11253E"}},
 	{ErrNoMedium, "see what the drive holds with: tapefs drive status", []string{"11331E", "12016E", "12017E", "11006E"}},
 }

@@ -25,7 +25,7 @@ type ltfsProcess struct {
 }
 
 // ltfsProcesses finds the ltfs processes on a drive by their command lines: the argument
-// devname=DEVICE, alone or in a list of options.
+// devname=DEVICE, alone or in a list of options. A serial or a relative path is no place: there what the process has open counts.
 func (l *Library) ltfsProcesses(d DriveConfig) ([]ltfsProcess, error) {
 	entries, err := os.ReadDir(l.roots.proc)
 	if err != nil {
@@ -43,7 +43,7 @@ func (l *Library) ltfsProcesses(d DriveConfig) ([]ltfsProcess, error) {
 		}
 		args := strings.Split(string(bytes.TrimRight(b, "\x00")), "\x00")
 		device, mountPoint := l.parseLtfsArgs(args)
-		if !isDevice(d, device) || device == d.Serial && !l.holds(pid, d) {
+		if device == "" || filepath.IsAbs(device) && !isDevice(d, device) || !filepath.IsAbs(device) && !l.holds(pid, d) {
 			continue
 		}
 		p := ltfsProcess{pid: pid, started: l.startTime(pid), mountPoint: mountPoint}

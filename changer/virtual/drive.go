@@ -19,6 +19,7 @@ type openedDrive struct {
 	n      int
 	serial string
 	lock   *flock.Flock
+	node   *os.File // the sg node is held open, as the real programs hold it
 
 	id    string // of the tape, set by load
 	loads int64
@@ -26,7 +27,10 @@ type openedDrive struct {
 	f     faults
 }
 
-func (d *openedDrive) close() { d.lock.Close() }
+func (d *openedDrive) close() {
+	d.node.Close()
+	d.lock.Close()
+}
 
 // openPatience is how long a program tries to open a drive that another one has: mounting again right
 // after umount works when the volume was clean.
@@ -64,6 +68,11 @@ func (l *Library) openDrive(m *messages, device string) (*openedDrive, error) {
 		return nil, nil
 	}
 	d.serial = l.Drives[d.n].Serial
+	var err error
+	if d.node, err = os.Open(l.Drives[d.n].Device); err != nil {
+		d.lock.Close()
+		return nil, fmt.Errorf("open %s: %w", device, err)
+	}
 	return d, nil
 }
 
