@@ -8,7 +8,9 @@ import (
 
 // NewsMark is a point in the catalog's history.
 type NewsMark struct {
-	since  int64 // the last time a version became current or ended, Unix ns
+	since  int64 // the last time a version became current, Unix ns
+	count  int64 // how many current versions have that time, and the sum of their ids:
+	ids    int64 // more may come with the same time, a batch is recorded in several transactions
 	change int64 // the last journal entry
 }
 
@@ -29,8 +31,10 @@ type News struct {
 // NewsMark returns the present point.
 func (db *DB) NewsMark(ctx context.Context) (NewsMark, error) {
 	var m NewsMark
-	err := db.reader.QueryRowContext(ctx, `SELECT (SELECT coalesce(max(since), 0) FROM version WHERE current = 1),
-		(SELECT coalesce(max(id), 0) FROM change)`).Scan(&m.since, &m.change)
+	err := db.reader.QueryRowContext(ctx, `WITH last (at) AS (SELECT coalesce(max(since), 0) FROM version WHERE current = 1)
+		SELECT at, (SELECT count(*) FROM version WHERE since = at AND current = 1 AND id > 1),
+		(SELECT coalesce(sum(id), 0) FROM version WHERE since = at AND current = 1 AND id > 1),
+		(SELECT coalesce(max(id), 0) FROM change) FROM last`).Scan(&m.since, &m.count, &m.ids, &m.change)
 	if err != nil {
 		return m, fmt.Errorf("read news: %w", err)
 	}
@@ -42,9 +46,11 @@ func (db *DB) NewsMark(ctx context.Context) (NewsMark, error) {
 func (db *DB) NewsSince(ctx context.Context, m NewsMark) (News, NewsMark, error) {
 	var n News
 	dirs := map[ID]bool{}
-	next := m
-	rows, err := db.reader.QueryContext(ctx, `SELECT parent, name, since, inode FROM version INDEXED BY version_since
-		WHERE since >= ? AND current = 1 AND id > 1`, m.since)
+	next, last := m, NewsMark{since: m.since}
+	rows, err := db.reader.QueryContext(ctx, `SELECT parent, name, since, id FROM version INDEXED BY version_since
+		WHERE since >= ?1 AND current = 1 AND id > 1 AND (since > ?1
+			OR (SELECT count(*) FROM version WHERE since = ?1 AND current = 1 AND id > 1) <> ?2
+			OR (SELECT coalesce(sum(id), 0) FROM version WHERE since = ?1 AND current = 1 AND id > 1) <> ?3)`, m.since, m.count, m.ids)
 	if err != nil {
 		return n, m, fmt.Errorf("read news: %w", err)
 	}
@@ -52,18 +58,26 @@ func (db *DB) NewsSince(ctx context.Context, m NewsMark) (News, NewsMark, error)
 	for rows.Next() {
 		var e Entry
 		var name sql.RawBytes
-		var since int64
-		var inode ID
-		if err := rows.Scan(&e.Parent, &name, &since, &inode); err != nil {
+		var since, id int64
+		if err := rows.Scan(&e.Parent, &name, &since, &id); err != nil {
 			return n, m, fmt.Errorf("read news: %w", err)
 		}
 		e.Name = string(name)
 		n.Entries = append(n.Entries, e)
 		dirs[e.Parent] = true
-		next.since = max(next.since, since)
+		if since > last.since {
+			last = NewsMark{since: since}
+		}
+		if since == last.since {
+			last.count++
+			last.ids += id
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return n, m, fmt.Errorf("read news: %w", err)
+	}
+	if last.count > 0 {
+		next.since, next.count, next.ids = last.since, last.count, last.ids
 	}
 	changed, err := query(ctx, db.reader, "news", func(rows *sql.Rows) (v Version, err error) {
 		var name []byte

@@ -271,6 +271,46 @@ func TestNews(t *testing.T) {
 	}
 }
 
+// News are told once, also of versions that became current at one moment in several transactions.
+func TestNewsOnce(t *testing.T) {
+	ctx := context.Background()
+	l := newLife(t)
+	at := time.Now().Add(time.Second)
+	record := func(name string) {
+		t.Helper()
+		b, o := l.plan(t, name, nil, name)
+		v := o.Versions[1]
+		check(t, l.db.MarkFetched(ctx, l.run.ID, b.ID, []catalog.Fetched{{Version: v.ID, Size: v.Size}}, at))
+	}
+	mark := must(l.db.NewsMark(ctx))(t)
+	expect := func(names ...string) {
+		t.Helper()
+		news, next, err := l.db.NewsSince(ctx, mark)
+		check(t, err)
+		var got []string
+		for _, e := range news.Entries {
+			got = append(got, e.Name)
+		}
+		if slices.Sort(got); !slices.Equal(got, names) {
+			t.Errorf("news of %q, want %q", got, names)
+		}
+		mark = next
+	}
+	expect()
+	record("a")
+	expect("a")
+	expect()
+	record("b")
+	expect("a", "b") // nothing tells which of them is new
+	expect()
+	if mark != must(l.db.NewsMark(ctx))(t) {
+		t.Errorf("the mark is %+v", mark)
+	}
+	at = at.Add(1)
+	record("c")
+	expect("c")
+}
+
 // Two processes' handles on one file: a reader sees what was committed, never less than a whole
 // transaction, and never waits for the writer.
 func TestReaderBesideWriter(t *testing.T) {

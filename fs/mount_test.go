@@ -154,6 +154,28 @@ func TestNothingCanBeChanged(t *testing.T) {
 		"chown":     func() error { return unix.Lchown(file, 0, 0) },
 		"utimes":    func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, file, now, 0) },
 		"setxattr":  func() error { return unix.Setxattr(file, "user.x", []byte("x"), 0) },
+		"creat":     func() error { _, err := unix.Creat(file, 0o644); return err },
+		"excl":      func() error { _, err := unix.Open(file+"2", unix.O_CREAT|unix.O_EXCL|unix.O_RDONLY, 0o644); return err },
+		"tmpfile":   func() error { _, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR, 0o644); return err },
+		"device":    func() error { return unix.Mknod(file+"2", unix.S_IFCHR|0o644, 0) },
+		"exchange":  func() error { return unix.Renameat2(unix.AT_FDCWD, file, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE) },
+		"noreplace": func() error {
+			return unix.Renameat2(unix.AT_FDCWD, file, unix.AT_FDCWD, file+"2", unix.RENAME_NOREPLACE)
+		},
+		"move in": func() error { return unix.Rename(dir, filepath.Join(tr.dir, "dir")) },
+		"source":  func() error { return unix.Mkdir(filepath.Join(tr.dir, "another"), 0o755) },
+		"socket": func() error {
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			return unix.Bind(fd, &unix.SockaddrUnix{Name: file + "2"})
+		},
+		"label":     func() error { return unix.Lsetxattr(file, "security.x", []byte("x"), 0) },
+		"acl":       func() error { return unix.Setxattr(dir, "system.posix_acl_access", []byte("x"), 0) },
+		"dir chmod": func() error { return unix.Chmod(dir, 0o700) },
+		"dir times": func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, dir, now, 0) },
 		"rmxattr":   func() error { return unix.Removexattr(file, "user.tapefs.version") },
 	} {
 		if err := call(); !errors.Is(err, syscall.EROFS) {

@@ -121,6 +121,7 @@ type tree struct {
 	mount   *fs.Mount
 	oids    int
 	log     logBuffer // of the mount
+	debug   bool      // the log has each request of the kernel
 	reports []fs.Report
 }
 
@@ -180,7 +181,7 @@ func (tr *tree) serve() string {
 		tr.t.Fatal(err)
 	}
 	tr.mount, err = fs.Serve(context.Background(), tr.dir, ro, tr.content, fs.Options{
-		Owners: "number", Log: slog.New(slog.NewTextHandler(&tr.log, nil)), Reports: tr.reports,
+		Owners: "number", Log: slog.New(slog.NewTextHandler(&tr.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Reports: tr.reports, Debug: tr.debug,
 	})
 	if err != nil {
 		tr.t.Fatal(err)
