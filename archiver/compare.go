@@ -68,7 +68,7 @@ const walkPage = 500
 // walker walks what the catalog shows below a directory in the order of pathKey. It keeps one
 // page for each level.
 type walker struct {
-	db    *catalog.DB
+	tree  *catalog.View // the fast way to read it
 	stack []level
 	head  catalog.Version
 	path  string
@@ -86,7 +86,7 @@ type level struct {
 }
 
 func newWalker(ctx context.Context, db *catalog.DB, top catalog.ID) (*walker, error) {
-	w := &walker{db: db}
+	w := &walker{tree: db.Now()}
 	if top != 0 {
 		w.stack = []level{{dir: top}}
 	}
@@ -101,7 +101,7 @@ func (w *walker) advance(ctx context.Context) error {
 	for len(w.stack) > 0 {
 		l := &w.stack[len(w.stack)-1]
 		if len(l.page) == 0 && !l.end {
-			err := w.db.ChildrenByName(ctx, l.dir, l.last, walkPage, func(v *catalog.Version) error {
+			err := w.tree.ChildrenByName(ctx, l.dir, l.last, walkPage, func(v *catalog.Version) error {
 				l.page = append(l.page, *v)
 				return nil
 			})

@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	defaultBundleBelow = 64 << 20 // DESIGN.md, Parts
-	defaultBundleSize  = 4 << 30  // DESIGN.md, Parts
-	batchBytes         = 8 << 30  // what one rsync fetches; twice this is on its way at once
-	batchMembers       = 20000    // held in memory while a batch is planned, fetched or packed
+	defaultBundleBelow = 64 << 20  // DESIGN.md, Parts
+	defaultBundleSize  = 4 << 30   // DESIGN.md, Parts
+	batchBytes         = 8 << 30   // what one rsync fetches; twice this is on its way at once
+	firstBatch         = 256 << 20 // the first batches are small, each twice the one before: writing begins early
+	batchMembers       = 20000     // held in memory while a batch is planned, fetched or packed
 )
 
 // member is what is to be archived at one path.
@@ -42,6 +43,7 @@ type planner struct {
 	below   int64 // files of at least this size are objects of their own
 	bundle  int64 // upper bound of a bundle's sealed bytes
 	batch   int64 // upper bound of a batch's file bytes
+	grown   int64 // that of the one in hand
 	emit    func(catalog.Batch) error
 	stats   *listStats
 	book    *dirBook
@@ -176,7 +178,7 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 	if err := p.prepare(ctx); err != nil {
 		return err
 	}
-	if p.count > 0 && (p.bytes+data > p.batch || p.count+len(ms) > batchMembers) {
+	if p.count > 0 && (p.bytes+data > p.grown || p.count+len(ms) > batchMembers) {
 		if err := p.flush(ctx); err != nil {
 			return err
 		}
@@ -369,6 +371,7 @@ func (p *planner) flush(ctx context.Context) error {
 		p.a.flow.planned.Add(b.Bytes)
 	}
 	p.objects, p.bytes, p.count = nil, 0, 0
+	p.grown = min(2*p.grown, p.batch)
 	failpoint("planned")
 	return p.emit(b)
 }

@@ -59,6 +59,7 @@ func (p *planner) prepare(ctx context.Context) error {
 		}
 		p.batch = min(p.batch, max(limit/2, 1))
 	}
+	p.grown = min(firstBatch, p.batch)
 	last, err := p.a.db.LastOID(ctx)
 	if err != nil {
 		return err

@@ -172,6 +172,12 @@ func openQuick(path string) (*quickConn, error) {
 	if rc == sqlite.SQLITE_OK {
 		rc = sqlite.Xsqlite3_busy_timeout(c.tls, c.db, busyTimeout)
 	}
+	if rc == sqlite.SQLITE_OK {
+		// A plan does not depend on the values: else each new one would have the statement prepared again.
+		on := libc.NewVaList(int32(1), uintptr(0))
+		rc = sqlite.Xsqlite3_db_config(c.tls, c.db, sqlite.SQLITE_DBCONFIG_ENABLE_QPSG, on)
+		libc.Xfree(c.tls, on)
+	}
 	if rc != sqlite.SQLITE_OK {
 		return nil, errors.Join(fmt.Errorf("open catalog: %w", c.failed(rc)), c.close())
 	}
