@@ -18,6 +18,9 @@ type versionRow struct {
 	name, target, sum sql.RawBytes
 	batch             any // int64 or nil
 
+	lastOwner   Owner // of lastOwnerID: rows in a row often have the same
+	lastOwnerID int64
+
 	id, parent, kind, mode, owner, size, sec, nsec, inode, nlink, data, state, current, since, until, vanished int64
 }
 
@@ -28,11 +31,14 @@ func (r *versionRow) dest() []any {
 
 // fill completes the Version from the scanned row.
 func (r *versionRow) fill(ctx context.Context, db *DB) error {
-	owner, err := db.owner(ctx, r.owner)
-	if err != nil {
-		return err
+	if r.owner != r.lastOwnerID {
+		owner, err := db.owner(ctx, r.owner)
+		if err != nil {
+			return err
+		}
+		r.lastOwner, r.lastOwnerID = owner, r.owner
 	}
-	r.v = Version{ID: ID(r.id), Parent: ID(r.parent), Name: string(r.name), Kind: Kind(r.kind), Mode: uint32(r.mode), Owner: owner, Size: r.size,
+	r.v = Version{ID: ID(r.id), Parent: ID(r.parent), Name: string(r.name), Kind: Kind(r.kind), Mode: uint32(r.mode), Owner: r.lastOwner, Size: r.size,
 		MTime: Time{Sec: r.sec, Nsec: int32(r.nsec)}, Inode: ID(r.inode), Nlink: uint32(r.nlink), Data: ID(r.data), Target: string(r.target),
 		State: VersionState(r.state), Current: r.current == 1, Since: timeOf(r.since), Until: timeOf(r.until), Vanished: timeOf(r.vanished)}
 	if len(r.sum) > 0 {

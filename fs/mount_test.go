@@ -206,33 +206,53 @@ func TestXattrs(t *testing.T) {
 	}
 }
 
-// A reader that waits is interrupted at once, others go on meanwhile, and nothing is left behind.
+// A hundred readers wait for tapes: cached files, listings and df are served meanwhile. Each is interrupted at once by
+// Ctrl-C or kill, and nothing is left behind.
 func TestInterruptedRead(t *testing.T) {
 	tr := newTree(t, false)
 	tr.add(tr.source.Root, 1000, "waits")
+	cached := tr.add(tr.source.Root, 3<<20, "cached")
 	tr.content.block = make(chan struct{})
 	src := tr.serve()
 	var readers []*exec.Cmd
-	for range 20 {
+	for i := range 100 {
 		cmd := exec.Command("cat", filepath.Join(src, "waits"))
+		if i%2 == 0 {
+			cmd = exec.Command("dd", "if="+filepath.Join(src, "waits"), "iflag=nonblock", "status=none") // as tar and grep -r open
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		readers = append(readers, cmd)
 	}
-	output(t, "ls", "-l", src)
-	output(t, "df", src)
-	for _, cmd := range readers {
-		cmd.Process.Signal(os.Interrupt)
+	waitFor(t, "all wait", func() bool { return tr.content.reading.Load() == int64(len(readers)) })
+	tr.content.complete.Store(true)
+	for range 3 {
+		output(t, "ls", "-lR", src)
+		output(t, "df", src)
+		if got := output(t, "cat", filepath.Join(src, "cached")); got != string(tr.content.bytes(cached[0])) {
+			t.Errorf("a cached file beside them: %d bytes", len(got))
+		}
+	}
+	if n := tr.content.reading.Load(); n != int64(len(readers)) {
+		t.Errorf("%d of %d still wait", n, len(readers))
+	}
+	for i, cmd := range readers {
+		cmd.Process.Signal([]os.Signal{os.Interrupt, syscall.SIGTERM, os.Kill}[i%3])
 	}
 	for _, cmd := range readers {
 		if err := cmd.Wait(); err == nil {
 			t.Error("a reader ended well although its bytes never came")
 		}
 	}
+	waitFor(t, "no read is left", func() bool { return tr.content.reading.Load() == 0 })
+	waitFor(t, "contents are closed", func() bool { return tr.content.opened.Load() == 0 })
 	close(tr.content.block)
 	if got, err := os.ReadFile(filepath.Join(src, "waits")); err != nil || len(got) != 1000 {
 		t.Errorf("afterwards: %d bytes, %v", len(got), err)
+	}
+	if got := output(t, "dd", "if="+filepath.Join(src, "waits"), "iflag=nonblock", "status=none"); len(got) != 1000 {
+		t.Errorf("O_NONBLOCK made a difference: %d bytes", len(got))
 	}
 }
 

@@ -28,8 +28,9 @@ type contents struct {
 	openErr  error // what Open answers
 	readErr  error // what ReadAt answers
 	complete atomic.Bool
-	block    chan struct{} // while not nil and open, reads wait
+	block    chan struct{} // while not nil and open, reads of what was not complete when it was opened wait
 	opened   atomic.Int64  // contents that are open
+	reading  atomic.Int64  // reads that wait
 }
 
 type content struct {
@@ -78,7 +79,9 @@ func (c *contents) CachedBytes(id catalog.ID) int64 {
 }
 
 func (f *content) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if f.c.block != nil {
+	if f.c.block != nil && !f.complete {
+		f.c.reading.Add(1)
+		defer f.c.reading.Add(-1)
 		select {
 		case <-f.c.block:
 		case <-ctx.Done():
