@@ -380,6 +380,9 @@ func (v *verifier) want(ctx context.Context) error {
 			v.noted.add("", "", fmt.Errorf("tape %s could not be verified: %w", barcode, why))
 			continue
 		}
+		if !errors.Is(why, changer.ErrNotInLibrary) {
+			v.a.log.Warn("a tape is taken for missing", "tape", barcode, "error", why)
+		}
 		if _, err := v.a.db.Want(ctx, barcode, wantedToVerify); err != nil {
 			return err
 		}

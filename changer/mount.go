@@ -207,7 +207,7 @@ func (le *Lease) prove(ctx context.Context, m *mountinfo.Info, c *child, r Mount
 		if err != nil {
 			return nil, err
 		}
-		a := v.Attrs("volumeName", "mediaDataPartitionTotalCapacity")
+		a := v.Attrs(append(counterAttrs, "volumeName")...)
 		a["volumeUUID"] = uuid
 		return a, nil
 	})
@@ -224,6 +224,11 @@ func (le *Lease) prove(ctx context.Context, m *mountinfo.Info, c *child, r Mount
 	}
 	if c.gone() {
 		return nil, fmt.Errorf("prove the volume: %w", c.failure())
+	}
+	counters := countersOf(attrs)
+	counters.Time, counters.Drive = time.Now().UTC(), le.d.Serial
+	if err := counters.note(le.l.cfg.RunDir, v.UUID); err != nil {
+		le.l.log.Warn("note what the tape says of itself", "err", err)
 	}
 	var st unix.Statfs_t
 	if mib := parseCount(attrs["mediaDataPartitionTotalCapacity"]); mib > 0 {

@@ -30,8 +30,9 @@ var faultForms = map[string]string{
 	"index-write":   "",         // no index can be written
 	"wrong-barcode": "SLOT:TAG", // the changer reads TAG on the tape of this slot
 	"write-protect": "BARCODE",
-	"offline":       "", // the changer is offline
-	"door-open":     "", // the mail slots are open
+	"needs-check":   "BARCODE", // ltfs does not mount it until ltfsck was run
+	"offline":       "",        // the changer is offline
+	"door-open":     "",        // the mail slots are open
 
 	"unit-attention": "",         // the next command to the changer fails once with it
 	"noise":          "",         // sense data on stderr of mtx, which works all the same

@@ -211,6 +211,12 @@ func (l *Library) ltfs(m *messages, f ltfsFlags, args []string) (int, error) {
 		m.unreadable(d)
 		return 1, nil
 	}
+	if d.f.names("needs-check", d.m.Barcode) {
+		m.say("LTFS11024E Cannot mount volume: read index failed on the index partition.")
+		m.say("LTFS14013E Cannot mount the volume.")
+		m.protection()
+		return 1, nil
+	}
 	return l.ltfsVolume(m, f, d)
 }
 

@@ -79,6 +79,11 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 	if !ok {
 		return exitNoMedium, nil
 	}
+	if !f.list && d.f.names("needs-check", d.m.Barcode) {
+		if err := l.endFault("needs-check", d.m.Barcode); err != nil {
+			return 0, err
+		}
+	}
 	if f.list {
 		m.say("LTFS16018I Listing LTFS file system rollback points on '%s'.", f.device)
 	} else {

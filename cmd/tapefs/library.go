@@ -22,6 +22,8 @@ type libraryJSON struct {
 	Changer string      `json:"changer"`
 	Drives  []driveJSON `json:"drives"`
 	Slots   []slotJSON  `json:"slots"`
+
+	Wanted []wantedJSON `json:"wanted"` // tapes that somebody waits for
 }
 
 type driveJSON struct {
@@ -82,6 +84,16 @@ func (c *libraryStatusCmd) Run(ctx context.Context, a *app) error {
 
 func (l *libraryJSON) print(w io.Writer) error {
 	printDrives(w, l.Drives)
+	if len(l.Wanted) > 0 {
+		fmt.Fprintln(w)
+		t := newTable(w, "WANTED", "FOR", "SINCE", "WHERE IT IS")
+		for _, wanted := range l.Wanted {
+			t.row(wanted.Tape, wanted.Reason, dateOr(&wanted.Since, "-"), orDash(printable(wanted.Place)))
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
 	if len(l.Slots) == 0 {
 		return nil // changer: none
 	}
@@ -132,7 +144,11 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 	for _, t := range tapes {
 		known[t.Barcode] = t
 	}
-	out := &libraryJSON{Changer: conf.Library.Changer}
+	wanted, err := wantedRows(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	out := &libraryJSON{Changer: conf.Library.Changer, Wanted: wanted}
 	for _, d := range inv.Drives {
 		row := driveJSON{Element: d.Number, Serial: d.Serial, Full: d.Full, Barcode: string(d.Barcode), FromSlot: d.FromSlot}
 		for _, s := range states {

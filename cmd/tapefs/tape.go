@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
 type tapeCmd struct {
@@ -44,6 +48,8 @@ type tapeJSON struct {
 	Loads      int64      `json:"loads"`
 	Place      string     `json:"place,omitempty"`
 	Note       string     `json:"note,omitempty"`
+
+	Counters *changer.Counters `json:"counters,omitempty"` // info only: what the cartridge said when it was last mounted here
 }
 
 func tapeOf(ctx context.Context, db *catalog.DB, t catalog.Tape) (tapeJSON, error) {
@@ -126,7 +132,7 @@ type tapeInfoCmd struct {
 }
 
 func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
-	_, db, err := a.readCatalog(ctx)
+	conf, db, err := a.readCatalog(ctx)
 	if err != nil {
 		return err
 	}
@@ -140,6 +146,13 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 	r, err := tapeOf(ctx, db, tape)
 	if err != nil {
 		return err
+	}
+	if r.UUID != "" {
+		if c, err := changer.ReadCounters(conf.runDir(), r.UUID); err == nil {
+			r.Counters = &c
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			a.log.Warn(err.Error())
+		}
 	}
 	if a.JSON {
 		return printJSON(a.stdout, r)
@@ -167,7 +180,27 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 	if r.Place != "" {
 		t.row("  place", r.Place)
 	}
+	if c := r.Counters; c != nil {
+		t.row("  it said", fmt.Sprintf("%s, in drive %s:", dateOr(&c.Time, "-"), c.Drive))
+		t.row("    partitions", fmt.Sprintf("%s: data %s, %s free; index %s, %s free", orDash(c.Partitions), bytesText(c.DataCapacity), bytesText(c.DataFree),
+			bytesText(c.IndexCapacity), bytesText(c.IndexFree)))
+		t.row("    loads", numberOr(c.Loads))
+		t.row("    in its life", fmt.Sprintf("%s MiB written, %s MiB read", numberOr(c.MiBWritten), numberOr(c.MiBRead)))
+		t.row("    errors", fmt.Sprintf("writing: %s permanent, %s recovered; reading: %s permanent, %s recovered", numberOr(c.PermanentWriteErrors),
+			numberOr(c.RecoveredWriteErrors), numberOr(c.PermanentReadErrors), numberOr(c.RecoveredReadErrors)))
+		if c.Alert != "" {
+			t.row("    ALERT", c.Alert)
+		}
+	}
 	return t.flush()
+}
+
+// numberOr shows a counter, "-" for one that is not known.
+func numberOr(n int64) string {
+	if n < 0 {
+		return "-"
+	}
+	return humanize.Comma(n)
 }
 
 func leftoverText(n int64) string {
