@@ -41,8 +41,8 @@ func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, 
 	return names, values, nil
 }
 
-// state is where the bytes are: spool, cached, partial (some of them cached), nearline (on tape),
-// offline (on tapes outside the library), or damaged (no copy left).
+// state is where the bytes are: spool, cached, partial (some of them cached), nearline (on tape), offline (on tapes
+// outside the library), unproved (written, but no index on tape is known to name them), or damaged (no copy is whole).
 func (f *face) state(ctx context.Context, v *catalog.Version, loc *catalog.Location) string {
 	if v.Size == 0 {
 		return "cached"
@@ -55,25 +55,27 @@ func (f *face) state(ctx context.Context, v *catalog.Version, loc *catalog.Locat
 		return "cached"
 	case cached > 0:
 		return "partial"
-	case len(loc.Places) > 0 && f.offline(ctx, loc):
-		return "offline"
-	case len(loc.Places) > 0:
-		return "nearline"
 	}
-	return "damaged"
-}
-
-// offline tells whether each copy has a tape outside the library.
-func (f *face) offline(ctx context.Context, loc *catalog.Location) bool {
-	if f.o.Outside == nil {
-		return false
-	}
+	best := "damaged"
 	for _, place := range loc.Places {
-		if !slices.ContainsFunc(place.Parts, func(p catalog.CopyPart) bool { return f.o.Outside(ctx, p.Barcode) }) {
-			return false
+		switch place.State {
+		case catalog.Durable:
+			if !f.outside(ctx, place) {
+				return "nearline"
+			}
+			best = "offline"
+		case catalog.Written:
+			if best == "damaged" {
+				best = "unproved"
+			}
 		}
 	}
-	return true
+	return best
+}
+
+// outside tells whether a copy has a tape outside the library.
+func (f *face) outside(ctx context.Context, place catalog.Place) bool {
+	return f.o.Outside != nil && slices.ContainsFunc(place.Parts, func(p catalog.CopyPart) bool { return f.o.Outside(ctx, p.Barcode) })
 }
 
 // tapesOf lists the barcodes that have the bytes, each once.
