@@ -53,6 +53,9 @@ func (w *writer) pending(ctx context.Context) (bool, error) {
 
 // toJournal tells whether the mounted tape wants a manifest.
 func (w *writer) toJournal(ctx context.Context) (bool, error) {
+	if w.again != nil {
+		return true, nil
+	}
 	if some, err := w.unnamed(ctx, w.tape.ID); err != nil || some {
 		return some, err
 	}
@@ -89,10 +92,14 @@ func (w *writer) journal(ctx context.Context) error {
 	if err := os.MkdirAll(w.a.cfg.SpoolDir, 0o700); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
+	after := pool.Journalled
+	if w.again != nil {
+		after = min(after, *w.again)
+	}
 	m, parts, err := writeManifest(ctx, manifestInput{DB: w.a.db, Dir: w.volume.Dir, Key: key, Salt: salt,
 		Label: TapeLabel{Catalog: w.a.db.UUID(), Volume: w.tape.UUID, Pool: w.pool.Name, Number: w.tape.Number, Barcode: w.tape.Barcode,
 			Formatted: w.tape.Formatted, Version: w.a.cfg.Version},
-		Tape: w.tape, Previous: previous, After: pool.Journalled, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})
+		Tape: w.tape, Previous: previous, After: after, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})
 	if err != nil {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTCONN) {
 			err = &writeError{err}
@@ -103,5 +110,6 @@ func (w *writer) journal(ctx context.Context) error {
 	if _, err := w.a.db.AddManifest(ctx, m, parts); err != nil {
 		return fmt.Errorf("record manifest of tape %s: %w", w.tape.Barcode, err)
 	}
+	w.again = nil
 	return nil
 }

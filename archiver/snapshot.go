@@ -38,7 +38,7 @@ func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
 			unsnapped = p.Unsnapped
 		}
 	}
-	if unsnapped == 0 {
+	if unsnapped == 0 && !w.mustSnap {
 		return nil
 	}
 	dir, err := os.MkdirTemp(w.a.cfg.SpoolDir, snapshotPrefix)
@@ -126,6 +126,7 @@ func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error
 		return fmt.Errorf("record a catalog snapshot: %w", err)
 	}
 	w.unsynced += written
+	w.mustSnap = false
 	return nil
 }
 

@@ -30,6 +30,8 @@ type writer struct {
 	tried     map[changer.Barcode]bool // tapes that this run will not take again
 	blocked   map[string]error         // pools without a tape, and why
 	failed    map[int64]bool           // copies that this run gave up
+	again     *int64                   // the next manifest names all changes after this one
+	mustSnap  bool                     // a snapshot is wanted though nothing was written since the last
 	repacked  map[int64]bool           // copies whose object was packed anew in this run
 	fromCopy  map[int64]bool           // copies that the spool cannot repeat: another copy must give them
 	uncopied  map[int64]bool           // copies that no other copy could give in this run

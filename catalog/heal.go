@@ -19,7 +19,7 @@ func (db *DB) OweCopies(ctx context.Context, source, pool int64) (int64, error) 
 		err := db.update(ctx, func(tx *sql.Tx) error {
 			res, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT o.id, ?2, 0 FROM object o
 				WHERE o.source = ?1 AND o.state < 2 AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.pool = ?2 AND c.state < 5)
-				LIMIT ?3`, source, pool, owePage)
+				AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3) LIMIT ?3`, source, pool, owePage)
 			if err != nil {
 				return err
 			}
@@ -38,7 +38,7 @@ func (db *DB) OweCopies(ctx context.Context, source, pool int64) (int64, error) 
 // textHealable: damaged copies of a source that can be made whole: each part lies durable on some
 // tape, or the spool has the bytes; and no other copy took their place.
 const textHealable = `SELECT c.id FROM copy c JOIN object o ON o.id = c.object LEFT JOIN batch b ON b.id = o.batch
-	WHERE c.state = 4 AND o.source = ? AND o.state = 1
+	WHERE c.state = 4 AND o.source = ? AND o.state = 1 AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
 	AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4)
 	AND (coalesce(b.state, 2) = 1 OR NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
 		SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < 5 AND p.number = q.number AND p.state = 2)))
@@ -66,7 +66,7 @@ func (db *DB) ReviveDamaged(ctx context.Context, source int64) (revived, hopeles
 		}
 		revived = int64(len(ids))
 		return tx.QueryRowContext(ctx, `SELECT count(DISTINCT c.object || ' ' || c.pool) FROM copy c JOIN object o ON o.id = c.object
-			WHERE c.state = 4 AND o.source = ? AND o.state = 1
+			WHERE c.state = 4 AND o.source = ? AND o.state = 1 AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
 			AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4)`, source).Scan(&hopeless)
 	})
 	if err != nil {
@@ -122,6 +122,9 @@ const textMissingParts = `SELECT c.id, o.id, o.source, o.oid, k.fingerprint, q.n
 	AND NOT EXISTS (SELECT 1 FROM copy_part m WHERE m.copy = c.id AND m.number = q.number AND m.state IN (1, 2))
 	ORDER BY c.id, q.number`
 
+// textCopyVerified goes on with which copy: it was proved when the oldest of its parts was.
+const textCopyVerified = `UPDATE copy SET verified = coalesce((SELECT min(p.verified) FROM copy_part p WHERE p.copy = copy.id AND p.state = 2), 0) WHERE id`
+
 // PartVerified records that the bytes of a durable part were read and had their sums. A copy was
 // proved when the oldest of its parts was.
 func (db *DB) PartVerified(ctx context.Context, copyPart int64, at time.Time) error {
@@ -137,7 +140,6 @@ func partVerified(ctx context.Context, tx *sql.Tx, copyPart int64, at time.Time)
 	if err := tx.QueryRowContext(ctx, `UPDATE copy_part SET verified = ? WHERE id = ? RETURNING copy`, nsOf(at), copyPart).Scan(&copyID); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE copy SET verified = coalesce((SELECT min(p.verified) FROM copy_part p WHERE p.copy = copy.id AND p.state = 2), 0)
-		WHERE id = ? AND state = 3`, copyID)
+	_, err := tx.ExecContext(ctx, textCopyVerified+` = ? AND state = 3`, copyID)
 	return err
 }

@@ -176,7 +176,11 @@ func oweAgain(ctx context.Context, tx *sql.Tx, id int64) error {
 	if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = ?, verified = 0 WHERE id = ?`, next, id); err != nil {
 		return err
 	}
-	return settleCopy(ctx, tx, id)
+	if err := settleCopy(ctx, tx, id); err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, textCopyVerified+` = ? AND state = 3`, id) // of one that has all its parts elsewhere
+	return err
 }
 
 // RetireTape records that a tape is written and counted on no more, though still read where nothing else is: each

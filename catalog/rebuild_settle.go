@@ -26,6 +26,7 @@ func (r *Rebuild) Finish(ctx context.Context) error {
 		{"versions that no tape holds", r.hideUnbacked},
 		{"what lies in replaced directories", r.endBelow},
 		{"versions whose successor was lost", r.revive},
+		{"what was repacked", r.lineage},
 		{"tapes and pools", r.sums},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -162,6 +163,14 @@ func (r *Rebuild) revive(ctx context.Context) error {
 					AND (c.current = 1 OR c.state IN (1, 2) AND (c.since > version.since OR c.since = version.since AND c.id > ?1)))`, id)
 			return err
 		})
+}
+
+// lineage finds out which object took the place of which: the planner gives no two objects of a source the same time,
+// so what shares it was repacked, and comes after what it replaces in the order of names.
+func (r *Rebuild) lineage(ctx context.Context) error {
+	return r.db.exec(ctx, "find what was repacked", `UPDATE object SET replaces = (SELECT p.id FROM object p WHERE p.oid >= substr(object.oid, 1, 12) AND p.oid < object.oid
+			AND substr(p.oid, 1, 12) = substr(object.oid, 1, 12) AND p.source = object.source ORDER BY p.oid DESC LIMIT 1)
+		WHERE replaces IS NULL AND batch IS NULL AND EXISTS (SELECT 1 FROM object p WHERE p.oid >= substr(object.oid, 1, 12) AND p.oid < object.oid AND p.source = object.source)`)
 }
 
 // sums recounts what is kept as a sum, and lets ids go on above all that was seen.

@@ -43,7 +43,8 @@ func (db *DB) Unpack(ctx context.Context, object int64) error {
 		for _, text := range []string{
 			`DELETE FROM part WHERE object = ?`,
 			`UPDATE member SET header = -1, data = -1 WHERE object = ?`,
-			`UPDATE version SET sha256 = NULL, state = 1 WHERE kind = 1 AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?)`,
+			`UPDATE version SET sha256 = NULL, state = 1 WHERE kind = 1 AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?1)
+				AND (SELECT replaces FROM object WHERE id = ?1) IS NULL`, // those of a repacked object are known from the one before
 			`UPDATE copy SET state = 0 WHERE object = ? AND state < 4`,
 		} {
 			if _, err := tx.ExecContext(ctx, text, object); err != nil {

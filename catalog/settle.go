@@ -109,7 +109,11 @@ func (db *DB) PartProved(ctx context.Context, copyPart int64) error {
 		} else if err != nil {
 			return err
 		}
-		return settleCopy(ctx, tx, copyID)
+		if err := settleCopy(ctx, tx, copyID); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, textCopyVerified+` = ? AND state = 3`, copyID)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("record proved part %d: %w", copyPart, err)

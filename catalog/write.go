@@ -169,7 +169,7 @@ func recordPacking(ctx context.Context, tx *sql.Tx, object int64, k *Packing) er
 	}
 	// Further hard-linked names have the first one's content.
 	_, err = tx.ExecContext(ctx, `UPDATE version SET sha256 = (SELECT d.sha256 FROM version d WHERE d.id = version.data),
-		state = (SELECT d.state FROM version d WHERE d.id = version.data)
+		state = CASE (SELECT d.state FROM version d WHERE d.id = version.data) WHEN 2 THEN 2 ELSE state END
 		WHERE data <> id AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?)`, object)
 	return err
 }

@@ -23,6 +23,7 @@ type tapeCmd struct {
 	Export tapeExportCmd `cmd:"" help:"Bring full or named tapes to the mail slots and note where they are put."`
 	Import tapeImportCmd `cmd:"" help:"Take in what lies in the mail slots, and say who unknown tapes are."`
 	Check  tapeCheckCmd  `cmd:"" help:"Run ltfsck over a tape and prove who it is."`
+	Repack tapeRepackCmd `cmd:"" help:"Bring what lives on tapes onto others; afterwards they may be erased or retired."`
 	Format tapeFormatCmd `cmd:"" help:"Make a tape of a pool: refuses what is not proved blank."`
 	Erase  tapeEraseCmd  `cmd:"" help:"Make a tape blank; first it says what would be lost."`
 	Retire tapeRetireCmd `cmd:"" help:"Take a tape out of use: written and counted on no more, only read where nothing else is."`
@@ -42,7 +43,8 @@ type tapeJSON struct {
 	Leftover   int64      `json:"leftover"`
 	Objects    int        `json:"objects"`
 	Live       int64      `json:"live"`
-	Unsafe     int        `json:"unsafe"` // files that were written and not proved
+	Share      *float64   `json:"live_share,omitempty"` // of what was written: what somebody needs still
+	Unsafe     int        `json:"unsafe"`               // files that were written and not proved
 	Formatted  *time.Time `json:"formatted,omitempty"`
 	Seen       *time.Time `json:"seen,omitempty"`
 	Loads      int64      `json:"loads"`
@@ -85,6 +87,20 @@ func (c *tapeListCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	lives, err := db.TapeLives(ctx)
+	if err != nil {
+		return err
+	}
+	tapes, err := db.Tapes(ctx)
+	if err != nil {
+		return err
+	}
+	for i, t := range tapes {
+		if life := lives[t.ID]; i < len(rows) && life.Written > 0 {
+			share := life.Share()
+			rows[i].Share = &share
+		}
+	}
 	if a.JSON {
 		return printJSON(a.stdout, rows)
 	}
@@ -112,7 +128,7 @@ func tapeRows(ctx context.Context, db *catalog.DB) ([]tapeJSON, error) {
 }
 
 func printTapes(a *app, rows []tapeJSON) error {
-	t := newTable(a.stdout, "TAPE", "POOL", "NO", "STATE", "USED", "FREE", "LEFTOVER", "CAPACITY", "OBJECTS", "LAST USE", "NOTE")
+	t := newTable(a.stdout, "TAPE", "POOL", "NO", "STATE", "USED", "FREE", "LEFTOVER", "CAPACITY", "LIVE", "OBJECTS", "LAST USE", "NOTE")
 	for _, r := range rows {
 		note := r.Note
 		if r.Place != "" {
@@ -122,9 +138,24 @@ func printTapes(a *app, rows []tapeJSON) error {
 			note = strings.TrimSuffix(fmt.Sprintf("%s not safe yet; %s", count(int64(r.Unsafe), "file", "files"), note), "; ")
 		}
 		t.row(r.Barcode, orDash(r.Pool), fmt.Sprint(r.Number), r.State, bytesText(r.Used), bytesText(r.Free),
-			leftoverText(r.Leftover), bytesText(r.Capacity), fmt.Sprint(r.Objects), dateOr(r.Seen, "-"), note)
+			leftoverText(r.Leftover), bytesText(r.Capacity), shareText(r.Share), fmt.Sprint(r.Objects), dateOr(r.Seen, "-"), note)
 	}
 	return t.flush()
+}
+
+// shareText is how much of a tape lives, in whole percents, never rounded up to all or down to nothing.
+func shareText(share *float64) string {
+	if share == nil {
+		return "-"
+	}
+	n := int(*share*100 + 0.5)
+	if *share < 1 {
+		n = min(n, 99)
+	}
+	if *share > 0 {
+		n = max(n, 1)
+	}
+	return fmt.Sprintf("%d%%", n)
 }
 
 type tapeInfoCmd struct {

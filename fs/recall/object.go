@@ -59,7 +59,8 @@ func validOID(oid string) bool {
 func (q *Queue) openObject(loc catalog.Location) (*object, error) {
 	lo := loc.Object
 	foreign := lo.Cipher == crypto.CBC
-	if lo.ID == 0 || lo.State == catalog.ObjectPlanned || lo.Salt == nil && !foreign || loc.Version.State != catalog.Present {
+	if lo.ID == 0 || lo.State == catalog.ObjectPlanned || lo.Salt == nil && !foreign ||
+		loc.Version.State != catalog.Present && loc.Version.State != catalog.Forgotten {
 		return nil, ErrNoBytes
 	}
 	bad := func(why string) error { return fmt.Errorf("object %s: the catalog is inconsistent: %s", lo.OID, why) }

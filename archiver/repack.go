@@ -1,0 +1,423 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// Notes of superseded tapes.
+const (
+	notePacking  = "being repacked since "
+	noteRepacked = "repacked on "
+)
+
+// RepackOptions say which tapes are repacked.
+type RepackOptions struct {
+	Barcodes []string
+	Below    float64 // full tapes of which less than this share lives; 0: none but those named
+	DryRun   bool
+}
+
+// RepackedTape is what became of one tape.
+type RepackedTape struct {
+	Barcode string
+	Share   float64 // that lived
+	Parts   int     // files that somebody needs
+	Bytes   int64   // of them
+	Copied  int     // moved as they are, each extent with its recorded sum
+	Packed  int     // objects packed anew
+	Dropped int     // objects that nobody needs
+	Done    bool    // nothing needs the tape any more
+	Why     string  // not done
+}
+
+// RepackSummary is what a repack did.
+type RepackSummary struct {
+	Run   int64
+	Tapes []RepackedTape
+}
+
+// Repack brings what lives on tapes onto others of their pools. Objects all of whose files live are repeated extent by
+// extent; of others the living files are packed anew. The tapes are superseded from the start, and readable; what was
+// moved is let go when its replacement was read back through a fresh mount. Killed at any point it goes on when it
+// is called again. ErrPartial when a tape is still needed, ErrNeedsOperator for want of tapes.
+func (a *Archiver) Repack(ctx context.Context, o RepackOptions) (sum RepackSummary, err error) {
+	tapes, shares, err := a.toRepack(ctx, o)
+	if err != nil || len(tapes) == 0 {
+		return sum, err
+	}
+	sources, names, err := a.sourcesOn(ctx, tapes)
+	if err != nil {
+		return sum, fmt.Errorf("repack: %w", err)
+	}
+	unlock, err := a.lockSources(names)
+	if err != nil {
+		return sum, fmt.Errorf("repack: %w", err)
+	}
+	defer unlock()
+	if o.DryRun {
+		for _, t := range tapes {
+			r := RepackedTape{Barcode: t.Barcode, Share: shares[t.ID].Share()}
+			if err := a.wouldRepack(ctx, t, &r); err != nil {
+				return sum, err
+			}
+			sum.Tapes = append(sum.Tapes, r)
+		}
+		return sum, nil
+	}
+	if err := a.mayWrite(ctx); err != nil {
+		return sum, err
+	}
+	if err := a.lib.Recover(ctx); err != nil {
+		return sum, fmt.Errorf("recover the library: %w", err)
+	}
+	var args []string
+	for _, t := range tapes {
+		args = append(args, t.Barcode)
+	}
+	run, err := a.db.StartRun(ctx, "repack", args)
+	if err != nil {
+		return sum, fmt.Errorf("record the run: %w", err)
+	}
+	sum.Run = run.ID
+	noted := &problems{a: a, run: run}
+	r := &repacker{a: a, run: run, noted: noted, w: a.newWriter(run, sources, Options{Now: true}, noted)}
+	err = r.start(ctx)
+	for _, t := range tapes {
+		if err != nil {
+			break
+		}
+		one := RepackedTape{Barcode: t.Barcode, Share: shares[t.ID].Share()}
+		err = r.tape(ctx, t, &one)
+		sum.Tapes = append(sum.Tapes, one)
+	}
+	if err == nil {
+		err = r.w.noteBlocked(ctx)
+	}
+	err = errors.Join(err, r.end(ctx))
+	if err == nil {
+		err = noted.result()
+	}
+	if err == nil && slices.ContainsFunc(sum.Tapes, func(t RepackedTape) bool { return !t.Done }) {
+		err = ErrPartial
+	}
+	_, ferr := a.finish(ctx, run, 0, err)
+	return sum, ferr
+}
+
+// toRepack finds the tapes that are named, and those of which too little lives.
+func (a *Archiver) toRepack(ctx context.Context, o RepackOptions) ([]catalog.Tape, map[int64]catalog.TapeLife, error) {
+	lives, err := a.db.TapeLives(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var out []catalog.Tape
+	for _, b := range o.Barcodes {
+		t, err := a.db.TapeByBarcode(ctx, b)
+		if err != nil {
+			return nil, nil, fmt.Errorf("repack: %w", err)
+		}
+		if t.State == catalog.TapeRetired || t.State == catalog.TapeForeign || t.UUID == "" || t.Pool == 0 {
+			return nil, nil, fmt.Errorf("repack tape %s: it is %s and no tape of a pool", b, t.State)
+		}
+		if _, err := a.pool(t.PoolName); err != nil {
+			return nil, nil, fmt.Errorf("repack tape %s: %w", b, err)
+		}
+		if !slices.ContainsFunc(out, func(x catalog.Tape) bool { return x.ID == t.ID }) {
+			out = append(out, t)
+		}
+	}
+	if o.Below <= 0 {
+		return out, lives, nil
+	}
+	all, err := a.db.Tapes(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, t := range all {
+		if _, err := a.pool(t.PoolName); err != nil || t.UUID == "" || t.Place != "" || slices.ContainsFunc(out, func(x catalog.Tape) bool { return x.ID == t.ID }) {
+			continue
+		}
+		begun := t.State == catalog.TapeSuperseded && !strings.HasPrefix(t.Note, noteRepacked)
+		if begun || t.State == catalog.TapeFull && lives[t.ID].Share() < o.Below {
+			out = append(out, t)
+		}
+	}
+	return out, lives, nil
+}
+
+// sourcesOn lists the sources that have objects on tapes.
+func (a *Archiver) sourcesOn(ctx context.Context, tapes []catalog.Tape) (map[int64]Source, map[string]bool, error) {
+	rows, err := a.db.Sources(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	sources, names := map[int64]Source{}, map[string]bool{}
+	for _, t := range tapes {
+		parts, err := a.db.RepackParts(ctx, t.ID)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, p := range parts {
+			for _, s := range rows {
+				if s.ID == p.Source {
+					sources[s.ID], names[s.Name] = Source{Name: s.Name, URL: s.URL}, true
+				}
+			}
+		}
+	}
+	return sources, names, nil
+}
+
+// wouldRepack counts what is to be done with a tape.
+func (a *Archiver) wouldRepack(ctx context.Context, t catalog.Tape, r *RepackedTape) error {
+	parts, err := a.db.RepackParts(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	key, err := a.currentKey(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if p.Moved || p.Replaced {
+			continue
+		}
+		life, err := a.db.ObjectLife(ctx, p.Object)
+		if err != nil {
+			return err
+		}
+		switch howTo(&life, key) {
+		case dropIt:
+			r.Dropped++
+			continue
+		case copyIt:
+			r.Copied++
+		case packIt:
+			r.Packed++
+		}
+		r.Parts++
+		r.Bytes += p.Size
+	}
+	return nil
+}
+
+func (a *Archiver) currentKey(ctx context.Context) (string, error) {
+	key, err := a.keys.Current()
+	if err != nil {
+		return "", err
+	}
+	return key.Fingerprint(), nil
+}
+
+// How an object leaves its tape.
+const (
+	copyIt = iota // as it is: all of it lives, or it is too large to be packed anew by way of the spool
+	packIt
+	dropIt
+)
+
+func howTo(l *catalog.ObjectLife, key string) int {
+	switch {
+	case l.Dead:
+		return dropIt
+	case l.SealedSize > l.PartSize, l.Whole && l.Fingerprint == key:
+		return copyIt
+	}
+	return packIt
+}
+
+// repacker is one repack under way.
+type repacker struct {
+	a     *Archiver
+	run   catalog.Run
+	noted *problems
+	w     *writer
+}
+
+// start waits for the right to write tapes and settles what a died run left.
+func (r *repacker) start(ctx context.Context) (err error) {
+	if r.w.unlock, err = r.a.lockWriter(ctx); err != nil {
+		return err
+	}
+	if err := r.w.recover(ctx); err != nil {
+		return fmt.Errorf("recover what an interrupted run left: %w", err)
+	}
+	return r.w.clean(ctx)
+}
+
+func (r *repacker) end(ctx context.Context) error {
+	err := errors.Join(r.w.closeTape(ctx), r.w.stopAll(), r.w.giveUp(ctx))
+	r.a.activity.set("")
+	if r.w.unlock != nil {
+		r.w.unlock()
+	}
+	return err
+}
+
+// tape repacks one tape.
+func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) error {
+	if t.State == catalog.TapeSuperseded && strings.HasPrefix(t.Note, noteRepacked) {
+		n, err := r.a.db.TapeNeeded(ctx, t.ID)
+		if sum.Done = err == nil && n == 0; sum.Done || err != nil {
+			return err
+		}
+	}
+	t, err := r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+		if t.State != catalog.TapeSuperseded {
+			note := t.Note
+			t.State, t.Note = catalog.TapeSuperseded, notePacking+time.Now().Format(time.DateOnly)
+			if note != "" {
+				t.Note += "; " + note
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("repack tape %s: %w", t.Barcode, err)
+	}
+	failpoint("repack-begun")
+	stuck := map[int64]bool{} // copies with a part that could not be read or written in this run
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		load, err := r.load(ctx, t, stuck, sum)
+		if err != nil {
+			return fmt.Errorf("repack tape %s: %w", t.Barcode, err)
+		}
+		if len(load) == 0 {
+			break
+		}
+		if err := r.move(ctx, t, load, stuck, sum); err != nil {
+			return fmt.Errorf("repack tape %s: %w", t.Barcode, err)
+		}
+	}
+	// What an earlier run brought into the spool, too.
+	if err := r.w.pass(ctx, true); err != nil {
+		return err
+	}
+	if err := r.w.release(ctx); err != nil {
+		return err
+	}
+	if err := r.prove(ctx); err != nil {
+		return fmt.Errorf("repack tape %s: %w", t.Barcode, err)
+	}
+	return r.close(ctx, t, sum)
+}
+
+// load chooses what is read from a tape next, in its order, as much as the spool has room for. What nobody needs is let
+// go at once.
+func (r *repacker) load(ctx context.Context, t catalog.Tape, stuck map[int64]bool, sum *RepackedTape) ([]moving, error) {
+	if r.w.blocked[t.PoolName] != nil {
+		return nil, nil
+	}
+	parts, err := r.a.db.RepackParts(ctx, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	key, err := r.a.currentKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var load []moving
+	room := r.a.healRoom()
+	for _, p := range parts {
+		if p.Moved || p.Replaced || stuck[p.Copy] {
+			continue
+		}
+		life, err := r.a.db.ObjectLife(ctx, p.Object)
+		if err != nil {
+			return nil, err
+		}
+		how := howTo(&life, key)
+		if how == dropIt {
+			if err := r.a.db.DropDead(ctx, p.Copy); err != nil {
+				return nil, err
+			}
+			sum.Dropped++
+			continue
+		}
+		need := p.Size
+		if how == packIt {
+			need *= 2 // sealed, and opened beside it
+		}
+		if room -= need; room < 0 && len(load) > 0 {
+			return load, nil
+		}
+		m := moving{life: life, how: how}
+		m.from, m.Copy, m.Object, m.Source = p.CopyPart, p.Copy, p.Object, p.Source
+		m.OID, m.Fingerprint, m.Number, m.Size = p.OID, life.Fingerprint, p.Number, p.Size
+		m.Parts = int((life.SealedSize + life.PartSize - 1) / life.PartSize)
+		load = append(load, m)
+	}
+	return load, nil
+}
+
+// close ends with a tape that nothing needs any more: what only its manifests name is named again on another tape of the
+// pool, with the catalog beside it.
+func (r *repacker) close(ctx context.Context, t catalog.Tape, sum *RepackedTape) error {
+	needed, err := r.a.db.TapeNeeded(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	if needed > 0 {
+		sum.Why = fmt.Sprintf("%d files on it are needed still", needed)
+		r.noted.add("", "", fmt.Errorf("tape %s is not repacked yet: %s", t.Barcode, sum.Why))
+		return nil
+	}
+	after, named, err := r.a.db.JournalBefore(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	if named {
+		if err := r.a.db.UnnameParts(ctx, t.ID); err != nil {
+			return err
+		}
+		if err := r.journalAgain(ctx, t, after); err != nil {
+			if errors.Is(err, ErrNeedsOperator) {
+				sum.Why = "its journal could not be written to another tape"
+				r.noted.add("", "", fmt.Errorf("tape %s is not repacked yet: %s: %w", t.Barcode, sum.Why, err))
+				return nil
+			}
+			return err
+		}
+	}
+	failpoint("repack-journalled")
+	_, err = r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+		t.State, t.Note = catalog.TapeSuperseded, noteRepacked+time.Now().Format(time.DateOnly)+": nothing on it is needed"
+		return nil
+	})
+	sum.Done = err == nil
+	return err
+}
+
+// journalAgain writes a manifest with all changes after one, and the catalog, to another tape of the pool.
+func (r *repacker) journalAgain(ctx context.Context, t catalog.Tape, after int64) error {
+	w := r.w
+	for {
+		if err := w.openTape(ctx, t.PoolName, 0); err != nil {
+			return err
+		}
+		w.again = &after
+		tape := w.tape.ID
+		if err := w.sync(ctx); err != nil {
+			return err
+		}
+		if w.again == nil && w.volume != nil && w.tape.ID == tape {
+			break
+		}
+		// The tape took no more: the next one.
+	}
+	w.mustSnap = true
+	if err := w.snapshot(ctx, true); err != nil {
+		r.noted.add("", "", err)
+	}
+	return w.closeTape(ctx)
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tapefs/archiver"
+	"tapefs/catalog"
+)
+
+type tapeRepackCmd struct {
+	Barcodes []string `arg:"" optional:"" name:"barcode" help:"Tapes to repack."`
+	Below    string   `help:"Repack all full tapes of which less than this share lives, such as 40%; tape list shows it." placeholder:"SHARE"`
+	DryRun   bool     `help:"Say only what would be done."`
+}
+
+type repackedJSON struct {
+	Tape    string  `json:"tape"`
+	Share   float64 `json:"live_share"`
+	Files   int     `json:"files"`
+	Bytes   int64   `json:"bytes"`
+	Copied  int     `json:"copied"`
+	Packed  int     `json:"packed"`
+	Dropped int     `json:"dropped"`
+	Done    bool    `json:"done"`
+	Why     string  `json:"why,omitempty"`
+}
+
+func (c *tapeRepackCmd) Run(ctx context.Context, a *app) error {
+	below := 0.0
+	if c.Below != "" {
+		var err error
+		if below, err = percent(c.Below); err != nil {
+			return usagef("--below: %w", err)
+		}
+	} else if len(c.Barcodes) == 0 {
+		return usagef("name tapes, or say --below 40%%")
+	}
+	conf, db, err := a.writeCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	arch, err := a.newArchiver(conf, db, newProgress(a))
+	if err != nil {
+		return err
+	}
+	finishing(ctx, arch.Doing)
+	sum, err := arch.Repack(ctx, archiver.RepackOptions{Barcodes: c.Barcodes, Below: below, DryRun: c.DryRun})
+	finishing(ctx, nil)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return withHint(err, "tapefs tape list shows the tapes of this catalog")
+	}
+	if a.JSON {
+		rows := []repackedJSON{}
+		for _, t := range sum.Tapes {
+			rows = append(rows, repackedJSON{t.Barcode, t.Share, t.Parts, t.Bytes, t.Copied, t.Packed, t.Dropped, t.Done, t.Why})
+		}
+		if jsonErr := printJSON(a.stdout, rows); err == nil {
+			err = jsonErr
+		}
+	} else {
+		if err == nil && len(sum.Tapes) == 0 {
+			fmt.Fprintln(a.stdout, "no full tape lives so little")
+		}
+		for _, t := range sum.Tapes {
+			fmt.Fprintln(a.stdout, repackLine(t, c.DryRun))
+		}
+	}
+	if errors.Is(err, archiver.ErrPartial) && sum.Run != 0 {
+		return withHint(&repackError{err}, "tapefs runs %d says why; tapefs tape repack goes on where it was", sum.Run)
+	}
+	return err
+}
+
+func repackLine(t archiver.RepackedTape, dry bool) string {
+	what := fmt.Sprintf("%s, %s: %s as they are, %s packed anew, %s that nobody needs", count(int64(t.Parts), "file", "files"), bytesText(t.Bytes),
+		fmt.Sprint(t.Copied), fmt.Sprint(t.Packed), count(int64(t.Dropped), "object", "objects"))
+	switch {
+	case dry:
+		return fmt.Sprintf("%s: %s of it lives; would move %s", t.Barcode, shareText(&t.Share), what)
+	case t.Done:
+		return fmt.Sprintf("%s: moved %s; all of it was read back: the tape may be erased or retired", t.Barcode, what)
+	}
+	why := t.Why
+	if why == "" {
+		why = "stopped"
+	}
+	return fmt.Sprintf("%s: moved %s; not done: %s", t.Barcode, what, why)
+}
+
+// repackError says of a repack what archiver.ErrPartial says of archive.
+type repackError struct{ err error }
+
+func (e *repackError) Error() string { return "not everything was repacked" }
+func (e *repackError) Unwrap() error { return e.err }
