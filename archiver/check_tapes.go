@@ -143,6 +143,9 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 			}
 			known[name] = true
 		}
+		if m := manifestNames.FindStringSubmatch(path.Base(name)); m != nil {
+			known[path.Dir(name)+"/links-"+m[2]+".tar.enc"] = true // not every manifest has one
+		}
 	}
 	for _, f := range files {
 		if objectNames.MatchString(f.Name) {

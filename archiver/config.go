@@ -31,6 +31,8 @@ type Source struct {
 	BundleBelow int64 // files smaller than this are bundled; 0: 64 MiB
 	BundleSize  int64 // 0: 4 GiB
 
+	DedupMin int64 // files of at least this size are written once for all paths with their content; 0: 64 MiB
+
 	Bandwidth int64         // bytes a second that fetching takes, all streams together; 0: no limit
 	Streams   int           // rsyncs that fetch one batch; 0: 1
 	MinAge    time.Duration // files modified more recently are left for a later run; 0: none are

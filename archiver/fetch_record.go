@@ -79,6 +79,9 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 			return err
 		}
 	}
+	if err := a.findSame(ctx, src, b, t, w, files); err != nil {
+		return fmt.Errorf("look for the same content: %w", err)
+	}
 	now := time.Now()
 	for piece := range slices.Chunk(files, markPieces) {
 		if err := a.db.MarkFetched(ctx, run.ID, b.ID, piece, now); err != nil {
@@ -88,6 +91,13 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 	}
 	if err := a.dropEmpty(ctx, w, files); err != nil {
 		return err
+	}
+	same, spared, err := a.dropLinked(ctx, w, files)
+	if err != nil {
+		return err
+	}
+	if same > 0 {
+		counts["same_content"], counts["same_content_bytes"] = same, spared
 	}
 	if err := a.db.SetBatchState(ctx, b.ID, catalog.Synced, total); err != nil {
 		return fmt.Errorf("record batch %d: %w", b.ID, err)

@@ -36,6 +36,8 @@ type journalDB interface {
 	Get(ctx context.Context, id catalog.ID) (catalog.Version, error)
 	Path(ctx context.Context, id catalog.ID) (string, error)
 	LastVersion(ctx context.Context) (catalog.ID, error)
+	Linked(ctx context.Context, v *catalog.Version) (bool, error)
+	Lookup(ctx context.Context, parent catalog.ID, name string) (catalog.Version, error)
 	DataWanted(ctx context.Context, data catalog.ID) (bool, error)
 	ObjectNames(ctx context.Context, id catalog.ID) ([]string, error)
 	Sources(ctx context.Context) ([]catalog.Source, error)
@@ -49,9 +51,10 @@ var _ journalDB = (*catalog.DB)(nil)
 // manifestInput says what to write and where.
 type manifestInput struct {
 	DB       journalDB
-	Dir      string      // the mounted volume
-	Key      *crypto.Key // seals; its fingerprint names the folder
-	Salt     []byte      // drawn for this manifest alone
+	Dir      string                 // the mounted volume
+	Key      *crypto.Key            // seals; its fingerprint names the folder
+	Salt     []byte                 // drawn for this manifest alone
+	DrawSalt func() ([]byte, error) // draws another, for the list of links, if there are any
 	Label    TapeLabel
 	Tape     catalog.Tape
 	Previous catalog.Manifest // the tape's newest that is not lost; zero for the first
@@ -94,6 +97,7 @@ type journal struct {
 	meta             *scratch // lines of meta.list
 	moved            *scratch // lines of moved.list
 	forgotten        *scratch // lines of forget.list
+	links            *scratch // lines of links.list
 
 	tapes   map[int64]catalog.Tape
 	full    []int64 // tapes of the pool that take nothing more, not even the manifest of their last parts
@@ -126,7 +130,7 @@ func newJournal(m manifestInput) (*journal, error) {
 		b.previous = make([]byte, sha256.Size)
 	}
 	b.name = manifestName(m.Key.Fingerprint(), m.Label.Volume, b.seq)
-	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta, &b.moved, &b.forgotten} {
+	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta, &b.moved, &b.forgotten, &b.links} {
 		var err error
 		if *s, err = newScratch(m.Scratch); err != nil {
 			b.close()
@@ -137,7 +141,7 @@ func newJournal(m manifestInput) (*journal, error) {
 }
 
 func (b *journal) close() {
-	for _, s := range []*scratch{b.head, b.body, b.sums, b.meta, b.moved, b.forgotten} {
+	for _, s := range []*scratch{b.head, b.body, b.sums, b.meta, b.moved, b.forgotten, b.links} {
 		if s != nil {
 			s.f.Close()
 		}
@@ -186,6 +190,9 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	}
 	text.MAC = mac.Sum(nil)
 	if err := replaceNew(root, macName(b.name), func(w io.Writer) error { _, err := w.Write(text.text()); return err }); err != nil {
+		return catalog.Manifest{}, err
+	}
+	if err := b.writeLinks(root); err != nil {
 		return catalog.Manifest{}, err
 	}
 	if err := b.writeSums(root, sum); err != nil {

@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"tapefs/catalog"
@@ -30,8 +31,19 @@ func (b *journal) movedLine(ctx context.Context, c *catalog.Change, path string)
 // metaLine tells restore.sh of a mode, owner or time that changed while no bytes were written, of directories,
 // which may be in no object, and what ends such a line: a path that something else has taken. FORMAT.md, "meta.list".
 func (b *journal) metaLine(ctx context.Context, c *catalog.Change, v *catalog.Version) error {
+	ends := c.Kind == "replaced"
 	switch c.Kind {
 	case "metadata", "replaced", "moved", "directory":
+	case "forget":
+		linked, err := b.DB.Linked(ctx, v)
+		if err != nil || !linked {
+			return err
+		}
+		_, err = b.DB.Lookup(ctx, v.Parent, v.Name)
+		if !errors.Is(err, catalog.ErrNotFound) {
+			return err
+		}
+		ends = true // the path shows nothing: a link's line must not bring it back
 	default:
 		return nil
 	}
@@ -45,7 +57,7 @@ func (b *journal) metaLine(ctx context.Context, c *catalog.Change, v *catalog.Ve
 		}
 	}
 	line := fmt.Appendf(nil, "%d ", c.ID)
-	if c.Kind == "replaced" {
+	if ends {
 		line = append(line, "- 0 0 = = - "...)
 	} else {
 		line = fmt.Appendf(line, "%04o %d %d =", v.Mode&0o7777, v.Owner.UID, v.Owner.GID)

@@ -97,6 +97,7 @@ func (w *writer) journal(ctx context.Context) error {
 		after = min(after, *w.again)
 	}
 	m, parts, err := writeManifest(ctx, manifestInput{DB: w.a.db, Dir: w.volume.Dir, Key: key, Salt: salt,
+		DrawSalt: func() ([]byte, error) { return w.a.db.DrawSalt(ctx, row.ID, "links") },
 		Label: TapeLabel{Catalog: w.a.db.UUID(), Volume: w.tape.UUID, Pool: w.pool.Name, Number: w.tape.Number, Barcode: w.tape.Barcode,
 			Formatted: w.tape.Formatted, Version: w.a.cfg.Version},
 		Tape: w.tape, Previous: previous, After: after, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})

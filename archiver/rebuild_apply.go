@@ -286,6 +286,14 @@ func (b *rebuilder) applyTape(ctx context.Context, s *survey, t catalog.Tape) er
 			return err
 		}
 	}
+	for _, l := range s.Links {
+		if l.Salt == nil {
+			continue
+		}
+		if err := b.rows.Salt(ctx, linksNames.FindStringSubmatch(l.Name)[1], "links", l.Salt); err != nil {
+			return err
+		}
+	}
 	if err := b.rows.Flush(); err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type survey struct {
 	Free       int64
 	Seen       time.Time
 	Files      []tapeFile // sealed objects and parts, by name
+	Links      []tapeFile `json:",omitempty"` // lists of links
 	Manifests  []foundManifest
 	Gaps       []int
 	Snapshots  []foundSnapshot // proved ones
@@ -247,6 +248,13 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 		switch base := path.Base(f.Name); {
 		case objectNames.MatchString(f.Name):
 			s.Files = append(s.Files, f)
+		case linksNames.MatchString(f.Name): // the manifest beside it says the same, and is proved
+			salt, err := saltOf(root, f.Name)
+			if err != nil && volumeGone(v, err) {
+				return err
+			}
+			f.Salt = salt
+			s.Links = append(s.Links, f)
 		case manifestNames.MatchString(base):
 			manifests = append(manifests, f)
 		case snapshotNames.MatchString(f.Name):

@@ -11,11 +11,8 @@ import (
 	"tapefs/catalog"
 )
 
-// Notes of superseded tapes.
-const (
-	notePacking  = "being repacked since "
-	noteRepacked = "repacked on "
-)
+// notePacking begins the note of a superseded tape that is needed still.
+const notePacking = "being repacked since "
 
 // RepackOptions say which tapes are repacked.
 type RepackOptions struct {
@@ -144,7 +141,7 @@ func (a *Archiver) toRepack(ctx context.Context, o RepackOptions) ([]catalog.Tap
 		if _, err := a.pool(t.PoolName); err != nil || t.UUID == "" || t.Place != "" || slices.ContainsFunc(out, func(x catalog.Tape) bool { return x.ID == t.ID }) {
 			continue
 		}
-		begun := t.State == catalog.TapeSuperseded && !strings.HasPrefix(t.Note, noteRepacked)
+		begun := t.State == catalog.TapeSuperseded && !strings.HasPrefix(t.Note, catalog.NoteRepacked)
 		if begun || t.State == catalog.TapeFull && lives[t.ID].Share() < o.Below {
 			out = append(out, t)
 		}
@@ -263,7 +260,7 @@ func (r *repacker) end(ctx context.Context) error {
 
 // tape repacks one tape.
 func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) error {
-	if t.State == catalog.TapeSuperseded && strings.HasPrefix(t.Note, noteRepacked) {
+	if t.State == catalog.TapeSuperseded && strings.HasPrefix(t.Note, catalog.NoteRepacked) {
 		n, err := r.a.db.TapeNeeded(ctx, t.ID)
 		if sum.Done = err == nil && n == 0; sum.Done || err != nil {
 			return err
@@ -391,7 +388,7 @@ func (r *repacker) close(ctx context.Context, t catalog.Tape, sum *RepackedTape)
 	}
 	failpoint("repack-journalled")
 	_, err = r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
-		t.State, t.Note = catalog.TapeSuperseded, noteRepacked+time.Now().Format(time.DateOnly)+": nothing on it is needed"
+		t.State, t.Note = catalog.TapeSuperseded, catalog.NoteRepacked+time.Now().Format(time.DateOnly)+": nothing on it is needed"
 		return nil
 	})
 	sum.Done = err == nil

@@ -292,7 +292,7 @@ right() {
 }
 
 # sum_of FILE: also of one that cannot be read to its end.
-sum_of() { openssl dgst -sha256 -r "$1" 2>/dev/null | cut -c1-64; }
+sum_of() { { openssl dgst -sha256 -r <"$1"; } 2>/dev/null | cut -c1-64; } # its name is not printed: that may be odd
 
 # choose KEY-ID FILES TAPE-DIR...: sets files to one tape for each piece, of several that whose sum is
 # right, and damaged to the pieces that are right nowhere. Pieces on one tape only are read with --check.
@@ -616,6 +616,97 @@ owned() {
 }
 
 me=$(id -u)
+
+# ---- paths that have their content from others
+#
+# links.list in links-SEQ.tar.enc: CHANGE OBJECT SIZE SHA256 MODE UID GID =USER =GROUP TIME MEMBER PATH. The last line of a path
+# holds, unless meta.list says that something else took the path. With --parts, earlier tapes' lines are remembered.
+
+for d; do
+	plain_path "$d"; d=$path
+	for m in "$d"/tapefs/*/links-*.tar.enc; do
+		[ -f "$m" ] || continue
+		id=${m%/*}
+		id=${id##*/}
+		case $id in $x8$x8) ;; *) continue ;; esac
+		key_for "$id" || continue
+		decrypt -in "$m" 2>/dev/null | tar -xOf - links.list 2>/dev/null ||
+			problem "$m: cannot be read; files that share their content with others may be missing"
+	done
+done >"$tmp/linklines"
+sed -n "s!^\\([0-9]\\{1,15\\} - 0 0 = = - [$letters]\\{1,\\}\\)\$!\\1!p" "$tmp/meta" >>"$tmp/linklines"
+if [ -n "$parts_dir" ]; then
+	[ ! -f "$parts_dir/links" ] || cat "$parts_dir/links" >>"$tmp/linklines"
+	sort -n -u "$tmp/linklines" >"$tmp/links.all" && cp "$tmp/links.all" "$parts_dir/links"
+fi
+sed -n -e "s!^\\([0-9]\\{1,15\\} - 0 0 = = - [$letters]\\{1,\\}\\)\$!\\1!p" \
+	-e "s!^\\([0-9]\\{1,15\\} $h32 [0-9]\\{1,15\\} $h64 [0-7]\\{1,4\\} [0-9]\\{1,10\\} [0-9]\\{1,10\\} =[$letters]* =[$letters]* [0-9.-]\\{1,40\\} [$letters]\\{1,\\} [$letters]\\{1,\\}\\)\$!\\1!p" "$tmp/linklines" |
+	sort -n -u | awk '
+		$2 == "-" { delete last[$8]; ended[$8] = NR; next }
+		{ last[$12] = $0; at[$12] = NR }
+		END {
+			for (p in last) {
+				gone = 0
+				for (up = p; sub("/[^/]*$", "", up);) if (ended[up] + 0 > at[p]) gone = 1
+				if (!gone) print last[p]
+			}
+		}' >"$tmp/links"
+
+# member_of OBJECT SUM MEMBER TAPE-DIR...: writes a member's content to $tmp/content. A repacked object has the first 12 digits
+# of the one it replaces.
+member_of() {
+	oid=$1
+	want=$2
+	wanted=$3
+	shift 3
+	awk -v like="$(echo "$oid" | cut -c1-12)" 'substr($1, 1, 12) == like && $3 != "missing"' "$tmp/all" >"$tmp/like"
+	while read -r _ id _ _ files <&5; do
+		key_for "$id" || continue
+		choose "$id" "$files" "$@"
+		sealed "$id" "$files" "$@" | decrypt 2>/dev/null | "$tar" -xOf - "$wanted" >"$tmp/content" 2>/dev/null
+		[ "$(sum_of "$tmp/content")" = "$want" ] && return
+	done 5<"$tmp/like"
+	return 1
+}
+
+while read -r _ oid size sum mode uid gid user group time from to <&4; do
+	from=$(printf '%b.' "$from")
+	from=${from%.}
+	to=$(printf '%b.' "$to")
+	inside "${to%.}" || continue
+	to=$at
+	if [ ! -f "$to" ] || [ -L "$to" ] || [ "$(sum_of "$to")" != "$sum" ]; then
+		if inside "$from" && [ -f "$at" ] && [ ! -L "$at" ] && [ "$(sum_of "$at")" = "$sum" ]; then
+			have=$at
+		elif member_of "$oid" "$sum" "$from" "$@"; then
+			have=$tmp/content
+		else
+			problem "$to: its content is not on these tapes: left out"
+			continue
+		fi
+		dir=${to%/*}
+		if ! { mkdir -p "$dir" && touch -r "$dir" "$tmp/when" && rm -rf "$to" && cp "$have" "$to"; }; then
+			problem "$to: it could not be written"
+			continue
+		fi
+		[ "$(sum_of "$to")" = "$sum" ] || problem "$to: it could not be written whole"
+		rm -f "$tmp/content"
+	else
+		dir=${to%/*}
+		touch -r "$dir" "$tmp/when"
+	fi
+	at=$to
+	if [ "$me" = 0 ]; then
+		owned chown "$user" "$uid"
+		owned chgrp "$group" "$gid"
+	else
+		mode=0${mode#?}
+	fi
+	chmod "$mode" "$at" || problem "$at: its mode could not be set"
+	touch -d "@$time" "$at" || problem "$at: its time could not be set"
+	touch -r "$tmp/when" "$dir"
+done 4<"$tmp/links"
+
 while read -r _ _ mode uid gid user group time path <&3; do
 	path=$(printf '%b.' "$path")
 	inside "${path%.}" || continue

@@ -17,7 +17,9 @@ type Fetched struct {
 	Target  string
 	Inode   ID // of the first of its hard-linked names in this batch; 0: itself
 	Nlink   uint32
-	Same    ID // a version that has the same bytes already, under another name; 0: it has its own
+	Same    ID     // a version that has the same bytes already, under another name; 0: it has its own
+	SHA256  []byte // of the content, where it was summed; nil
+	Twin    ID     // a version with the same content, there or on its way to tape, whose bytes it is to have; 0: its own
 	Meta
 }
 
@@ -126,6 +128,16 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 	owner, err := m.owner(ctx, f.Owner)
 	if err != nil {
 		return err
+	}
+	if f.Twin != 0 && f.Same == 0 && state == Planned {
+		if done, err := m.link(ctx, f, owner, until, below); done || err != nil {
+			return err
+		}
+	}
+	if len(f.SHA256) > 0 {
+		if _, err := m.tx.ExecContext(ctx, `UPDATE version SET sha256 = ? WHERE id = ? AND sha256 IS NULL`, f.SHA256, f.Version); err != nil {
+			return err
+		}
 	}
 	if state == Planned && below && f.Same == 0 && f.Size == size && f.Target == "" && f.Nlink <= 1 && (f.Inode == 0 || f.Inode == f.Version) {
 		_, err = m.asPlanned.ExecContext(ctx, nsOf(m.at), f.Mode, owner, f.MTime.Sec, f.MTime.Nsec, f.Version)

@@ -192,5 +192,5 @@ func (db *DB) DataWanted(ctx context.Context, data ID) (wanted bool, err error) 
 func (db *DB) ObjectNames(ctx context.Context, id ID) ([]string, error) {
 	return query(ctx, db.reader, "objects of a version", func(rows *sql.Rows) (s string, err error) {
 		return s, rows.Scan(&s)
-	}, `SELECT o.oid FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state IN (1, 2) ORDER BY o.oid`, id)
+	}, `SELECT o.oid FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state < 3 ORDER BY o.oid`, id)
 }

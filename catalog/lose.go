@@ -80,7 +80,8 @@ func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		var first sql.NullInt64
 		var pool sql.NullInt64
-		err := tx.QueryRowContext(ctx, `SELECT t.pool, (SELECT min(m.id) FROM manifest m WHERE m.tape = t.id AND m.state = 2) FROM tape t WHERE t.id = ?`, tape).Scan(&pool, &first)
+		err := tx.QueryRowContext(ctx, `SELECT t.pool, (SELECT min(m.id) FROM manifest m WHERE m.tape = t.id AND m.state = 2
+			AND NOT (t.state = 'superseded' AND t.note LIKE ?2 || '%')) FROM tape t WHERE t.id = ?1`, tape, NoteRepacked).Scan(&pool, &first)
 		if err != nil {
 			return err
 		}

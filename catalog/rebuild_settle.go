@@ -245,6 +245,9 @@ func (db *DB) AbsentTapes(ctx context.Context) ([]AbsentTape, error) {
 		if err != nil {
 			return nil, fmt.Errorf("look for what tape %s alone holds: %w", t.Barcode, err)
 		}
+		if (t.State == TapeSuperseded || t.State == TapeRetired) && a.Only == 0 {
+			continue // what was on it is elsewhere: it may have been erased since
+		}
 		out = append(out, a)
 	}
 	return out, nil

@@ -16,6 +16,9 @@ const alive = `(v.state = 1 OR v.state = 2 AND v.current = 1 OR EXISTS (
 // weight is about what a member takes of its object, bytes.
 const weight = `(1024 + CASE WHEN m.data >= 0 THEN v.size ELSE 0 END)`
 
+// NoteRepacked begins the note of a superseded tape that nothing is needed of: what its manifests named is named on other tapes.
+const NoteRepacked = "repacked on "
+
 // TapeLife is how much of a tape lives.
 type TapeLife struct {
 	Tape    int64
@@ -297,7 +300,9 @@ func (db *DB) FinishMoves(ctx context.Context) (n int, err error) {
 		replaced, err := query(ctx, tx, "replaced copies", func(rows *sql.Rows) (p pair, err error) { return p, rows.Scan(&p.copyID, &p.object) },
 			`SELECT d.id, d.object FROM object r JOIN copy c ON c.object = r.id JOIN copy d ON d.object = r.replaces AND d.pool = c.pool
 			WHERE r.replaces IS NOT NULL AND r.state = 1 AND c.state = 3 AND d.state < 5 AND NOT EXISTS (SELECT 1 FROM copy_part q
-				JOIN tape u ON u.id = q.tape WHERE q.copy = c.id AND q.state = 2 AND (q.verified = 0 OR u.state NOT IN ('open', 'full', 'superseded')))`)
+				JOIN tape u ON u.id = q.tape WHERE q.copy = c.id AND q.state = 2 AND (q.verified = 0 OR u.state NOT IN ('open', 'full', 'superseded')))
+			AND NOT EXISTS (SELECT 1 FROM member m JOIN version v ON v.id = m.version WHERE m.object = d.object AND v.kind <> 2 AND `+alive+`
+				AND NOT EXISTS (SELECT 1 FROM member n JOIN object k ON k.id = n.object WHERE n.version = v.id AND n.object <> m.object AND k.state = 1))`)
 		if err != nil {
 			return err
 		}
@@ -341,8 +346,9 @@ func (db *DB) JournalBefore(ctx context.Context, tape int64) (after int64, named
 	return after, named, err
 }
 
-// UnnameParts makes parts on other tapes unnamed that only a manifest on this tape names.
+// UnnameParts makes parts on other tapes unnamed that only a manifest on this tape names, and those that were moved from it: the
+// next manifests tell where the parts of their copies are now.
 func (db *DB) UnnameParts(ctx context.Context, tape int64) error {
 	return db.exec(ctx, "name parts again", `UPDATE copy_part SET manifest = NULL WHERE tape <> ?1 AND state IN (1, 2)
-		AND manifest IN (SELECT id FROM manifest WHERE tape = ?1)`, tape)
+		AND (manifest IN (SELECT id FROM manifest WHERE tape = ?1) OR copy IN (SELECT copy FROM copy_part WHERE tape = ?1 AND state = 3))`, tape)
 }

@@ -49,7 +49,7 @@ func (db *DB) LinkNamed(ctx context.Context, id ID) (map[int64]bool, error) {
 		err := rows.Scan(&pool)
 		pools[pool] = true
 		return struct{}{}, err
-	}, `SELECT id FROM pool WHERE journalled >= (SELECT max(id) FROM change WHERE version = ? AND kind = 'link')`, id)
+	}, `SELECT id FROM pool WHERE journalled >= (SELECT max(id) FROM change WHERE version = ? AND kind IN ('link', 'moved'))`, id)
 	return pools, err
 }
 

@@ -171,7 +171,10 @@ func recordPacking(ctx context.Context, tx *sql.Tx, object int64, k *Packing) er
 	_, err = tx.ExecContext(ctx, `UPDATE version SET sha256 = (SELECT d.sha256 FROM version d WHERE d.id = version.data),
 		state = CASE (SELECT d.state FROM version d WHERE d.id = version.data) WHEN 2 THEN 2 ELSE state END
 		WHERE data <> id AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?)`, object)
-	return err
+	if err != nil {
+		return err
+	}
+	return voidShared(ctx, tx, object)
 }
 
 // placeMembers records where members lie. A member without a place would never be found again,

@@ -97,6 +97,7 @@ type sourceConfig struct {
 	Exclude        []string      `yaml:"exclude"`
 	BundleBelow    size          `yaml:"bundle_below"`
 	BundleSize     size          `yaml:"bundle_size"`
+	DedupMin       size          `yaml:"dedup_min"`
 	BandwidthLimit size          `yaml:"bandwidth_limit"`
 	Streams        int           `yaml:"streams"`
 	MinAge         time.Duration `yaml:"min_age"`
@@ -401,7 +402,7 @@ func (c *config) archiverSources() []archiver.Source {
 		}
 		sources = append(sources, archiver.Source{Name: name, URL: s.URL, Copies: s.Copies, SSH: s.SSH,
 			RsyncPath: s.RsyncPath, Include: s.Include, Exclude: s.Exclude,
-			BundleBelow: int64(s.BundleBelow), BundleSize: int64(s.BundleSize),
+			BundleBelow: int64(s.BundleBelow), DedupMin: int64(s.DedupMin), BundleSize: int64(s.BundleSize),
 			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: s.MinAge})
 	}
 	slices.SortFunc(sources, func(a, b archiver.Source) int { return strings.Compare(a.Name, b.Name) })

@@ -1,0 +1,179 @@
+package archiver
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"tapefs/catalog"
+)
+
+const (
+	defaultDedupMin = 64 << 20 // below that the headers and seeks of tape count for more than what is saved
+	leastDedup      = 1 << 20  // the catalog finds no smaller file by its content
+)
+
+// findSame sums the large files of a batch and finds those whose content is on its way to tape already, or there. What came into
+// the spool is summed in any case; a local file only when one of its size is known. paths are those of files.
+func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t *tree, w *batchWork, files []catalog.Fetched) error {
+	least := src.DedupMin
+	if least <= 0 {
+		least = defaultDedupMin
+	}
+	least = max(least, leastDedup)
+	var pools []int64
+	sizes := map[int64]int{}
+	linked := map[catalog.ID]bool{} // hard-linked names stay together
+	for i := range files {
+		if f := &files[i]; !f.Gone && w.files[i].Kind == catalog.File && f.Size >= least {
+			sizes[f.Size]++
+			if f.Nlink > 1 {
+				linked[f.Version] = true
+			}
+		}
+	}
+	if len(sizes) == 0 {
+		return nil
+	}
+	for _, name := range src.Copies {
+		p, err := a.db.EnsurePool(ctx, name)
+		if err != nil {
+			return fmt.Errorf("pool %s: %w", name, err)
+		}
+		pools = append(pools, p.ID)
+	}
+	here := map[[sha256.Size]byte]catalog.ID{} // of this batch
+	for i := range files {
+		f := &files[i]
+		if f.Gone || f.Same != 0 || w.files[i].Kind != catalog.File || f.Size < least || linked[f.Version] {
+			continue
+		}
+		others, err := a.sumOthers(ctx, f.Size)
+		if err != nil {
+			return err
+		}
+		if b.Local && sizes[f.Size] < 2 && !others {
+			continue
+		}
+		a.activity.set(fmt.Sprintf("summing %s", w.files[i].path))
+		in, err := t.openFile(w.files[i].path)
+		var sum [sha256.Size]byte
+		if err == nil {
+			sum, err = sumFile(ctx, in, f.Size, f.MTime)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			a.log.Info("a file could not be summed; it is archived as it is", "source", src.Name, "path", w.files[i].path, "error", err)
+			continue
+		}
+		f.SHA256 = sum[:]
+		if f.Twin, err = a.db.SameContent(ctx, f.Size, sum[:], pools); err != nil {
+			return err
+		}
+		if f.Twin == 0 {
+			f.Twin = here[sum]
+		}
+		if f.Twin == f.Version {
+			f.Twin = 0
+		}
+		if f.Twin == 0 {
+			here[sum] = f.Version
+		}
+	}
+	return nil
+}
+
+// sumOthers tells whether the content of a file of this size is known. Those on their way to tape are summed now.
+func (a *Archiver) sumOthers(ctx context.Context, size int64) (bool, error) {
+	waiting, err := a.db.Unsummed(ctx, size)
+	if err != nil {
+		return false, err
+	}
+	for i := range waiting {
+		v := &waiting[i]
+		loc, err := a.db.Locate(ctx, v.ID)
+		if err != nil {
+			return false, err
+		}
+		if loc.Batch == nil {
+			continue
+		}
+		in, err := a.openMember(*loc.Batch, loc.Path)
+		var sum [sha256.Size]byte
+		if err == nil {
+			sum, err = sumFile(ctx, in, v.Size, v.MTime)
+		}
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if err != nil {
+			continue // packing will say what is wrong with it
+		}
+		if err := a.db.SetSum(ctx, v.ID, sum[:]); err != nil {
+			return false, err
+		}
+	}
+	return a.db.SameSize(ctx, size)
+}
+
+// sumFile sums a file and closes it. It must be what was looked at, before and after.
+func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time) (sum [sha256.Size]byte, err error) {
+	defer in.Close()
+	before, err := stateOf(in)
+	if err != nil {
+		return sum, err
+	}
+	if before.size != size || before.mtime.Sec != mtime.Sec || int32(before.mtime.Nsec) != mtime.Nsec {
+		return sum, errors.New("it changed")
+	}
+	h := sha256.New()
+	buf := make([]byte, 1<<20)
+	for n := int64(0); n < size; {
+		if err := ctx.Err(); err != nil {
+			return sum, err
+		}
+		k, err := in.Read(buf)
+		h.Write(buf[:k])
+		n += int64(k)
+		if err != nil && (!errors.Is(err, io.EOF) || n < size) {
+			return sum, err
+		}
+	}
+	after, err := stateOf(in)
+	if err == nil && after != before {
+		err = errors.New("it changed while it was summed")
+	}
+	return [sha256.Size]byte(h.Sum(nil)), err
+}
+
+// dropLinked drops the objects that lost all their files to others of the same content.
+func (a *Archiver) dropLinked(ctx context.Context, w *batchWork, files []catalog.Fetched) (n int64, bytes int64, err error) {
+	seen := map[int64]bool{}
+	for i := range files {
+		f := &files[i]
+		if f.Twin == 0 || f.Same != 0 || f.Gone {
+			continue
+		}
+		v, err := a.db.Get(ctx, f.Version)
+		if err != nil {
+			return n, bytes, err
+		}
+		if v.Data == v.ID {
+			continue // the other one could not give its bytes any more
+		}
+		n++
+		bytes += f.Size
+		if o := w.files[i].object; !seen[o] {
+			seen[o] = true
+			if err := a.db.DropLinked(ctx, o); err != nil {
+				return n, bytes, err
+			}
+		}
+	}
+	return n, bytes, nil
+}
