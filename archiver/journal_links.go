@@ -27,7 +27,15 @@ func linksName(fingerprint string, seq int) string {
 
 // linkLine tells restore.sh of a path that has its bytes from a member of some object. FORMAT.md, "links-SEQ.tar.enc".
 func (b *journal) linkLine(ctx context.Context, c *catalog.Change, v *catalog.Version) error {
-	if c.Kind != "link" || v.State != catalog.Present || v.Data == v.ID || len(v.SHA256) != sha256.Size {
+	if c.Kind != "link" {
+		return nil
+	}
+	return b.sharedLine(ctx, c, v)
+}
+
+// sharedLine is a line of links.list.
+func (b *journal) sharedLine(ctx context.Context, c *catalog.Change, v *catalog.Version) error {
+	if v.State != catalog.Present || v.Data == v.ID || len(v.SHA256) != sha256.Size {
 		return nil
 	}
 	objects, err := b.DB.ObjectNames(ctx, v.Data)

@@ -10,13 +10,24 @@ import (
 )
 
 // movedLine tells restore.sh of a file that has the bytes of another name. FORMAT.md, "moved.list".
-func (b *journal) movedLine(ctx context.Context, c *catalog.Change, path string) error {
+func (b *journal) movedLine(ctx context.Context, c *catalog.Change, v *catalog.Version, path string) error {
 	var how struct {
 		From   catalog.ID `json:"from"`
 		Before string     `json:"before"`
 	}
 	if err := json.Unmarshal([]byte(c.Detail), &how); err != nil {
 		return fmt.Errorf("change %d: %w", c.ID, err)
+	}
+	old, err := b.DB.Get(ctx, how.From)
+	if err != nil {
+		return fmt.Errorf("what %q was called before: %w", path, err)
+	}
+	// The old name may have had no bytes of its own either: then the list that says where they are has this one, too.
+	if linked, err := b.DB.Linked(ctx, &old); err != nil || linked {
+		if err != nil {
+			return err
+		}
+		return b.sharedLine(ctx, c, v)
 	}
 	from, err := b.DB.Path(ctx, how.From)
 	if err != nil {
@@ -52,7 +63,7 @@ func (b *journal) metaLine(ctx context.Context, c *catalog.Change, v *catalog.Ve
 		return fmt.Errorf("path of a change: %w", err)
 	}
 	if c.Kind == "moved" {
-		if err := b.movedLine(ctx, c, path); err != nil {
+		if err := b.movedLine(ctx, c, v, path); err != nil {
 			return err
 		}
 	}
