@@ -152,16 +152,28 @@ func readManifest(name string, sealed io.ReadSeeker, mac []byte, key *crypto.Key
 	}
 }
 
-// parseRecord returns a pointer to the record, or nil for an unknown type.
-func parseRecord(raw []byte) (any, error) {
+// recordType is a record's type. It comes first where we wrote it: to look saves reading each record twice.
+func recordType(raw []byte) (string, error) {
+	if rest, ok := bytes.CutPrefix(raw, []byte(`{"type":"`)); ok {
+		if word, _, ok := bytes.Cut(rest[:min(len(rest), 16)], []byte(`",`)); ok && bytes.IndexByte(word, '\\') < 0 {
+			return string(word), nil
+		}
+	}
 	var is struct {
 		Type string `json:"type"`
 	}
-	if err := json.Unmarshal(raw, &is); err != nil {
+	err := json.Unmarshal(raw, &is)
+	return is.Type, err
+}
+
+// parseRecord returns a pointer to the record, or nil for an unknown type.
+func parseRecord(raw []byte) (any, error) {
+	word, err := recordType(raw)
+	if err != nil {
 		return nil, err
 	}
 	var record any
-	switch is.Type {
+	switch word {
 	case "source":
 		record = new(sourceRecord)
 	case "key":

@@ -117,21 +117,28 @@ func (r *Rebuild) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	return s, err
 }
 
+// exec runs a statement that takes no time: ctx is asked before it, not during it, for the driver would start a goroutine for each.
 func (r *Rebuild) exec(ctx context.Context, text string, args ...any) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s, err := r.stmt(ctx, text)
 	if err == nil {
-		_, err = s.ExecContext(ctx, args...)
+		_, err = s.ExecContext(context.WithoutCancel(ctx), args...)
 	}
 	return err
 }
 
 // get scans one row; false when there is none.
 func (r *Rebuild) get(ctx context.Context, dest []any, text string, args ...any) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
 	s, err := r.stmt(ctx, text)
 	if err != nil {
 		return false, err
 	}
-	err = s.QueryRowContext(ctx, args...).Scan(dest...)
+	err = s.QueryRowContext(context.WithoutCancel(ctx), args...).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

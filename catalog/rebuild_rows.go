@@ -141,6 +141,12 @@ func (r *Rebuild) node(ctx context.Context, v *Version) error {
 			return err
 		}
 	}
+	if !found && r.forward { // nearly all: what the row says is what was just written
+		if !v.Until.IsZero() || v.State != Present && v.State != Void {
+			return nil
+		}
+		return r.settleAs(ctx, v.ID, v.Parent, []byte(v.Name), nsOf(v.Since))
+	}
 	return r.settle(ctx, v.ID)
 }
 
@@ -168,14 +174,20 @@ func (r *Rebuild) later(ctx context.Context, id ID) error {
 
 // settle makes a version that nothing ended the current one of its path, if it is the newest there.
 func (r *Rebuild) settle(ctx context.Context, id ID) error {
-	var parent, other ID
+	var parent ID
 	var name []byte
-	var since, otherSince int64
+	var since int64
 	found, err := r.get(ctx, []any{&parent, &name, &since}, `SELECT parent, name, since FROM version WHERE id = ? AND until = 0 AND current = 0 AND state IN (1, 2)`, id)
 	if err != nil || !found {
 		return err
 	}
-	found, err = r.get(ctx, []any{&other, &otherSince}, `SELECT id, since FROM version WHERE parent = ? AND name = ? AND current = 1 AND id <> 1`, parent, name)
+	return r.settleAs(ctx, id, parent, name, since)
+}
+
+func (r *Rebuild) settleAs(ctx context.Context, id, parent ID, name []byte, since int64) error {
+	var other ID
+	var otherSince int64
+	found, err := r.get(ctx, []any{&other, &otherSince}, `SELECT id, since FROM version WHERE parent = ? AND name = ? AND current = 1 AND id <> 1`, parent, name)
 	if err != nil {
 		return err
 	}
