@@ -24,6 +24,9 @@ nonsense
 			t.Errorf("node %d: %+v, want %+v", i, nodes[i], want[i])
 		}
 	}
+	if nodes = parseLsscsi(recorded(t, "hp-lsscsi").stdout); len(nodes) != 2 || nodes[0] != want[0] || nodes[1] != want[1] {
+		t.Errorf("recorded: %+v", nodes)
+	}
 	nodes = parseLsscsi(recorded(t, "lsscsi-g").stdout)
 	if len(nodes) != 4 || nodes[1] != (Node{"2:0:0:0", "mediumx", "IBM 03584L32 0108", "/dev/sch0", "/dev/sg2"}) || nodes[3].Primary != "/dev/st1" {
 		t.Errorf("recorded: %+v", nodes)

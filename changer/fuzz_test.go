@@ -91,3 +91,20 @@ func FuzzParseMessages(f *testing.F) {
 		_ = (&ProgramError{Args: []string{text}, Code: 1, Stderr: lastLines(text, stderrLines)}).Error()
 	})
 }
+
+func FuzzParseLsscsi(f *testing.F) {
+	for _, name := range []string{"hp-lsscsi", "lsscsi-g", "lsscsi-gi"} {
+		b, err := os.ReadFile(filepath.Join(transcripts, name+".txt"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(b))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, n := range parseLsscsi(text) {
+			if n.Type == "" || n.Primary == "" || n.Generic == "" || strings.ContainsAny(n.Address, "\n ") || !strings.Contains(text, n.Generic) {
+				t.Fatalf("%+v", n)
+			}
+		}
+	})
+}
