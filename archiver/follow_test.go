@@ -235,3 +235,26 @@ func TestFullSpoolAndPoolWithoutTapes(t *testing.T) {
 	w.settled()
 	w.restore("far", "b")
 }
+
+// A pool that a source gets later is owed a copy of all that is archived, and gets it from tape: the spool has
+// nothing of it any more, and the source's files are gone.
+func TestPoolAddedLater(t *testing.T) {
+	w := newBackWorld(t, virtual.Options{TapeSize: 128 << 20, Drives: 2})
+	w.open(onlyA)
+	w.write("far/big", 1, 9<<20)
+	w.write("far/small", 2, 900)
+	w.archive()
+	w.settled()
+	w.must(os.Rename(filepath.Join(w.dir, "far"), filepath.Join(w.dir, "away")))
+	w.must(os.Mkdir(filepath.Join(w.dir, "far"), 0o755))
+	w.open(onlyFar)
+	s, err := w.a.Archive(t.Context(), nil, Options{AcceptDeletions: true})
+	w.must(err)
+	if n := counted(s, "far", "copied_parts"); n == 0 || n != counted(s, "far", "written_parts") {
+		t.Errorf("counts %v", s.Counts)
+	}
+	w.settled()
+	w.must(os.Remove(filepath.Join(w.dir, "far")))
+	w.must(os.Rename(filepath.Join(w.dir, "away"), filepath.Join(w.dir, "far")))
+	w.restore("far", "b")
+}
