@@ -3,7 +3,7 @@
 //
 // A hidden aid for tests: with TAPEFS_FAILPOINT=NAME in the environment the process kills
 // itself (SIGKILL) when it reaches that point. The points are the arrows of the journey: list,
-// plan, planned, fetch, spool-sync, mark-fetched, salt, pack, part-row, part-close, part-written,
+// plan, planned, fetch, spool-sync, mark-fetched, salt, pack, part-row, part-close, part-written, follower-part,
 // manifest, manifest-row, sync, durable, release, released, format, formatted; rebuild-manifest in a rebuild;
 // repack-begun, repack-opened, repack-copied, repack-proved, repack-journalled in a repack.
 package archiver
