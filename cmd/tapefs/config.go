@@ -126,6 +126,7 @@ type recallConfig struct {
 	Deny       *[]string `yaml:"deny"`
 	DenyUIDs   []uint32  `yaml:"deny_uids"`
 	MaxWaiting int       `yaml:"max_waiting"`
+	Prefetch   *size     `yaml:"prefetch"`
 }
 
 // denied are programs that read whatever they find: indexers and thumbnailers.
@@ -157,6 +158,9 @@ func (s *size) UnmarshalYAML(text []byte) error {
 	*s = size(n)
 	return nil
 }
+
+// defaultPrefetch is what is read ahead of who reads one file of a directory after the other: a second of a drive.
+const defaultPrefetch = 256 << 20
 
 // defaultCacheMax bounds the cache of sealed extents where the configuration says nothing.
 const defaultCacheMax = 20 << 30
@@ -340,6 +344,10 @@ func (c *config) fillPaths() {
 	}
 	if c.Recall.Deny == nil {
 		c.Recall.Deny = &denied
+	}
+	if c.Recall.Prefetch == nil {
+		ahead := size(defaultPrefetch)
+		c.Recall.Prefetch = &ahead
 	}
 	if c.Recall.MaxWaiting == 0 {
 		c.Recall.MaxWaiting = 1000

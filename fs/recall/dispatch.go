@@ -63,6 +63,7 @@ func (q *Queue) undecided() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	found := false
+	q.dropIdle(false)
 	for _, f := range q.fetches {
 		if f.active || q.covered(f) {
 			continue

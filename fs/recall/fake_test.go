@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -34,6 +35,7 @@ type world struct {
 	mu      sync.Mutex
 	locs    map[catalog.ID]catalog.Location
 	sums    map[[2]int64][]byte
+	plains  map[int64][]byte // by object
 	located int
 	slots   map[string]bool // barcodes in the library
 	drives  []*fakeDrive
@@ -60,7 +62,7 @@ func newWorld(t *testing.T, drives int, barcodes ...string) *world {
 	}
 	w := &world{
 		t: t, dir: t.TempDir(), key: key, log: &logBuffer{},
-		locs: map[catalog.ID]catalog.Location{}, sums: map[[2]int64][]byte{}, slots: map[string]bool{},
+		locs: map[catalog.ID]catalog.Location{}, sums: map[[2]int64][]byte{}, plains: map[int64][]byte{}, slots: map[string]bool{},
 		fail: map[string]error{}, loading: make(chan string, 1000), free: make(chan *fakeDrive, drives),
 	}
 	for _, b := range barcodes {
@@ -122,6 +124,18 @@ func (w *world) Files(_ context.Context, id catalog.ID, fn func(*catalog.Version
 		return catalog.ErrNotFound
 	}
 	return fn(&loc.Version)
+}
+
+func (w *world) Next(_ context.Context, dir, after catalog.ID, limit int) ([]catalog.Version, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var files []catalog.Version
+	for _, id := range slices.Sorted(maps.Keys(w.locs)) {
+		if v := w.locs[id].Version; id > after && v.Parent == dir && len(files) < limit {
+			files = append(files, v)
+		}
+	}
+	return files, nil
 }
 
 func (w *world) BytesAt(_ context.Context, id catalog.ID) (object, offset int64, err error) {
@@ -307,6 +321,7 @@ func (w *world) seal(size, partSize int64) *sealed {
 		ID: w.nextID, OID: fmt.Sprintf("%032x", w.nextID), Fingerprint: w.key.Fingerprint(), Salt: salt,
 		PartSize: partSize, PlainSize: size, SealedSize: int64(b.Len()), State: catalog.ObjectPacked,
 	}}
+	w.plains[o.ID] = plain
 	for number, p := range o.parts() {
 		var sums []byte
 		for e := range slices.Chunk(p, es) {
@@ -380,7 +395,7 @@ func (w *world) queueOf(tp tapes, o Options) *Queue {
 		o.CacheMax = 1 << 30
 	}
 	if o.Log == nil {
-		o.Log = slog.New(slog.NewTextHandler(w.log, nil))
+		o.Log = w.logger()
 	}
 	q, err := newQueue(w, w, tp, o)
 	if err != nil {
@@ -394,6 +409,8 @@ func (w *world) queueOf(tp tapes, o Options) *Queue {
 	})
 	return q
 }
+
+func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(w.log, nil)) }
 
 func (w *world) open(q *Queue, id catalog.ID) *File {
 	w.t.Helper()

@@ -26,6 +26,7 @@ type fetch struct {
 	cancel  context.CancelFunc
 
 	background bool   // only Prefetch wants it: readers go first
+	idle       bool   // nobody waits for it at all: see follow
 	prefer     string // the tape that Prefetch planned to read it from
 
 	done chan struct{}
@@ -147,6 +148,10 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest) (*
 		}
 		q.fetches[key] = f
 		q.wake()
+	}
+	if f.idle {
+		f.idle = false
+		f.refs--
 	}
 	f.refs++
 	if who != background && f.background {

@@ -30,6 +30,8 @@ type File struct {
 	id   catalog.ID
 	size int64 // bytes
 
+	parent catalog.ID // the directory; 0: another name has the bytes
+
 	mu        sync.Mutex // protects all below
 	closed    bool
 	spool     *os.File // nil: read from the object
@@ -46,6 +48,9 @@ type File struct {
 	window  int64            // how many extents to ask for ahead
 	asked   int64            // the last extent asked for
 	pending map[int64]*fetch // asked for ahead
+
+	total    int64 // bytes read
+	followed bool
 }
 
 // useObject makes the file read from its object. Called before the file is shared, or locked.
@@ -97,6 +102,13 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	n, err := f.readObject(ctx, p, off)
 	if err != nil {
 		return n, fmt.Errorf("read version %d: %w", f.id, err)
+	}
+	f.mu.Lock()
+	f.total += int64(n)
+	whole := f.total >= f.size && off+int64(n) == f.size
+	f.mu.Unlock()
+	if whole {
+		f.follow(ctx)
 	}
 	return n, end
 }
@@ -231,10 +243,21 @@ func (f *File) Complete() bool {
 		return true
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.spool != nil {
+	spool := f.spool != nil
+	f.mu.Unlock()
+	if spool {
 		return true
 	}
+	if !f.complete() {
+		return false
+	}
+	f.follow(f.q.soft) // whoever reads it now may do so without asking us
+	return true
+}
+
+func (f *File) complete() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.object == nil || f.closed {
 		return false
 	}

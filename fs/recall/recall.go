@@ -41,6 +41,9 @@ type Options struct {
 	// Surveyed is told what was learnt of an object of an imported archive when it was first read. May be nil: then it is
 	// read whole again by the next process. It is called while a tape is mounted, and may wait for the catalog.
 	Surveyed func(catalog.Surveyed)
+	// Ahead is how much of the files that come next in a directory is read from a mounted tape for who reads one
+	// after the other, bytes; 0: nothing.
+	Ahead int64
 	// Socket is where other processes ask this one while it owns the cache; "": nowhere.
 	Socket string
 	Log    *slog.Logger // nil: nothing is logged
@@ -80,6 +83,8 @@ type store interface {
 	ForeignMD5(ctx context.Context, object int64) ([]byte, error)
 	// Files calls fn for a file, or for all files below a directory.
 	Files(ctx context.Context, id catalog.ID, fn func(*catalog.Version) error) error
+	// Next lists up to limit files of a directory, in the order of their ids, behind one.
+	Next(ctx context.Context, dir, after catalog.ID, limit int) ([]catalog.Version, error)
 	// BytesAt says in which object, and where in its plain stream, a version's bytes lie; object 0: in none.
 	BytesAt(ctx context.Context, data catalog.ID) (object, offset int64, err error)
 }
@@ -104,6 +109,17 @@ func (c catalogStore) Files(ctx context.Context, id catalog.ID, fn func(*catalog
 		}
 		return fn(v)
 	})
+}
+
+func (c catalogStore) Next(ctx context.Context, dir, after catalog.ID, limit int) ([]catalog.Version, error) {
+	var files []catalog.Version
+	err := c.Now().Children(ctx, dir, after, limit, func(v *catalog.Version) error {
+		if v.Kind == catalog.File {
+			files = append(files, *v)
+		}
+		return nil
+	})
+	return files, err
 }
 
 // keyring is what recall asks of the keys.
@@ -149,9 +165,10 @@ type Queue struct {
 	damaged      map[badExtent]time.Time
 	damagedParts map[int64]time.Time // by CopyPart.ID, as the next
 	lostParts    map[int64]time.Time
-	trouble      map[string]trouble // by barcode
-	wanted       map[string]bool    // tapes outside the library that reads needed
-	told         chan struct{}      // closed when the last note about a wanted tape was taken
+	trouble      map[string]trouble        // by barcode
+	following    map[catalog.ID]*following // by directory
+	wanted       map[string]bool           // tapes outside the library that reads needed
+	told         chan struct{}             // closed when the last note about a wanted tape was taken
 	lookTimer    *time.Timer
 	looking      chan struct{} // closed when the reading for Outside ends; nil: none is under way
 	looked       *inventory    // what it gave
@@ -199,7 +216,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},
 		damaged:  map[badExtent]time.Time{}, damagedParts: map[int64]time.Time{}, lostParts: map[int64]time.Time{},
-		trouble: map[string]trouble{}, wanted: map[string]bool{},
+		trouble: map[string]trouble{}, wanted: map[string]bool{}, following: map[catalog.ID]*following{},
 	}
 	q.soft, q.endSoft = context.WithCancel(context.Background())
 	q.hard, q.endHard = context.WithCancel(context.Background())
@@ -237,6 +254,9 @@ func (q *Queue) open(ctx context.Context, id catalog.ID) (*File, error) {
 		return nil, fmt.Errorf("%q is not a file", loc.Version.Name)
 	}
 	f := &File{q: q, id: id, size: loc.Version.Size}
+	if loc.Version.ID == id {
+		f.parent = loc.Version.Parent
+	}
 	if f.size == 0 {
 		return f, nil
 	}

@@ -121,9 +121,9 @@ func bound(list []demand, drives int) account {
 	a.mounts = len(onTape)
 	a.change = float64(a.mounts)*(virtual.LoadSeconds+virtual.MountSeconds) + float64(max(0, a.mounts-drives))*(virtual.UnmountSeconds+virtual.UnloadSeconds)
 	wrapBytes := tapeBytes / dataWraps[8]
-	same := virtual.SeekSeconds(0, 0)                                       // the fixed part of a locate
+	same := virtual.SeekSeconds(0, 0)                                         // the fixed part of a locate
 	whole := virtual.SeekSeconds(0, math.Nextafter(1/dataWraps[8], 0)) - same // the length of the tape
-	wrap := virtual.SeekSeconds(0.75/dataWraps[8], 1.25/dataWraps[8]) - same    // to the next wrap at the same place
+	wrap := virtual.SeekSeconds(0.75/dataWraps[8], 1.25/dataWraps[8]) - same  // to the next wrap at the same place
 	for _, reads := range onTape {
 		far, wraps := 0.0, map[int64]bool{0: true}
 		for _, d := range reads {

@@ -21,7 +21,9 @@ type session struct {
 	stopLeasing context.CancelFunc
 
 	ending  bool  // takes no more requests; protected by Queue.mu
-	way     sweep // used by the session's goroutine alone
+	way     sweep // used by the session's goroutine alone, as all below
+	aside   bool  // what next took is for no reader
+	idle    bool  // and nobody waits for it
 	root    *os.Root
 	file    *os.File // the part read last
 	name    string
@@ -177,7 +179,14 @@ func (s *session) answer(le lease) error {
 			return nil
 		}
 		f, cp, others := s.next()
-		aside := f == nil || f.background
+		if f != nil && s.idle && (!others.reader.IsZero() || le.Wanted()) {
+			q.mu.Lock()
+			q.putBack(f)
+			q.dropIdle(true)
+			q.mu.Unlock()
+			continue
+		}
+		aside := f == nil || s.aside
 		idle := aside && time.Since(idleSince) >= q.linger
 		// A tape that was brought has its turn, however long others waited before: else the robot would be
 		// busy and nothing read once there is more work than fits into MaxWait.
@@ -195,7 +204,7 @@ func (s *session) answer(le lease) error {
 			if err != nil {
 				return err
 			}
-			if f.background {
+			if s.aside {
 				background = true
 			} else {
 				idleSince = time.Now()
@@ -270,6 +279,7 @@ func (s *session) next() (*fetch, catalog.CopyPart, elsewhere) {
 	}
 	i := s.way.choose(at, patient, time.Now())
 	list[i].active = true
+	s.aside, s.idle = list[i].background, list[i].idle
 	s.way.at = at[i]
 	return list[i], copies[i], q.waitingElsewhere()
 }
