@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -146,7 +147,11 @@ func (b *mountBench) read(f *figures, path string, drop bool) {
 		buf := make([]byte, 4096)
 		began := time.Now()
 		for range reads {
-			if _, err := file.ReadAt(buf, r.Int64N(b.size/4096)*4096); err != nil && err != io.EOF {
+			_, err := file.ReadAt(buf, r.Int64N(b.size/4096)*4096)
+			for try := 0; errors.Is(err, unix.EIO) && try < 10; try++ { // restic's answer when the Go runtime signals the reading thread
+				_, err = file.ReadAt(buf, 0)
+			}
+			if err != nil && err != io.EOF {
 				return err
 			}
 		}
