@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build deps demo test torture race lint check bench bench-mount bench-recall bench-archive bench-rebuild scale clean
+.PHONY: help build deps demo test torture years race lint check bench bench-mount bench-recall bench-archive bench-rebuild scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -27,6 +27,9 @@ test: deps ## Run all tests
 
 torture: deps ## ROUNDS (500; "once": one of each kind) of kills, full tapes and faults, each followed by a compare; SEED repeats one
 	TAPEFS_ROUNDS=$(or $(ROUNDS),500) TAPEFS_SEED=$(SEED) TAPEFS_KIND='$(KIND)' $(GO) test -count=1 -timeout 6h -run '^TestTorture$$' -v ./cmd/tapefs
+
+years: deps ## RUNS (40) of archive with changes, forget, repack, retire and new keys between, each compared with a plain model
+	TAPEFS_YEARS=$(or $(RUNS),40) $(GO) test -count=1 -timeout 2h -run '^TestYears$$' -v ./cmd/tapefs
 
 race: deps ## Run the tests of concurrent packages with the race detector
 	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -short -timeout 40m ./catalog ./changer/... ./crypto ./fs/... ./archiver
