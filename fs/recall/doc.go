@@ -9,7 +9,10 @@
 //
 // The Queue's dispatcher reads the library's inventory, decides which tape to load next and
 // starts at most one session for each drive. A session leases a drive, mounts its tape and
-// answers all requests that this tape can answer, forwards along the tape.
+// answers all requests that this tape can answer, in the order of order.go. Prefetch puts a whole list in,
+// planned beforehand, behind all readers.
+//
+// One process owns the cache; others ask it on a socket (socket.go, and Owner for those who ask).
 //
 // The package knows no FUSE and writes nothing to the catalog. It imports catalog, changer
 // and crypto, and nothing else of tapefs.

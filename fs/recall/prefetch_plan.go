@@ -1,0 +1,168 @@
+package recall
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tapefs/catalog"
+	"tapefs/crypto"
+)
+
+// collect finds the extents of all files.
+func (p *prefetch) collect(ctx context.Context, ids []catalog.ID) error {
+	for _, id := range ids {
+		err := p.q.db.Files(ctx, id, func(v *catalog.Version) error {
+			p.plan.Files++
+			w, data, err := p.find(ctx, v)
+			if err != nil || w == nil {
+				return err
+			}
+			first, last := span{start: data + crypto.HeaderSize, size: v.Size}.extents()
+			for n := first; n <= last; n++ {
+				w.want.set(n, true)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	p.byOID = make(map[string]*needed, len(p.objects))
+	for _, w := range p.objects {
+		p.byOID[w.o.oid] = w
+		_, _, size := w.o.extent(0)
+		for n := int64(0); size > 0; n++ {
+			if _, _, size = w.o.extent(n); size <= 0 || !w.want.get(n) {
+				continue
+			}
+			p.plan.Bytes += size
+			if !p.q.cache.touch(w.o.oid, n) {
+				p.plan.Missing += size
+			}
+		}
+	}
+	p.room = max(0, min(p.plan.Missing, p.q.cache.capacity(p.wants)-(p.plan.Bytes-p.plan.Missing)))
+	p.plan.Room = p.room
+	return nil
+}
+
+// wants tells whether an extent is on the list.
+func (p *prefetch) wants(oid string, n int64) bool {
+	w := p.byOID[oid]
+	return w != nil && w.want.get(n)
+}
+
+// find returns the object that a file's bytes are read from, and where in its plain stream they begin. Nil
+// without an error: nothing is to be read.
+func (p *prefetch) find(ctx context.Context, v *catalog.Version) (*needed, int64, error) {
+	if v.Size == 0 {
+		return nil, 0, nil
+	}
+	if v.Batch == 0 {
+		id, data, err := p.q.db.BytesAt(ctx, v.Data)
+		if err != nil {
+			return nil, 0, err
+		}
+		if w := p.objects[id]; w != nil && v.Size <= w.o.sealed-crypto.HeaderSize-data {
+			return w, data, nil
+		}
+	}
+	loc, err := p.q.db.Locate(ctx, v.ID)
+	if err != nil {
+		return nil, 0, err
+	}
+	if loc.Batch != nil && loc.Batch.State == catalog.Synced {
+		p.plan.Spooled++
+		return nil, 0, nil
+	}
+	if w := p.objects[loc.Object.ID]; w != nil {
+		return w, loc.Data, nil
+	}
+	o, err := p.q.openObject(loc)
+	if errors.Is(err, ErrNoBytes) {
+		p.plan.Lost++
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	w := &needed{o: o}
+	p.objects[o.id] = w
+	return w, loc.Data, nil
+}
+
+// byTape chooses the tape for each missing extent: as few tapes as possible, near ones first.
+func (p *prefetch) byTape() {
+	tapes := map[string]*tapePlan{}
+	ids := make([]int64, 0, len(p.objects))
+	for id := range p.objects {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		w := p.objects[id]
+		for n := int64(0); ; n++ {
+			_, _, size := w.o.extent(n)
+			if size <= 0 {
+				break
+			}
+			if !w.want.get(n) || p.q.cache.has(w.o.oid, n) {
+				continue
+			}
+			copies := w.o.copies(n)
+			if len(copies) == 0 {
+				p.result.Failed += size
+				p.result.Why = fmt.Sprintf("object %s extent %d: %v", w.o.oid, n, ErrNoBytes)
+				continue
+			}
+			cp := slices.MinFunc(copies, func(a, b catalog.CopyPart) int { return p.cost(tapes, a) - p.cost(tapes, b) })
+			t := tapes[cp.Barcode]
+			if t == nil {
+				t = &tapePlan{PrefetchTape: PrefetchTape{Barcode: cp.Barcode}, place: outside}
+				if p.inv != nil {
+					t.place = p.inv.place(cp.Barcode)
+				}
+				t.Outside = t.place == outside
+				tapes[cp.Barcode] = t
+				p.tapes = append(p.tapes, t)
+			}
+			t.Bytes += size
+			at := p.q.positionOf(w.o, cp, n)
+			if k := len(t.runs) - 1; k >= 0 && t.runs[k].o == w.o && t.runs[k].last == n-1 && t.runs[k].at.copyPart == cp.ID {
+				t.runs[k].last = n
+			} else {
+				t.runs = append(t.runs, readRun{at, w.o, n, n})
+			}
+		}
+	}
+	for _, t := range p.tapes {
+		slices.SortFunc(t.runs, func(a, b readRun) int { return a.at.compare(b.at) })
+	}
+	// The longest work first: the drives end at about the same time.
+	slices.SortStableFunc(p.tapes, func(a, b *tapePlan) int {
+		if a.place != b.place {
+			return int(a.place) - int(b.place)
+		}
+		if a.Bytes != b.Bytes {
+			return rank(a.Bytes < b.Bytes)*2 - 1
+		}
+		return 0
+	})
+	for _, t := range p.tapes {
+		p.plan.Tapes = append(p.plan.Tapes, t.PrefetchTape)
+	}
+}
+
+// cost orders the copies of an extent.
+func (p *prefetch) cost(tapes map[string]*tapePlan, cp catalog.CopyPart) int {
+	cost := 4 * int(outside)
+	if p.inv != nil {
+		cost = 4 * int(p.inv.place(cp.Barcode))
+	}
+	if tapes[cp.Barcode] == nil {
+		cost += 2
+	}
+	return cost + rank(cp.State != catalog.PartDurable)
+}
