@@ -186,6 +186,7 @@ type comparison struct {
 	misses  int                      // in missed
 	news    *sorter                  // new and changed files, by path
 	names   *owners                  // of a source on this machine; nil: only the catalog knows names
+	ruined  map[int64]bool           // objects whose bytes are gone: what the source still has of them is taken again
 }
 
 // openDir is a directory of the listing that the current entry may be in.
@@ -322,12 +323,21 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 	if e.kind == catalog.Directory {
 		return c.directory(ctx, e, v, parent.id, name, empty)
 	}
+	ruined := false
 	if v != nil {
-		switch judge(e, v) {
-		case same:
+		found := judge(e, v)
+		if found != changed {
+			var err error
+			if ruined, err = c.isRuined(ctx, v); err != nil {
+				return err
+			}
+		}
+		switch {
+		case ruined:
+		case found == same:
 			c.stats.Same++
 			return nil
-		case metadataOnly:
+		case found == metadataOnly:
 			return c.changedMeta(ctx, e, v)
 		}
 	}
@@ -342,7 +352,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 			return nil
 		}
 		now, err := c.db.Lookup(ctx, parent, name)
-		if err == nil && judge(e, &now) != changed {
+		if err == nil && judge(e, &now) != changed && !(ruined && now.ID == v.ID) {
 			c.stats.Same++
 			return nil
 		}
@@ -354,12 +364,13 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		c.stats.Young++
 		return nil
 	}
-	if v == nil {
+	switch {
+	case v == nil:
 		c.stats.New++
-	} else {
+	case ruined:
+		c.stats.Again++
+	default:
 		c.stats.Changed++
-	}
-	if v != nil {
 		c.lost(v) // its bytes may be there under another name now
 	}
 	if later, err := c.later(e, parent.id); later || err != nil {
@@ -369,6 +380,15 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		path: e.path, link: e.link, first: e.first,
 		NewVersion: catalog.NewVersion{Parent: parent.id, Name: name, Kind: e.kind, Size: e.size, Meta: entryMeta(e)},
 	}, len(e.target))
+}
+
+// isRuined tells whether the bytes of an unchanged file are gone from the archive.
+func (c *comparison) isRuined(ctx context.Context, v *catalog.Version) (bool, error) {
+	if len(c.ruined) == 0 || v.Kind != catalog.File || v.Size == 0 {
+		return false, nil
+	}
+	object, _, err := c.db.BytesAt(ctx, v.Data)
+	return c.ruined[object], err
 }
 
 // young says whether a file was modified so recently that it may still be being uploaded. A time far

@@ -22,6 +22,7 @@ type listStats struct {
 	Metadata   int64 // only mode or owner differ: no bytes are archived again
 	Waiting    int64 // planned already by an earlier run
 	Left       int64 // not planned because of a limit
+	Again      int64 // unchanged, and taken again because the archive has lost their bytes
 	Young      int64 // not planned because modified too recently
 	Missing    int64 // not in the listing, until it is decided what that means
 	Vanished   int64
@@ -37,7 +38,7 @@ type listStats struct {
 func (s *listStats) counts() map[string]int64 {
 	all := map[string]int64{
 		"listed": s.Listed, "directories": s.Dirs, "skipped": s.Skipped, "new": s.New, "changed": s.Changed,
-		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "young": s.Young, "vanished": s.Vanished, "unmarked": s.Unmarked,
+		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "again": s.Again, "young": s.Young, "vanished": s.Vanished, "unmarked": s.Unmarked,
 		"revived": s.Revived, "planned": s.Planned, "planned_bytes": s.Bytes, "list_errors": s.Errors,
 	}
 	for k, v := range all {

@@ -83,7 +83,13 @@ func (a *Archiver) movedFrom(ctx context.Context, source string, t *tree, path s
 		if err != nil {
 			return 0, err
 		}
-		if v.Size == size && v.State == catalog.Present && object != 0 {
+		if v.Size != size || v.State != catalog.Present || object == 0 {
+			continue
+		}
+		// Bytes that are damaged everywhere are not to be relied on while the source has them.
+		if has, err := a.db.HasCopy(ctx, object); err != nil {
+			return 0, err
+		} else if has {
 			old = append(old, v)
 		}
 	}

@@ -133,6 +133,16 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	if at.transport == inPlace {
 		c.names = &owners{names: map[ownerKey]string{}, local: true}
 	}
+	if o.Heal && row.Root != 0 {
+		objects, err := a.db.GoneObjects(ctx)
+		if err != nil {
+			return st, err
+		}
+		c.ruined = map[int64]bool{}
+		for _, id := range objects {
+			c.ruined[id] = true
+		}
+	}
 	if err := c.join(ctx, l); err != nil {
 		return st, fmt.Errorf("compare source %s: %w", src.Name, err)
 	}

@@ -75,6 +75,26 @@ func (db *DB) ReviveDamaged(ctx context.Context, source int64) (revived, hopeles
 	return revived, hopeless, nil
 }
 
+// GoneObjects lists the packed objects of which no copy, no spool and no other object has all bytes any more: what the
+// source still has of them must be taken again.
+func (db *DB) GoneObjects(ctx context.Context) ([]int64, error) {
+	return query(ctx, db.reader, "objects whose bytes are gone", func(rows *sql.Rows) (id int64, err error) { return id, rows.Scan(&id) },
+		`SELECT o.id FROM object o LEFT JOIN batch b ON b.id = o.batch WHERE o.state = 1 AND coalesce(b.state, 2) = 2
+		AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state < 4)
+		AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
+		AND EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
+			SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < 5 AND p.number = q.number AND p.state = 2))`)
+}
+
+// HasCopy tells whether an object has a copy, made or owed, that is not known to be damaged.
+func (db *DB) HasCopy(ctx context.Context, object int64) (has bool, err error) {
+	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM copy WHERE object = ? AND state < 4)`, object).Scan(&has)
+	if err != nil {
+		err = fmt.Errorf("look for copies of object %d: %w", object, err)
+	}
+	return has, err
+}
+
 // MissingPart is a part of an owed copy whose object is packed, and where the same bytes lie.
 type MissingPart struct {
 	Copy, Object, Source int64

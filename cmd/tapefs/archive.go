@@ -175,6 +175,9 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	if n := sum("metadata"); n > 0 {
 		line += fmt.Sprintf("; %s with a new mode or owner", humanize.Comma(n))
 	}
+	if n := sum("again"); n > 0 {
+		line += fmt.Sprintf("; %s taken again, whose bytes no tape has any more", count(n, "file", "files"))
+	}
 	if n := sum("unmarked"); n > 0 {
 		line += fmt.Sprintf("; %s missing and not marked as vanished", count(n, "file", "files"))
 	}
