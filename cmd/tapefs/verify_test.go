@@ -79,7 +79,8 @@ func TestVerifyFindsFlippedBits(t *testing.T) {
 	}
 	a.unmount(mnt)
 
-	if out := a.fails(1, "verify", "--source", "src"); !strings.Contains(out, "200 parts DAMAGED") {
+	// The mount has recorded what it came across; a path that is named is read whatever is known of it.
+	if out := a.fails(1, "verify", "/src"); !strings.Contains(out, "200 parts DAMAGED") {
 		t.Fatalf("verify: %s", out)
 	}
 	if out := a.run("status"); !strings.Contains(out, "DAMAGED in main") || !strings.Contains(out, "200 copies") {
