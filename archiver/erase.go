@@ -12,6 +12,9 @@ import (
 	"tapefs/changer"
 )
 
+// noteErasing and a volume's UUID are a tape's note while it is being erased.
+const noteErasing = "being erased: volume "
+
 // namedLast bounds how many files are named that have their last copy on a tape.
 const namedLast = 5
 
@@ -161,11 +164,20 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 		}
 	}
 	if t.ID != 0 {
+		if t.UUID != "" { // so that an erase that is cut short knows the volume again
+			_, err := a.db.UpdateTape(ctx, t.ID, func(row *catalog.Tape) error {
+				row.Note = noteErasing + t.UUID
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("%s: %w", op, err)
+			}
+		}
 		if err := a.db.LoseTape(ctx, t.ID); err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
 	}
-	failpoint("erase")
+	failpoint("erase-forgotten")
 	a.note("erasing %s", b)
 	if err := lease.Erase(ctx, changer.EraseRequest{Barcode: b, Volume: is.content == changer.ContentLTFS || is.content == changer.ContentUnknown, Long: o.Long}); err != nil {
 		return err
@@ -224,6 +236,9 @@ func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity
 
 // isMeant refuses a loaded tape that is another than the catalog means by its barcode. t may be zero.
 func (a *Archiver) isMeant(ctx context.Context, op string, t catalog.Tape, is identity, unproved bool) error {
+	if t.UUID == "" && is.uuid != "" && t.Note == noteErasing+is.uuid {
+		return nil // an erase of it was cut short
+	}
 	if is.uuid != "" && is.uuid != t.UUID {
 		other, err := a.db.TapeByUUID(ctx, is.uuid)
 		switch {

@@ -14,7 +14,7 @@ import (
 )
 
 // otherVerbs begin the names of failpoints that archive does not pass: tests of those verbs meet them.
-var otherVerbs = []string{"rebuild-", "repack-", "restore-", "verify-", "import-"}
+var otherVerbs = []string{"rebuild-", "repack-", "erase-", "restore-", "verify-", "import-"}
 
 func ofOtherVerb(point string) bool {
 	return slices.ContainsFunc(otherVerbs, func(verb string) bool { return strings.HasPrefix(point, verb) })
