@@ -230,8 +230,23 @@ func (w *writer) pass(ctx context.Context, all bool) error {
 			}
 			again = true
 		}
+		// What was written before may be unsynced still: a tape that fails now makes its copies owed again, too.
+		before := w.tapesFailed()
+		if err := w.syncAll(ctx); err != nil {
+			return err
+		}
+		again = again || w.tapesFailed() > before
 	}
 	return nil
+}
+
+// tapesFailed counts the tapes that this writer and its followers had to give up.
+func (w *writer) tapesFailed() int64 {
+	n := w.failures.Load()
+	for _, f := range w.followers {
+		n += f.w.failures.Load()
+	}
+	return n
 }
 
 // wants tells whether a source of this run wants copies in a pool.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"tapefs/catalog"
@@ -48,7 +49,8 @@ type writer struct {
 	paired    map[string]map[int64]int64 // by pool: copies of the objects at hand that it is owed, by object
 	follows   bool                       // it is a follower's own
 
-	closing error // what kept the last tape from being closed in order; read when the loop has ended
+	failures atomic.Int64 // tapes that had to be given up
+	closing  error        // what kept the last tape from being closed in order; read when the loop has ended
 
 	calls   chan call
 	work    chan struct{} // something new may be owed
@@ -399,6 +401,7 @@ func (w *writer) fillTape(ctx context.Context) error {
 func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
 	ctx = context.WithoutCancel(ctx)
 	t := w.tape
+	w.failures.Add(1)
 	w.a.log.Warn("tape failed", "tape", t.Barcode, "error", why)
 	state := catalog.TapeSuspect
 	if full {
