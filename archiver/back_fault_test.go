@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -296,6 +297,40 @@ func TestFormatTape(t *testing.T) {
 	}
 	w.settled()
 	w.restore("far", "a")
+}
+
+// noteHook calls itself with each note of an archiver.
+type noteHook func(text string)
+
+func (h noteHook) Note(text string)           { h(text) }
+func (h noteHook) Stage(string, int64, int64) {}
+
+// What was written to a tape while its format waited for its turn is not formatted over.
+func TestFormatTapeLooksAgainWhenItIsItsTurn(t *testing.T) {
+	w := newBackWorld(t, virtual.Options{TapeSize: 64 << 20})
+	w.open(onlyA)
+	w.write("far/0", 0, 1<<20)
+	w.archive() // VT0001L8
+	tape, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", false)
+	w.must(err)
+	w.open(func(c *Config) {
+		c.Progress = noteHook(func(text string) {
+			if text != "loading VT0002L8" {
+				return
+			}
+			h, err := sql.Open("sqlite", filepath.Join(w.dir, "catalog.db"))
+			w.must(err)
+			defer h.Close()
+			_, err = h.Exec(`UPDATE copy_part SET tape = ?`, tape.ID)
+			w.must(err)
+		})
+	})
+	if _, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", true); err == nil || !strings.Contains(err.Error(), "objects") {
+		t.Errorf("a tape with objects was formatted: %v", err)
+	}
+	if now, err := w.db.TapeByBarcode(t.Context(), "VT0002L8"); err != nil || now.UUID != tape.UUID {
+		t.Errorf("tape %+v, %v", now, err)
+	}
 }
 
 // A part that the end of the tape cuts off is abandoned where it lies and written whole on another

@@ -32,28 +32,8 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	if err := a.mayWrite(ctx); err != nil {
 		return catalog.Tape{}, err
 	}
-	old, err := a.db.TapeByBarcode(ctx, string(b))
-	switch {
-	case errors.Is(err, catalog.ErrNotFound):
-	case err != nil:
-		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
-	default:
-		if old.State == catalog.TapeForeign {
-			return catalog.Tape{}, refuse("take another tape", "it belongs to the imported archive %s, and is only read", old.PoolName)
-		}
-		loss, err := a.db.TapeLoss(ctx, old.ID)
-		if err != nil {
-			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
-		}
-		if loss.Objects > 0 {
-			return catalog.Tape{}, refuse("take another tape; tapefs tape erase "+string(b)+" says what would be lost and makes it blank", "the catalog has %d objects (%d bytes) on it", loss.Objects, loss.Bytes)
-		}
-		if old.State == catalog.TapeRetired {
-			return catalog.Tape{}, refuse("take another tape", "it is retired: %s", old.Note)
-		}
-		if !erase && old.UUID != "" {
-			return catalog.Tape{}, refuse(fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, pool, b), "it was formatted before (pool %s): %w", old.PoolName, changer.ErrNotBlank)
-		}
+	if err := a.mayFormat(ctx, b, pool, erase); err != nil {
+		return catalog.Tape{}, err
 	}
 	unlock, err := a.lockWriter(ctx)
 	if err != nil {
@@ -70,12 +50,46 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	if err := lease.Load(ctx, b); err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
+	// Asked again: what was waited for may have written to it.
+	if err := a.mayFormat(ctx, b, pool, erase); err != nil {
+		return catalog.Tape{}, err
+	}
 	t, err := a.format(ctx, lease, b, p, erase)
 	if err != nil {
 		_, ferr := a.formatFailed(ctx, b, err)
 		return t, errors.Join(err, ferr)
 	}
 	return t, nil
+}
+
+// mayFormat refuses a tape of which the catalog knows that somebody needs it.
+func (a *Archiver) mayFormat(ctx context.Context, b changer.Barcode, pool string, erase bool) error {
+	op := fmt.Sprintf("format tape %s", b)
+	refuse := func(hint, format string, args ...any) error {
+		return &changer.Error{Op: op, Hint: hint, Err: fmt.Errorf(format, args...)}
+	}
+	old, err := a.db.TapeByBarcode(ctx, string(b))
+	if errors.Is(err, catalog.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	if old.State == catalog.TapeForeign {
+		return refuse("take another tape", "it belongs to the imported archive %s, and is only read", old.PoolName)
+	}
+	loss, err := a.db.TapeLoss(ctx, old.ID)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", op, err)
+	case loss.Objects > 0:
+		return refuse("take another tape; tapefs tape erase "+string(b)+" says what would be lost and makes it blank", "the catalog has %d objects (%d bytes) on it", loss.Objects, loss.Bytes)
+	case old.State == catalog.TapeRetired:
+		return refuse("take another tape", "it is retired: %s", old.Note)
+	case !erase && old.UUID != "":
+		return refuse(fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, pool, b), "it was formatted before (pool %s): %w", old.PoolName, changer.ErrNotBlank)
+	}
+	return nil
 }
 
 // formatBegun is the note of a tape whose format began: its row is there before mkltfs runs, without a

@@ -30,16 +30,10 @@ func isDamage(err error) bool {
 	return errors.As(err, &d)
 }
 
-// volumeGone tells, after a read that failed, whether the mount itself died: no fault of a part.
+// volumeGone tells, after a read that failed, whether the mount died or lost its cartridge: no fault of a part.
 func volumeGone(v *changer.Volume, err error) bool {
 	var st unix.Statfs_t
-	serr := unix.Statfs(v.Dir, &st)
-	for _, e := range []error{err, serr} {
-		if errors.Is(e, unix.ENOTCONN) || errors.Is(e, unix.ECONNABORTED) || errors.Is(e, unix.ENODEV) {
-			return true
-		}
-	}
-	return false
+	return changer.SaysGone(err) || changer.SaysGone(unix.Statfs(v.Dir, &st))
 }
 
 // readPart reads a part's sealed bytes from a mounted tape and holds each extent against its sum

@@ -36,3 +36,14 @@ func OpenFile(root *os.Root, name string, flag int, perm os.FileMode) (*os.File,
 	}
 	return nil, fmt.Errorf("open %s: %w", f.Name(), err)
 }
+
+// SaysGone tells an error of a read that is the volume's and not the file's: ltfs died, or the cartridge was taken away from
+// under it (EAGAIN, as recorded).
+func SaysGone(err error) bool {
+	for _, gone := range []error{unix.ENOTCONN, unix.ECONNABORTED, unix.ENODEV, unix.EAGAIN} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
+}

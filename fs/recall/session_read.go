@@ -100,7 +100,7 @@ func (s *session) dropPages(f *fetch, cp catalog.CopyPart) {
 
 var errGone = errors.New("the volume is no longer mounted")
 
-// volumeGone tells, after a read that failed, whether the mount itself died: no fault of a copy.
+// volumeGone tells, after a read that failed, whether the mount died or lost its cartridge: no fault of a copy.
 func (s *session) volumeGone(err error) error {
 	dir, derr := s.root.Open(".")
 	if derr == nil {
@@ -109,7 +109,7 @@ func (s *session) volumeGone(err error) error {
 		dir.Close()
 	}
 	for _, e := range []error{err, derr} {
-		if errors.Is(e, unix.ENOTCONN) || errors.Is(e, unix.ECONNABORTED) || errors.Is(e, unix.ENODEV) {
+		if changer.SaysGone(e) {
 			return fmt.Errorf("%w: %w", errGone, e)
 		}
 	}
