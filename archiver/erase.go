@@ -12,9 +12,6 @@ import (
 	"tapefs/changer"
 )
 
-// noteErasing and a volume's UUID are a tape's note while it is being erased.
-const noteErasing = "being erased: volume "
-
 // namedLast bounds how many files are named that have their last copy on a tape.
 const namedLast = 5
 
@@ -164,15 +161,6 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 		}
 	}
 	if t.ID != 0 {
-		if t.UUID != "" { // so that an erase that is cut short knows the volume again
-			_, err := a.db.UpdateTape(ctx, t.ID, func(row *catalog.Tape) error {
-				row.Note = noteErasing + t.UUID
-				return nil
-			})
-			if err != nil {
-				return fmt.Errorf("%s: %w", op, err)
-			}
-		}
 		if err := a.db.LoseTape(ctx, t.ID); err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
@@ -236,7 +224,7 @@ func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity
 
 // isMeant refuses a loaded tape that is another than the catalog means by its barcode. t may be zero.
 func (a *Archiver) isMeant(ctx context.Context, op string, t catalog.Tape, is identity, unproved bool) error {
-	if t.UUID == "" && is.uuid != "" && t.Note == noteErasing+is.uuid {
+	if t.UUID == "" && is.uuid != "" && t.Note == catalog.NoteEmptied+is.uuid {
 		return nil // an erase of it was cut short
 	}
 	if is.uuid != "" && is.uuid != t.UUID {
