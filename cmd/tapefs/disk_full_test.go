@@ -15,14 +15,14 @@ import (
 // TestStateDiskFull: without room beside the catalog not even status can read it. It says why, changes nothing, and
 // all is as before when there is room again.
 func TestStateDiskFull(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounts a small file system")
-	}
 	source := t.TempDir()
 	writeRandom(t, filepath.Join(source, "a"), 5000, 1)
 	small := t.TempDir()
 	if err := unix.Mount("tmpfs", small, "tmpfs", 0, "size=32m,mode=0700"); err != nil {
-		t.Skip(err)
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("mount a small file system: %v", err)
 	}
 	t.Cleanup(func() { unix.Unmount(small, unix.MNT_DETACH) })
 	// The last --state counts.
