@@ -71,7 +71,7 @@ func newTortured(t *testing.T, r *rand.Rand) *tortured {
 	w.edit("# copies: [main]", "copies: [main, off]")
 	w.edit("# bundle_below: 64MiB", "bundle_below: 64KiB")
 	w.edit("# max: 500GiB", "max: 1GiB")
-	w.edit("# max: 20GiB", "max: 32MiB")
+	w.edit("# max: 20GiB", "max: 192MiB") // all that is current
 	w.edit("# ssh: ssh", "ssh: "+w.path("ssh"))
 	w.lib = w.library()
 	for slot := 1; slot < tortureSlots; slot++ {
