@@ -27,6 +27,7 @@ type batchWork struct {
 	files   []wanted         // planned and not marked as fetched yet, in member order
 	dirs    []wanted         // directories whose entries it carries, but the source's top
 	top     *catalog.Version // the source's own directory
+	marked  []string         // paths of the other files
 	objects []catalog.PlannedObject
 	bytes   int64 // of files marked earlier
 }
@@ -80,6 +81,9 @@ func (a *Archiver) batchWork(ctx context.Context, b catalog.Batch) (*batchWork, 
 				w.files = append(w.files, it)
 			case v.Kind == catalog.File && v.Inode == v.ID:
 				w.bytes += v.Size
+				fallthrough
+			default:
+				w.marked = append(w.marked, it.path)
 			}
 		}
 	}

@@ -103,6 +103,10 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 	if len(w.dirs)+len(w.files) == 0 {
 		return came, nil, nil
 	}
+	cut, err := w.cutOff(dir)
+	if err != nil {
+		return nil, nil, err
+	}
 	streams := share(w.dirs, w.files, max(1, src.Streams))
 	var mu sync.Mutex // guards came, names and done
 	var done int64
@@ -135,6 +139,9 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 			list.WriteString(prefix + it.path + "\x00")
 		}
 		g.Go(func() error {
+			if err := adopt(s.files, cut, partial); err != nil {
+				return err
+			}
 			r, err := a.rsyncReach(ctx, at, args, list.Bytes(), func(line []byte) error {
 				mu.Lock()
 				defer mu.Unlock()
