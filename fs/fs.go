@@ -145,6 +145,9 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 		stop()
 		return nil, errors.Join(fmt.Errorf("mount: %w", err), server.Unmount())
 	}
+	if err := setReadAhead(dir); err != nil {
+		o.Log.Debug("reading ahead stays as the kernel has it", "dir", dir, "error", err)
+	}
 	m := &Mount{server: server, stop: stop}
 	m.watched.Add(1)
 	go func() {

@@ -352,3 +352,28 @@ func TestUnmountFromOutside(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A cached file that is read in small pieces, as most programs do, is asked for in large ones.
+func TestReadsAhead(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may set how much the kernel reads ahead")
+	}
+	tr := newTree(t, true)
+	id := tr.add(tr.source.Root, 24<<20, "film")[0]
+	src := tr.serve()
+	f, err := os.Open(filepath.Join(src, "film"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, make([]byte, 16<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if want := sha256.Sum256(tr.content.bytes(id)); !bytes.Equal(h.Sum(nil), want[:]) {
+		t.Error("other bytes came")
+	}
+	if n := tr.content.largest.Load(); n != 1<<20 {
+		t.Errorf("the largest read has %d bytes, want 1 MiB", n)
+	}
+}

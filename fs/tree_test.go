@@ -31,6 +31,7 @@ type contents struct {
 	block    chan struct{} // while not nil and open, reads of what was not complete when it was opened wait
 	opened   atomic.Int64  // contents that are open
 	reading  atomic.Int64  // reads that wait
+	largest  atomic.Int64  // read, bytes
 }
 
 type content struct {
@@ -79,6 +80,8 @@ func (c *contents) CachedBytes(id catalog.ID) int64 {
 }
 
 func (f *content) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	for old := f.c.largest.Load(); int64(len(p)) > old && !f.c.largest.CompareAndSwap(old, int64(len(p))); old = f.c.largest.Load() {
+	}
 	if f.c.block != nil && !f.complete {
 		f.c.reading.Add(1)
 		defer f.c.reading.Add(-1)
