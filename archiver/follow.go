@@ -62,7 +62,7 @@ type followEvent struct {
 	end  bool        // the part is whole, and the leader's copy of it is recorded
 	idle bool        // nothing came for a while
 	call func(context.Context) error
-	done chan error // of call
+	done chan error // of call; nil: nobody waits, and after an error it is broken
 }
 
 // followPart is a part to be written.
@@ -107,14 +107,16 @@ func (f *follower) run(ctx context.Context) {
 		switch {
 		case e.call != nil:
 			err = e.call(ctx)
-			e.done <- err
+			if e.done != nil {
+				e.done <- err
+			}
 		case e.part != nil:
 			err = f.writePart(ctx, e.part)
 		case e.idle:
 			err = f.w.idle(ctx)
 		}
 		f.mu.Lock()
-		if err != nil && f.broken == nil && e.call == nil {
+		if err != nil && f.broken == nil && e.done == nil {
 			f.broken = err
 		}
 		f.busy, f.hand = false, nil

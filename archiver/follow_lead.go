@@ -96,8 +96,9 @@ func (f *follower) able() error {
 	return f.broken
 }
 
-// finish lets the follower close its tape when it has done what it was given.
+// finish lets the follower close its tape when it has done what it was given; of its own it begins nothing more.
 func (f *follower) finish() {
+	f.w.halt.Store(true)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
@@ -146,10 +147,12 @@ func (w *writer) stopAll() error {
 	return errors.Join(errs...)
 }
 
-// settleAll waits until the followers have done all they were given.
+// settleAll waits until the followers have done all they were given of the objects at hand.
 func (w *writer) settleAll() {
-	for _, f := range w.followers {
-		f.settle()
+	for pool := range w.paired {
+		if f := w.followers[pool]; f != nil {
+			f.settle()
+		}
 	}
 }
 
@@ -222,6 +225,9 @@ func (w *writer) pair(ctx context.Context, p Pool, owed []catalog.OwedCopy) erro
 		}
 		if len(copies) > 0 {
 			w.paired[q.Name] = copies
+			if f := w.followers[q.Name]; f != nil {
+				f.pause()
+			}
 		}
 	}
 	return nil

@@ -50,7 +50,7 @@ func (w *writer) makeRoom(ctx context.Context) (bool, error) {
 }
 
 // loop writes until nothing new will come and nothing that can be written is owed. All goes to the
-// first pool before the next is begun, unless the spool is full.
+// first pool before the next is begun, unless the spool is full or there is another drive for it.
 func (w *writer) loop(ctx context.Context) error {
 	defer close(w.stopped)
 	defer func() {
@@ -191,7 +191,8 @@ func (w *writer) heldBatches(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// pass writes what is owed: to the first wanted pool that has tapes, or with all to every pool in turn.
+// pass writes what is owed: to the first wanted pool that has tapes (other drives may write other pools beside it), or
+// with all to every pool in turn.
 func (w *writer) pass(ctx context.Context, all bool) error {
 	if !all {
 		for _, p := range w.a.cfg.Pools {
@@ -200,7 +201,10 @@ func (w *writer) pass(ctx context.Context, all bool) error {
 					return err
 				}
 				if _, held := w.held[p.Name]; !held && w.blocked[p.Name] == nil {
-					return nil
+					if err := w.findBeside(ctx, p); err != nil {
+						return err
+					}
+					return w.startBeside(ctx)
 				}
 			}
 		}
@@ -280,6 +284,9 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 		if err := w.pair(ctx, p, owed); err != nil {
 			return made, err
 		}
+		if err := w.findBeside(ctx, p); err != nil {
+			return made, err
+		}
 		batches, err := w.batches(ctx)
 		if err != nil {
 			return made, err
@@ -287,7 +294,7 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 		var at int64 = -1
 		var objects map[int64]catalog.PlannedObject
 		for _, c := range owed {
-			if err := ctx.Err(); err != nil || w.late() {
+			if err := ctx.Err(); err != nil || w.late() || w.halt.Load() {
 				return made, err
 			}
 			b, ok := batches[c.Object.Batch]
@@ -334,6 +341,9 @@ func (w *writer) late() bool { return late(Options{Until: w.until}) }
 
 // owed lists what a pool is owed of this run's sources.
 func (w *writer) owed(ctx context.Context, pool int64) ([]catalog.OwedCopy, error) {
+	if w.onlyAlone {
+		return w.owedAlone(ctx, pool)
+	}
 	if w.late() {
 		return nil, nil
 	}
@@ -341,13 +351,7 @@ func (w *writer) owed(ctx context.Context, pool int64) ([]catalog.OwedCopy, erro
 	if err != nil {
 		return nil, fmt.Errorf("look for copies that are owed: %w", err)
 	}
-	out := all[:0]
-	for _, c := range all {
-		if _, ours := w.sources[c.Object.Source]; ours && !w.failed[c.ID] {
-			out = append(out, c)
-		}
-	}
-	return out, nil
+	return w.mine(all), nil
 }
 
 func (w *writer) batches(ctx context.Context) (map[int64]catalog.Batch, error) {

@@ -185,6 +185,10 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 	if err != nil {
 		return err
 	}
+	if err := w.startBeside(ctx); err != nil { // only now: its own tape is mounted, in a drive that does for it
+		to.over(p, catalog.Part{}, err)
+		return err
+	}
 	failpoint("part-row")
 	row, err := w.a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: c.ID, Number: n, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // writer writes owed copies to tapes, one drive at a time. Only its own goroutine uses it, but
-// for call, wake and press.
+// for call, wake, makeRoom and halt.
 type writer struct {
 	a       *Archiver
 	run     catalog.Run
@@ -48,6 +48,9 @@ type writer struct {
 	followers map[string]*follower       // by pool
 	paired    map[string]map[int64]int64 // by pool: copies of the objects at hand that it is owed, by object
 	follows   bool                       // it is a follower's own
+	beside    []Pool                     // that other drives can write at the same time; not begun yet
+	onlyAlone bool                       // write only what no other pool waits for
+	halt      atomic.Bool                // begin no further object
 
 	failures atomic.Int64 // tapes that had to be given up
 	closing  error        // what kept the last tape from being closed in order; read when the loop has ended
@@ -170,6 +173,9 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 	if err != nil {
 		return err
 	}
+	if w.follows { // what only the other writers' drives can write is not for it
+		avoid = append(avoid, w.peers.others(w)...)
+	}
 	for _, c := range candidates(p, inv.Barcodes(), tapes) {
 		if w.tried[c.Barcode] {
 			continue
@@ -194,57 +200,6 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 		}
 	}
 	return w.a.wanted(ctx, p, inv)
-}
-
-// giveUp unmounts what is mounted without a sync and gives the drive back.
-func (w *writer) giveUp(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
-	var err error
-	if w.lease != nil {
-		if v := w.lease.Volume(); v != nil {
-			w.a.activity.set(fmt.Sprintf("unmounting %s (ltfs writes its index)", w.tape.Barcode))
-			err = v.Unmount(ctx)
-		}
-		err = errors.Join(err, w.lease.Release(ctx))
-	}
-	w.lease, w.volume, w.tape, w.unsynced = nil, nil, catalog.Tape{}, 0
-	w.peers.leave(w)
-	return err
-}
-
-// leave is giveUp. From a drive that is set aside the tape goes back to its slot: another drive takes it.
-func (w *writer) leave(ctx context.Context, aside bool) error {
-	if !aside || w.lease == nil {
-		return w.giveUp(ctx)
-	}
-	var err error
-	if v := w.lease.Volume(); v != nil {
-		err = v.Unmount(ctx)
-	}
-	return errors.Join(err, w.lease.Unload(ctx), w.giveUp(ctx))
-}
-
-// takeDrive leases a drive, for write one that can write the tape, and loads the tape into it.
-func (w *writer) takeDrive(ctx context.Context, b changer.Barcode, write bool) error {
-	if w.lease != nil {
-		if err := w.giveUp(ctx); err != nil {
-			return err
-		}
-	}
-	avoid, err := w.avoid(ctx)
-	if err != nil {
-		return err
-	}
-	w.peers.claim(w, b)
-	lease, err := w.a.lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Write: write, Purpose: "archive",
-		Wait: func(holder string) { w.a.note("waiting for a drive: %s has it", holder) }})
-	if err != nil {
-		return fmt.Errorf("take a drive for tape %s: %w", b, err)
-	}
-	w.lease = lease
-	w.peers.drive(w, lease.Drive().Serial)
-	w.a.note("loading %s into drive %d", b, lease.Drive().Element)
-	return lease.Load(ctx, b)
 }
 
 // try loads and mounts one candidate; false: it does not do, and why is noted.

@@ -160,7 +160,7 @@ func TestQueryPlans(t *testing.T) {
 	defer db.Close()
 	for name, text := range map[string]string{
 		"Get": textGet, "Lookup": textLookup, "Children": textChildren, "ChildrenByName": textChildrenByName, "parent": textParent,
-		"OwedCopies": textOwedCopies, "Unmanifested": textUnmanifested, "UnsafeParts": textUnsafeParts, "members": textMembers, "objects": textBatchObjects,
+		"OwedCopies": textOwedCopies + textOwedOrder, "OwedAlone": textOwedCopies + textAlone + textOwedOrder, "Unmanifested": textUnmanifested, "UnsafeParts": textUnsafeParts, "members": textMembers, "objects": textBatchObjects,
 		"release": textReleasable, "PlannedAt": textPlannedAt,
 		// What SQLite looks for when a row goes that others may refer to.
 		"children of a version": `SELECT 1 FROM version WHERE parent = ?`, "changes of a version": `SELECT 1 FROM change WHERE version = ?`,

@@ -23,18 +23,29 @@ type OwedCopy struct {
 
 // OwedCopies lists copies in state owed or writing whose object has a synced batch, in order of object id.
 func (db *DB) OwedCopies(ctx context.Context, pool int64) ([]OwedCopy, error) {
-	return query(ctx, db.reader, "owed copies", func(rows *sql.Rows) (c OwedCopy, err error) {
-		var verified int64
-		c.Object, err = scanObjectAnd(rows, &c.ID, &c.Copy.Object, &c.Pool, &c.State, &verified)
-		c.Verified = timeOf(verified)
-		return c, err
-	}, textOwedCopies, pool)
+	return query(ctx, db.reader, "owed copies", scanOwed, textOwedCopies+textOwedOrder, pool)
+}
+
+// OwedAlone is OwedCopies without those of objects that another pool waits for, too.
+func (db *DB) OwedAlone(ctx context.Context, pool int64) ([]OwedCopy, error) {
+	return query(ctx, db.reader, "owed copies", scanOwed, textOwedCopies+textAlone+textOwedOrder, pool)
+}
+
+func scanOwed(rows *sql.Rows) (c OwedCopy, err error) {
+	var verified int64
+	c.Object, err = scanObjectAnd(rows, &c.ID, &c.Copy.Object, &c.Pool, &c.State, &verified)
+	c.Verified = timeOf(verified)
+	return c, err
 }
 
 // c.state < 3 is what the index holds; the few copies that wait for a sync are left out by c.state < 2.
 const textOwedCopies = `SELECT ` + objectColumns + `, c.id, c.object, c.pool, c.state, c.verified FROM copy c INDEXED BY copy_unfinished
 	CROSS JOIN object o ON o.id = c.object CROSS JOIN seal_key k ON k.id = o.key CROSS JOIN batch b ON b.id = o.batch
-	WHERE c.pool = ? AND c.state < 3 AND c.state < 2 AND b.state = 1 AND o.state < 2 ORDER BY c.object`
+	WHERE c.pool = ? AND c.state < 3 AND c.state < 2 AND b.state = 1 AND o.state < 2`
+
+const textOwedOrder = ` ORDER BY c.object`
+
+const textAlone = ` AND NOT EXISTS (SELECT 1 FROM copy x WHERE x.object = c.object AND x.id <> c.id AND x.state < 3)`
 
 // Parts lists an object's parts with their sums.
 func (db *DB) Parts(ctx context.Context, object int64) ([]Part, error) {

@@ -1,0 +1,71 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// giveUp unmounts what is mounted without a sync and gives the drive back.
+func (w *writer) giveUp(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if w.lease != nil {
+		if v := w.lease.Volume(); v != nil {
+			w.a.activity.set(fmt.Sprintf("unmounting %s (ltfs writes its index)", w.tape.Barcode))
+			err = v.Unmount(ctx)
+		}
+		err = errors.Join(err, w.lease.Release(ctx))
+	}
+	w.lease, w.volume, w.tape, w.unsynced = nil, nil, catalog.Tape{}, 0
+	w.peers.leave(w)
+	return err
+}
+
+// leave is giveUp. From a drive that is set aside the tape goes back to its slot: another drive takes it.
+func (w *writer) leave(ctx context.Context, aside bool) error {
+	if !aside || w.lease == nil {
+		return w.giveUp(ctx)
+	}
+	var err error
+	if v := w.lease.Volume(); v != nil {
+		err = v.Unmount(ctx)
+	}
+	return errors.Join(err, w.lease.Unload(ctx), w.giveUp(ctx))
+}
+
+// takeDrive leases a drive, for write one that can write the tape, and loads the tape into it.
+func (w *writer) takeDrive(ctx context.Context, b changer.Barcode, write bool) error {
+	if w.lease != nil {
+		if err := w.giveUp(ctx); err != nil {
+			return err
+		}
+	}
+	w.peers.claim(w, b)
+	lease, err := w.leaseDrive(ctx, b, write)
+	if errors.Is(err, changer.ErrNoDrive) && len(w.followers) > 0 { // one that does may be with a follower
+		if err := w.stopAll(); err != nil {
+			return err
+		}
+		lease, err = w.leaseDrive(ctx, b, write)
+	}
+	if err != nil {
+		return fmt.Errorf("take a drive for tape %s: %w", b, err)
+	}
+	w.lease = lease
+	w.peers.drive(w, lease.Drive().Serial)
+	w.a.note("loading %s into drive %d", b, lease.Drive().Element)
+	return lease.Load(ctx, b)
+}
+
+func (w *writer) leaseDrive(ctx context.Context, b changer.Barcode, write bool) (*changer.Lease, error) {
+	avoid, err := w.avoid(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.a.lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Write: write, Purpose: "archive",
+		Wait: func(holder string) { w.a.note("waiting for a drive: %s has it", holder) }})
+}
