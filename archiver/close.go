@@ -25,10 +25,7 @@ func (a *Archiver) CloseTape(ctx context.Context, t catalog.Tape) (err error) {
 	if err = a.closeTape(ctx, run, p, t); err != nil {
 		err = fmt.Errorf("%s: %w", op, err)
 	}
-	state, message := "done", ""
-	if err != nil {
-		state, message = "failed", err.Error()
-	}
+	state, message := endOf(ctx, err)
 	return errors.Join(err, a.db.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
 }
 

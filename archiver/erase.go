@@ -76,10 +76,7 @@ func (a *Archiver) asRun(ctx context.Context, kind string, args []string, fn fun
 		return err
 	}
 	err = fn()
-	state, message := "done", ""
-	if err != nil {
-		state, message = "failed", err.Error()
-	}
+	state, message := endOf(ctx, err)
 	return errors.Join(err, a.db.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
 }
 

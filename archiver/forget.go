@@ -80,10 +80,7 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 	}
 	sum.Run = run.ID
 	n, err := a.db.Forget(ctx, run.ID, ids, time.Now())
-	state, message := "done", ""
-	if err != nil {
-		state, message = "failed", err.Error()
-	}
+	state, message := endOf(ctx, err)
 	ctx = context.WithoutCancel(ctx)
 	return sum, errors.Join(err, a.db.Count(ctx, run.ID, "", map[string]int64{"forgotten": n}), a.db.FinishRun(ctx, run.ID, state, message))
 }

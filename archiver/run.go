@@ -56,21 +56,22 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	return sum, err
 }
 
-// finish records how a run ended and gathers what it did.
-func (a *Archiver) finish(ctx context.Context, run catalog.Run, skipped int64, err error) (Summary, error) {
-	state, message := "done", ""
+// endOf is the state in which a run ends, and what is said of it.
+func endOf(ctx context.Context, err error) (state, message string) {
 	switch {
 	case err == nil:
-	case ctx.Err() != nil:
-		state = "interrupted"
-	case errors.Is(err, ErrPartial), errors.Is(err, ErrNeedsOperator):
-		state = "partial"
-	default:
-		state = "failed"
+		return "done", ""
+	case ctx.Err() != nil, errors.Is(err, context.Canceled):
+		return "interrupted", err.Error()
+	case errors.Is(err, ErrPartial), errors.Is(err, ErrDamaged), errors.Is(err, ErrNeedsOperator):
+		return "partial", err.Error()
 	}
-	if err != nil {
-		message = err.Error()
-	}
+	return "failed", err.Error()
+}
+
+// finish records how a run ended and gathers what it did.
+func (a *Archiver) finish(ctx context.Context, run catalog.Run, skipped int64, err error) (Summary, error) {
+	state, message := endOf(ctx, err)
 	ctx = context.WithoutCancel(ctx)
 	sum := Summary{Run: run.ID, Skipped: int(skipped)}
 	if ferr := a.db.FinishRun(ctx, run.ID, state, message); ferr != nil {

@@ -76,19 +76,7 @@ func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, 
 	if err == nil {
 		err = v.result()
 	}
-	state, message := "done", ""
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		state = "interrupted"
-	case errors.Is(err, ErrDamaged), errors.Is(err, ErrNeedsOperator), errors.Is(err, ErrPartial):
-		state = "partial"
-	default:
-		state = "failed"
-	}
-	if err != nil {
-		message = err.Error()
-	}
+	state, message := endOf(ctx, err)
 	ctx = context.WithoutCancel(ctx)
 	counts := map[string]int64{"verified_parts": int64(v.sum.Parts), "verified_bytes": v.sum.Bytes, "verified_files": int64(v.sum.Files),
 		"damaged": int64(len(v.sum.Damaged))}
