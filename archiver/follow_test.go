@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tapefs/catalog"
 	"tapefs/changer/virtual"
@@ -122,6 +123,41 @@ func TestDriveFallsBehind(t *testing.T) {
 	}
 	w.restore("far", "a")
 	w.restore("far", "b")
+}
+
+// A drive that is slower than the other one is detached when it is too many bytes behind, or behind for too long: the
+// first does not wait for it, and what it missed is read again from the spool.
+func TestSlowDriveIsDetached(t *testing.T) {
+	for name, c := range map[string]struct {
+		bytes int64
+		time  time.Duration
+		files int
+		size  int
+	}{
+		"bytes": {bytes: 12 << 20, time: time.Hour, files: 1, size: 30 << 20},
+		"time":  {bytes: 1 << 30, time: 500 * time.Millisecond, files: 4, size: 9 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newBackWorld(t, virtual.Options{TapeSize: 512 << 20, Drives: 2})
+			w.must(w.vl.Fault("slow-write=VT0005L8:200ms"))
+			w.open(func(cfg *Config) { onlyFar(cfg); cfg.BehindBytes, cfg.BehindTime = c.bytes, c.time })
+			for i := range c.files {
+				w.write(fmt.Sprintf("far/%d", i), byte(i), c.size)
+			}
+			s := w.archive()
+			w.settled()
+			followed, all := counted(s, "far", "followed_parts"), counted(s, "far", "written_parts")
+			if 2*followed >= all || counted(s, "far", "read_bytes") <= w.sizes("far") {
+				t.Errorf("%d parts of %d were followed, counts %v", followed, all, s.Counts)
+			}
+			// The first tape was written to its end before the slow one had all.
+			if at := w.writes(0); at["VT0001L8"][1] >= at["VT0005L8"][1] {
+				t.Errorf("the first drive waited: %v", at)
+			}
+			w.restore("far", "a")
+			w.restore("far", "b")
+		})
+	}
 }
 
 // The second tape fails or ends while both are written: the first goes on, and the second copy is made on

@@ -27,8 +27,9 @@ var faultForms = map[string]string{
 	"enospc-after":  "SIZE",           // every tape takes so many bytes in all
 	"read-eio":      "BARCODE:OFFSET", // offset on the data partition: block address * 512 KiB
 	"write-eio":     "BARCODE:OFFSET",
-	"index-write":   "",         // no index can be written
-	"wrong-barcode": "SLOT:TAG", // the changer reads TAG on the tape of this slot
+	"slow-write":    "BARCODE:DURATION", // each write to the tape takes so long: 1 MiB at most
+	"index-write":   "",                 // no index can be written
+	"wrong-barcode": "SLOT:TAG",         // the changer reads TAG on the tape of this slot
 	"write-protect": "BARCODE",
 	"needs-check":   "BARCODE", // ltfs does not mount it until ltfsck was run
 	"offline":       "",        // the changer is offline
@@ -84,6 +85,16 @@ func (f faults) hits(kind, barcode string, from, to int64) bool {
 	return false
 }
 
+// slow is how long a fault of the form BARCODE:DURATION lasts for a tape.
+func (f faults) slow(kind, barcode string) (d time.Duration) {
+	for _, a := range f[kind] {
+		if b, text, _ := strings.Cut(a, ":"); b == barcode {
+			d, _ = time.ParseDuration(text) // checked when it was set
+		}
+	}
+	return d
+}
+
 func (f faults) names(kind, arg string) bool {
 	for _, a := range f[kind] {
 		if a == arg {
@@ -131,6 +142,11 @@ func checkFault(kind, arg string) error {
 		b, o, ok := strings.Cut(arg, ":")
 		if _, err = parseSize(o); err == nil && (!ok || b == "") {
 			err = errors.New("wants BARCODE:OFFSET")
+		}
+	case "BARCODE:DURATION":
+		b, d, ok := strings.Cut(arg, ":")
+		if _, err = time.ParseDuration(d); err == nil && (!ok || b == "") {
+			err = errors.New("wants BARCODE:DURATION")
 		}
 	case "SLOT:TAG":
 		s, tag, ok := strings.Cut(arg, ":")

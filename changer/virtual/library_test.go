@@ -84,7 +84,7 @@ func TestCreateCommand(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{"create"}, {"create", dir, "--tape-size", "much"}, {"create", dir + "2", "--tape", "x"}, {"fault", dir},
-		{"fault", dir, "no-such-fault"}, {"fault", dir, "slow-load=soon"}, {"fault", dir, "read-eio=12"}, {"log", dir + "3"},
+		{"fault", dir, "no-such-fault"}, {"fault", dir, "slow-load=soon"}, {"fault", dir, "read-eio=12"}, {"fault", dir, "slow-write=1s"}, {"log", dir + "3"},
 		{"mtx", "status"}, {"sing"}, nil} {
 		stderr.Reset()
 		if code := Main(args, nil, &stdout, &stderr); code == 0 || stderr.Len() == 0 {

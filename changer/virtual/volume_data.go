@@ -108,6 +108,7 @@ func (v *volume) writableData(n *node, off, keep int64) error {
 // write appends data to the tape as the next part of a file. It accepts more than fits, up to the drive's
 // and LTFS's buffers; what did not fit is lost when that shows.
 func (v *volume) write(n *node, data []byte, off int64) (uint32, syscall.Errno) {
+	time.Sleep(v.faults().slow("slow-write", v.d.m.Barcode))
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if errno := v.changeable(); errno != 0 {
