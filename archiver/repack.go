@@ -40,7 +40,7 @@ type RepackSummary struct {
 	Tapes []RepackedTape
 }
 
-// Repack brings what lives on tapes onto others of their pools. Objects all of whose files live are repeated extent by
+// Repack brings what lives on tapes onto others of their pools. Objects of the current key all of whose files live are repeated extent by
 // extent; of others the living files are packed anew. The tapes are superseded from the start, and readable; what was
 // moved is let go when its replacement was read back through a fresh mount. Killed at any point it goes on when it
 // is called again. ErrPartial when a tape is still needed, ErrNeedsOperator for want of tapes.
@@ -182,6 +182,7 @@ func (a *Archiver) wouldRepack(ctx context.Context, t catalog.Tape, r *RepackedT
 	if err != nil {
 		return err
 	}
+	packed := map[int64]bool{}
 	for _, p := range parts {
 		if p.Moved || p.Replaced {
 			continue
@@ -190,14 +191,25 @@ func (a *Archiver) wouldRepack(ctx context.Context, t catalog.Tape, r *RepackedT
 		if err != nil {
 			return err
 		}
-		switch howTo(&life, key) {
+		how := howTo(&life, key)
+		if how == packIt && life.SealedSize > life.PartSize {
+			if all, err := a.allParts(ctx, &life, p); err != nil {
+				return err
+			} else if all == nil {
+				how = copyIt
+			}
+		}
+		switch how {
 		case dropIt:
 			r.Dropped++
 			continue
 		case copyIt:
 			r.Copied++
 		case packIt:
-			r.Packed++
+			if !packed[p.Object] {
+				r.Packed++
+			}
+			packed[p.Object] = true
 		}
 		r.Parts++
 		r.Bytes += p.Size
@@ -215,7 +227,7 @@ func (a *Archiver) currentKey(ctx context.Context) (string, error) {
 
 // How an object leaves its tape.
 const (
-	copyIt = iota // as it is: all of it lives, or it is too large to be packed anew by way of the spool
+	copyIt = iota // as it is: all of it lives, or it has several parts that cannot be packed anew by way of the spool
 	packIt
 	dropIt
 )
@@ -224,7 +236,7 @@ func howTo(l *catalog.ObjectLife, key string) int {
 	switch {
 	case l.Dead:
 		return dropIt
-	case l.SealedSize > l.PartSize, l.Whole && l.Fingerprint == key:
+	case l.Whole && l.Fingerprint == key:
 		return copyIt
 	}
 	return packIt
@@ -341,6 +353,18 @@ func (r *repacker) load(ctx context.Context, t catalog.Tape, stuck map[int64]boo
 			sum.Dropped++
 			continue
 		}
+		var all []catalog.CopyPart
+		if how == packIt && life.SealedSize > life.PartSize {
+			if len(load) > 0 {
+				return load, nil // such an object is moved alone
+			}
+			if all, err = r.a.allParts(ctx, &life, p); err != nil {
+				return nil, err
+			}
+			if all == nil {
+				how = copyIt
+			}
+		}
 		need := p.Size
 		if how == packIt {
 			need *= 2 // sealed, and opened beside it
@@ -348,11 +372,14 @@ func (r *repacker) load(ctx context.Context, t catalog.Tape, stuck map[int64]boo
 		if room -= need; room < 0 && len(load) > 0 {
 			return load, nil
 		}
-		m := moving{life: life, how: how}
+		m := moving{life: life, how: how, all: all}
 		m.from, m.Copy, m.Object, m.Source = p.CopyPart, p.Copy, p.Object, p.Source
 		m.OID, m.Fingerprint, m.Number, m.Size = p.OID, life.Fingerprint, p.Number, p.Size
 		m.Parts = int((life.SealedSize + life.PartSize - 1) / life.PartSize)
 		load = append(load, m)
+		if all != nil {
+			break
+		}
 	}
 	return load, nil
 }

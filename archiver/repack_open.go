@@ -1,0 +1,198 @@
+package archiver
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"tapefs/catalog"
+)
+
+// openFile opens an object of one part that lies in the spool, and removes that.
+func (r *repacker) openFile(ctx context.Context, m *moving, dir string) error {
+	sealed, err := os.Open(m.file)
+	if err != nil {
+		return fmt.Errorf("open object %s: %w", m.OID, err)
+	}
+	defer sealed.Close()
+	if err := r.open(ctx, m, sealed, dir); err != nil {
+		return err
+	}
+	if err := os.Remove(m.file); err != nil {
+		return fmt.Errorf("open object %s: %w", m.OID, err)
+	}
+	return nil
+}
+
+// open unpacks what lives of an object into a batch of the spool and plans the object that takes its place.
+func (r *repacker) open(ctx context.Context, m *moving, sealed io.Reader, dir string) error {
+	a := r.a
+	source := r.w.sources[m.Source].Name
+	oid, err := followingOID(m.OID)
+	if err != nil {
+		return err
+	}
+	files, members, err := a.livingFiles(ctx, &m.life, source)
+	if err != nil {
+		return err
+	}
+	disk, err := openDisk(a.cfg.SpoolDir)
+	if err != nil {
+		return err
+	}
+	defer disk.close()
+	temp := filepath.Join(dir, "open")
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		return fmt.Errorf("open object %s: %w", m.OID, err)
+	}
+	bytes, err := a.unpackInto(ctx, m, sealed, files, temp)
+	if err != nil {
+		return errors.Join(fmt.Errorf("open object %s: %w", m.OID, err), os.RemoveAll(temp))
+	}
+	name := source + "-" + oid
+	if err := os.Rename(temp, filepath.Join(a.cfg.SpoolDir, name)); err != nil {
+		return fmt.Errorf("open object %s: %w", m.OID, err)
+	}
+	if err := disk.sync(); err != nil {
+		return fmt.Errorf("open object %s: %w", m.OID, err)
+	}
+	failpoint("repack-opened")
+	_, key, err := a.sealKey(ctx)
+	if err != nil {
+		return err
+	}
+	part, err := a.partSize(ctx, []string{r.poolOf(m)})
+	if err != nil {
+		return err
+	}
+	return a.db.AddRepacked(ctx, catalog.Repacked{Run: r.run.ID, Replaces: m.Object, OID: oid, Key: key.ID, PartSize: max(part, m.life.PartSize),
+		Size: m.life.SealedSize + objectOverhead, Members: members, Dir: name, Bytes: bytes})
+}
+
+func (r *repacker) poolOf(m *moving) string {
+	t, err := r.a.db.TapeByBarcode(context.Background(), m.from.Barcode)
+	if err != nil {
+		return ""
+	}
+	return t.PoolName
+}
+
+// followingOID is an id with the time of another that comes after it in the order of names.
+func followingOID(oid string) (string, error) {
+	var low, draw [10]byte
+	if n, err := hex.Decode(low[:], []byte(oid[12:])); err != nil || n != len(low) {
+		return "", fmt.Errorf("object id %q", oid)
+	}
+	for range 1000 {
+		if _, err := rand.Read(draw[:]); err != nil {
+			return "", fmt.Errorf("draw an object id: %w", err)
+		}
+		if bytes.Compare(draw[:], low[:]) > 0 {
+			return oid[:12] + hex.EncodeToString(draw[:]), nil
+		}
+	}
+	return "", fmt.Errorf("no object id is left after %s", oid)
+}
+
+// livingFiles names the files whose bytes are needed, by their names in the tar stream, and lists all members that stay.
+func (a *Archiver) livingFiles(ctx context.Context, life *catalog.ObjectLife, source string) (map[string]*catalog.Version, []catalog.ID, error) {
+	files := map[string]*catalog.Version{}
+	var members []catalog.ID
+	first := map[catalog.ID]bool{} // of hard-linked names the first has the bytes
+	for i := range life.Versions {
+		v := &life.Versions[i]
+		if !life.Live[v.ID] {
+			continue
+		}
+		members = append(members, v.ID)
+		if v.Kind != catalog.File || v.State == catalog.Void || first[inodeOf(v)] {
+			continue
+		}
+		first[inodeOf(v)] = true
+		p, err := a.db.Path(ctx, v.ID)
+		if err != nil {
+			return nil, nil, err
+		}
+		name := strings.TrimPrefix(p, "/")
+		if !strings.HasPrefix(name, source+"/") {
+			return nil, nil, fmt.Errorf("version %d at %q is not of source %s", v.ID, p, source)
+		}
+		files[name] = v
+	}
+	return files, members, nil
+}
+
+// unpackInto opens a sealed object and writes the wanted files, with their times, below a folder.
+// Each must have its recorded sum.
+func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, files map[string]*catalog.Version, to string) (total int64, err error) {
+	key, err := a.keys.Key(m.Fingerprint)
+	if err != nil {
+		return 0, err
+	}
+	plain, err := key.NewReader(sealed)
+	if err != nil {
+		return 0, err
+	}
+	root, err := os.OpenRoot(to)
+	if err != nil {
+		return 0, err
+	}
+	defer root.Close()
+	top, err := root.Open(".")
+	if err != nil {
+		return 0, err
+	}
+	defer top.Close()
+	left := len(files)
+	for t := tar.NewReader(plain); left > 0; {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		h, err := t.Next()
+		if cause := (*readError)(nil); errors.As(err, &cause) {
+			return 0, cause.err
+		}
+		if err != nil {
+			return 0, &damageError{what: fmt.Sprintf("%d of its files are not in it: %v", left, err), size: m.Size}
+		}
+		v := files[h.Name]
+		if v == nil || h.Typeflag != tar.TypeReg {
+			continue
+		}
+		left--
+		name := h.Name[strings.IndexByte(h.Name, '/')+1:]
+		if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
+			return 0, err
+		}
+		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return 0, err
+		}
+		sum := sha256.New()
+		n, err := io.Copy(io.MultiWriter(f, sum), t)
+		if err := errors.Join(err, f.Close()); err != nil {
+			if cause := (*readError)(nil); errors.As(err, &cause) {
+				err = cause.err
+			}
+			return 0, err
+		}
+		if n != v.Size || len(v.SHA256) > 0 && !bytes.Equal(sum.Sum(nil), v.SHA256) {
+			return 0, &damageError{what: fmt.Sprintf("%q in it is not what was archived", h.Name), size: m.Size}
+		}
+		if err := setTime(top, name, v.MTime); err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
