@@ -17,8 +17,8 @@ const (
 )
 
 // findSame sums the large files of a batch and finds those whose content is on its way to tape already, or there. What came into
-// the spool is summed in any case; a local file only when one of its size is known. paths are those of files.
-func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t *tree, w *batchWork, files []catalog.Fetched) error {
+// the spool is summed in any case; a local file only when one of its size is known. counts takes how many were summed.
+func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t *tree, w *batchWork, files []catalog.Fetched, counts map[string]int64) error {
 	least := src.DedupMin
 	if least <= 0 {
 		least = defaultDedupMin
@@ -51,7 +51,7 @@ func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t 
 		if f.Gone || f.Same != 0 || w.files[i].Kind != catalog.File || f.Size < least || linked[f.Version] {
 			continue
 		}
-		others, err := a.sumOthers(ctx, f.Size)
+		others, err := a.sumOthers(ctx, f.Size, counts)
 		if err != nil {
 			return err
 		}
@@ -62,7 +62,7 @@ func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t 
 		in, err := t.openFile(w.files[i].path)
 		var sum [sha256.Size]byte
 		if err == nil {
-			sum, err = sumFile(ctx, in, f.Size, f.MTime)
+			sum, err = sumFile(ctx, in, f.Size, f.MTime, counts)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -89,7 +89,7 @@ func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t 
 }
 
 // sumOthers tells whether the content of a file of this size is known. Those on their way to tape are summed now.
-func (a *Archiver) sumOthers(ctx context.Context, size int64) (bool, error) {
+func (a *Archiver) sumOthers(ctx context.Context, size int64, counts map[string]int64) (bool, error) {
 	waiting, err := a.db.Unsummed(ctx, size)
 	if err != nil {
 		return false, err
@@ -106,7 +106,7 @@ func (a *Archiver) sumOthers(ctx context.Context, size int64) (bool, error) {
 		in, err := a.openMember(*loc.Batch, loc.Path)
 		var sum [sha256.Size]byte
 		if err == nil {
-			sum, err = sumFile(ctx, in, v.Size, v.MTime)
+			sum, err = sumFile(ctx, in, v.Size, v.MTime, counts)
 		}
 		if ctx.Err() != nil {
 			return false, ctx.Err()
@@ -121,9 +121,10 @@ func (a *Archiver) sumOthers(ctx context.Context, size int64) (bool, error) {
 	return a.db.SameSize(ctx, size)
 }
 
-// sumFile sums a file and closes it. It must be what was looked at, before and after.
-func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time) (sum [sha256.Size]byte, err error) {
+// sumFile sums a file, counts that, and closes it. It must be what was looked at, before and after.
+func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time, counts map[string]int64) (sum [sha256.Size]byte, err error) {
 	defer in.Close()
+	counts["summed"]++
 	before, err := stateOf(in)
 	if err != nil {
 		return sum, err
@@ -139,6 +140,7 @@ func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time) (
 		}
 		k, err := in.Read(buf)
 		h.Write(buf[:k])
+		counts["summed_bytes"] += int64(k)
 		n += int64(k)
 		if err != nil && (!errors.Is(err, io.EOF) || n < size) {
 			return sum, err
