@@ -67,8 +67,16 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 		for _, i := range group[1:] {
 			files[i].Inode = files[group[0]].Version
 		}
+		from, err := a.movedLinks(ctx, src.Name, t, w, group, files)
+		if err != nil {
+			return err
+		}
+		if from != 0 {
+			counts["moved"] += int64(len(group))
+			counts["moved_bytes"] += files[group[0]].Size
+		}
 		for _, i := range group {
-			files[i].Nlink = uint32(len(group))
+			files[i].Nlink, files[i].Same = uint32(len(group)), from
 		}
 	}
 	if err := a.completeDirs(ctx, run, t, w.dirs, b.Local, names); err != nil {

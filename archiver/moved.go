@@ -19,7 +19,8 @@ type moveKey struct{ size, mtime int64 }
 
 // lost remembers a file that the listing lacks or has something else for: it may have got another name.
 func (c *comparison) lost(v *catalog.Version) {
-	if v.Kind != catalog.File || v.Size == 0 || v.Nlink > 1 || len(v.SHA256) == 0 || v.State != catalog.Present || c.misses >= maxMoved {
+	known := len(v.SHA256) > 0 || v.Data != v.ID // of hard-linked names the first has the sum
+	if v.Kind != catalog.File || v.Size == 0 || !known || v.State != catalog.Present || c.misses >= maxMoved {
 		return
 	}
 	if c.missed == nil {
@@ -30,12 +31,18 @@ func (c *comparison) lost(v *catalog.Version) {
 	c.missed[key] = append(c.missed[key], v.ID)
 }
 
-// later keeps a new or changed file until all that vanished is known; false: it is planned at once.
+// later keeps a new or changed file until all that vanished is known; false: it is planned at once. The planner keeps hard-linked
+// names itself: of these only what they may have been is looked up later.
 func (c *comparison) later(e *listEntry, parent catalog.ID) (bool, error) {
-	if !c.again || c.dry || e.kind != catalog.File || e.size == 0 || e.link != "" || e.first {
+	if !c.again || c.dry || e.kind != catalog.File || e.size == 0 {
 		return false, nil
 	}
-	return true, c.news.add(pathKey(e.path), e.encode(binary.AppendVarint(nil, int64(parent))))
+	plan := int64(1)
+	if e.link != "" || e.first {
+		plan = 0
+	}
+	val := binary.AppendVarint(binary.AppendVarint(nil, plan), int64(parent))
+	return plan == 1, c.news.add(pathKey(e.path), e.encode(val))
 }
 
 // planNews plans the new and changed files. Those that may be vanished ones under another name are compared with them
@@ -50,11 +57,15 @@ func (c *comparison) planNews(ctx context.Context) error {
 			return err
 		}
 		d := decoder(val)
+		plan := d.varint() == 1
 		parent := catalog.ID(d.varint())
 		e := decodeEntry(key, d)
 		if from, ok := c.missed[moveKey{e.size, e.mtime}]; ok {
 			c.stats.maybeMoved++
 			c.a.moved.Store(movedName(c.source, e.path), from)
+		}
+		if !plan {
+			continue
 		}
 		_, name := splitPath(e.path)
 		err = c.plan.add(ctx, member{path: e.path, NewVersion: catalog.NewVersion{Parent: parent, Name: name, Kind: e.kind, Size: e.size, Meta: entryMeta(&e)}}, 0)
@@ -98,11 +109,34 @@ func (a *Archiver) movedFrom(ctx context.Context, source string, t *tree, path s
 	}
 	sum := contentSum(t, path, size)
 	for _, v := range old {
-		if sum != nil && bytes.Equal(sum, v.SHA256) {
+		known := v.SHA256
+		if len(known) == 0 { // a further one of hard-linked names
+			first, err := a.db.Get(ctx, v.Data)
+			if err != nil {
+				return 0, fmt.Errorf("look for what %q was called: %w", path, err)
+			}
+			known = first.SHA256
+		}
+		if sum != nil && bytes.Equal(sum, known) {
 			return v.ID, nil
 		}
 	}
 	return 0, nil
+}
+
+// movedLinks is movedFrom for the names of one inode: what one of them was called has the bytes of all.
+func (a *Archiver) movedLinks(ctx context.Context, source string, t *tree, w *batchWork, group []int, files []catalog.Fetched) (from catalog.ID, err error) {
+	for _, i := range group {
+		path := w.files[i].path
+		if from != 0 {
+			a.moved.Delete(movedName(source, path))
+			continue
+		}
+		if from, err = a.movedFrom(ctx, source, t, path, files[i].Size); err != nil {
+			return 0, err
+		}
+	}
+	return from, nil
 }
 
 // contentSum is the SHA-256 of a file that stands still; nil when it does not, or cannot be read: packing will

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -168,9 +169,9 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 func (m *fetchMarker) same(ctx context.Context, f *Fetched, owner int64, below bool, until int64) error {
 	var data ID
 	var sum []byte
-	err := m.tx.QueryRowContext(ctx, `SELECT data, sha256 FROM version WHERE id = ? AND kind = 1 AND state = 1 AND size = ? AND sha256 IS NOT NULL AND id <> ?`,
-		f.Same, f.Size, f.Version).Scan(&data, &sum)
-	if errors.Is(err, sql.ErrNoRows) {
+	err := m.tx.QueryRowContext(ctx, `SELECT v.data, coalesce(v.sha256, d.sha256) FROM version v JOIN version d ON d.id = v.data
+		WHERE v.id = ? AND v.kind = 1 AND v.state = 1 AND v.size = ? AND v.id <> ?`, f.Same, f.Size, f.Version).Scan(&data, &sum)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && len(sum) == 0 {
 		return fmt.Errorf("bytes of version %d: %w", f.Same, ErrNotFound)
 	} else if err != nil {
 		return err
@@ -183,8 +184,8 @@ func (m *fetchMarker) same(ctx context.Context, f *Fetched, owner int64, below b
 		return err
 	}
 	_, err = m.tx.ExecContext(ctx, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
-		mtime_ns = ?, inode = id, data = ?, nlink = 1, target = NULL, sha256 = ?, batch = NULL WHERE id = ?`, boolInt(below), nsOf(m.at), until, f.Mode, owner,
-		f.Size, f.MTime.Sec, f.MTime.Nsec, data, sum, f.Version)
+		mtime_ns = ?, inode = ?, data = ?, nlink = ?, target = NULL, sha256 = ?, batch = NULL WHERE id = ?`, boolInt(below), nsOf(m.at), until, f.Mode, owner,
+		f.Size, f.MTime.Sec, f.MTime.Nsec, cmp.Or(f.Inode, f.Version), data, max(f.Nlink, 1), sum, f.Version)
 	if err != nil {
 		return err
 	}
