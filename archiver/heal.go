@@ -36,7 +36,14 @@ func (w *writer) owe(ctx context.Context, heal bool) error {
 			if err != nil {
 				return fmt.Errorf("source %s: %w", src.Name, err)
 			}
-			if n > 0 {
+			shared, more, err := w.a.db.OweShared(ctx, id, pool.ID)
+			if err != nil {
+				return fmt.Errorf("source %s: %w", src.Name, err)
+			}
+			for _, o := range shared {
+				w.shared[o] = true
+			}
+			if n += more; n > 0 {
 				w.a.log.Info("copies are owed that were never made", "source", src.Name, "pool", name, "copies", n)
 			}
 		}
@@ -54,8 +61,8 @@ func (w *writer) owe(ctx context.Context, heal bool) error {
 	return nil
 }
 
-// toCopy lists the parts a pool is owed of this run's sources that only another copy can give: the
-// spool let their batch go, or cannot repeat what was sealed.
+// toCopy lists the parts a pool is owed of this run's sources, and of others whose bytes they share, that only another copy can
+// give: the spool let their batch go, or cannot repeat what was sealed.
 func (w *writer) toCopy(ctx context.Context, pool int64) ([]catalog.MissingPart, error) {
 	if w.late() {
 		return nil, nil
@@ -66,7 +73,7 @@ func (w *writer) toCopy(ctx context.Context, pool int64) ([]catalog.MissingPart,
 	}
 	return slices.DeleteFunc(all, func(m catalog.MissingPart) bool {
 		_, ours := w.sources[m.Source]
-		return !ours || w.uncopied[m.Copy] || m.Spooled && !w.fromCopy[m.Copy]
+		return !ours && !w.shared[m.Object] || w.uncopied[m.Copy] || m.Spooled && !w.fromCopy[m.Copy]
 	}), nil
 }
 
@@ -99,6 +106,7 @@ func (w *writer) copyPool(ctx context.Context, p Pool) (made int, err error) {
 			if w.unlock, err = w.a.lockWriter(ctx); err != nil {
 				return made, err
 			}
+			continue // another run may have made some in the meantime
 		}
 		barcode, load := w.chooseLoad(missing)
 		if barcode == "" {

@@ -19,7 +19,7 @@ func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Option
 		worthy: map[string]bool{}, held: map[string]Held{},
 		tried: map[changer.Barcode]bool{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
 		stageName: "write", peers: newPeers(), followers: map[string]*follower{},
-		fromCopy: map[int64]bool{}, uncopied: map[int64]bool{}, absent: map[string]error{},
+		fromCopy: map[int64]bool{}, uncopied: map[int64]bool{}, shared: map[int64]bool{}, absent: map[string]error{},
 		calls: make(chan call), work: make(chan struct{}, 1), needed: make(chan struct{}),
 		done: make(chan struct{}), stopped: make(chan struct{}), freed: make(chan bool)}
 }
