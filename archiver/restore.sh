@@ -450,6 +450,22 @@ for d; do
 	done
 done | sed -n 's!^\([0-9a-f]\{32\}\) \([A-Za-z0-9/._+@%=:\\-]\{1,\}\)$!\1 \2!p' | sort -u >"$tmp/voids"
 
+# $tmp/exclude.OBJECT: the paths as tar reads them from a file. Those that such a file cannot hold (it has one a line, and
+# blanks at the end do not count) stay as they are, in $tmp/odd.OBJECT.
+awk -v out="$tmp/" '
+	BEGIN { for (i = 0; i < 256; i++) char[sprintf("\\0%03o", i)] = sprintf("%c", i) }
+	$1 != oid { close(out "exclude." oid); close(out "odd." oid); oid = $1 }
+	$2 ~ /\\00(00|12)|\\0(011|013|014|015|040)$/ { print > (out "odd." oid); next }
+	{
+		left = $2
+		text = ""
+		while (match(left, /\\0[0-3][0-7][0-7]/)) {
+			text = text substr(left, 1, RSTART - 1) char[substr(left, RSTART, 5)]
+			left = substr(left, RSTART + 5)
+		}
+		print text left > (out "exclude." oid)
+	}' "$tmp/voids"
+
 gnu=
 for tar in tar gtar; do
 	"$tar" --version 2>/dev/null | grep -q 'GNU tar' && { gnu=1; break; }
@@ -567,11 +583,14 @@ unpack() {
 		return
 	fi
 	read -r oid _ <"$run"
-	grep "^$oid " "$tmp/voids" >"$tmp/exclude" && set -- --anchored --no-wildcards
-	while read -r _ name <&4; do
-		name=$(printf '%b.' "$name")
-		set -- "$@" "--exclude=${name%.}"
-	done 4<"$tmp/exclude"
+	[ ! -f "$tmp/exclude.$oid" ] || set -- --anchored --no-wildcards "--exclude-from=$tmp/exclude.$oid"
+	if [ -f "$tmp/odd.$oid" ]; then
+		set -- "$@" --anchored --no-wildcards
+		while read -r _ name <&4; do
+			name=$(printf '%b.' "$name")
+			set -- "$@" "--exclude=${name%.}"
+		done 4<"$tmp/odd.$oid"
+	fi
 	if [ "$(printf '%s\n' "$oid" "$latest" | sort | head -n 1)" = "$oid" ]; then
 		say "object $oid is older than what is restored already: newer files stay"
 		set -- "$@" --keep-newer-files

@@ -223,6 +223,7 @@ func TestRestore(t *testing.T) {
 			t.Run("spanning", func(t *testing.T) { restoreSpanning(t, shell) })
 			t.Run("damage", func(t *testing.T) { restoreDamage(t, shell) })
 			t.Run("void", func(t *testing.T) { restoreVoid(t, shell) })
+			t.Run("forgotten", func(t *testing.T) { restoreForgotten(t, shell) })
 			t.Run("metadata", func(t *testing.T) { restoreMeta(t, shell) })
 			t.Run("leftover", func(t *testing.T) { restoreLeftover(t, shell) })
 			t.Run("healed", func(t *testing.T) { restoreHealed(t, shell) })
@@ -443,6 +444,39 @@ func restoreVoid(t *testing.T, shell []string) {
 	}
 	good["src/plain"], good["src/other"] = "taken again", "other"
 	compare(t, target, good)
+}
+
+// Forgotten files are left out, however many they are and whatever they are called: 10,000 names of 230 bytes are more than
+// the arguments of a program may be.
+func restoreForgotten(t *testing.T, shell []string) {
+	tape := newHandTape(t, volumeA, 1)
+	k, keyFile := newTestKey(t, t.TempDir())
+	files := map[string]string{}
+	var list []byte
+	forget := func(name string) {
+		files[name] = "forgotten"
+		list = append(list, oid(1)+" "...)
+		list = append(appendEscaped(list, name), '\n')
+	}
+	for i := range 10_000 {
+		forget(fmt.Sprintf("src/%s %05d", strings.Repeat("long ", 44), i))
+	}
+	for _, name := range []string{"src/ lead", "src/tab\t", "src/tab\tin it", "src/return\r", "src/blanks  ", "src/two\nlines", "src/#", "src/\\0101", "src/\\\\", "src/*", "src/\x01\xff"} {
+		forget(name)
+	}
+	kept := map[string]string{"src/A": "1", "src/two": "2", "src/lead": "3", "src/tab": "4", "src/blanks": "5", "src/lines": "6"}
+	for name, body := range kept {
+		files[name] = body
+	}
+	tape.object(k, oid(1), sealObject(t, k, "salt0001", tarOf(t, files)))
+	tape.list()
+	tape.put(k, "manifest-"+volumeA+"-000001.tar.enc", sealObject(t, k, "saltmani", tarOf(t, map[string]string{"void.list": "", "forget.list": string(list)})))
+	tape.put(k, "manifest-"+volumeA+"-000001.mac", nil)
+	target := t.TempDir()
+	if code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	compare(t, target, kept)
 }
 
 // Modes that changed after their files were written are set, each path's last one, but not on what took a path later,
