@@ -24,43 +24,6 @@ import (
 // pool's tape to another's.
 const healPrefix = "heal-"
 
-// owe makes the pools of this run's sources owe what they never had and, to heal, what is damaged.
-func (w *writer) owe(ctx context.Context, heal bool) error {
-	for id, src := range w.sources {
-		for _, name := range src.Copies {
-			pool, err := w.a.db.EnsurePool(ctx, name)
-			if err != nil {
-				return fmt.Errorf("look for pool %s: %w", name, err)
-			}
-			n, err := w.a.db.OweCopies(ctx, id, pool.ID)
-			if err != nil {
-				return fmt.Errorf("source %s: %w", src.Name, err)
-			}
-			shared, more, err := w.a.db.OweShared(ctx, id, pool.ID)
-			if err != nil {
-				return fmt.Errorf("source %s: %w", src.Name, err)
-			}
-			for _, o := range shared {
-				w.shared[o] = true
-			}
-			if n += more; n > 0 {
-				w.a.log.Info("copies are owed that were never made", "source", src.Name, "pool", name, "copies", n)
-			}
-		}
-		if !heal {
-			continue
-		}
-		_, hopeless, err := w.a.db.ReviveDamaged(ctx, id)
-		if err != nil {
-			return fmt.Errorf("source %s: %w", src.Name, err)
-		}
-		if hopeless > 0 {
-			w.noted.add(src.Name, "", fmt.Errorf("%d damaged copies cannot be made again: no tape has the bytes that they lack", hopeless))
-		}
-	}
-	return nil
-}
-
 // toCopy lists the parts a pool is owed of this run's sources, and of others whose bytes they share, that only another copy can
 // give: the spool let their batch go, or cannot repeat what was sealed.
 func (w *writer) toCopy(ctx context.Context, pool int64) ([]catalog.MissingPart, error) {

@@ -46,7 +46,7 @@ const textHealable = `SELECT c.id FROM copy c JOIN object o ON o.id = c.object L
 
 // ReviveDamaged makes the damaged copies of a source owed again where their bytes can be had: the
 // parts that are good stay, the others are to be written. It returns how many; hopeless counts
-// those that no good copy is left for.
+// those that no good copy is left for, but for what is known as lost.
 func (db *DB) ReviveDamaged(ctx context.Context, source int64) (revived, hopeless int64, err error) {
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		ids, err := query(ctx, tx, "damaged copies", func(rows *sql.Rows) (id int64, err error) {
@@ -67,23 +67,12 @@ func (db *DB) ReviveDamaged(ctx context.Context, source int64) (revived, hopeles
 		revived = int64(len(ids))
 		return tx.QueryRowContext(ctx, `SELECT count(DISTINCT c.object || ' ' || c.pool) FROM copy c JOIN object o ON o.id = c.object
 			WHERE c.state = 4 AND o.source = ? AND o.state = 1 AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
-			AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4)`, source).Scan(&hopeless)
+			AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4) AND `+textNews, source).Scan(&hopeless)
 	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("owe damaged copies again: %w", err)
 	}
 	return revived, hopeless, nil
-}
-
-// GoneObjects lists the packed objects of which no copy, no spool and no other object has all bytes any more: what the
-// source still has of them must be taken again.
-func (db *DB) GoneObjects(ctx context.Context) ([]int64, error) {
-	return query(ctx, db.reader, "objects whose bytes are gone", func(rows *sql.Rows) (id int64, err error) { return id, rows.Scan(&id) },
-		`SELECT o.id FROM object o LEFT JOIN batch b ON b.id = o.batch WHERE o.state = 1 AND coalesce(b.state, 2) = 2
-		AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state < 4)
-		AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
-		AND EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
-			SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < 5 AND p.number = q.number AND p.state = 2))`)
 }
 
 // HasCopy tells whether an object has a copy, made or owed, that is not known to be damaged.

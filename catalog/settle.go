@@ -148,9 +148,10 @@ func (db *DB) FoundDamaged(ctx context.Context, p CopyPart, lost bool, size int6
 func (db *DB) PartRecovered(ctx context.Context, p CopyPart, size int64, at time.Time) (recovered bool, err error) {
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		var state CopyState
+		var object int64
 		var twin, whole bool
-		err := tx.QueryRowContext(ctx, `SELECT c.state, EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.id <> c.id AND d.state < 4)
-			FROM copy_part p JOIN copy c ON c.id = p.copy WHERE p.id = ? AND p.state = 4`, p.ID).Scan(&state, &twin)
+		err := tx.QueryRowContext(ctx, `SELECT c.state, c.object, EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.id <> c.id AND d.state < 4)
+			FROM copy_part p JOIN copy c ON c.id = p.copy WHERE p.id = ? AND p.state = 4`, p.ID).Scan(&state, &object, &twin)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNotFound
 		}
@@ -172,8 +173,10 @@ func (db *DB) PartRecovered(ctx context.Context, p CopyPart, size int64, at time
 		if err != nil || !whole {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE copy SET state = 3 WHERE id = ?`, p.Copy)
-		return err
+		if _, err = tx.ExecContext(ctx, `UPDATE copy SET state = 3 WHERE id = ?`, p.Copy); err != nil {
+			return err
+		}
+		return found(ctx, tx, object, at)
 	})
 	if err != nil {
 		return false, fmt.Errorf("record part %s as good again: %w", p.Name, err)

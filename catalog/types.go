@@ -255,7 +255,7 @@ type Change struct {
 	ID      int64
 	At      time.Time
 	Run     int64
-	Kind    string // vanished, revived, directory (made), metadata, moved, replaced, forget
+	Kind    string // vanished, revived, directory (made), metadata, moved, link, replaced, forget, lost, found
 	Version ID
 	Detail  string // JSON
 }

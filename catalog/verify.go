@@ -104,13 +104,13 @@ type Damage struct {
 	Bytes  int64
 }
 
-// Damages lists damaged copies by pool.
+// Damages lists damaged copies by pool, but for what is known as lost.
 func (db *DB) Damages(ctx context.Context) ([]Damage, error) {
 	return query(ctx, db.reader, "damaged copies", func(rows *sql.Rows) (d Damage, err error) {
 		err = rows.Scan(&d.Pool, &d.Copies, &d.Bytes)
 		return d, err
 	}, `SELECT p.name, count(*), sum(o.sealed_size) FROM copy c JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object
-		WHERE c.state = 4 AND o.state = 1 AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.state < 4)
+		WHERE c.state = 4 AND o.state = 1 AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.state < 4) AND `+textNews+`
 		GROUP BY p.name ORDER BY p.name`)
 }
 

@@ -153,6 +153,11 @@ func describe(ctx context.Context, db *catalog.DB, pools map[int64]string, path 
 		Since: timeOrNil(v.Since), Until: timeOrNil(v.Until), Inode: v.Inode, Links: v.Nlink,
 		Copies: []copyJSON{},
 	}
+	if lost, err := db.IsLost(ctx, v.ID); err != nil {
+		return d, err
+	} else if lost && v.State == catalog.Present {
+		d.State = "lost"
+	}
 	loc, err := db.Locate(ctx, v.ID)
 	if errors.Is(err, catalog.ErrNotFound) {
 		return d, nil

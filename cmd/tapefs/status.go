@@ -27,6 +27,7 @@ type statusJSON struct {
 	Library string       `json:"library_error,omitempty"`
 	Owed    []owedJSON   `json:"owed"`
 	Damaged []owedJSON   `json:"damaged"`
+	Lost    lostJSON     `json:"lost"`
 	Wanted  []wantedJSON `json:"wanted"`
 	Spool   folderJSON   `json:"spool"`
 	Cache   folderJSON   `json:"cache"`
@@ -120,6 +121,9 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 		return nil, err
 	}
 	if s.Damaged, err = damageRows(ctx, db); err != nil {
+		return nil, err
+	}
+	if s.Lost.Versions, s.Lost.Current, s.Lost.Bytes, err = db.Losses(ctx); err != nil {
 		return nil, err
 	}
 	runs, err := db.Runs(ctx, 1)
@@ -258,6 +262,10 @@ func (s *statusJSON) print(a *app) {
 	for _, d := range s.Damaged {
 		t.row("DAMAGED in "+d.Pool, fmt.Sprintf("%s, %s: tapefs archive --heal", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes)))
 	}
+	if s.Lost.Versions > 0 {
+		t.row("LOST", fmt.Sprintf("%s, %s: no copy has the bytes any more; %d of them are shown (runs tells which; tapefs forget lets go of them)",
+			count(int64(s.Lost.Versions), "version", "versions"), bytesText(s.Lost.Bytes), s.Lost.Current))
+	}
 	t.row("spool", folderText(s.Spool))
 	t.row("cache", folderText(s.Cache))
 	if s.RecallError != "" {
@@ -309,4 +317,11 @@ func folderBytes(dir string) (n int64) {
 		return nil
 	})
 	return n
+}
+
+// lostJSON counts the versions of files whose bytes are gone for good.
+type lostJSON struct {
+	Versions int   `json:"versions"`
+	Current  int   `json:"current"` // of them, those that their paths show
+	Bytes    int64 `json:"bytes"`
 }

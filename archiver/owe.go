@@ -1,0 +1,72 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// owe makes the pools of this run's sources owe what they never had and, to heal, what is damaged.
+func (w *writer) owe(ctx context.Context, heal bool) error {
+	for id, src := range w.sources {
+		for _, name := range src.Copies {
+			pool, err := w.a.db.EnsurePool(ctx, name)
+			if err != nil {
+				return fmt.Errorf("look for pool %s: %w", name, err)
+			}
+			n, err := w.a.db.OweCopies(ctx, id, pool.ID)
+			if err != nil {
+				return fmt.Errorf("source %s: %w", src.Name, err)
+			}
+			shared, more, err := w.a.db.OweShared(ctx, id, pool.ID)
+			if err != nil {
+				return fmt.Errorf("source %s: %w", src.Name, err)
+			}
+			for _, o := range shared {
+				w.shared[o] = true
+			}
+			if n += more; n > 0 {
+				w.a.log.Info("copies are owed that were never made", "source", src.Name, "pool", name, "copies", n)
+			}
+		}
+		if !heal {
+			continue
+		}
+		_, hopeless, err := w.a.db.ReviveDamaged(ctx, id)
+		if err != nil {
+			return fmt.Errorf("source %s: %w", src.Name, err)
+		}
+		if hopeless > 0 {
+			w.noted.add(src.Name, "", fmt.Errorf("%d damaged copies cannot be made again: no tape has the bytes that they lack", hopeless))
+		}
+		if err := w.noteLost(ctx, id, src.Name); err != nil {
+			return fmt.Errorf("source %s: %w", src.Name, err)
+		}
+	}
+	return nil
+}
+
+// errLost: of a file that --heal cannot help.
+var errLost = errors.New("its bytes are gone, no copy has them any more (if the source has the file unchanged it is archived again)")
+
+// noteLost says which versions of files are lost, once: nothing can be done about them, and later runs are not wrong for them.
+func (w *writer) noteLost(ctx context.Context, source int64, name string) error {
+	versions, err := w.a.db.NewlyLost(ctx, source)
+	if err != nil || len(versions) == 0 {
+		return err
+	}
+	for _, id := range versions {
+		v, err := w.a.db.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		path, err := w.a.db.Path(ctx, id)
+		if err != nil {
+			return err
+		}
+		w.noted.add(name, strings.TrimPrefix(path, "/"+name+"/"), fmt.Errorf("version of %s: %w", time.Unix(v.MTime.Sec, 0).Format(time.DateTime), errLost))
+	}
+	return w.a.db.MarkLost(ctx, w.run.ID, versions, time.Now())
+}
