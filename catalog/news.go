@@ -4,14 +4,20 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 )
 
-// NewsMark is a point in the catalog's history.
+// NewsMark is a point in the catalog's history. It goes by ids, which only rise, and by no clock.
 type NewsMark struct {
-	since  int64 // the last time a version became current, Unix ns
-	count  int64 // how many current versions have that time, and the sum of their ids:
-	ids    int64 // more may come with the same time, a batch is recorded in several transactions
-	change int64 // the last journal entry
+	last    int64     // the newest version, planned or not
+	planned []planned // of the older ones, those that may become current yet
+	change  int64     // the last journal entry
+}
+
+// planned is the range of ids in which a batch that is being fetched has versions to come.
+type planned struct {
+	first, last int64
+	count, ids  int64 // how many of the range are current, and the sum of their ids: neither stays when one more is
 }
 
 // Entry is a name in a directory.
@@ -30,54 +36,71 @@ type News struct {
 
 // NewsMark returns the present point.
 func (db *DB) NewsMark(ctx context.Context) (NewsMark, error) {
+	// In this order: what is planned or becomes current in between is news once more, not never.
 	var m NewsMark
-	err := db.reader.QueryRowContext(ctx, `WITH last (at) AS (SELECT coalesce(max(since), 0) FROM version WHERE current = 1)
-		SELECT at, (SELECT count(*) FROM version WHERE since = at AND current = 1 AND id > 1),
-		(SELECT coalesce(sum(id), 0) FROM version WHERE since = at AND current = 1 AND id > 1),
-		(SELECT coalesce(max(id), 0) FROM change) FROM last`).Scan(&m.since, &m.count, &m.ids, &m.change)
+	err := db.reader.QueryRowContext(ctx, `SELECT (SELECT max(id) FROM version), (SELECT coalesce(max(id), 0) FROM change)`).Scan(&m.last, &m.change)
 	if err != nil {
 		return m, fmt.Errorf("read news: %w", err)
+	}
+	m.planned, err = query(ctx, db.reader, "news", func(rows *sql.Rows) (p planned, err error) {
+		return p, rows.Scan(&p.first, &p.last)
+	}, `SELECT first, (SELECT id FROM version WHERE batch = b AND state = 0 ORDER BY id DESC LIMIT 1) FROM (SELECT id AS b,
+		(SELECT id FROM version WHERE batch = batch.id AND state = 0 ORDER BY id LIMIT 1) AS first FROM batch WHERE state = 0) WHERE first IS NOT NULL`)
+	if err != nil {
+		return m, err
+	}
+	for i := range m.planned {
+		if m.planned[i], err = db.countCurrent(ctx, m.planned[i]); err != nil {
+			return m, err
+		}
 	}
 	return m, nil
 }
 
-// NewsSince lists what changed after a mark, and returns the new one. New versions are found by
-// their time, by an index; ended ones and changed directories in the journal.
+// countCurrent counts anew what is current in a range.
+func (db *DB) countCurrent(ctx context.Context, p planned) (planned, error) {
+	err := db.reader.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(id), 0) FROM version NOT INDEXED WHERE id BETWEEN ? AND ? AND current = 1`,
+		p.first, p.last).Scan(&p.count, &p.ids)
+	if err != nil {
+		return p, fmt.Errorf("read news: %w", err)
+	}
+	return p, nil
+}
+
+// NewsSince lists what changed after a mark, and returns the new one. New versions are found by their ids;
+// ended ones and changed directories in the journal.
 func (db *DB) NewsSince(ctx context.Context, m NewsMark) (News, NewsMark, error) {
 	var n News
 	dirs := map[ID]bool{}
-	next, last := m, NewsMark{since: m.since}
-	rows, err := db.reader.QueryContext(ctx, `SELECT parent, name, since, id FROM version INDEXED BY version_since
-		WHERE since >= ?1 AND current = 1 AND id > 1 AND (since > ?1
-			OR (SELECT count(*) FROM version WHERE since = ?1 AND current = 1 AND id > 1) <> ?2
-			OR (SELECT coalesce(sum(id), 0) FROM version WHERE since = ?1 AND current = 1 AND id > 1) <> ?3)`, m.since, m.count, m.ids)
+	next, err := db.NewsMark(ctx)
 	if err != nil {
-		return n, m, fmt.Errorf("read news: %w", err)
+		return n, m, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var e Entry
-		var name sql.RawBytes
-		var since, id int64
-		if err := rows.Scan(&e.Parent, &name, &since, &id); err != nil {
-			return n, m, fmt.Errorf("read news: %w", err)
-		}
-		e.Name = string(name)
-		n.Entries = append(n.Entries, e)
-		dirs[e.Parent] = true
-		if since > last.since {
-			last = NewsMark{since: since}
-		}
-		if since == last.since {
-			last.count++
-			last.ids += id
-		}
+	appeared := func(first, last int64) error {
+		entries, err := query(ctx, db.reader, "news", func(rows *sql.Rows) (e Entry, err error) {
+			var name []byte
+			err = rows.Scan(&e.Parent, &name)
+			e.Name = string(name)
+			dirs[e.Parent] = true
+			return e, err
+		}, `SELECT parent, name FROM version NOT INDEXED WHERE id BETWEEN ? AND ? AND current = 1 AND id > 1`, first, last)
+		n.Entries = append(n.Entries, entries...)
+		return err
 	}
-	if err := rows.Err(); err != nil {
-		return n, m, fmt.Errorf("read news: %w", err)
+	if err := appeared(m.last+1, math.MaxInt64); err != nil {
+		return n, m, err
 	}
-	if last.count > 0 {
-		next.since, next.count, next.ids = last.since, last.count, last.ids
+	for _, p := range m.planned {
+		now, err := db.countCurrent(ctx, p)
+		if err != nil {
+			return n, m, err
+		}
+		if now == p {
+			continue
+		}
+		if err := appeared(p.first, p.last); err != nil {
+			return n, m, err
+		}
 	}
 	changed, err := query(ctx, db.reader, "news", func(rows *sql.Rows) (v Version, err error) {
 		var name []byte

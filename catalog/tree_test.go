@@ -271,16 +271,26 @@ func TestNews(t *testing.T) {
 	}
 }
 
-// News are told once, also of versions that became current at one moment in several transactions.
+// News are told once, also of versions that became current in several transactions, in another order than
+// they were planned in, and with a clock that goes backwards.
 func TestNewsOnce(t *testing.T) {
 	ctx := context.Background()
 	l := newLife(t)
-	at := time.Now().Add(time.Second)
-	record := func(name string) {
+	at := time.Now()
+	type work struct {
+		batch catalog.Batch
+		o     catalog.PlannedObject
+	}
+	plan := func(oid string, names ...string) work {
 		t.Helper()
-		b, o := l.plan(t, name, nil, name)
-		v := o.Versions[1]
-		check(t, l.db.MarkFetched(ctx, l.run.ID, b.ID, []catalog.Fetched{{Version: v.ID, Size: v.Size}}, at))
+		b, o := l.plan(t, oid, nil, names...)
+		return work{b, o}
+	}
+	fetch := func(w work, n int) {
+		t.Helper()
+		at = at.Add(-time.Minute)
+		v := w.o.Versions[1+n]
+		check(t, l.db.MarkFetched(ctx, l.run.ID, w.batch.ID, []catalog.Fetched{{Version: v.ID, Size: v.Size}}, at))
 	}
 	mark := must(l.db.NewsMark(ctx))(t)
 	expect := func(names ...string) {
@@ -297,18 +307,34 @@ func TestNewsOnce(t *testing.T) {
 		mark = next
 	}
 	expect()
-	record("a")
+	early := plan("early", "a", "b", "c", "f")
+	expect()
+	late := plan("late", "d", "e")
+	fetch(late, 0)
+	expect("d")
+	expect()
+	fetch(early, 0)
 	expect("a")
 	expect()
-	record("b")
-	expect("a", "b") // nothing tells which of them is new
-	expect()
-	if mark != must(l.db.NewsMark(ctx))(t) {
-		t.Errorf("the mark is %+v", mark)
-	}
-	at = at.Add(1)
-	record("c")
+	fetch(early, 2)
 	expect("c")
+	expect()
+	fetch(early, 1)
+	expect("b", "c") // nothing tells which of them is new
+	expect()
+	fetch(early, 3)
+	expect("f")
+	check(t, l.db.SetBatchState(ctx, early.batch.ID, catalog.Synced, 5))
+	expect()
+	fetch(late, 1)
+	check(t, l.db.SetBatchState(ctx, late.batch.ID, catalog.Synced, 5))
+	expect("e")
+	expect()
+	next := plan("next", "a") // planned, fetched and done between two looks
+	fetch(next, 0)
+	check(t, l.db.SetBatchState(ctx, next.batch.ID, catalog.Synced, 5))
+	expect("a", "a") // the new version, and the end of the old one
+	expect()
 }
 
 // Two processes' handles on one file: a reader sees what was committed, never less than a whole
