@@ -248,9 +248,17 @@ func (p *prefetch) readTape(ctx context.Context, t *tapePlan) error {
 				continue
 			}
 			f, err := p.q.askBackground(ctx, r.o, n, t.Barcode)
-			if err != nil {
+			if ctx.Err() != nil || errors.Is(err, ErrOffline) || errors.Is(err, ErrClosed) {
+				return p.giveUp(ctx, t, pending, left+size, err)
+			}
+			if err != nil { // something is wrong with this part of an object: the others can be read
+				for n++; n <= r.last; n++ {
+					_, _, more := r.o.extent(n)
+					left -= more
+					size += more
+				}
 				p.failed(size, err)
-				return ctx.Err()
+				break
 			}
 			if f == nil {
 				continue // somebody else brought it in

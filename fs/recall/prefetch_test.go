@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"tapefs/catalog"
@@ -75,6 +76,17 @@ func TestPrefetchGoesOnWithoutATape(t *testing.T) {
 	}
 	if !plan.Tapes[2].Outside || plan.Tapes[2].Barcode != "B" || <-told != "B" {
 		t.Errorf("plan %+v", plan)
+	}
+}
+
+// An object that cannot even be asked for costs itself alone, not what lies behind it on the tape.
+func TestPrefetchGoesOnBehindABadObject(t *testing.T) {
+	w := newWorld(t, 1, "A")
+	ids := w.files(3, "A", "A", "A")
+	w.sums[[2]int64{w.locs[ids[1]].Object.ID, 0}] = []byte("short")
+	_, result := w.queue(Options{}).prefetch(t, false, ids...)
+	if result.Read != 6*es || result.Failed != 3*es || !strings.Contains(result.Why, "the catalog is inconsistent") {
+		t.Errorf("result %+v", result)
 	}
 }
 
