@@ -44,7 +44,12 @@ func backProcess(dir, size string) int {
 	if err != nil {
 		return 2
 	}
-	a, db, err := backOpen(dir, slog.New(slog.NewTextHandler(os.Stderr, nil)), func(c *Config) { c.SyncBytes = n })
+	a, db, err := backOpen(dir, slog.New(slog.NewTextHandler(os.Stderr, nil)), func(c *Config) {
+		c.SyncBytes = n
+		if os.Getenv("BACK_OWN_POOLS") != "" {
+			ownPools(c)
+		}
+	})
 	if err == nil {
 		defer db.Close()
 		_, err = a.Archive(context.Background(), nil, Options{})

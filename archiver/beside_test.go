@@ -1,13 +1,18 @@
 package archiver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"tapefs/changer/virtual"
 )
+
+// ownPools gives each source a pool of its own.
+func ownPools(c *Config) { c.Sources[0].Copies, c.Sources[1].Copies = []string{"a"}, []string{"b"} }
 
 // A drive that writes what its pool alone is owed leaves that when the other one begins with what both are owed: each byte
 // of either source is read once.
@@ -57,7 +62,7 @@ func TestOwnPoolGivesWayToSharedRead(t *testing.T) {
 func TestTapeBesideFails(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{TapeSize: 256 << 20, Drives: 2})
 	w.must(w.vl.Fault("write-eio=VT0005L8:9437184"))
-	w.open(func(c *Config) { c.Sources[1].Copies = []string{"b"} })
+	w.open(ownPools)
 	for i := range 4 {
 		w.write(fmt.Sprintf("src/%d", i), byte(i), 9<<20)
 		w.write(fmt.Sprintf("far/%d", i), byte(50+i), 9<<20)
@@ -65,6 +70,74 @@ func TestTapeBesideFails(t *testing.T) {
 	if _, err := w.a.Archive(t.Context(), nil, Options{}); !errors.Is(err, ErrPartial) {
 		t.Errorf("archive: %v", err)
 	}
+	w.settled()
+	w.restore("src", "a")
+	w.restore("far", "b")
+}
+
+// Killed while two pools are written, in whichever of the two writers comes there first: a clean run afterwards ends with exactly
+// the copies wanted.
+func TestKillWhileTwoPoolsAreWritten(t *testing.T) {
+	w := newBackWorld(t, virtual.Options{Slots: 12, TapeSize: 256 << 20, Drives: 2})
+	t.Setenv("BACK_OWN_POOLS", "1")
+	w.open(ownPools)
+	w.write("src/first", 100, 9<<20) // so that tapes exist and a later kill finds them
+	w.write("far/first", 101, 9<<20)
+	w.archive()
+	for i, point := range []string{"salt", "part-row", "part-close", "part-written", "manifest-row", "sync", "durable", "release"} {
+		t.Run(point, func(t *testing.T) {
+			w.T = t
+			for j := range 3 {
+				w.write(fmt.Sprintf("src/%d-%d", i, j), byte(2*i), 5<<20)
+				w.write(fmt.Sprintf("far/%d-%d", i, j), byte(2*i+1), 5<<20)
+			}
+			w.close()
+			if !w.killAt(point, 5<<20) {
+				t.Fatal("the failpoint was not reached")
+			}
+			w.open(ownPools)
+			w.archive()
+			w.settled()
+		})
+	}
+	w.T = t
+	w.restore("src", "a")
+	w.restore("far", "b")
+}
+
+// Interrupted, both tapes are closed in order: what was written is safe, and the next run goes on.
+func TestInterruptedBeside(t *testing.T) {
+	w := newBackWorld(t, virtual.Options{TapeSize: 256 << 20, Drives: 2})
+	w.must(w.vl.Fault("slow-write=VT0001L8:50ms", "slow-write=VT0005L8:50ms"))
+	w.open(ownPools)
+	for i := range 6 {
+		w.write(fmt.Sprintf("src/%d", i), byte(i), 5<<20)
+		w.write(fmt.Sprintf("far/%d", i), byte(50+i), 5<<20)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.a.Archive(ctx, nil, Options{})
+		ended <- err
+	}()
+	for at := w.writes(0); at["VT0001L8"][1] == 0 || at["VT0005L8"][1] == 0; at = w.writes(0) {
+		select {
+		case err := <-ended:
+			t.Fatalf("the run ended before both tapes were written: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	cancel()
+	var interrupted *Interrupted
+	if err := <-ended; !errors.As(err, &interrupted) || interrupted.Closing != nil {
+		t.Errorf("archive: %v", err)
+	}
+	if unsafe, err := w.db.UnsafeParts(t.Context()); err != nil || len(unsafe) > 0 {
+		t.Errorf("parts that are not safe: %+v, %v", unsafe, err)
+	}
+	w.must(w.vl.Fault("clear"))
+	w.archive()
 	w.settled()
 	w.restore("src", "a")
 	w.restore("far", "b")
