@@ -62,69 +62,6 @@ func (l *listed) advance() error {
 	return nil
 }
 
-// walkPage is how many names of a directory one query reads.
-const walkPage = 500
-
-// walker walks what the catalog shows below a directory in the order of pathKey. It keeps one
-// page for each level.
-type walker struct {
-	tree  *catalog.View // the fast way to read it
-	stack []level
-	head  catalog.Version
-	path  string
-	key   []byte
-	ok    bool
-	into  bool // head is a directory that was not entered yet
-}
-
-type level struct {
-	dir  catalog.ID
-	path string
-	page []catalog.Version
-	last string // name; "" at the start
-	end  bool   // no page follows
-}
-
-func newWalker(ctx context.Context, db *catalog.DB, top catalog.ID) (*walker, error) {
-	w := &walker{tree: db.Now()}
-	if top != 0 {
-		w.stack = []level{{dir: top}}
-	}
-	return w, w.advance(ctx)
-}
-
-func (w *walker) advance(ctx context.Context) error {
-	if w.ok && w.into {
-		w.stack = append(w.stack, level{dir: w.head.ID, path: w.path})
-	}
-	w.ok, w.into = false, false
-	for len(w.stack) > 0 {
-		l := &w.stack[len(w.stack)-1]
-		if len(l.page) == 0 && !l.end {
-			err := w.tree.ChildrenByName(ctx, l.dir, l.last, walkPage, func(v *catalog.Version) error {
-				l.page = append(l.page, *v)
-				return nil
-			})
-			if err != nil {
-				return fmt.Errorf("walk the catalog: %w", err)
-			}
-			if l.end = len(l.page) < walkPage; len(l.page) > 0 {
-				l.last = l.page[len(l.page)-1].Name
-			}
-		}
-		if len(l.page) == 0 {
-			w.stack = w.stack[:len(w.stack)-1]
-			continue
-		}
-		w.head, l.page = l.page[0], l.page[1:]
-		w.path = joinPath(l.path, w.head.Name)
-		w.key = pathKey(w.path)
-		w.ok, w.into = true, w.head.Kind == catalog.Directory
-		return nil
-	}
-	return nil
-}
-
 func joinPath(dir, name string) string {
 	if dir == "" {
 		return name
@@ -195,9 +132,8 @@ type openDir struct {
 	id   catalog.ID // 0 in a dry run, when it is new
 }
 
-func (c *comparison) join(ctx context.Context, l *listed) error {
-	w, err := newWalker(ctx, c.db, c.top)
-	if err != nil {
+func (c *comparison) join(ctx context.Context, l *listed, w *walker) error {
+	if err := w.advance(); err != nil {
 		return err
 	}
 	if l.ok && l.head.path == "" {
@@ -229,7 +165,7 @@ func (c *comparison) join(ctx context.Context, l *listed) error {
 			if err := c.missing(&w.head); err != nil {
 				return err
 			}
-			if err := w.advance(ctx); err != nil {
+			if err := w.advance(); err != nil {
 				return err
 			}
 			continue
@@ -248,7 +184,7 @@ func (c *comparison) join(ctx context.Context, l *listed) error {
 			return err
 		}
 		if order == 0 {
-			if err := w.advance(ctx); err != nil {
+			if err := w.advance(); err != nil {
 				return err
 			}
 		}

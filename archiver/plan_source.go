@@ -111,6 +111,8 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 			err = countErr
 		}
 	}()
+	known := newWalker(ctx, a.db, row.Root)
+	defer known.close()
 	if err := a.list(ctx, run.ID, src, at, entries, &st); err != nil {
 		return st, err
 	}
@@ -143,7 +145,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 			c.ruined[id] = true
 		}
 	}
-	if err := c.join(ctx, l); err != nil {
+	if err := c.join(ctx, l, known); err != nil {
 		return st, fmt.Errorf("compare source %s: %w", src.Name, err)
 	}
 	if err := p.finish(ctx); err != nil {

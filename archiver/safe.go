@@ -144,8 +144,9 @@ type safeJudge struct {
 const maxHeld = 4096
 
 func (s *safeJudge) join(ctx context.Context, top catalog.ID, l *listed) error {
-	w, err := newWalker(ctx, s.a.db, top)
-	if err != nil {
+	w := newWalker(ctx, s.a.db, top)
+	defer w.close()
+	if err := w.advance(); err != nil {
 		return err
 	}
 	dirs := []openDir{{"", top}} // directories that both have, for versions that the path does not show any more
@@ -161,7 +162,7 @@ func (s *safeJudge) join(ctx context.Context, top catalog.ID, l *listed) error {
 			continue
 		}
 		for w.ok && bytes.Compare(w.key, pathKey(e.path)) < 0 {
-			if err := w.advance(ctx); err != nil {
+			if err := w.advance(); err != nil {
 				return err
 			}
 		}
