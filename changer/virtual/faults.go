@@ -27,6 +27,7 @@ var faultForms = map[string]string{
 	"enospc-after":  "SIZE",           // every tape takes so many bytes in all
 	"read-eio":      "BARCODE:OFFSET", // offset on the data partition: block address * 512 KiB
 	"write-eio":     "BARCODE:OFFSET",
+	"stuck-read":    "BARCODE",          // a read from the tape never ends until cleared
 	"slow-write":    "BARCODE:DURATION", // each write to the tape takes so long: 1 MiB at most
 	"index-write":   "",                 // no index can be written
 	"wrong-barcode": "SLOT:TAG",         // the changer reads TAG on the tape of this slot

@@ -287,6 +287,10 @@ func (v *volume) read(n *node, dest []byte, off int64) (int, syscall.Errno) {
 		return 0, syscall.EAGAIN
 	}
 	f := v.faults()
+	for f.names("stuck-read", v.d.m.Barcode) {
+		time.Sleep(50 * time.Millisecond)
+		f = v.faults()
+	}
 	for _, e := range n.extents {
 		from, to := max(off, e.Off), min(off+size, e.Off+e.Len)
 		if from >= to {
