@@ -188,18 +188,28 @@ func (r *restoration) parent(dest string) (dir *os.File, name string, err error)
 // attributes sets owner and mode of an open file or directory.
 func (r *restoration) attributes(f *os.File, v *catalog.Version) error {
 	mode := v.Mode & 0o7777
-	uid, gid := r.names.of(v.Owner)
 	if r.super {
+		uid, gid := r.names.of(v.Owner)
 		if err := f.Chown(uid, gid); err != nil {
 			return fmt.Errorf("set owner: %w", err)
 		}
-	} else if uid != os.Geteuid() || gid != os.Getegid() {
+	} else if r.strange(v.Owner) {
 		mode &^= 0o6000 // set-id bits are for another owner
 	}
 	if err := unix.Fchmod(int(f.Fd()), mode); err != nil {
 		return fmt.Errorf("set mode: %w", err)
 	}
 	return nil
+}
+
+// strange counts and tells what is restored for somebody else, by a process that may not give it away.
+func (r *restoration) strange(o catalog.Owner) bool {
+	uid, gid := r.names.of(o)
+	if uid == os.Geteuid() && gid == os.Getegid() {
+		return false
+	}
+	r.kept.Add(1)
+	return true
 }
 
 func setTime(dir *os.File, name string, t catalog.Time) error {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,7 @@ type restoration struct {
 	queue *recall.Queue
 	inv   *changer.Inventory // nil: no library
 	super bool               // we may give files away
+	kept  atomic.Int64       // how many files and directories stayed ours although they were not
 	names ownerNumbers
 	tree  *catalog.View
 	args  []restoreArg
@@ -302,6 +304,9 @@ func (r *restoration) finish(ctx context.Context, err error) error {
 		if operator != nil {
 			message = operator.Error()
 		}
+	}
+	if n := r.kept.Load(); n > 0 {
+		r.a.log.Warn("owners were not set: only root may give files away", "entries", n)
 	}
 	counts := map[string]int64{"restored": r.sum.Files, "restored_bytes": r.sum.Bytes, "present": r.sum.Present, "failed": r.sum.Failed}
 	return errors.Join(operator, r.a.db.Count(ctx, r.run.ID, "", counts), r.a.db.FinishRun(ctx, r.run.ID, state, message))

@@ -136,6 +136,8 @@ func (r *restoration) linkAttributes(dest string, v *catalog.Version) error {
 		if err := r.root.Lchown(dest, uid, gid); err != nil {
 			return fmt.Errorf("set owner: %w", err)
 		}
+	} else {
+		r.strange(v.Owner)
 	}
 	dir, name, err := r.parent(dest)
 	if err != nil {
