@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
 )
@@ -222,60 +221,6 @@ func (c *Cache) release(o *cached) {
 	o.holds--
 }
 
-// put keeps an extent that equalled its sum. It reports whether it is on disk now.
-func (c *Cache) put(oid string, n int64, data []byte) bool {
-	size := int64(len(data))
-	if c.dir == "" || !c.own.Load() || size > c.max {
-		return false
-	}
-	c.mu.Lock()
-	if c.entry(oid, n) != nil {
-		c.mu.Unlock()
-		return true
-	}
-	if c.closed || !c.room(size) {
-		c.mu.Unlock()
-		return false
-	}
-	c.bytes += size
-	c.temp++
-	temp := filepath.Join(c.dir, "tmp", fmt.Sprint(c.temp))
-	c.mu.Unlock()
-
-	err := os.WriteFile(temp, data, 0o600)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	name := c.file(oid, n)
-	if err == nil {
-		// Under the lock: drop removes the folder of an object that lost its last extent.
-		if err = os.MkdirAll(filepath.Dir(name), 0o700); err == nil {
-			err = os.Rename(temp, name)
-		}
-	}
-	if err != nil {
-		os.Remove(temp)
-		c.bytes -= size
-		if !c.refused {
-			c.log.Warn("the cache takes nothing more, reading goes on without it", "err", err)
-		}
-		c.refused = true
-		return false
-	}
-	c.refused = false
-	now := time.Now()
-	if old := c.entry(oid, n); old != nil { // put twice at once: one file, counted once
-		c.bytes -= size
-		old.verified = true
-		old.c.verified.set(n, true)
-		return true
-	}
-	e := c.add(oid, n, size, now)
-	e.verified = true
-	e.c.verified.set(n, true)
-	return true
-}
-
 // keeps tells whether this process puts anything into the cache.
 func (c *Cache) keeps() bool { return c.dir != "" && c.own.Load() }
 
@@ -292,36 +237,6 @@ func (c *Cache) touch(oid string, n int64) bool {
 	return true
 }
 
-// capacity is how many bytes of extents that are on a list can be kept at once: all the cache may hold
-// after an eviction, but what is pinned or held and not on the list.
-func (c *Cache) capacity(listed func(oid string, n int64) bool) int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	limit := c.limit()
-	free := limit - limit/10
-	for oid, o := range c.objects {
-		if o.holds == 0 && len(o.pinned) == 0 {
-			continue
-		}
-		for n, e := range o.extents {
-			if (o.holds > 0 || o.pinned[n] > 0) && !listed(oid, n) {
-				free -= e.size
-			}
-		}
-	}
-	return free
-}
-
-// window is how many extents a reader may ask for ahead: few when they cannot be kept.
-func (c *Cache) window() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.dir == "" || !c.own.Load() || c.refused {
-		return memoryExtents / 2
-	}
-	return min(maxWindow, max(1, c.max/catalog.ExtentSize/4))
-}
-
 // doubt makes all extents of an object be checked before they are used again.
 func (c *Cache) doubt(oid string) {
 	c.mu.Lock()
@@ -336,14 +251,7 @@ func (c *Cache) doubt(oid string) {
 	}
 }
 
-// roomForSurvey is how large an object may be, in bytes, that is kept while it is surveyed: it is read next, from its beginning.
-func (c *Cache) roomForSurvey() int64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.max / 2
-}
-
-// entry finds an extent. Called with the lock held, as all below.
+// entry finds an extent. Called with the lock held.
 func (c *Cache) entry(oid string, n int64) *entry {
 	if o := c.objects[oid]; o != nil {
 		return o.extents[n]
@@ -351,7 +259,7 @@ func (c *Cache) entry(oid string, n int64) *entry {
 	return nil
 }
 
-// object finds what is cached of an object, at first nothing.
+// object finds what is cached of an object, at first nothing. Called with the lock held.
 func (c *Cache) object(oid string) *cached {
 	o := c.objects[oid]
 	if o == nil {
@@ -359,91 +267,6 @@ func (c *Cache) object(oid string) *cached {
 		c.objects[oid] = o
 	}
 	return o
-}
-
-// add enters an extent that is on disk, as the most recently used; its bytes are counted already.
-func (c *Cache) add(oid string, n, size int64, used time.Time) *entry {
-	o := c.object(oid)
-	e := &entry{c: o, n: n, size: size, used: used, touched: used}
-	e.elem = c.used.PushFront(e)
-	o.extents[n] = e
-	if o.pinned[n] > 0 {
-		c.pinnedBytes += size
-	}
-	o.have.set(n, true)
-	return e
-}
-
-// drop removes an extent, from disk too when this process owns the cache.
-func (c *Cache) drop(e *entry) {
-	o := e.c
-	if o.extents[e.n] != e || c.objects[o.oid] != o {
-		return // gone already, or of before this process owned the cache
-	}
-	if c.own.Load() {
-		if err := os.Remove(c.file(o.oid, e.n)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			// Its bytes still lie there and stay counted.
-			c.log.Warn("remove cached extent", "object", o.oid, "extent", e.n, "err", err)
-		} else {
-			c.bytes -= e.size
-		}
-	} else {
-		c.bytes -= e.size
-	}
-	c.used.Remove(e.elem)
-	delete(o.extents, e.n)
-	o.have.set(e.n, false)
-	o.verified.set(e.n, false)
-	if o.pinned[e.n] > 0 {
-		c.pinnedBytes -= e.size
-	}
-	c.forgetEmpty(o)
-}
-
-// evictAtOnce is how many extents more than needed one call of room removes: readers of cached
-// files wait for the lock meanwhile.
-const evictAtOnce = 32
-
-// room evicts until size more bytes fit and, over several calls, a tenth of the maximum is free.
-// It reports false when what is in use leaves too little.
-func (c *Cache) room(size int64) bool {
-	limit := c.limit()
-	if c.bytes+size > limit {
-		c.draining = true
-	}
-	low := limit - limit/10
-	extra := 0
-	for el := c.used.Back(); c.draining && el != nil && extra < evictAtOnce; {
-		if c.bytes+size <= low {
-			c.draining = false
-			break
-		}
-		if c.bytes+size <= limit {
-			extra++
-		}
-		e := el.Value.(*entry)
-		el = el.Prev()
-		if e.reads == 0 && e.c.holds == 0 && e.c.pinned[e.n] == 0 {
-			c.drop(e)
-		}
-	}
-	return c.bytes+size <= limit
-}
-
-// reserveBytes and a twentieth of a file system bound what the cache leaves free by itself.
-const reserveBytes = 1 << 30
-
-// limit is what the cache may hold now: its maximum, or less when the file system has no more to give.
-func (c *Cache) limit() int64 {
-	var st unix.Statfs_t
-	if c.reserve < 0 || unix.Statfs(c.dir, &st) != nil {
-		return c.max
-	}
-	reserve := c.reserve
-	if reserve == 0 {
-		reserve = min(int64(st.Blocks)*st.Bsize/20, reserveBytes)
-	}
-	return max(0, min(c.max, c.bytes+int64(st.Bavail)*st.Bsize-reserve))
 }
 
 // Close makes the order of use lasting and gives up the folder.
