@@ -6,10 +6,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"os"
 	"path"
 	"path/filepath"
@@ -87,21 +87,34 @@ func (r *repacker) poolOf(m *moving) string {
 	return t.PoolName
 }
 
+// oidStep bounds how far an id lies behind the one that it follows: an object may be repacked again and again, and the
+// ids of one millisecond are 2^80.
+var oidStep = new(big.Int).Lsh(big.NewInt(1), 48)
+
 // followingOID is an id with the time of another that comes after it in the order of names.
 func followingOID(oid string) (string, error) {
-	var low, draw [10]byte
-	if n, err := hex.Decode(low[:], []byte(oid[12:])); err != nil || n != len(low) {
+	if len(oid) != 32 {
 		return "", fmt.Errorf("object id %q", oid)
 	}
-	for range 1000 {
-		if _, err := rand.Read(draw[:]); err != nil {
-			return "", fmt.Errorf("draw an object id: %w", err)
-		}
-		if bytes.Compare(draw[:], low[:]) > 0 {
-			return oid[:12] + hex.EncodeToString(draw[:]), nil
-		}
+	low, ok := new(big.Int).SetString(oid[12:], 16)
+	if !ok {
+		return "", fmt.Errorf("object id %q", oid)
 	}
-	return "", fmt.Errorf("no object id is left after %s", oid)
+	last := new(big.Int).Lsh(big.NewInt(1), 80)
+	left := new(big.Int).Sub(last, low)
+	left.Sub(left, big.NewInt(1))
+	if left.Cmp(oidStep) > 0 {
+		left = oidStep
+	}
+	if left.Sign() == 0 {
+		return "", fmt.Errorf("no object id is left after %s", oid)
+	}
+	draw, err := rand.Int(rand.Reader, left)
+	if err != nil {
+		return "", fmt.Errorf("draw an object id: %w", err)
+	}
+	draw.Add(draw, low)
+	return fmt.Sprintf("%s%020x", oid[:12], draw.Add(draw, big.NewInt(1))), nil
 }
 
 // livingFiles names the files whose bytes are needed, by their names in the tar stream, and lists all members that stay.

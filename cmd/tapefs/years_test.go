@@ -10,56 +10,54 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tapefs/changer/virtual"
 )
 
-// TestYears: run after run with files added, changed, renamed, deleted and back again, in two pools of small tapes, with forgetting,
-// export, repacking, retiring and a new key in between. After each run the archive is what a plain copy of the
-// source that never deletes says it is; at the end restore.sh says so too. TAPEFS_YEARS=40 is what make years runs.
+const (
+	yearTapes   = 30 // half of them in each pool
+	yearMail    = yearTapes + 1
+	yearsByHand = 10 // runs after which restore.sh has its turn
+)
+
+// TestYears: run after run with files added, changed, renamed, deleted and back again, in two pools of small tapes,
+// with forgetting, export and import, repacking (killed half-way every other time), retiring, erasing and new keys in between. After
+// each run the mount shows what a plain copy of the source that never deletes says it does; restore and restore.sh say so too
+// every few runs and at the end. TAPEFS_YEARS=40 is what make years runs, TAPEFS_SEED repeats the choices of an earlier run.
 func TestYears(t *testing.T) {
 	if testing.Short() {
 		t.Skip("archives many times")
 	}
-	runs := 4
+	runs := 6
 	if n, err := strconv.Atoi(os.Getenv("TAPEFS_YEARS")); err == nil && n > 0 {
 		runs = n
 	}
-	r := rand.New(rand.NewPCG(1, uint64(runs)))
-	source, model, away := filepath.Join(t.TempDir(), "source"), filepath.Join(t.TempDir(), "model"), t.TempDir()
-	for _, dir := range []string{source, model} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	seed := uint64(time.Now().UnixNano())
+	if n, err := strconv.ParseUint(os.Getenv("TAPEFS_SEED"), 10, 64); err == nil {
+		seed = n
 	}
-	y := &years{t: t, r: r, source: source, model: model, away: away, clock: time.Date(2020, 1, 1, 0, 0, 0, 250, time.UTC)}
-	y.archive = newArchive(t, func(text string) string {
-		at := strings.Index(text, "\npools:")
-		end := at + 1 + strings.Index(text[at+1:], "\nsources:")
-		text = text[:at] + "\npools:\n  main: {include: [\"VT000*\", \"VT001[0-5]*\"], format_blank: true}\n  offsite: {include: [\"VT001[6-9]*\", \"VT002*\", \"VT003*\"], format_blank: true}\n" + text[end:]
-		return strings.NewReplacer("    url: \""+source+"\"\n", "    url: \""+source+"\"\n    copies: [main, offsite]\n", "# bundle_below: 64MiB", "bundle_below: 1MiB", "# dedup_min: 64MiB", "dedup_min: 1MiB").Replace(text)
-	}, "--tape-size", "64MiB", "--slots", "30", "--drives", "2", "--source", "src="+source)
-	if text, err := os.ReadFile(y.archive.conf); err != nil || !strings.Contains(string(text), "copies: [main, offsite]") || !strings.Contains(string(text), "dedup_min: 1MiB") {
-		t.Fatalf("the configuration is not what the test wants: %v\n%s", err, text)
-	}
-	for i := range 30 {
-		y.add(i)
-	}
+	t.Logf("TAPEFS_SEED=%d", seed)
+	y := newYears(t, rand.New(rand.NewPCG(seed, uint64(runs))))
+	defer func() { t.Logf("%v", y.done) }()
+	began := time.Now()
 	for i := range runs {
+		y.round = fmt.Sprintf("run %d", i+1)
 		y.live(i)
+		y.comeBack(i)
 		y.archive.run("archive", "--accept-deletions")
-		y.sync("rsync", "-aH", source+"/", model+"/")
-		switch i % 4 {
-		case 1:
-			time.Sleep(2 * time.Millisecond) // until --vanished-before is after what vanished
-			y.archive.run("forget", "--vanished-before", "1ms", "--keep-versions", "2", "--yes")
-			y.sync("rsync", "-aH", "--delete", source+"/", model+"/")
-		case 2:
-			y.repack(i)
-		case 3:
-			y.archive.run("key", "new")
+		y.sync("rsync", "-aH", y.source+"/", y.model+"/")
+		y.event(i)
+		y.compare(i%5 == 0)
+		if (i+1)%yearsByHand == 0 {
+			y.restored()
+			y.restoredByHand()
+			t.Logf("%d runs in %v", i+1, time.Since(began).Round(time.Second))
 		}
-		y.compare(i)
 	}
-	y.restoreByHand()
+	y.round = "the end"
+	y.compare(true)
+	y.restored()
+	y.restoredByHand()
 }
 
 // years is a source that lives, and a copy of it from which nothing is taken before it is forgotten.
@@ -67,17 +65,49 @@ type years struct {
 	t                   *testing.T
 	r                   *rand.Rand
 	archive             *archive
+	lib                 *virtual.Library
 	source, model, away string
+	shelf               string // of exported tapes
+	round               string
 	clock               time.Time
 	names               []string
 	gone                []string
 	next                int
+	abroad              map[string]int // tapes on the shelf, by barcode: the run in which they come back
+	repacking           time.Duration  // that the last repack took
+	done                map[string]int // events, by kind
+}
+
+func newYears(t *testing.T, r *rand.Rand) *years {
+	y := &years{t: t, r: r, source: filepath.Join(t.TempDir(), "source"), model: filepath.Join(t.TempDir(), "model"), away: t.TempDir(), shelf: t.TempDir(),
+		clock: time.Date(2020, 1, 1, 0, 0, 0, 250, time.UTC), abroad: map[string]int{}, repacking: 2 * time.Second, done: map[string]int{}}
+	for _, dir := range []string{y.source, y.model} {
+		y.must(os.MkdirAll(dir, 0o755))
+	}
+	y.archive = newArchive(t, func(text string) string {
+		at := strings.Index(text, "\npools:")
+		end := at + 1 + strings.Index(text[at+1:], "\nsources:")
+		text = text[:at] + "\npools:\n  main: {include: [\"VT000*\", \"VT001[0-5]*\"], format_blank: true}\n  offsite: {include: [\"VT001[6-9]*\", \"VT002*\", \"VT003*\"], format_blank: true}\n" + text[end:]
+		return strings.NewReplacer("    url: \""+y.source+"\"\n", "    url: \""+y.source+"\"\n    copies: [main, offsite]\n", "# bundle_below: 64MiB", "bundle_below: 1MiB", "# dedup_min: 64MiB", "dedup_min: 1MiB").Replace(text)
+	}, "--source", "src="+y.source)
+	if text, err := os.ReadFile(y.archive.conf); err != nil || !strings.Contains(string(text), "copies: [main, offsite]") || !strings.Contains(string(text), "dedup_min: 1MiB") {
+		t.Fatalf("the configuration is not what the test wants: %v\n%s", err, text)
+	}
+	y.must(os.RemoveAll(y.archive.path("library")))
+	y.archive.run("virtual", "create", y.archive.path("library"), "--slots", fmt.Sprint(yearTapes), "--tapes", fmt.Sprint(yearTapes), "--drives", "2",
+		"--mail-slots", "1", "--tape-size", "64MiB")
+	y.lib = y.archive.library()
+	y.must(y.lib.Fault("clear", "slow-umount=20ms")) // the virtual drives need not take the time that real ones do
+	for i := range 30 {
+		y.add(i)
+	}
+	return y
 }
 
 func (y *years) must(err error) {
 	y.t.Helper()
 	if err != nil {
-		y.t.Fatal(err)
+		y.t.Fatalf("%s: %v", y.round, err)
 	}
 }
 
@@ -87,9 +117,13 @@ func (y *years) write(name string) {
 	y.must(os.MkdirAll(filepath.Dir(p), 0o755))
 	size := int64(y.r.IntN(20000))
 	if y.r.IntN(6) == 0 {
-		size = 1<<20 + int64(y.r.IntN(1<<20))
+		size = 1<<20 + int64(y.r.IntN(8<<20))
 	}
 	writeRandom(y.t, p, size, byte(y.r.IntN(256)))
+	y.stamp(p)
+}
+
+func (y *years) stamp(p string) {
 	y.clock = y.clock.Add(time.Hour)
 	y.must(os.Chtimes(p, y.clock, y.clock))
 }
@@ -126,6 +160,7 @@ func (y *years) live(run int) {
 		y.gone = y.gone[:n-1]
 		y.must(os.Rename(filepath.Join(y.away, strconv.Itoa(n-1)), filepath.Join(y.source, name)))
 		y.names = append(y.names, name)
+		y.done["back"]++
 	}
 	name := y.take()
 	y.must(os.Rename(filepath.Join(y.source, name), filepath.Join(y.away, strconv.Itoa(len(y.gone)))))
@@ -133,59 +168,55 @@ func (y *years) live(run int) {
 	y.must(os.Chmod(filepath.Join(y.source, y.names[0]), os.FileMode(0o600+y.r.IntN(8)*8)))
 }
 
-// repack moves what lives on the first tape of a pool that is in use, erases or retires it, or sends it away and takes it back.
-func (y *years) repack(run int) {
-	y.t.Helper()
-	var tapes []tapeJSON
-	decode(y.t, y.archive.run("tape", "list", "--json"), &tapes)
-	for _, tape := range tapes {
-		if tape.Pool != []string{"main", "offsite"}[run/4%2] || tape.State != "open" && tape.State != "full" || tape.Used == 0 {
-			continue
-		}
-		y.archive.run("tape", "repack", tape.Barcode)
-		if run/4%3 == 2 {
-			y.archive.run("tape", "retire", tape.Barcode)
-		} else {
-			y.archive.run("tape", "erase", tape.Barcode, "--yes")
-		}
-		return
-	}
-	y.t.Fatalf("run %d: no tape to repack: %+v", run, tapes)
-}
-
 func (y *years) sync(args ...string) {
 	y.t.Helper()
 	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-		y.t.Fatalf("%v: %v\n%s", args, err, out)
+		y.t.Fatalf("%s: %v: %v\n%s", y.round, args, err, out)
 	}
 }
 
-// compare restores everything and holds it against the model, and asks the catalog about itself.
-func (y *years) compare(run int) {
+// compare holds what the mount shows against the model, and asks the catalog about itself. What is not in the cache comes
+// from the tapes in their order first: rsync would go from tape to tape.
+func (y *years) compare(fromTapes bool) {
+	y.t.Helper()
+	y.archive.run("catalog", "check")
+	if fromTapes {
+		y.must(os.RemoveAll(y.archive.path("state/cache")))
+	}
+	y.archive.run("prefetch", "/src")
+	mnt := y.archive.mount()
+	y.same("the mount", filepath.Join(mnt, "src"))
+	y.archive.unmount(mnt)
+}
+
+// restored holds what restore brings back against the model.
+func (y *years) restored() {
 	y.t.Helper()
 	to := y.archive.path("restored")
 	y.must(os.RemoveAll(to))
 	y.archive.run("restore", "/src", "--to", to)
-	y.same(fmt.Sprintf("run %d", run), filepath.Join(to, "src"))
-	y.archive.run("catalog", "check")
+	y.same("restore", filepath.Join(to, "src"))
 }
 
 func (y *years) same(what, got string) {
 	y.t.Helper()
 	out, err := exec.Command("rsync", "-aHOnc", "--delete", "--itemize-changes", y.model+"/", got+"/").CombinedOutput()
 	if err != nil || len(out) > 0 {
-		y.t.Fatalf("%s: not what the model has: %v\n%s", what, err, out)
+		y.t.Fatalf("%s, %s: not what the model has: %v\n%s", y.round, what, err, out)
 	}
 }
 
-// restoreByHand gives all tapes that hold something to restore.sh, in a shell that has no tapefs.
-func (y *years) restoreByHand() {
+// restoredByHand gives all tapes that hold something to restore.sh, in a shell that has no tapefs.
+func (y *years) restoredByHand() {
 	y.t.Helper()
-	var tapes []tapeJSON
-	decode(y.t, y.archive.run("tape", "list", "--json"), &tapes)
-	args := []string{"", y.archive.path("state/keys"), y.archive.path("back")}
-	for _, tape := range tapes {
-		dir := y.archive.path("library/tapes/" + tape.Barcode + "/files")
+	back := y.archive.path("back")
+	y.must(os.RemoveAll(back))
+	args := []string{"", y.archive.path("state/keys"), back}
+	for _, tape := range y.tapes() {
+		dir := filepath.Join(y.tapeDir(tape.Barcode), "files")
+		if y.abroad[tape.Barcode] != 0 {
+			dir = filepath.Join(y.shelf, tape.Barcode, "files")
+		}
 		if exists(filepath.Join(dir, "restore.sh")) {
 			args = append(args, dir)
 		}
@@ -194,20 +225,21 @@ func (y *years) restoreByHand() {
 	cmd := exec.Command("/bin/sh", args...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		y.t.Fatalf("restore.sh: %v\n%s", err, out)
+		y.t.Fatalf("%s: restore.sh: %v\n%s", y.round, err, out)
 	}
 	// A forgotten name stays in its object while another name has its bytes from there.
-	back := y.archive.path("back/src")
-	err := filepath.WalkDir(back, func(p string, d os.DirEntry, err error) error {
+	root := filepath.Join(back, "src")
+	err := filepath.WalkDir(root, func(p string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		name := strings.TrimPrefix(p, back)
+		name := strings.TrimPrefix(p, root)
 		if !exists(filepath.Join(y.model, name)) && exists(filepath.Join(y.model, name+" renamed")) {
 			return os.Remove(p)
 		}
 		return nil
 	})
 	y.must(err)
-	y.same("restore.sh", back)
+	y.same("restore.sh", root)
+	y.done["restore.sh"]++
 }
