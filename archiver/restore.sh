@@ -510,9 +510,9 @@ moved() {
 
 moved_once() {
 	for step in copy name; do
-		while read -r before new old <&3; do
+		while read -r before new listed <&3; do
 			new=$(printf '%b.' "$new")
-			old=$(printf '%b.' "$old")
+			old=$(printf '%b.' "$listed")
 			inside "${old%.}" || continue
 			from=$at
 			inside "${new%.}" || continue
@@ -524,6 +524,7 @@ moved_once() {
 				continue # an earlier run restored something newer
 			fi
 			if [ -L "$from" ] || [ ! -f "$from" ]; then
+				cut -d' ' -f2 "$tmp/voids" | grep -qxF -e "$listed" && continue # both names were forgotten
 				problem "${new%.} has the bytes of ${old%.}, which is not restored: left out"
 				continue
 			fi

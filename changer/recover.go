@@ -63,8 +63,11 @@ func (l *Library) recoverDrive(ctx context.Context, d DriveConfig) error {
 	}
 	for _, p := range procs {
 		if canonical(p.mountPoint) != dir {
-			return fail("use drive "+d.Serial, fmt.Errorf("%w: ltfs (pid %d) has it mounted on %s", ErrBusy, p.pid, p.mountPoint),
-				"unmount it: umount "+p.mountPoint)
+			where := p.mountPoint // as it was named to the program, in a directory that it has left
+			if m, err := driveMount(d); err == nil && m != nil {
+				where = m.Mountpoint
+			}
+			return fail("use drive "+d.Serial, fmt.Errorf("%w: ltfs (pid %d) has it mounted on %s", ErrBusy, p.pid, where), "unmount it: umount "+where)
 		}
 		l.log.Warn("an ltfs process was left behind: it is unmounted and awaited", "drive", d.Serial, "pid", p.pid)
 		if err := l.endLeftover(ctx, p, dir); err != nil {

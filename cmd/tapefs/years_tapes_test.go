@@ -96,7 +96,7 @@ func (y *years) export(run int) {
 	y.archive.run("tape", "export", tape.Barcode, "--to", "shelf")
 	y.must(os.Rename(y.tapeDir(tape.Barcode), filepath.Join(y.shelf, tape.Barcode)))
 	y.must(y.lib.Remove(yearMail))
-	y.abroad[tape.Barcode] = run + 2 + y.r.IntN(6)
+	y.abroad[tape.Barcode] = run + 1 + y.r.IntN(4) // before the next one goes: a tape of each pool may hold the two copies of a file
 	y.done["export"]++
 }
 

@@ -23,7 +23,8 @@ const (
 // TestYears: run after run with files added, changed, renamed, deleted and back again, in two pools of small tapes,
 // with forgetting, export and import, repacking (killed half-way every other time), retiring, erasing and new keys in between. After
 // each run the mount shows what a plain copy of the source that never deletes says it does; restore and restore.sh say so too
-// every few runs and at the end. TAPEFS_YEARS=40 is what make years runs, TAPEFS_SEED repeats the choices of an earlier run.
+// every few runs and at the end. TAPEFS_YEARS=40 is what make years runs, TAPEFS_SEED repeats the choices of an earlier run,
+// TAPEFS_KEEP is a directory that receives the archive, the model and the shelf of a failed test.
 func TestYears(t *testing.T) {
 	if testing.Short() {
 		t.Skip("archives many times")
@@ -38,7 +39,12 @@ func TestYears(t *testing.T) {
 	}
 	t.Logf("TAPEFS_SEED=%d", seed)
 	y := newYears(t, rand.New(rand.NewPCG(seed, uint64(runs))))
-	defer func() { t.Logf("%v", y.done) }()
+	defer func() {
+		t.Logf("%v", y.done)
+		if keep := os.Getenv("TAPEFS_KEEP"); keep != "" && t.Failed() {
+			y.sync("cp", "-a", y.archive.dir, y.model, y.shelf, keep)
+		}
+	}()
 	began := time.Now()
 	for i := range runs {
 		y.round = fmt.Sprintf("run %d", i+1)
@@ -234,8 +240,13 @@ func (y *years) restoredByHand() {
 			return err
 		}
 		name := strings.TrimPrefix(p, root)
-		if !exists(filepath.Join(y.model, name)) && exists(filepath.Join(y.model, name+" renamed")) {
-			return os.Remove(p)
+		if exists(filepath.Join(y.model, name)) {
+			return nil
+		}
+		for later := name + " renamed"; len(later) < 200; later += " renamed" {
+			if exists(filepath.Join(y.model, later)) {
+				return os.Remove(p)
+			}
 		}
 		return nil
 	})
