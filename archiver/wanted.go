@@ -93,6 +93,9 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 	if len(suspect) > 0 {
 		text += "; suspect: " + some(suspect)
 	}
+	if a.lib.Alone() {
+		hint = insertHint(p, tapes)
+	}
 	if hint == "" {
 		how := ", then run"
 		if p.FormatBlank {
@@ -102,6 +105,21 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 		hint = fmt.Sprintf("put tapes into the library whose barcodes match pool %s (%s)%s", p.Name, strings.Join(p.Include, " "), how)
 	}
 	return &changer.Error{Op: "find a tape", Hint: hint, Err: fmt.Errorf("%w: %w", ErrNeedsOperator, noTapeError(text))}
+}
+
+// insertHint says which tape the operator of a drive without a changer is to put into it.
+func insertHint(p Pool, tapes []catalog.Tape) string {
+	var open []string
+	for _, t := range tapes {
+		if t.PoolName == p.Name && t.State == catalog.TapeOpen && t.UUID != "" {
+			open = append(open, t.Barcode)
+		}
+	}
+	fresh := fmt.Sprintf("a new tape, and say whose it is: tapefs tape format BARCODE --pool %s", p.Name)
+	if len(open) == 0 {
+		return "insert " + fresh
+	}
+	return "insert " + strings.Join(open, " or ") + " into the drive; or " + fresh
 }
 
 // noTapeError says that a pool has no tape and what it needs, as of the moment it was made.

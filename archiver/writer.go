@@ -162,6 +162,11 @@ func (w *writer) room(need int64) (bool, error) {
 // mountNext mounts the next candidate of a pool, formatting a blank one where that is allowed.
 // Candidates that do not do are passed over, and the operator is told why.
 func (w *writer) mountNext(ctx context.Context, p Pool) error {
+	if w.a.lib.Alone() {
+		if err := w.identify(ctx); err != nil {
+			return errors.Join(err, w.giveUp(ctx))
+		}
+	}
 	inv, err := w.a.lib.Inventory(ctx)
 	if err != nil {
 		return fmt.Errorf("look for a tape of pool %s: %w", p.Name, err)
@@ -196,6 +201,11 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 			return nil
 		}
 		w.tried[c.Barcode] = true
+		if err := w.giveUp(ctx); err != nil {
+			return err
+		}
+	}
+	if w.a.lib.Alone() { // the operator needs the drive
 		if err := w.giveUp(ctx); err != nil {
 			return err
 		}

@@ -39,6 +39,9 @@ func (w *writer) leave(ctx context.Context, aside bool) error {
 
 // takeDrive leases a drive, for write one that can write the tape, and loads the tape into it.
 func (w *writer) takeDrive(ctx context.Context, b changer.Barcode, write bool) error {
+	if w.lease != nil && w.a.lib.Alone() { // it knows already what is in the only drive
+		return w.lease.Load(ctx, b)
+	}
 	if w.lease != nil {
 		if err := w.giveUp(ctx); err != nil {
 			return err
@@ -68,4 +71,19 @@ func (w *writer) leaseDrive(ctx context.Context, b changer.Barcode, write bool) 
 	}
 	return w.a.lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Write: write, Purpose: "archive",
 		Wait: func(holder string) { w.a.note("waiting for a drive: %s has it", holder) }})
+}
+
+// identify looks which tape the operator put into the only drive there is.
+func (w *writer) identify(ctx context.Context) error {
+	if w.lease == nil {
+		lease, err := w.leaseDrive(ctx, "", false)
+		if err != nil {
+			return fmt.Errorf("look which tape is in the drive: %w", err)
+		}
+		w.lease = lease
+		w.peers.drive(w, lease.Drive().Serial)
+	}
+	w.a.note("looking which tape is in drive %d", w.lease.Drive().Element)
+	_, err := w.lease.Identify(ctx)
+	return err
 }

@@ -75,6 +75,7 @@ type Library struct {
 	mu         sync.Mutex        // protects what follows
 	generation map[string]int    // LTO generation of a drive by serial, as inquiry said
 	held       map[string]string // token that our last lease left in a drive's lock file
+	alone      Barcode           // without a changer: what a mount proved to be in the drive when we looked last
 }
 
 // serialForm keeps serials usable as names of files.

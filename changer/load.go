@@ -268,6 +268,9 @@ func (l *Library) mtStatus(ctx context.Context, d DriveConfig) (MTStatus, error)
 	if err != nil {
 		return st, fail("read status of drive "+d.Serial, err, "")
 	}
+	if st.DoorOpen && l.none() {
+		l.sawAlone("")
+	}
 	return st, nil
 }
 

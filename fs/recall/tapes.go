@@ -61,7 +61,7 @@ const (
 type inventory struct {
 	places map[string]place
 	drives int // configured ones
-	// Without a changer nobody reads labels: what is in the drive may be any tape, and loading proves it.
+	// Without a changer nobody reads labels: what is in the drive may be any tape, whatever it was, and loading proves it.
 	unlabelled bool
 }
 
@@ -77,12 +77,10 @@ func newInventory(inv *changer.Inventory) (*inventory, error) {
 			continue
 		}
 		i.drives++
-		switch {
-		case d.Full && d.Barcode != "":
+		if d.Full && d.Barcode != "" {
 			i.places[string(d.Barcode)] = inDrive
-		case d.Full && len(inv.Slots) == 0:
-			i.unlabelled = true
 		}
+		i.unlabelled = i.unlabelled || d.Full && len(inv.Slots) == 0
 	}
 	if i.drives == 0 {
 		return nil, fmt.Errorf("%w: the library shows none of the configured drives", changer.ErrNoDrive)
@@ -96,7 +94,7 @@ func (i *inventory) place(barcode string) place {
 	case ok:
 		return p
 	case i.unlabelled:
-		return inDrive
+		return inSlot
 	}
 	return outside
 }
