@@ -259,7 +259,7 @@ func (l *Library) mtStatus(ctx context.Context, d DriveConfig) (MTStatus, error)
 	res, err := l.query(ctx, l.cfg.Programs.Mt, "-f", d.Tape, "status")
 	if err != nil {
 		hint := notFound(err)
-		if hint == "" {
+		if hint == "" && ctx.Err() == nil {
 			hint = "is the drive switched on and its tape device right? see: lsscsi -g"
 		}
 		return MTStatus{}, fail("read status of drive "+d.Serial, err, hint)
