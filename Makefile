@@ -28,8 +28,8 @@ test: deps ## Run all tests
 torture: deps ## ROUNDS (500; "once": one of each kind) of kills, full tapes and faults, each followed by a compare; SEED repeats one
 	TAPEFS_ROUNDS=$(or $(ROUNDS),500) TAPEFS_SEED=$(SEED) TAPEFS_KIND='$(KIND)' $(GO) test -count=1 -timeout 6h -run '^TestTorture$$' -v ./cmd/tapefs
 
-years: deps ## RUNS (40) of archive with changes, forget, repack, retire and new keys between, each compared with a plain model
-	TAPEFS_YEARS=$(or $(RUNS),40) $(GO) test -count=1 -timeout 2h -run '^TestYears$$' -v ./cmd/tapefs
+years: deps ## RUNS (40) of archive with changes, forget, export, killed repacks, retire and new keys between, each compared with a plain model; SEED repeats one
+	TAPEFS_YEARS=$(or $(RUNS),40) TAPEFS_SEED='$(SEED)' $(GO) test -count=1 -timeout 2h -run '^TestYears$$' -v ./cmd/tapefs
 
 race: deps ## Run the tests of concurrent packages with the race detector
 	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -short -timeout 40m ./catalog ./changer/... ./crypto ./fs/... ./archiver
