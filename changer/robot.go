@@ -37,7 +37,11 @@ func (le *Lease) move(ctx context.Context, op string, decide func(*Inventory) (s
 // inherits the robot's lock and those in keep: they stay locked until it ends, whether we wait for it, stop
 // waiting, or die. pending is not nil when we stopped waiting, and closed when the program is gone.
 func (l *Library) moveRobot(ctx context.Context, op string, keep []*os.File, mayMove func() error, decide func(*Inventory) (step, error)) (pending <-chan struct{}, err error) {
-	robot, err := waitLock(ctx, l.robotLock(), unix.LOCK_EX)
+	robot, err := tryLock(l.robotLock(), unix.LOCK_EX)
+	if err == nil && robot == nil {
+		l.log.Info("waiting for the robot", "used_by", holderOf(l.robotLock()))
+		robot, err = waitLock(ctx, l.robotLock(), unix.LOCK_EX)
+	}
 	if err != nil {
 		return nil, fail(op, err, "")
 	}
