@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
 // errSome ends an iteration that only asks whether there is anything.
@@ -102,7 +103,7 @@ func (w *writer) journal(ctx context.Context) error {
 			Formatted: w.tape.Formatted, Version: w.a.cfg.Version},
 		Tape: w.tape, Previous: previous, After: after, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})
 	if err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTCONN) {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS) || changer.SaysGone(err) {
 			err = &writeError{err}
 		}
 		return fmt.Errorf("journal tape %s: %w", w.tape.Barcode, err)

@@ -70,6 +70,15 @@ func (w *writer) recover(ctx context.Context) error {
 	return nil
 }
 
+// proveLeft is proveTape for a tape that may have nothing to prove.
+func (w *writer) proveLeft(ctx context.Context, t catalog.Tape) error {
+	byTape, err := w.unsafeParts(ctx)
+	if err != nil || len(byTape[t.ID]) == 0 {
+		return err
+	}
+	return w.proveTape(ctx, t)
+}
+
 // proveTape reads back what was written to a tape and is not safe, through a fresh read-only mount.
 // Parts that match are durable, others are lost and their copies owed again.
 func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {

@@ -222,6 +222,16 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		w.noted.add("", "", fmt.Errorf("tape %s is passed over: %w", c.Barcode, err))
 		return false, nil
 	}
+	if c.Known {
+		// A session before this one, also of this run, may have ended badly: the sync of this one must not make safe what
+		// was lost with that.
+		if err := w.proveLeft(ctx, c.Tape); err != nil {
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			return pass(fmt.Errorf("it holds parts that nobody proved: %w", err))
+		}
+	}
 	if err := w.takeDrive(ctx, c.Barcode, true); err != nil {
 		switch {
 		case !c.Known && errors.Is(err, changer.ErrIncompatible):
