@@ -239,8 +239,14 @@ func (le *Lease) ready(ctx context.Context, reload bool) error {
 		} else if open.IsZero() {
 			open = time.Now()
 		}
-		if reload && !open.IsZero() && time.Since(open) > ejectedAfter {
-			return errEjected
+		if !open.IsZero() && time.Since(open) > ejectedAfter {
+			if reload {
+				return errEjected
+			}
+			if gone, err := le.takenOut(ctx); err != nil || gone {
+				return fail(op, errors.Join(ErrNoMedium, err), "somebody took the tape out of the drive while it was loaded: look at the library")
+			}
+			open = time.Now()
 		}
 		if time.Since(begin) > le.l.cfg.ReadyTimeout {
 			if st.DoorOpen {
@@ -252,6 +258,19 @@ func (le *Lease) ready(ctx context.Context, reload bool) error {
 			return fail(op, fmt.Errorf("%w: not ready: %w", ErrUnknown, err), "")
 		}
 	}
+}
+
+// takenOut tells whether the changer calls the drive empty, too. Without a changer nobody can.
+func (le *Lease) takenOut(ctx context.Context) (bool, error) {
+	if le.l.none() {
+		return false, nil
+	}
+	inv, err := le.l.Inventory(ctx)
+	if err != nil {
+		return false, err
+	}
+	e, ok := inv.element(le.d.Element)
+	return !ok || !e.Full, nil
 }
 
 // mtStatus asks a drive for its state. It does not block, whatever the drive does.

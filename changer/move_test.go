@@ -3,10 +3,13 @@ package changer_test
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gofrs/flock"
 
 	"tapefs/changer"
 	"tapefs/changer/virtual"
@@ -240,5 +243,31 @@ func TestMoveOutlivesItsProcess(t *testing.T) {
 	w.must(mine.Load(w.ctx, "VT0002L8"))
 	w.must(mine.Release(w.ctx))
 	le := w.lease(changer.Request{Barcode: "VT0001L8"})
+	w.must(le.Load(w.ctx, "VT0001L8"))
+}
+
+// Somebody takes the tape out of the drive while that still threads it: there is nothing to wait for.
+func TestTapeTakenOutWhileItIsLoaded(t *testing.T) {
+	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1})
+	le := w.lease(changer.Request{Barcode: "VT0001L8"})
+	w.fault("slow-load=5s")
+	loaded := make(chan error, 1)
+	go func() { loaded <- le.Load(w.ctx, "VT0001L8") }()
+	for {
+		d, full := w.inventory().FindDrive("VT0001L8")
+		robot := flock.New(filepath.Join(w.cfg.RunDir, "robot.lock")) // free again when the move was judged
+		free, err := robot.TryLock()
+		w.must(err)
+		w.must(robot.Close())
+		if full && free {
+			if code := virtual.Main([]string{"mtx", "--library", w.vl.Dir, "-f", w.vl.Changer, "unload", "1", "0"}, nil, w.Output(), w.Output()); code != 0 {
+				t.Fatalf("mtx unload from drive %d: exit code %d", d.Number, code)
+			}
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.wants(<-loaded, changer.ErrNoMedium, "somebody took the tape out of the drive")
+	w.fault("clear")
 	w.must(le.Load(w.ctx, "VT0001L8"))
 }
