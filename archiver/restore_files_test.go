@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"tapefs/catalog"
 	"tapefs/changer/virtual"
 )
 
@@ -54,10 +55,11 @@ func TestRestoreReadsForwards(t *testing.T) {
 		case "mount":
 			mounts++
 		case "read":
-			if e.Offset < last[e.File] {
+			// The kernel asks for several pieces ahead, and their answers may be noted in another order.
+			if e.Offset < last[e.File]-catalog.ExtentSize-1<<20 {
 				t.Errorf("%s is read backwards, from %d to %d", e.File, last[e.File], e.Offset)
 			}
-			last[e.File] = e.Offset
+			last[e.File] = max(last[e.File], e.Offset)
 		}
 	}
 	if mounts != 1 || len(last) == 0 {

@@ -59,6 +59,9 @@ func TestBarsOnATerminal(t *testing.T) {
 	a := newArchive(t, func(text string) string {
 		return strings.Replace(text, "# ssh: [\"-p\", \"2222\"", "ssh: "+yamlList(ssh)+" # [\"-p\", \"2222\"", 1)
 	}, "--tape-size", "256MiB", "--source", "src=127.0.0.1:"+source)
+	if err := a.library().Fault("slow-load=1s"); err != nil { // long enough to be shown
+		t.Fatal(err)
+	}
 	slave, shown := pseudoTerminal(t)
 	cmd := a.command("archive")
 	var stdout bytes.Buffer
