@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,10 +24,21 @@ func TestScripts(t *testing.T) {
 	needFuse(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",
+		Condition: func(cond string) (bool, error) {
+			if cond != "root" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return os.Geteuid() == 0, nil
+		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TAPEFS_CONFIG", filepath.Join(env.WorkDir, "config.yaml"))
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state-home"))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config-home"))
+			transcripts, err := filepath.Abs("../../testdata/transcripts")
+			if err != nil {
+				return err
+			}
+			env.Setenv("TRANSCRIPTS", transcripts)
 			env.Defer(func() { unmountBelow(env.WorkDir) })
 			return nil
 		},
