@@ -39,7 +39,7 @@ func (w *writer) leave(ctx context.Context, aside bool) error {
 
 // takeDrive leases a drive, for write one that can write the tape, and loads the tape into it.
 func (w *writer) takeDrive(ctx context.Context, b changer.Barcode, write bool) error {
-	if w.lease != nil && w.a.lib.Alone() { // it knows already what is in the only drive
+	if w.lease != nil && w.lease.Volume() == nil && w.a.lib.Alone() { // it knows already what is in the only drive
 		return w.lease.Load(ctx, b)
 	}
 	if w.lease != nil {

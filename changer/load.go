@@ -243,8 +243,11 @@ func (le *Lease) ready(ctx context.Context, reload bool) error {
 			if reload {
 				return errEjected
 			}
-			if gone, err := le.takenOut(ctx); err != nil || gone {
-				return fail(op, errors.Join(ErrNoMedium, err), "somebody took the tape out of the drive while it was loaded: look at the library")
+			switch gone, err := le.takenOut(ctx); {
+			case err != nil: // it may be busy with the very tape
+				le.l.log.Debug("ask the changer for a tape that the drive does not have yet", "err", err)
+			case gone:
+				return fail(op, ErrNoMedium, "somebody took the tape out of the drive while it was loaded: look at the library")
 			}
 			open = time.Now()
 		}

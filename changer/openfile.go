@@ -37,7 +37,7 @@ func OpenFile(root *os.Root, name string, flag int, perm os.FileMode) (*os.File,
 	return nil, fmt.Errorf("open %s: %w", f.Name(), err)
 }
 
-// SaysGone tells an error of a read that is the volume's and not the file's: ltfs died, or the cartridge was taken away from
+// SaysGone tells an error of a read or write that is the volume's and not the file's: ltfs died, or the cartridge was taken away from
 // under it (EAGAIN, as recorded).
 func SaysGone(err error) bool {
 	for _, gone := range []error{unix.ENOTCONN, unix.ECONNABORTED, unix.ENODEV, unix.EAGAIN} {

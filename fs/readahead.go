@@ -18,7 +18,7 @@ func setReadAhead(dir string) error {
 	if err := unix.Stat(dir, &st); err != nil {
 		return fmt.Errorf("stat %s: %w", dir, err)
 	}
-	name := readAheadOf(&st)
+	name := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
 	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
 		return err
@@ -28,8 +28,4 @@ func setReadAhead(dir string) error {
 		err = cerr
 	}
 	return err
-}
-
-func readAheadOf(st *unix.Stat_t) string {
-	return fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
 }

@@ -14,6 +14,9 @@ import (
 // that would lend their own rights to others.
 func TestRestoreForAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("only root can make files of several owners")
+		}
 		t.Skip("only root can make files of several owners")
 	}
 	const uid = 65534
