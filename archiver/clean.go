@@ -8,14 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 // batchDir is what the directory of a batch is called: its source and an object id.
 var batchDir = regexp.MustCompile(`^(.+)-[0-9a-f]{32}(` + regexp.QuoteMeta(fetchSuffix) + `)?$`)
 
-// cleanSpool removes what a died run left: catalog snapshots that were being made, layouts of
-// objects that no open batch holds, and released batches of our sources. The caller holds the
+// scratchName is what writers make in the spool beside batches, with a number behind it as MkdirTemp and CreateTemp give it:
+// no batch of a source that is called like it can be mistaken for it.
+var scratchName = regexp.MustCompile(`^(` + snapshotPrefix + `|` + healPrefix + `|` + manifestPrefix + `)[0-9]{1,20}$`)
+
+// cleanSpool removes what a died run left: catalog snapshots and manifests that were being made, parts on their way, layouts
+// of objects that no open batch holds, and released batches of our sources. The caller holds the
 // writer lock and those of the sources.
 func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 	entries, err := os.ReadDir(a.cfg.SpoolDir)
@@ -23,7 +26,7 @@ func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 		return fmt.Errorf("clean the spool: %w", err)
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), snapshotPrefix) || strings.HasPrefix(e.Name(), healPrefix) {
+		if scratchName.MatchString(e.Name()) {
 			if err := os.RemoveAll(filepath.Join(a.cfg.SpoolDir, e.Name())); err != nil {
 				return fmt.Errorf("clean the spool: %w", err)
 			}

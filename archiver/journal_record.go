@@ -279,8 +279,11 @@ type scratch struct {
 	err  error
 }
 
+// manifestPrefix begins the names of spool files, gone as soon as they are made, in which a manifest is put together.
+const manifestPrefix = "manifest-"
+
 func newScratch(dir string) (*scratch, error) {
-	f, err := os.CreateTemp(dir, "manifest-*")
+	f, err := os.CreateTemp(dir, manifestPrefix)
 	if err != nil {
 		return nil, err
 	}

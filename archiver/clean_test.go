@@ -1,0 +1,33 @@
+package archiver
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"tapefs/changer/virtual"
+)
+
+// What a died run leaves in the spool goes; what waits there for a tape stays, whatever its source is called.
+func TestCleanSpool(t *testing.T) {
+	w := newBackWorld(t, virtual.Options{Slots: 4, TapeSize: 64 << 20})
+	spool := w.a.cfg.SpoolDir
+	const oid = "01a207f1fea881fe02a40b6f020ae7c9"
+	stays := []string{"heal-" + oid, "manifest-" + oid, "manifest-" + oid + fetchSuffix, "other-" + oid, "snapshot-" + oid}
+	goes := []string{"heal-4294967295", "manifest-1459223519", "snapshot-7", "src-" + oid, "src-" + oid + fetchSuffix}
+	for _, name := range slices.Concat(stays, goes) {
+		w.must(os.MkdirAll(filepath.Join(spool, name), 0o700))
+		w.must(os.WriteFile(filepath.Join(spool, name, "file"), []byte("x"), 0o600))
+	}
+	w.must(w.a.cleanSpool(t.Context(), map[string]bool{"src": true}))
+	var left []string
+	entries, err := os.ReadDir(spool)
+	w.must(err)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if !slices.Equal(left, stays) {
+		t.Errorf("left are %q, want %q", left, stays)
+	}
+}
