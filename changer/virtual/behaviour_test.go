@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -366,6 +368,74 @@ func TestReadAndWriteFaults(t *testing.T) {
 	}
 	if err := os.WriteFile(filepath.Join(dir, "g"), data, 0o644); !errors.Is(err, syscall.EIO) {
 		t.Errorf("write over the bad spot: %v, want EIO", err)
+	}
+}
+
+// A close of a file that was only read waits for no read of the drive, as with the real ltfs: a process that starts a program
+// closes its files once more in the new one.
+func TestCloseWaitsForNoRead(t *testing.T) {
+	l, dir := mounted(t, 64<<20)
+	for _, name := range []string{"read", "closed"} {
+		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, 1<<20), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unmount(t, l, dir)
+	mount(t, l, dir)
+	open := func(name string) *os.File {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	f := open("read")
+	var others []*os.File
+	for range 100 {
+		others = append(others, open("closed"))
+	}
+	if err := l.Fault("stuck-read=VT0001L8"); err != nil {
+		t.Fatal(err)
+	}
+	free := sync.OnceFunc(func() {
+		if err := l.Fault("clear"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(free)
+	read := make(chan error, 1)
+	go func() {
+		defer f.Close()
+		_, err := f.ReadAt(make([]byte, 4096), 0)
+		read <- err
+	}()
+	closed := make(chan error, 1)
+	go func() {
+		var err error
+		for _, f := range others { // the read begins some time between them
+			err = errors.Join(err, f.Close())
+			time.Sleep(5 * time.Millisecond)
+		}
+		closed <- err
+	}()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("a close waits for the read")
+		free()
+		<-closed
+	}
+	select {
+	case err := <-read:
+		t.Fatalf("the read came back: nothing is tested (%v)", err)
+	default:
+	}
+	free()
+	if err := <-read; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -12,6 +13,9 @@ import (
 type handle struct {
 	v *volume
 	n *node
+	// dirty: written through this handle since it was last flushed. Of others nothing is flushed, as with the real ltfs:
+	// so a close waits for no read of another program (ltfs_fuse.c, _ltfs_fuse_do_flush).
+	dirty atomic.Bool
 }
 
 var (
@@ -39,7 +43,7 @@ func (f *fsNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, s
 	if errno := f.v.open(f.n); errno != 0 {
 		return nil, 0, errno
 	}
-	return &handle{f.v, f.n}, 0, 0
+	return &handle{v: f.v, n: f.n}, 0, 0
 }
 
 func (f *fsNode) Create(ctx context.Context, name string, _, _ uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
@@ -52,7 +56,7 @@ func (f *fsNode) Create(ctx context.Context, name string, _, _ uint32, out *fuse
 	if errno := f.v.open(n); errno != 0 {
 		return nil, nil, 0, errno
 	}
-	return f.entry(ctx, n, out), &handle{f.v, n}, 0, 0
+	return f.entry(ctx, n, out), &handle{v: f.v, n: n}, 0, 0
 }
 
 func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
@@ -61,12 +65,23 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 }
 
 func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	h.dirty.Store(true)
 	return h.v.write(h.n, data, off)
 }
 
-func (h *handle) Flush(context.Context) syscall.Errno { return h.v.flush(h.n) }
+func (h *handle) Flush(context.Context) syscall.Errno {
+	if !h.dirty.Swap(false) {
+		h.v.logIdle()
+		return 0
+	}
+	errno := h.v.flush(h.n)
+	if errno != 0 {
+		h.dirty.Store(true)
+	}
+	return errno
+}
 
-func (h *handle) Fsync(context.Context, uint32) syscall.Errno { return h.v.flush(h.n) }
+func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno { return h.Flush(ctx) }
 
 // Fsync without a handle, of a directory: data, never the index.
 func (f *fsNode) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {

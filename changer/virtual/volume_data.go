@@ -242,6 +242,14 @@ func (v *volume) flush(n *node) syscall.Errno {
 	return 0
 }
 
+// logIdle brings into the log what the head did, unless it does something now.
+func (v *volume) logIdle() {
+	if v.mu.TryLock() {
+		v.head.flush()
+		v.mu.Unlock()
+	}
+}
+
 // truncate changes a file's size; the lock is held.
 func (v *volume) truncate(n *node, size int64) syscall.Errno {
 	if errno := v.changeable(); errno != 0 {
