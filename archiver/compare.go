@@ -121,6 +121,7 @@ type comparison struct {
 	again   bool                     // the source was listed before: new names may be those of old files
 	missed  map[moveKey][]catalog.ID // files that the listing lacks or has something else for
 	misses  int                      // in missed
+	kept    *sorter                  // unchanged files that are further hard-linked names, by the first name: that may be new
 	news    *sorter                  // new and changed files, by path
 	names   *owners                  // of a source on this machine; nil: only the catalog knows names
 	ruined  map[int64]bool           // objects whose bytes are gone: what the source still has of them is taken again
@@ -272,8 +273,11 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		case ruined:
 		case found == same:
 			c.stats.Same++
-			return nil
+			return c.stays(e, v)
 		case found == metadataOnly:
+			if err := c.stays(e, v); err != nil {
+				return err
+			}
 			return c.changedMeta(ctx, e, v)
 		}
 	}

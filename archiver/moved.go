@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"tapefs/catalog"
 )
@@ -17,10 +19,80 @@ const maxMoved = 1 << 19
 // moveKey is what a file keeps under another name.
 type moveKey struct{ size, mtime int64 }
 
+// named tells whether the archive has a file's bytes, by their sum or by another file.
+func named(v *catalog.Version) bool {
+	known := len(v.SHA256) > 0 || v.Data != v.ID // of hard-linked names the first has the sum
+	return v.Kind == catalog.File && v.Size > 0 && known && v.State == catalog.Present
+}
+
+// stays remembers an unchanged file that the listing has as a hard link to another: that may be new, and needs no bytes of its own.
+func (c *comparison) stays(e *listEntry, v *catalog.Version) error {
+	if e.link == "" || !c.again || c.dry || !named(v) {
+		return nil
+	}
+	return c.kept.add(pathKey(e.link), binary.AppendVarint(nil, int64(v.ID)))
+}
+
+// twins gives, for one new name after the other, an unchanged file that the listing has as a hard link to it.
+type twins struct {
+	s    *sorter
+	key  []byte
+	id   catalog.ID
+	more bool
+}
+
+func newTwins(s *sorter) (*twins, error) {
+	if err := s.sort(); err != nil {
+		return nil, err
+	}
+	t := &twins{s: s}
+	return t, t.advance()
+}
+
+func (t *twins) advance() error {
+	key, val, ok, err := t.s.next()
+	t.key, t.more = append(t.key[:0], key...), ok
+	if ok && err == nil {
+		d := decoder(val)
+		t.id = catalog.ID(d.varint())
+	}
+	return err
+}
+
+// of is 0 when there is none. The keys it is asked for ascend.
+func (t *twins) of(key []byte) (id catalog.ID, err error) {
+	for t.more && err == nil {
+		switch order := bytes.Compare(t.key, key); {
+		case order > 0:
+			return id, nil
+		case order == 0 && id == 0:
+			id = t.id
+		}
+		err = t.advance()
+	}
+	return id, err
+}
+
+// leader is the archived file that a new name is a hard link to, or 0.
+func (c *comparison) leader(ctx context.Context, e *listEntry) (catalog.ID, error) {
+	if e.link == "" {
+		return 0, nil
+	}
+	v, err := c.db.Resolve(ctx, c.source+"/"+e.link)
+	switch {
+	case errors.Is(err, catalog.ErrNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("look for what %q is a hard link to: %w", e.path, err)
+	case !named(&v) || !v.Vanished.IsZero() || v.Size != e.size || v.MTime.Sec != e.mtime:
+		return 0, nil
+	}
+	return v.ID, nil
+}
+
 // lost remembers a file that the listing lacks or has something else for: it may have got another name.
 func (c *comparison) lost(v *catalog.Version) {
-	known := len(v.SHA256) > 0 || v.Data != v.ID // of hard-linked names the first has the sum
-	if v.Kind != catalog.File || v.Size == 0 || !known || v.State != catalog.Present || c.misses >= maxMoved {
+	if !named(v) || c.misses >= maxMoved {
 		return
 	}
 	if c.missed == nil {
@@ -45,10 +117,14 @@ func (c *comparison) later(e *listEntry, parent catalog.ID) (bool, error) {
 	return plan == 1, c.news.add(pathKey(e.path), e.encode(val))
 }
 
-// planNews plans the new and changed files. Those that may be vanished ones under another name are compared with them
-// when they are fetched.
+// planNews plans the new and changed files. Those that may be vanished ones under another name, or are further names of files
+// that are there, are compared with them when they are fetched.
 func (c *comparison) planNews(ctx context.Context) error {
 	if err := c.news.sort(); err != nil {
+		return err
+	}
+	kept, err := newTwins(c.kept)
+	if err != nil {
 		return err
 	}
 	for {
@@ -60,8 +136,21 @@ func (c *comparison) planNews(ctx context.Context) error {
 		plan := d.varint() == 1
 		parent := catalog.ID(d.varint())
 		e := decodeEntry(key, d)
-		if from, ok := c.missed[moveKey{e.size, e.mtime}]; ok {
+		from := c.missed[moveKey{e.size, e.mtime}]
+		if len(from) > 0 {
 			c.stats.maybeMoved++
+		}
+		twin, err := kept.of(key)
+		if err == nil && twin == 0 {
+			twin, err = c.leader(ctx, &e)
+		}
+		if err != nil {
+			return err
+		}
+		if twin != 0 {
+			from = append(slices.Clip(from), twin)
+		}
+		if len(from) > 0 {
 			c.a.moved.Store(movedName(c.source, e.path), from)
 		}
 		if !plan {

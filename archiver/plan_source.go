@@ -98,10 +98,10 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	defer removeAll(work, &err)
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.close()
-	entries, gone, news := &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}
-	defer entries.close()
-	defer gone.close()
-	defer news.close()
+	entries, gone, news, kept := &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}
+	for _, s := range []*sorter{entries, gone, news, kept} {
+		defer s.close()
+	}
 	started := time.Now()
 	defer func() {
 		if run.ID == 0 {
@@ -130,7 +130,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	}
 	c := &comparison{
 		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
-		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
+		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
 	}
 	if at.transport == inPlace {
 		c.names = &owners{names: map[ownerKey]string{}, local: true}
