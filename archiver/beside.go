@@ -71,6 +71,11 @@ func (w *writer) findBeside(ctx context.Context, p Pool) error {
 func (w *writer) startBeside(ctx context.Context) error {
 	pools := w.beside
 	w.beside = nil
+	if w.volume != nil && slices.ContainsFunc(pools, func(q Pool) bool { return q.Name == w.pool.Name }) {
+		if err := w.closeTape(ctx); err != nil { // the other drive would begin a further tape of that pool
+			return err
+		}
+	}
 	for _, q := range pools {
 		if w.unlock == nil {
 			unlock, err := w.a.lockWriter(ctx)

@@ -58,6 +58,34 @@ func TestOwnPoolGivesWayToSharedRead(t *testing.T) {
 	}
 }
 
+// The leading drive has a tape mounted only to learn how large a part may be. Another drive that writes that pool goes on with this
+// tape, and begins no further one.
+func TestBesideTakesTheMountedTape(t *testing.T) {
+	w := newBackWorld(t, virtual.Options{TapeSize: 256 << 20, Drives: 2})
+	all := w.a.cfg.Sources
+	w.open(func(c *Config) { c.Sources = []Source{all[1]}; c.Sources[0].Copies = []string{"a"} })
+	w.write("far/first", 1, 1<<20)
+	w.archive()
+	w.open(func(c *Config) {
+		ownPools(c)
+		c.Sources[0].Copies, c.Sources[1].Copies = []string{"b"}, []string{"a"}
+		c.Sources[1].Bandwidth = 1 << 20 // no end of the run is in sight when the other source is there
+	})
+	w.write("src/local", 2, 9<<20)
+	w.write("far/slow", 3, 6<<20)
+	w.archive()
+	w.settled()
+	w.restore("src", "b")
+	w.restore("far", "a")
+	tapes, err := w.db.Tapes(t.Context())
+	w.must(err)
+	for _, tape := range tapes {
+		if tape.Barcode != "VT0001L8" && tape.Barcode != "VT0005L8" {
+			t.Errorf("%s was begun too: %+v", tape.Barcode, tape)
+		}
+	}
+}
+
 // The tape of a drive that writes a pool of its own fails: what was on it goes to another one, and the other pool goes on.
 func TestTapeBesideFails(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{TapeSize: 256 << 20, Drives: 2})
