@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"tapefs/archiver"
@@ -194,7 +195,14 @@ func (c *tapeLoadCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if d := at.drive; d != nil && d.Serial != "" && (serial == "" || d.Serial == serial) {
-		return movedJSON{Barcode: string(at.label), Drive: &d.Number, Serial: d.Serial}.print(a)
+		out, err := h.ejected(ctx, d.Serial)
+		if err != nil {
+			return err
+		}
+		if !out {
+			return movedJSON{Barcode: string(at.label), Drive: &d.Number, Serial: d.Serial}.print(a)
+		}
+		serial = d.Serial // the robot takes it out, and pushes it in again
 	}
 	var d changer.DriveConfig
 	if at.label == "" {
@@ -206,6 +214,14 @@ func (c *tapeLoadCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	return movedJSON{Barcode: string(at.label), Drive: &d.Element, Serial: d.Serial, Moved: true}.print(a)
+}
+
+// ejected tells whether a drive holds its tape in the mouth, not threaded.
+func (h *hand) ejected(ctx context.Context, serial string) (bool, error) {
+	drives, err := h.lib.Drives(ctx)
+	return slices.ContainsFunc(drives, func(s changer.DriveState) bool {
+		return s.Serial == serial && driveStateOf(s).State == "ejected"
+	}), err
 }
 
 func (h *hand) loadBarcode(ctx context.Context, b changer.Barcode, serial string) (d changer.DriveConfig, err error) {
