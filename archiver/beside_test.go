@@ -90,17 +90,20 @@ func TestBesideTakesTheMountedTape(t *testing.T) {
 func TestTapeBesideFails(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{TapeSize: 256 << 20, Drives: 2})
 	w.must(w.vl.Fault("write-eio=VT0005L8:9437184"))
-	w.open(ownPools)
+	w.open(func(c *Config) {
+		c.Sources[0].Copies, c.Sources[1].Copies = []string{"b"}, []string{"a"}
+		c.Sources[1].Bandwidth = 1 << 20 // while it comes the leading drive waits for it, and the other one has work
+	})
 	for i := range 4 {
 		w.write(fmt.Sprintf("src/%d", i), byte(i), 9<<20)
-		w.write(fmt.Sprintf("far/%d", i), byte(50+i), 9<<20)
 	}
+	w.write("far/slow", 50, 6<<20)
 	if _, err := w.a.Archive(t.Context(), nil, Options{}); !errors.Is(err, ErrPartial) {
 		t.Errorf("archive: %v", err)
 	}
 	w.settled()
-	w.restore("src", "a")
-	w.restore("far", "b")
+	w.restore("src", "b")
+	w.restore("far", "a")
 }
 
 // Killed while two pools are written, in whichever of the two writers comes there first: a clean run afterwards ends with exactly
