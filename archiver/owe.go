@@ -11,6 +11,7 @@ import (
 // owe makes the pools of this run's sources owe what they never had and, to heal, what is damaged.
 func (w *writer) owe(ctx context.Context, heal bool) error {
 	for id, src := range w.sources {
+		var others []int64 // objects of other sources that its files have bytes from
 		for _, name := range src.Copies {
 			pool, err := w.a.db.EnsurePool(ctx, name)
 			if err != nil {
@@ -27,6 +28,7 @@ func (w *writer) owe(ctx context.Context, heal bool) error {
 			for _, o := range shared {
 				w.shared[o] = true
 			}
+			others = append(others, shared...)
 			if n += more; n > 0 {
 				w.a.log.Info("copies are owed that were never made", "source", src.Name, "pool", name, "copies", n)
 			}
@@ -34,7 +36,7 @@ func (w *writer) owe(ctx context.Context, heal bool) error {
 		if !heal {
 			continue
 		}
-		_, hopeless, err := w.a.db.ReviveDamaged(ctx, id)
+		_, hopeless, err := w.a.db.ReviveDamaged(ctx, id, others)
 		if err != nil {
 			return fmt.Errorf("source %s: %w", src.Name, err)
 		}

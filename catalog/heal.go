@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 )
@@ -35,24 +36,29 @@ func (db *DB) OweCopies(ctx context.Context, source, pool int64) (int64, error) 
 	}
 }
 
-// textHealable: damaged copies of a source that can be made whole: each part lies durable on some
+// textHealable: damaged copies of a source's objects, and of others in a list, that can be made whole: each part lies durable on some
 // tape, or the spool has the bytes; and no other copy took their place.
 const textHealable = `SELECT c.id FROM copy c JOIN object o ON o.id = c.object LEFT JOIN batch b ON b.id = o.batch
-	WHERE c.state = 4 AND o.source = ? AND o.state = 1 AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
+	WHERE c.state = 4 AND (o.source = ?1 OR o.id IN (SELECT value FROM json_each(?2))) AND o.state = 1
+	AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
 	AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4)
 	AND (coalesce(b.state, 2) = 1 OR NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
 		SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < 5 AND p.number = q.number AND p.state = 2)))
 	AND c.id = (SELECT max(d.id) FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state = 4)`
 
-// ReviveDamaged makes the damaged copies of a source owed again where their bytes can be had: the
-// parts that are good stay, the others are to be written. It returns how many; hopeless counts
-// those that no good copy is left for, but for what is known as lost.
-func (db *DB) ReviveDamaged(ctx context.Context, source int64) (revived, hopeless int64, err error) {
+// ReviveDamaged makes the damaged copies of a source, and of other objects that its files have bytes from, owed again where
+// their bytes can be had: the parts that are good stay, the others are to be written. It returns how many; hopeless counts
+// those of the source that no good copy is left for, but for what is known as lost.
+func (db *DB) ReviveDamaged(ctx context.Context, source int64, others []int64) (revived, hopeless int64, err error) {
+	list, err := json.Marshal(append([]int64{}, others...))
+	if err != nil {
+		return 0, 0, fmt.Errorf("owe damaged copies again: %w", err)
+	}
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		ids, err := query(ctx, tx, "damaged copies", func(rows *sql.Rows) (id int64, err error) {
 			err = rows.Scan(&id)
 			return id, err
-		}, textHealable, source)
+		}, textHealable, source, string(list))
 		if err != nil {
 			return err
 		}
