@@ -98,7 +98,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	defer removeAll(work, &err)
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.close()
-	entries, gone, news, kept := &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}
+	entries, gone, news, kept := &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work, limit: 8 << 20}
 	for _, s := range []*sorter{entries, gone, news, kept} {
 		defer s.close()
 	}
