@@ -48,7 +48,7 @@ const textHealable = `SELECT c.id FROM copy c JOIN object o ON o.id = c.object L
 
 // ReviveDamaged makes the damaged copies of a source, and of other objects that its files have bytes from, owed again where
 // their bytes can be had: the parts that are good stay, the others are to be written. It returns how many; hopeless counts
-// those of the source that no good copy is left for, but for what is known as lost.
+// those that no good copy is left for, but for what is known as lost.
 func (db *DB) ReviveDamaged(ctx context.Context, source int64, others []int64) (revived, hopeless int64, err error) {
 	list, err := json.Marshal(append([]int64{}, others...))
 	if err != nil {
@@ -72,8 +72,9 @@ func (db *DB) ReviveDamaged(ctx context.Context, source int64, others []int64) (
 		}
 		revived = int64(len(ids))
 		return tx.QueryRowContext(ctx, `SELECT count(DISTINCT c.object || ' ' || c.pool) FROM copy c JOIN object o ON o.id = c.object
-			WHERE c.state = 4 AND o.source = ? AND o.state = 1 AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
-			AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4) AND `+textNews, source).Scan(&hopeless)
+			WHERE c.state = 4 AND (o.source = ?1 OR o.id IN (SELECT value FROM json_each(?2))) AND o.state = 1
+			AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
+			AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4) AND `+textNews, source, string(list)).Scan(&hopeless)
 	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("owe damaged copies again: %w", err)

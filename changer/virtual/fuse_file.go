@@ -65,8 +65,9 @@ func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResul
 }
 
 func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	h.dirty.Store(true)
-	return h.v.write(h.n, data, off)
+	n, errno := h.v.write(h.n, data, off)
+	h.dirty.Store(true) // only now: a flush meanwhile does not have these bytes
+	return n, errno
 }
 
 func (h *handle) Flush(context.Context) syscall.Errno {

@@ -27,7 +27,7 @@ type driveStateJSON struct {
 	Device         string `json:"device"`
 	Tape           string `json:"tape"`
 	Barcode        string `json:"barcode,omitempty"`
-	State          string `json:"state"` // empty, loaded, mounted, not ready, unknown
+	State          string `json:"state"` // empty, loaded, mounted, ejected, not ready, unknown
 	WriteProtected bool   `json:"write_protected"`
 	WantsCleaning  bool   `json:"wants_cleaning"`
 	Density        string `json:"density,omitempty"`
