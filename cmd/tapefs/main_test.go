@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,20 +54,23 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// waitGone waits until nothing is mounted below a directory: an unmounted volume's
-// ltfs still writes its index.
+// waitGone waits until nothing is mounted at or below a directory, and until the processes that served it are gone:
+// an unmounted volume's ltfs still writes its index, a mount still gives its drives and its socket back.
 func waitGone(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: waitgone DIR")
 	}
 	dir := ts.MkAbs(args[0])
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		if len(mountsBelow(dir)) == 0 {
+		if len(mountsBelow(dir)) == 0 && !anyProcess(func(args []string) bool { return isBelow(args[len(args)-1], dir) }) {
 			return
 		}
 	}
-	ts.Fatalf("still mounted: %v", mountsBelow(dir))
+	ts.Fatalf("a minute later: mounted %v, or a process named for a folder at or below %s", mountsBelow(dir), dir)
 }
+
+// isBelow tells whether a cleaned path is dir, or lies below it.
+func isBelow(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
 // hasXattr checks the value of an extended attribute.
 func hasXattr(ts *testscript.TestScript, neg bool, args []string) {
@@ -126,14 +130,15 @@ func unmountBelow(dir string) {
 
 // processesNaming tells whether a process has dir in its command line.
 func processesNaming(dir string) bool {
+	return anyProcess(func(args []string) bool { return strings.Contains(strings.Join(args, "\x00"), dir) })
+}
+
+// anyProcess tells whether is holds for the command line of another process.
+func anyProcess(is func(args []string) bool) bool {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range files {
-		if file == "/proc/self/cmdline" {
-			continue
-		}
-		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), dir) {
-			return true
-		}
-	}
-	return false
+	self := fmt.Sprintf("/proc/%d/cmdline", os.Getpid())
+	return slices.ContainsFunc(files, func(file string) bool {
+		line, err := os.ReadFile(file)
+		return err == nil && file != self && is(strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"))
+	})
 }
