@@ -17,7 +17,8 @@ var batchDir = regexp.MustCompile(`^(.+)-[0-9a-f]{32}(` + regexp.QuoteMeta(fetch
 // no batch of a source that is called like it can be mistaken for it.
 var scratchName = regexp.MustCompile(`^(` + snapshotPrefix + `|` + healPrefix + `|` + manifestPrefix + `)[0-9]{1,20}$`)
 
-// cleanSpool removes what a died run left: catalog snapshots and manifests that were being made, parts on their way, layouts
+// cleanSpool removes what a died run left: catalog snapshots, manifests and lists that were being made, parts on
+// their way, layouts
 // of objects that no open batch holds, and released batches of our sources. The caller holds the
 // writer lock and those of the sources.
 func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
@@ -28,6 +29,10 @@ func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 	for _, e := range entries {
 		if scratchName.MatchString(e.Name()) {
 			if err := os.RemoveAll(filepath.Join(a.cfg.SpoolDir, e.Name())); err != nil {
+				return fmt.Errorf("clean the spool: %w", err)
+			}
+		} else if workName.MatchString(e.Name()) {
+			if err := cleanWork(filepath.Join(a.cfg.SpoolDir, e.Name())); err != nil {
 				return fmt.Errorf("clean the spool: %w", err)
 			}
 		}

@@ -15,12 +15,19 @@ func TestCleanSpool(t *testing.T) {
 	spool := w.a.cfg.SpoolDir
 	const oid = "01a207f1fea881fe02a40b6f020ae7c9"
 	stays := []string{"heal-" + oid, "manifest-" + oid, "manifest-" + oid + fetchSuffix, "other-" + oid, "snapshot-" + oid}
-	goes := []string{"heal-4294967295", "manifest-1459223519", "snapshot-7", "src-" + oid, "src-" + oid + fetchSuffix}
+	goes := []string{".list-heal-4294967295", "heal-4294967295", "manifest-1459223519", "snapshot-7", "src-" + oid, "src-" + oid + fetchSuffix}
 	for _, name := range slices.Concat(stays, goes) {
 		w.must(os.MkdirAll(filepath.Join(spool, name), 0o700))
 		w.must(os.WriteFile(filepath.Join(spool, name, "file"), []byte("x"), 0o600))
 	}
+	inUse, done, err := w.a.workDir(Source{Name: "src"})
+	w.must(err)
 	w.must(w.a.cleanSpool(t.Context(), map[string]bool{"src": true}))
+	if _, err := os.Stat(inUse); err != nil {
+		t.Errorf("the place where another run sorts: %v", err)
+	}
+	done(&err)
+	w.must(err)
 	var left []string
 	entries, err := os.ReadDir(spool)
 	w.must(err)

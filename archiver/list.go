@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -147,15 +146,3 @@ func (a *Archiver) spoolWithin(at address) (string, bool) {
 }
 
 var globQuote = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
-
-// workDir is a fresh directory below the spool for sorted runs; the caller removes it.
-func (a *Archiver) workDir(src Source) (string, error) {
-	if err := os.MkdirAll(a.cfg.SpoolDir, 0o700); err != nil {
-		return "", fmt.Errorf("make the spool: %w", err)
-	}
-	dir, err := os.MkdirTemp(a.cfg.SpoolDir, ".list-"+src.Name+"-")
-	if err != nil {
-		return "", fmt.Errorf("make a place to sort in: %w", err)
-	}
-	return dir, nil
-}

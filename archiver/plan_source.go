@@ -91,11 +91,11 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	if err != nil {
 		return st, fmt.Errorf("source %s: %w", src.Name, err)
 	}
-	work, err := a.workDir(src)
+	work, done, err := a.workDir(src)
 	if err != nil {
 		return st, err
 	}
-	defer removeAll(work, &err)
+	defer done(&err)
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.close()
 	entries, gone, news, kept := &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work, limit: 8 << 20}

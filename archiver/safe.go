@@ -78,11 +78,11 @@ func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func
 		o.Copies = max(1, len(src.Copies))
 	}
 	sum = SafeSummary{Copies: o.Copies, NotSafe: map[string]int64{}, Filtered: len(src.Include)+len(src.Exclude) > 0}
-	work, err := a.workDir(src)
+	work, done, err := a.workDir(src)
 	if err != nil {
 		return sum, err
 	}
-	defer removeAll(work, &err)
+	defer done(&err)
 	entries := &sorter{dir: work}
 	defer entries.close()
 	var st listStats
