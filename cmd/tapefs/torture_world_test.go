@@ -25,6 +25,7 @@ const (
 	blankAtOnce  = 3                // blank tapes that are added to a pool when it runs out
 	settleRuns   = 8                // runs without trouble until one must say that all is done
 	runLimit     = 10 * time.Minute // after which a run hangs, on the slowest machine
+	orphanLimit  = time.Minute      // for what a killed run began
 )
 
 // tortured is an archive with two sources and two pools: far is fetched through the spool, near is read in place.
@@ -336,6 +337,17 @@ func (w *tortured) processes(word string) []int {
 		}
 	}
 	return pids
+}
+
+// commandsOf are the command lines of processes, with their numbers.
+func (w *tortured) commandsOf(pids []int) (commands []string) {
+	for _, pid := range pids {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil {
+			commands = append(commands, fmt.Sprintf("%d %s", pid, strings.ReplaceAll(string(line), "\x00", " ")))
+		}
+	}
+	return commands
 }
 
 // slotTape is a tape that lies in a slot.
