@@ -339,11 +339,11 @@ func (w *tortured) processes(word string) []int {
 	return pids
 }
 
-// commandsOf are the command lines of processes, with their numbers.
+// commandsOf are the command lines of processes that have not ended, with their numbers.
 func (w *tortured) commandsOf(pids []int) (commands []string) {
 	for _, pid := range pids {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err == nil {
+		if err == nil && len(line) > 0 { // a zombie has none
 			commands = append(commands, fmt.Sprintf("%d %s", pid, strings.ReplaceAll(string(line), "\x00", " ")))
 		}
 	}
