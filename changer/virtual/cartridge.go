@@ -46,6 +46,10 @@ type meta struct {
 	FormatTime     time.Time `json:"format_time,omitzero"`
 	Full           bool      `json:"full,omitempty"` // a write has met the end of the tape
 	Loads          int64     `json:"loads"`
+
+	WritePerm bool    `json:"write_perm,omitempty"` // a write failed for good: it mounts read-only
+	Unclean   bool    `json:"unclean,omitempty"`    // its ltfs was killed: it does not mount until ltfsck was run
+	Lost      []int64 `json:"lost,omitempty"`       // places on the data partition that were never written, whatever the index says
 }
 
 func (l *Library) tapeDir(id string) string { return filepath.Join(l.Dir, "tapes", id) }

@@ -163,6 +163,7 @@ func (l *Library) wipe(id string, m *meta) error {
 	dir := l.tapeDir(id)
 	m.Formatted, m.Full, m.RawBlocks = false, false, 0
 	m.UUID, m.Serial, m.FormatTime = "", "", time.Time{}
+	m.WritePerm, m.Unclean, m.Lost = false, false, nil
 	if err := l.saveMeta(id, m); err != nil {
 		return err
 	}

@@ -18,34 +18,6 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// faultForms are the kinds of faults and what their argument looks like.
-var faultForms = map[string]string{
-	"clean-time":    "DURATION",       // a drive lets a cleaning cartridge go after so long; without it never
-	"slow-load":     "DURATION",       // a loaded drive is becoming ready for so long
-	"slow-umount":   "DURATION",       // between umount and the index being written; 300ms without
-	"stuck-robot":   "",               // a move never ends until cleared
-	"enospc-after":  "SIZE",           // every tape takes so many bytes in all
-	"read-eio":      "BARCODE:OFFSET", // offset on the data partition: block address * 512 KiB
-	"write-eio":     "BARCODE:OFFSET",
-	"stuck-read":    "BARCODE",          // a read from the tape never ends until cleared
-	"slow-write":    "BARCODE:DURATION", // each write to the tape takes so long: 1 MiB at most
-	"index-write":   "",                 // no index can be written
-	"wrong-barcode": "SLOT:TAG",         // the changer reads TAG on the tape of this slot
-	"write-protect": "BARCODE",
-	"needs-check":   "BARCODE", // ltfs does not mount it until ltfsck was run
-	"offline":       "",        // the changer is offline
-	"door-open":     "",        // the mail slots are open
-
-	"unit-attention": "",         // the next command to the changer fails once with it
-	"noise":          "",         // sense data on stderr of mtx, which works all the same
-	"unknown-source": "DRIVE",    // the changer does not know where the drive's tape came from
-	"no-suffix":      "",         // labels are read without the media suffix
-	"eject-first":    "",         // the robot gets a tape only after mt offline
-	"slow-robot":     "DURATION", // each move takes so long
-	"wants-cleaning": "DRIVE",    // the drive asks for it until a cleaning cartridge is loaded
-	"blocking-open":  "DURATION", // opening the tape node of a drive that is not ready takes so long: 2m6s in reality
-}
-
 // faults are the faults in force: kind to arguments.
 type faults map[string][]string
 
@@ -125,12 +97,12 @@ func parseSize(s string) (int64, error) {
 }
 
 func checkFault(kind, arg string) error {
-	form, ok := faultForms[kind]
+	k, ok := kindOf(kind)
 	if !ok {
-		return fmt.Errorf("unknown fault %q", kind)
+		return fmt.Errorf("unknown fault %q; tapefs virtual fault --help lists them", kind)
 	}
 	var err error
-	switch form {
+	switch k.form {
 	case "":
 		if arg != "" {
 			err = errors.New("takes no argument")
@@ -211,8 +183,8 @@ func (l *Library) Fault(kinds ...string) error {
 			if err := checkFault(kind, arg); err != nil {
 				return err
 			}
-			form := faultForms[kind]
-			if hasArg && (form == "DURATION" || form == "SIZE") || form == "" {
+			k, _ := kindOf(kind) // checked
+			if hasArg && (k.form == "DURATION" || k.form == "SIZE") || k.form == "" {
 				f[kind] = nil
 			}
 			f[kind] = append(f[kind], arg)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -79,7 +80,7 @@ func TestCreateCommand(t *testing.T) {
 			continue
 		}
 		m, err := l.loadMeta(st.Slots[i])
-		if err != nil || *m != w {
+		if err != nil || !reflect.DeepEqual(*m, w) {
 			t.Errorf("slot %d: %+v (%v), want %+v", i+1, m, err, w)
 		}
 	}

@@ -211,7 +211,7 @@ func (l *Library) ltfs(m *messages, f ltfsFlags, args []string) (int, error) {
 		m.unreadable(d)
 		return 1, nil
 	}
-	if d.f.names("needs-check", d.m.Barcode) {
+	if d.f.names("needs-check", d.m.Barcode) || d.m.Unclean {
 		m.say("LTFS11024E Cannot mount volume: read index failed on the index partition.")
 		m.say("LTFS14013E Cannot mount the volume.")
 		m.protection()
@@ -247,7 +247,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 	}
 	protected := l.writeProtected(d.n, d.m, d.f)
 	noSpace := v.full || v.pos.used >= d.m.Capacity
-	v.ro = f.ro || protected || noSpace
+	v.ro = f.ro || protected || noSpace || d.m.WritePerm
 	if err := v.recover(); err != nil {
 		return 0, err
 	}
@@ -264,6 +264,8 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 	switch {
 	case protected:
 		m.say("LTFS14019I Medium is write protected. Mounting read-only.")
+	case d.m.WritePerm:
+		m.say("LTFS11333I A cartridge with write-perm error is detected on DP.")
 	case noSpace:
 		m.say("LTFS14074I Data partition has no space to write index. Mounting as read-only.")
 	}

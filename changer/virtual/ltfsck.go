@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -119,7 +120,7 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 		return 0, nil
 	}
 	m.say("LTFS11026I Performing a full medium consistency check.")
-	if err := v.check(f); err != nil {
+	if err := errors.Join(v.check(f), v.markClean()); err != nil {
 		return 0, err
 	}
 	m.mounted(d.m, v.x, d.serial)
@@ -133,7 +134,7 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 
 // check writes a new index behind data that no index tells of.
 func (v *volume) check(f ltfsckFlags) error {
-	if v.d.l.writeProtected(v.d.n, v.d.m, v.d.f) || v.pos.block <= v.x.LastOnB+2 && v.x.Self.Partition == "a" {
+	if v.d.l.writeProtected(v.d.n, v.d.m, v.d.f) || v.d.m.WritePerm || v.pos.block <= v.x.LastOnB+2 && v.x.Self.Partition == "a" {
 		v.msgs.say("LTFS11233I Updating MAM coherency data.")
 		return nil
 	}

@@ -23,7 +23,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	case "create":
 		err = createCommand(args[1:], stdout)
 	case "fault":
-		err = faultCommand(args[1:])
+		err = faultCommand(args[1:], stdout)
 	case "log":
 		err = logCommand(args[1:], stdout)
 	default:
@@ -183,9 +183,12 @@ func parseTape(s string) (int, Cartridge, error) {
 	return n, c, nil
 }
 
-func faultCommand(args []string) error {
+func faultCommand(args []string, stdout io.Writer) error {
+	if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
+		return faultHelp(stdout)
+	}
 	if len(args) < 2 {
-		return fmt.Errorf("%w: virtual fault DIR KIND[=ARG] ...; the library comes first", errUsage)
+		return fmt.Errorf("%w: virtual fault DIR KIND[=ARG] ...; the library comes first, and --help lists the kinds", errUsage)
 	}
 	l, err := Open(args[0])
 	if err != nil {

@@ -173,6 +173,7 @@ var (
 	errNoMedium     error = cError("No medium found")
 	errReadOnlyTape error = cError("Read-only file system")
 	errInUse        error = cError("Device or resource busy")
+	errIO           error = cError("Input/output error")
 )
 
 // readyPoll is how often a program looks whether a drive has become ready.
@@ -205,6 +206,10 @@ func (l *Library) mtOperation(word string, long bool, drive int, stdout io.Write
 		return nil
 	case "erase":
 		return l.eraseTape(drive, t, long)
+	case "eod", "eom", "seod":
+		if t.f.has("eod-eio") {
+			return errIO
+		}
 	}
 	end, err := l.endOfData(t)
 	if err != nil {

@@ -66,6 +66,8 @@ type volume struct {
 	full      bool
 	late      map[*node]int64 // files with bytes that were accepted but do not fit, and where to cut them
 	overshoot int64           // sum of those bytes
+	failed    map[*node]int64 // files with bytes that were accepted and could not be written, and where to cut them
+	sticky    bool            // every write fails until the volume is unmounted
 	garbage   []string        // data files that only the index on tape still needs
 	head      head
 	lastWrite *node // whose data is at the append point
@@ -78,7 +80,7 @@ func openVolume(d *openedDrive, msgs *messages) (*volume, error) {
 		return nil, err
 	}
 	v := &volume{d: d, dir: filepath.Join(d.l.tapeDir(d.id), "files"), msgs: msgs, x: x, full: d.m.Full,
-		late: map[*node]int64{},
+		late: map[*node]int64{}, failed: map[*node]int64{},
 		head: head{l: d.l, drive: d.n, barcode: d.m.Barcode, capacity: d.m.Capacity}}
 	v.now = watched[*state]{path: filepath.Join(d.l.Dir, stateFile), load: d.l.view}
 	v.flt = watched[faults]{path: filepath.Join(d.l.Dir, faultsFile), load: d.l.loadFaults}
@@ -190,7 +192,7 @@ func (v *volume) buffer() int64 { return min(32<<20, v.d.m.Capacity/8) }
 // changeable tells whether anything may be changed; the lock is held.
 func (v *volume) changeable() syscall.Errno {
 	switch {
-	case v.ro:
+	case v.ro, v.d.m.WritePerm:
 		return syscall.EROFS
 	case !v.present():
 		return syscall.EAGAIN
@@ -205,6 +207,7 @@ func (v *volume) touch() {
 	if !v.dirty {
 		v.dirty = true
 		v.msgs.dirty(v.d.m, 1)
+		v.mayNeedCheck()
 	}
 }
 
@@ -271,6 +274,7 @@ func (v *volume) remove(parent *node, name string, dir bool) syscall.Errno {
 func (v *volume) discard(n *node) {
 	n.gone = true
 	delete(v.late, n)
+	delete(v.failed, n)
 	v.dropData(n)
 }
 

@@ -126,18 +126,21 @@ func (v *volume) write(n *node, data []byte, off int64) (uint32, syscall.Errno) 
 			goesOn, block, addr = true, e.Block, e.Block*blockSize+e.Len
 		}
 	}
-	if v.faults().hits("write-eio", v.d.m.Barcode, addr, addr+size) {
-		return 0, syscall.EIO
+	kept, errno := v.writeFaults(n, data, off, addr)
+	if errno != 0 {
+		return 0, errno
 	}
 	fits := min(size, v.free())
-	if fits < size && v.overshoot+size-fits > v.buffer() {
+	if _, ok := v.failed[n]; ok {
+		fits = 0 // what follows is accepted and lost as well
+	} else if fits < size && v.overshoot+size-fits > v.buffer() {
 		v.cutLate()
 		return 0, syscall.ENOSPC
 	}
 	if err := v.writableData(n, off, n.size); err != nil {
 		return 0, syscall.EIO
 	}
-	if _, err := n.file.WriteAt(data, off); err != nil {
+	if _, err := n.file.WriteAt(kept, off); err != nil {
 		return 0, syscall.EIO
 	}
 	if fits > 0 {
@@ -157,7 +160,7 @@ func (v *volume) write(n *node, data []byte, off int64) (uint32, syscall.Errno) 
 			return 0, syscall.EIO
 		}
 	}
-	if fits < size && !n.gone {
+	if _, ok := v.failed[n]; fits < size && !n.gone && !ok {
 		v.overshoot += size - fits
 		if at, ok := v.late[n]; !ok || off+fits < at {
 			v.late[n] = off + fits
@@ -235,6 +238,10 @@ func (v *volume) flush(n *node) syscall.Errno {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.head.flush()
+	if _, ok := v.failed[n]; ok {
+		v.cutFailed(n)
+		return syscall.EIO
+	}
 	if _, ok := v.late[n]; ok {
 		v.cutLate()
 		return syscall.ENOSPC
@@ -277,6 +284,9 @@ func (v *volume) truncate(n *node, size int64) syscall.Errno {
 	if at, ok := v.late[n]; ok && at >= size {
 		delete(v.late, n)
 	}
+	if at, ok := v.failed[n]; ok && at >= size {
+		delete(v.failed, n)
+	}
 	n.modified = time.Now().UTC()
 	n.changed = n.modified
 	v.touch()
@@ -305,7 +315,7 @@ func (v *volume) read(n *node, dest []byte, off int64) (int, syscall.Errno) {
 			continue
 		}
 		addr := e.Block*blockSize + from - e.Off
-		if f.hits("read-eio", v.d.m.Barcode, addr, addr+to-from) {
+		if f.hits("read-eio", v.d.m.Barcode, addr, addr+to-from) || v.lost(addr, addr+to-from) {
 			return 0, syscall.EIO
 		}
 		v.head.transfer("read", n, from, to-from, addr)

@@ -14,14 +14,21 @@ func (v *volume) sync(reason string) syscall.Errno {
 	defer v.mu.Unlock()
 	v.head.stop()
 	v.head.flush()
+	if len(v.failed) > 0 {
+		v.cutAllFailed()
+		return syscall.EIO
+	}
 	if len(v.late) > 0 {
 		v.cutLate()
+		return syscall.ENOSPC
+	}
+	if v.full && v.faults().has("full-no-sync") {
 		return syscall.ENOSPC
 	}
 	if !v.present() {
 		return syscall.EAGAIN
 	}
-	if !v.dirty {
+	if !v.dirty || v.d.m.WritePerm || v.faults().has("sync-lies") {
 		return 0
 	}
 	if v.faults().has("index-write") {
@@ -53,7 +60,7 @@ func (v *volume) writeIndex(reason string, last bool) error {
 		x.Creator = creator("ltfs", reason)
 	}
 	pos := v.pos
-	onB := !last || pos.block > x.LastOnB+2
+	onB := (!last || pos.block > x.LastOnB+2) && !v.d.m.WritePerm
 	if onB {
 		x.Self = position{"b", pos.block + 1} // after a file mark
 		x.Back = position{"b", v.x.LastOnB}
@@ -130,8 +137,12 @@ func (v *volume) finish() error {
 	defer v.posFile.Close()
 	v.head.stop()
 	v.head.flush()
+	v.cutAllFailed()
 	if len(v.late) > 0 {
 		v.cutLate()
+	}
+	if err := v.markClean(); err != nil {
+		return err
 	}
 	seconds := UnmountSeconds
 	switch {
@@ -142,6 +153,8 @@ func (v *volume) finish() error {
 	case v.ro, !v.dirty && v.x.Self.Partition == "a":
 		v.msgs.say("LTFS17265I Skip writing the index because of the volume is not dirty and current self pointer points IP.")
 		seconds = UnmountSeconds / 2
+	case v.faults().has("umount-lies"):
+		v.msgs.say("LTFS11083E Cannot write index: failed to write to the medium.")
 	case v.faults().has("index-write"):
 		v.msgs.say("LTFS11083E Cannot write index: failed to write to the medium.")
 		return errors.New("write index: medium error")

@@ -1,0 +1,82 @@
+package virtual
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+)
+
+// faultKind is one kind of fault: its name, what its argument looks like ("" for none), and what it does.
+type faultKind struct {
+	name, form, help string
+}
+
+// faultKinds are all kinds that can be set, as the help lists them. OFFSET is a place on the data partition: block
+// address * 512 KiB.
+var faultKinds = []faultKind{
+	{"clean-time", "DURATION", "a drive lets a cleaning cartridge go after so long; without this, never"},
+	{"slow-load", "DURATION", "a loaded drive takes so long to become ready"},
+	{"slow-umount", "DURATION", "the index is written so long after umount; 300ms without this"},
+	{"slow-robot", "DURATION", "each move takes so long"},
+	{"slow-write", "BARCODE:DURATION", "each write to the tape, 1 MiB at most, takes so long"},
+	{"blocking-open", "DURATION", "opening the tape node of a drive that is not ready takes so long; 2m6s in reality"},
+	{"stuck-robot", "", "a move does not end until this is cleared"},
+	{"stuck-read", "BARCODE", "a read from the tape does not end until this is cleared"},
+
+	{"enospc-after", "SIZE", "every tape takes so many bytes in all"},
+	{"read-eio", "BARCODE:OFFSET", "reading there fails"},
+	{"write-eio", "BARCODE:OFFSET", "writing there fails, each time"},
+	{"sticky-eio", "BARCODE:OFFSET", "writing there fails, and every write after it until the volume is unmounted"},
+	{"close-eio", "BARCODE:OFFSET", "writing there seems to work; only fsync or close fails, and the file ends there"},
+	{"write-perm", "BARCODE:OFFSET", "writing there fails for good: the volume is read-only from then on, in later mounts too"},
+	{"lost-write", "BARCODE:OFFSET", "what is written there never reaches the tape; the index lists it, and reading it fails"},
+	{"wrong-write", "BARCODE:OFFSET", "what is written there comes back as other bytes; sizes are right"},
+	{"index-write", "", "no index can be written, and ltfs says so"},
+	{"sync-lies", "", "user.ltfs.sync succeeds and writes no index"},
+	{"umount-lies", "", "no index is written at unmount, and ltfs exits 0"},
+	{"full-no-sync", "", "once the end of a tape was met, user.ltfs.sync fails until the volume is unmounted"},
+	{"write-protect", "BARCODE", "the tape is write-protected"},
+	{"needs-check", "BARCODE", "ltfs does not mount the tape until ltfsck was run"},
+	{"kill-needs-check", "", "a volume whose ltfs is killed after a change is not mounted until ltfsck was run"},
+	{"eod-eio", "", "mt eod fails and says nothing of the tape"},
+
+	{"wrong-barcode", "SLOT:TAG", "the changer reads TAG on the tape from this slot"},
+	{"no-suffix", "", "labels are read without the media suffix"},
+	{"unknown-source", "DRIVE", "the changer does not know where the drive's tape came from"},
+	{"offline", "", "the changer is offline"},
+	{"door-open", "", "the mail slots are open"},
+	{"unit-attention", "", "the next command to the changer fails once"},
+	{"noise", "", "mtx prints sense data on stderr, and works all the same"},
+	{"eject-first", "", "the robot gets a tape only after mt offline"},
+	{"wants-cleaning", "DRIVE", "the drive asks for cleaning until a cleaning cartridge is loaded"},
+}
+
+func kindOf(name string) (faultKind, bool) {
+	i := slices.IndexFunc(faultKinds, func(k faultKind) bool { return k.name == name })
+	if i < 0 {
+		return faultKind{}, false
+	}
+	return faultKinds[i], true
+}
+
+// faultHelp lists what can be set.
+func faultHelp(w io.Writer) error {
+	fmt.Fprint(w, "Usage: tapefs virtual fault DIR KIND[=ARG]...\n\n"+
+		"Sets faults of the virtual library in DIR. They last until they are cleared.\n\n")
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, k := range faultKinds {
+		name := k.name
+		if k.form != "" {
+			name += "=" + k.form
+		}
+		fmt.Fprintf(tw, "  %s\t%s\n", name, k.help)
+	}
+	fmt.Fprint(tw, "  kill-ltfs\tkill the ltfs processes of the library, now\n")
+	fmt.Fprint(tw, "  clear[=KIND]\tend all faults, or those of one kind\n")
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(w, "\nOFFSET is a place on the data partition: the block address, which user.ltfs.startblock of a file gives, times 512 KiB.\n")
+	return err
+}
