@@ -18,10 +18,17 @@ type Fetched struct {
 	Target  string
 	Inode   ID // of the first of its hard-linked names in this batch; 0: itself
 	Nlink   uint32
-	Same    ID     // a version that has the same bytes already, under another name; 0: it has its own
-	SHA256  []byte // of the content, where it was summed; nil
-	Twin    ID     // a version with the same content, there or on its way to tape, whose bytes it is to have; 0: its own
+	Same    ID        // a version that has the same bytes already, under another name; 0: it has its own
+	SHA256  []byte    // of the content, where it was summed; nil
+	Twin    ID        // a version with the same content, there or on its way to tape, whose bytes it is to have; 0: its own
+	CTime   time.Time // of a source that is read in place: the last change of the inode; zero: unknown
+	Ino     uint64    // its inode number there; 0: unknown
+	Grew    bool      // it grew while it was read
 	Meta
+
+	// MarkFetched sets these.
+	Replaced bool // the path showed something else until then
+	Again    bool // what it showed had the same size and time
 }
 
 // MarkFetched makes planned versions present and current and ends those they replace. The spool
@@ -52,11 +59,11 @@ func (db *DB) MarkFetched(ctx context.Context, run int64, batch int64, files []F
 
 // fetchMarker makes planned versions of one batch present within one transaction.
 type fetchMarker struct {
-	tx                                *sql.Tx
-	run, batch                        int64
-	at                                time.Time
-	planned, first, update, asPlanned *sql.Stmt
-	owners                            map[Owner]int64
+	tx                                      *sql.Tx
+	run, batch                              int64
+	at                                      time.Time
+	planned, first, update, asPlanned, seen *sql.Stmt
+	owners                                  map[Owner]int64
 }
 
 func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.Time) (m *fetchMarker, err error) {
@@ -75,13 +82,15 @@ func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.T
 		stmt **sql.Stmt
 		text string
 	}{
-		{&m.planned, `SELECT v.size, v.state, v.current, d.current, o.id FROM version v JOIN version d ON d.id = v.parent
+		{&m.planned, `SELECT v.size, v.state, v.current, d.current, o.id, coalesce(o.kind = v.kind AND o.size = v.size AND o.mtime = v.mtime, 0)
+			FROM version v JOIN version d ON d.id = v.parent
 			LEFT JOIN version o INDEXED BY version_path ON o.parent = v.parent AND o.name = v.name AND o.current = 1 WHERE v.id = ? AND v.batch = ?`},
 		{&m.first, `SELECT count(*) FROM version WHERE id = ? AND batch = ? AND kind = 1`},
 		{&m.update, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
 			mtime_ns = ?, inode = ?, data = ?, nlink = ?, target = ? WHERE id = ?`},
 		// Most files are what was planned: fewer columns are fewer indexes to look at.
 		{&m.asPlanned, `UPDATE version SET state = 1, current = 1, since = ?, mode = ?, owner = ?, mtime = ?, mtime_ns = ? WHERE id = ?`},
+		{&m.seen, `UPDATE version SET ctime = ?, ino = ?, grew = ? WHERE id = ?`},
 	} {
 		if *p.stmt, err = tx.PrepareContext(ctx, p.text); err != nil {
 			m.close()
@@ -92,7 +101,7 @@ func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.T
 }
 
 func (m *fetchMarker) close() {
-	for _, s := range []*sql.Stmt{m.planned, m.first, m.update, m.asPlanned} {
+	for _, s := range []*sql.Stmt{m.planned, m.first, m.update, m.asPlanned, m.seen} {
 		if s != nil {
 			s.Close()
 		}
@@ -104,7 +113,8 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 	var state VersionState
 	var current, below bool // below: its directory is one still
 	var old sql.NullInt64   // what the path shows until now
-	err := m.planned.QueryRowContext(ctx, f.Version, m.batch).Scan(&size, &state, &current, &below, &old)
+	var alike bool          // that has the planned size and time
+	err := m.planned.QueryRowContext(ctx, f.Version, m.batch).Scan(&size, &state, &current, &below, &old, &alike)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
@@ -125,6 +135,13 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 	}
 	if err != nil {
 		return err
+	}
+	f.Replaced = old.Valid && ID(old.Int64) != f.Version
+	f.Again = f.Replaced && alike
+	if !f.CTime.IsZero() || f.Grew {
+		if _, err := m.seen.ExecContext(ctx, nullIfZero(nsOf(f.CTime)), nullIfZero(int64(f.Ino)), boolInt(f.Grew), f.Version); err != nil {
+			return err
+		}
 	}
 	owner, err := m.owner(ctx, f.Owner)
 	if err != nil {

@@ -290,6 +290,13 @@ func (c *quickConn) scan(stmt uintptr, r *versionRow) {
 	if n := number(19); n != 0 {
 		r.batch = n
 	}
+	r.ctime, r.ino, r.grew = nil, nil, number(22)
+	if n := number(20); n != 0 {
+		r.ctime = n
+	}
+	if n := number(21); n != 0 {
+		r.ino = n
+	}
 }
 
 func (c *quickConn) blob(stmt uintptr, i int32) []byte {

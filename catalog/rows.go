@@ -9,24 +9,24 @@ import (
 )
 
 const versionColumns = `v.id, v.parent, v.name, v.kind, v.mode, v.owner, v.size, v.mtime, v.mtime_ns, v.inode, v.nlink,
-	v.data, v.target, v.sha256, v.state, v.current, v.since, v.until, v.vanished, v.batch`
+	v.data, v.target, v.sha256, v.state, v.current, v.since, v.until, v.vanished, v.batch, v.ctime, v.ino, v.grew`
 
 // versionRow is where a row of versionColumns is scanned; it is reused from row to row. The numbers
 // are of the driver's own type: any other costs database/sql a trip through their decimal digits.
 type versionRow struct {
 	v                 Version
 	name, target, sum sql.RawBytes
-	batch             any // int64 or nil
+	batch, ctime, ino any // int64 or nil
 
 	lastOwner   Owner // of lastOwnerID: rows in a row often have the same
 	lastOwnerID int64
 
-	id, parent, kind, mode, owner, size, sec, nsec, inode, nlink, data, state, current, since, until, vanished int64
+	id, parent, kind, mode, owner, size, sec, nsec, inode, nlink, data, state, current, since, until, vanished, grew int64
 }
 
 func (r *versionRow) dest() []any {
 	return []any{&r.id, &r.parent, &r.name, &r.kind, &r.mode, &r.owner, &r.size, &r.sec, &r.nsec, &r.inode, &r.nlink,
-		&r.data, &r.target, &r.sum, &r.state, &r.current, &r.since, &r.until, &r.vanished, &r.batch}
+		&r.data, &r.target, &r.sum, &r.state, &r.current, &r.since, &r.until, &r.vanished, &r.batch, &r.ctime, &r.ino, &r.grew}
 }
 
 // fill completes the Version from the scanned row.
@@ -40,12 +40,18 @@ func (r *versionRow) fill(ctx context.Context, db *DB) error {
 	}
 	r.v = Version{ID: ID(r.id), Parent: ID(r.parent), Name: string(r.name), Kind: Kind(r.kind), Mode: uint32(r.mode), Owner: r.lastOwner, Size: r.size,
 		MTime: Time{Sec: r.sec, Nsec: int32(r.nsec)}, Inode: ID(r.inode), Nlink: uint32(r.nlink), Data: ID(r.data), Target: string(r.target),
-		State: VersionState(r.state), Current: r.current == 1, Since: timeOf(r.since), Until: timeOf(r.until), Vanished: timeOf(r.vanished)}
+		State: VersionState(r.state), Current: r.current == 1, Since: timeOf(r.since), Until: timeOf(r.until), Vanished: timeOf(r.vanished), Grew: r.grew == 1}
 	if len(r.sum) > 0 {
 		r.v.SHA256 = bytes.Clone(r.sum) // handed out with the Version
 	}
 	if n, ok := r.batch.(int64); ok {
 		r.v.Batch = n
+	}
+	if n, ok := r.ctime.(int64); ok {
+		r.v.CTime = timeOf(n)
+	}
+	if n, ok := r.ino.(int64); ok {
+		r.v.Ino = uint64(n)
 	}
 	return nil
 }

@@ -64,6 +64,10 @@ type Version struct {
 	Until    time.Time // zero while nothing took its place
 	Vanished time.Time // zero while the source has it
 	Batch    int64     // 0: no spool batch holds it
+	// What a source that is read in place told when the bytes were taken; zero: unknown.
+	CTime time.Time // last change of the inode
+	Ino   uint64
+	Grew  bool // it grew while it was read: these are the bytes up to then
 }
 
 // Source is a named place files come from.

@@ -60,6 +60,7 @@ type PackedMember struct {
 	Member
 	SHA256 []byte // nil for directories, symlinks, links and void members
 	Void   bool
+	Grew   bool // it was longer when it was read, and is what it held up to the planned size
 }
 
 // PartClosed records a part as written, with its sums. An object that is packed already must have
@@ -200,6 +201,11 @@ func placeMembers(ctx context.Context, tx *sql.Tx, object int64, members []Packe
 			return err
 		} else if n == 0 {
 			return fmt.Errorf("version %d is no member of object %d", m.Version, object)
+		}
+		if m.Grew {
+			if _, err := tx.ExecContext(ctx, `UPDATE version SET grew = 1 WHERE id = ?`, m.Version); err != nil {
+				return err
+			}
 		}
 		if m.SHA256 == nil && !m.Void {
 			continue
