@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build deps demo test torture years race lint check bench bench-mount bench-recall bench-archive bench-rebuild scale clean
+.PHONY: help build deps demo test torture years soak fuzz race lint check bench bench-mount bench-recall bench-archive bench-rebuild scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -30,6 +30,12 @@ torture: deps ## ROUNDS (500; "once": one of each kind) of kills, full tapes and
 
 years: deps ## RUNS (40) of archive with changes, forget, export, killed repacks, retire and new keys between, each compared with a plain model; SEED repeats one
 	TAPEFS_YEARS=$(or $(RUNS),40) TAPEFS_SEED='$(SEED)' $(GO) test -count=1 -timeout 2h -run '^TestYears$$' -v ./cmd/tapefs
+
+soak: deps ## TIME (2h) of readers, archive, verify and faults around one mount; RACE=1 under the race detector; PLOT=FILE.svg draws memory and descriptors
+	CGO_ENABLED=$(if $(RACE),1,0) GORACE=atexit_sleep_ms=0 TAPEFS_SOAK=$(or $(TIME),2h) TAPEFS_SOAK_PLOT='$(PLOT)' $(GO) test $(if $(RACE),-race) -count=1 -timeout 30h -run '^TestSoak$$' -v ./cmd/tapefs
+
+fuzz: ## Every fuzz target for TIME (1m) each
+	sh .ci/fuzz '$(or $(TIME),1m)'
 
 race: deps ## Run the tests of concurrent packages with the race detector
 	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -short -timeout 40m ./catalog ./changer/... ./crypto ./fs/... ./archiver

@@ -127,6 +127,8 @@ type recallConfig struct {
 	DenyUIDs   []uint32  `yaml:"deny_uids"`
 	MaxWaiting int       `yaml:"max_waiting"`
 	Prefetch   *size     `yaml:"prefetch"`
+
+	ReaderSlice time.Duration `yaml:"reader_slice"`
 }
 
 // denied are programs that read whatever they find: indexers and thumbnailers.
@@ -320,6 +322,9 @@ func (c *config) check() error {
 	}
 	if c.Recall.MaxWaiting < 0 || c.Mount.OfflineWait < 0 {
 		return errors.New("recall.max_waiting and mount.offline_wait are not negative")
+	}
+	if c.Recall.ReaderSlice < 0 {
+		return errors.New("recall.reader_slice is not negative")
 	}
 	switch c.Mount.Owners {
 	case "", "name", "number", "squash":
