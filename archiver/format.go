@@ -196,14 +196,14 @@ func (a *Archiver) interruptedFormat(ctx context.Context, lease *changer.Lease, 
 func (a *Archiver) formatFailed(ctx context.Context, b changer.Barcode, why error) (failed bool, err error) {
 	ctx = context.WithoutCancel(ctx)
 	t, err := a.db.TapeByBarcode(ctx, string(b))
-	if errors.Is(err, catalog.ErrNotFound) || err == nil && !begun(t) {
+	if errors.Is(err, catalog.ErrNotFound) || err == nil && !begun(t) && !errors.Is(why, errLabelFailed) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
 	var program *changer.ProgramError
-	said := errors.As(why, &program) && program.Code > 0 // not if it was killed: that says nothing about the tape
+	said := errors.Is(why, errLabelFailed) || errors.As(why, &program) && program.Code > 0 // not if it was killed: that says nothing about the tape
 	if !said && !errors.Is(why, changer.ErrNotBlank) || errors.Is(why, context.Canceled) || errors.Is(why, changer.ErrWriteProtected) {
 		return false, nil
 	}
@@ -268,12 +268,12 @@ func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape)
 	err := writeTapeTexts(v.Dir, TapeLabel{Catalog: a.db.UUID(), Volume: v.UUID, Pool: t.PoolName, Number: t.Number,
 		Barcode: t.Barcode, Formatted: t.Formatted, Version: a.cfg.Version})
 	if err != nil {
-		return t, fmt.Errorf("label tape %s: %w", t.Barcode, err)
+		return t, fmt.Errorf("label tape %s: %w: %w", t.Barcode, errLabelFailed, err)
 	}
 	failpoint("label")
 	generation, err := v.Sync(ctx)
 	if err != nil {
-		return t, fmt.Errorf("label tape %s: %w", t.Barcode, err)
+		return t, fmt.Errorf("label tape %s: %w: %w", t.Barcode, errLabelFailed, err)
 	}
 	failpoint("labelled")
 	t, err = a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
@@ -288,6 +288,9 @@ func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape)
 	}
 	return t, nil
 }
+
+// errLabelFailed means that the tape or its drive failed while the label of a new volume was written.
+var errLabelFailed = errors.New("its label could not be written")
 
 // errNoLabel: README.txt is missing.
 var errNoLabel = errors.New("README.txt is missing")

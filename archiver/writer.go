@@ -253,7 +253,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			return false, ferr
 		}
 		var program *changer.ProgramError
-		if failed && errors.As(err, &program) {
+		if failed && (errors.As(err, &program) || errors.Is(err, errLabelFailed)) {
 			if _, err := w.blameDrive(ctx, string(c.Barcode), err); err != nil {
 				return false, err
 			}
@@ -284,6 +284,14 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 	}
 	switch {
 	case err == nil:
+	case errors.Is(err, errLabelFailed):
+		if uerr := w.a.suspect(ctx, c.Tape.ID, err); uerr != nil {
+			return false, uerr
+		}
+		if _, berr := w.blameDrive(ctx, string(c.Barcode), err); berr != nil {
+			return false, berr
+		}
+		return pass(err)
 	case errors.Is(err, changer.ErrWrongVolume), errors.Is(err, changer.ErrNotFormatted),
 		errors.Is(err, changer.ErrNeedsCheck), errors.Is(err, ErrNoLabel), errors.Is(err, errNoLabel):
 		if uerr := w.a.suspect(ctx, c.Tape.ID, err); uerr != nil {
