@@ -123,7 +123,7 @@ type comparison struct {
 	misses  int                      // in missed
 	kept    *sorter                  // unchanged files that are further hard-linked names, by the first name: that may be new
 	news    *sorter                  // new and changed files, by path
-	names   *owners                  // of a source on this machine; nil: only the catalog knows names
+	names   *ownerNames              // of a source on this machine; nil: only the catalog knows names
 	ruined  map[int64]bool           // objects whose bytes are gone: what the source still has of them is taken again
 }
 

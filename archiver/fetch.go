@@ -106,7 +106,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 		return err
 	}
 	var came *arrival
-	names := &owners{names: map[ownerKey]string{}, local: b.Local}
+	names := newOwnerNames(b.Local)
 	began := time.Now()
 	if !b.Local {
 		disk, err := openDisk(a.cfg.SpoolDir)
@@ -134,7 +134,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 }
 
 // fetchFiles fills a batch's directory.
-func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, names *owners) (*arrival, error) {
+func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, names *ownerNames) (*arrival, error) {
 	at, err := parseURL(src.URL)
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ import (
 const markPieces = 1000
 
 // recordFetched looks at each file of a batch and records what it is.
-func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, came *arrival, names *owners) error {
+func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, came *arrival, names *ownerNames) error {
 	t, err := openTree(dir)
 	if err != nil {
 		return fmt.Errorf("look at batch %d: %w", b.ID, err)
@@ -125,7 +125,7 @@ type linkKey struct {
 
 // look compares a fetched file with what was planned; why says what is wrong with one that
 // counts as gone. Names of one inode share a key.
-func look(t *tree, it wanted, local bool, names *owners) (f catalog.Fetched, key linkKey, why string) {
+func look(t *tree, it wanted, local bool, names *ownerNames) (f catalog.Fetched, key linkKey, why string) {
 	f = catalog.Fetched{Version: it.ID, Nlink: 1, Meta: catalog.Meta{Mode: it.Mode, Owner: it.Owner}}
 	gone := func(why string) (catalog.Fetched, linkKey, string) {
 		return catalog.Fetched{Version: it.ID, Gone: true}, linkKey{}, why
@@ -164,7 +164,7 @@ func look(t *tree, it wanted, local bool, names *owners) (f catalog.Fetched, key
 }
 
 // completeDirs adds what a listing does not say of directories: nanoseconds and owners' names.
-func (a *Archiver) completeDirs(ctx context.Context, run catalog.Run, t *tree, dirs []wanted, local bool, names *owners) error {
+func (a *Archiver) completeDirs(ctx context.Context, run catalog.Run, t *tree, dirs []wanted, local bool, names *ownerNames) error {
 	var found []catalog.DirMeta
 	for _, d := range dirs {
 		info, err := t.lstat(d.path)

@@ -219,7 +219,7 @@ func checkOwners(t *testing.T, f *front, tree string, nameless bool) {
 	if os.Getuid() != 0 {
 		return
 	}
-	names := &owners{names: map[ownerKey]string{}, local: true}
+	names := newOwnerNames(true)
 	for _, p := range []string{"plain", "tab\t", "sticky", "empty dir", "d/sub"} {
 		var st syscall.Stat_t
 		ok(t, syscall.Lstat(filepath.Join(tree, p), &st))

@@ -2,17 +2,25 @@ package archiver
 
 import (
 	"bytes"
-	"os/user"
 	"regexp"
 	"strconv"
 
 	"tapefs/catalog"
+	"tapefs/catalog/owners"
 )
 
-// owners finds the names of owners. Not safe for concurrent use.
-type owners struct {
+// ownerNames finds the names of owners: those that rsync tells, or this machine's. Not safe for concurrent use.
+type ownerNames struct {
 	names map[ownerKey]string
-	local bool // ask this machine
+	host  *owners.Names // of this machine; nil: it is not asked
+}
+
+func newOwnerNames(local bool) *ownerNames {
+	o := &ownerNames{names: map[ownerKey]string{}}
+	if local {
+		o.host = owners.New()
+	}
+	return o
 }
 
 // ownerKey tells users from groups.
@@ -25,7 +33,7 @@ type ownerKey struct {
 var ownerLine = regexp.MustCompile(`^([ug])id (\d+)\((.*)\) maps to \d+$`)
 
 // read takes a line of rsync's --debug=OWN2; false: it is another line.
-func (o *owners) read(line []byte) bool {
+func (o *ownerNames) read(line []byte) bool {
 	if !bytes.HasPrefix(line, []byte("uid ")) && !bytes.HasPrefix(line, []byte("gid ")) {
 		return false
 	}
@@ -40,7 +48,7 @@ func (o *owners) read(line []byte) bool {
 }
 
 // complete gives an owner the names that are known; a name it has stays when none is.
-func (o *owners) complete(w catalog.Owner) catalog.Owner {
+func (o *ownerNames) complete(w catalog.Owner) catalog.Owner {
 	if n := o.name(ownerKey{false, w.UID}); n != "" {
 		w.User = n
 	}
@@ -50,19 +58,16 @@ func (o *owners) complete(w catalog.Owner) catalog.Owner {
 	return w
 }
 
-func (o *owners) name(k ownerKey) string {
+func (o *ownerNames) name(k ownerKey) string {
 	n, known := o.names[k]
-	if known || !o.local {
+	if known || o.host == nil {
 		return n
 	}
-	id := strconv.FormatUint(uint64(k.id), 10)
+	kind := owners.User
 	if k.group {
-		if g, err := user.LookupGroupId(id); err == nil {
-			n = g.Name
-		}
-	} else if u, err := user.LookupId(id); err == nil {
-		n = u.Username
+		kind = owners.Group
 	}
+	n, _ = o.host.Name(kind, k.id)
 	o.names[k] = n
 	return n
 }

@@ -133,7 +133,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
 	}
 	if at.transport == inPlace {
-		c.names = &owners{names: map[ownerKey]string{}, local: true}
+		c.names = newOwnerNames(true)
 	}
 	if o.Heal && row.Root != 0 {
 		objects, err := a.db.GoneObjects(ctx)

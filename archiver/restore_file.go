@@ -189,7 +189,7 @@ func (r *restoration) parent(dest string) (dir *os.File, name string, err error)
 func (r *restoration) attributes(f *os.File, v *catalog.Version) error {
 	mode := v.Mode & 0o7777
 	if r.super {
-		uid, gid := r.names.of(v.Owner)
+		uid, gid := ownerOf(r.names, v.Owner)
 		if err := f.Chown(uid, gid); err != nil {
 			return fmt.Errorf("set owner: %w", err)
 		}
@@ -204,7 +204,7 @@ func (r *restoration) attributes(f *os.File, v *catalog.Version) error {
 
 // strange counts and tells what is restored for somebody else, by a process that may not give it away.
 func (r *restoration) strange(o catalog.Owner) bool {
-	uid, gid := r.names.of(o)
+	uid, gid := ownerOf(r.names, o)
 	if uid == os.Geteuid() && gid == os.Getegid() {
 		return false
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
+	"tapefs/catalog/owners"
 	"tapefs/changer"
 	"tapefs/fs/recall"
 )
@@ -56,7 +57,7 @@ type restoration struct {
 	inv   *changer.Inventory // nil: no library
 	super bool               // we may give files away
 	kept  atomic.Int64       // how many files and directories stayed ours although they were not
-	names ownerNumbers
+	names *owners.Names
 	tree  *catalog.View
 	args  []restoreArg
 	where placements
@@ -89,7 +90,7 @@ type primary struct {
 // kept. It returns ErrPartial when some files failed (the run lists them), and ErrNeedsOperator when
 // tapes are missing; all else is restored then.
 func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions) (RestoreSummary, error) {
-	r := &restoration{a: a, o: o, tree: a.db.View(o.At, false), super: os.Geteuid() == 0, names: newOwnerNumbers(),
+	r := &restoration{a: a, o: o, tree: a.db.View(o.At, false), super: os.Geteuid() == 0, names: owners.New(),
 		tapes: map[string]*tapeList{}, primaries: map[catalog.ID]*primary{}, parted: map[partedKey]*assembly{},
 		missing: map[string]*MissingTape{}, where: newPlacements(a.db)}
 	var err error

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 	"path"
-	"strconv"
 	"strings"
-	"sync"
 
 	"tapefs/catalog"
+	"tapefs/catalog/owners"
 )
 
 // prepare makes directories, symlinks and empty files, and plans what has bytes.
@@ -132,7 +130,7 @@ func (r *restoration) nameTemp(temp, dest string) error {
 
 func (r *restoration) linkAttributes(dest string, v *catalog.Version) error {
 	if r.super {
-		uid, gid := r.names.of(v.Owner)
+		uid, gid := ownerOf(r.names, v.Owner)
 		if err := r.root.Lchown(dest, uid, gid); err != nil {
 			return fmt.Errorf("set owner: %w", err)
 		}
@@ -244,55 +242,14 @@ func (r *restoration) directory(dest string, v *catalog.Version) error {
 	return setTime(dir, name, v.MTime)
 }
 
-// ownerNumbers are this machine's numbers for the sources' names: an unknown name keeps its number, as
-// tar does.
-type ownerNumbers struct {
-	mu     *sync.Mutex // protects all below
-	users  map[string]int
-	groups map[string]int
-}
-
-func newOwnerNumbers() ownerNumbers {
-	return ownerNumbers{&sync.Mutex{}, map[string]int{}, map[string]int{}}
-}
-
-func (n ownerNumbers) of(o catalog.Owner) (uid, gid int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	uid = numberOf(n.users, o.User, o.UID, func(name string) (string, error) {
-		u, err := user.Lookup(name)
-		if err != nil {
-			return "", err
-		}
-		return u.Uid, nil
-	})
-	gid = numberOf(n.groups, o.Group, o.GID, func(name string) (string, error) {
-		g, err := user.LookupGroup(name)
-		if err != nil {
-			return "", err
-		}
-		return g.Gid, nil
-	})
+// ownerOf returns this machine's numbers for an owner's names: an unknown name keeps its number, as with tar.
+func ownerOf(names *owners.Names, o catalog.Owner) (uid, gid int) {
+	uid, gid = int(o.UID), int(o.GID)
+	if id, ok := names.Number(owners.User, o.User); ok {
+		uid = int(id)
+	}
+	if id, ok := names.Number(owners.Group, o.Group); ok {
+		gid = int(id)
+	}
 	return uid, gid
-}
-
-// numberOf remembers -1 for names that this machine does not know.
-func numberOf(known map[string]int, name string, number uint32, lookup func(string) (string, error)) int {
-	if name == "" {
-		return int(number)
-	}
-	id, ok := known[name]
-	if !ok {
-		id = -1
-		if text, err := lookup(name); err == nil {
-			if n, err := strconv.Atoi(text); err == nil {
-				id = n
-			}
-		}
-		known[name] = id
-	}
-	if id < 0 {
-		return int(number)
-	}
-	return id
 }

@@ -14,7 +14,7 @@ import (
 // completeTop adds what a listing does not say of the source's own directory: its nanoseconds, and
 // its owner's names. A list of files cannot name it without all it holds, so another rsync asks for
 // it alone; dir is the batch's directory.
-func (a *Archiver) completeTop(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, top catalog.Version, dir string, names *owners) error {
+func (a *Archiver) completeTop(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, top catalog.Version, dir string, names *ownerNames) error {
 	m := catalog.Meta{Mode: top.Mode, Owner: names.complete(top.Owner), MTime: top.MTime}
 	if m.MTime.Nsec == 0 {
 		info, err := a.lookAtTop(ctx, src, b, dir)

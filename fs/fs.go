@@ -78,7 +78,7 @@ type face struct {
 	db      *catalog.DB
 	tree    *catalog.View // what is shown of it
 	content Opener
-	owners  *owners
+	owners  *hostOwners
 	log     *slog.Logger
 	o       Options
 

@@ -3,31 +3,26 @@ package fs
 import (
 	"fmt"
 	"os"
-	"os/user"
-	"strconv"
-	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"tapefs/catalog"
+	"tapefs/catalog/owners"
 )
 
-// nobody is where names go that this machine does not know: the kernel's overflow id.
+// nobody owns what root owned at a source under a name that this machine does not know: the kernel's overflow id.
 const nobody = 65534
 
-// owners maps the owners that sources gave to this machine's numbers.
-type owners struct {
+// hostOwners maps the owners that sources gave to this machine's numbers.
+type hostOwners struct {
 	mode  string
 	self  fuse.Owner
-	mu    sync.Mutex // guards the maps
-	users map[string]uint32
-	group map[string]uint32
+	names *owners.Names
 }
 
-// newOwners: name maps by name and sends unknown names to nobody; an owner that was recorded
-// without a name keeps its number, since there is nothing better. number keeps all numbers, squash
-// gives everything to whoever mounts.
-func newOwners(mode string) (*owners, error) {
+// newOwners maps by name where mode is name; owners whose name is unknown here, or was never recorded, keep their
+// number. Mode number keeps all numbers, squash gives everything to whoever mounts.
+func newOwners(mode string) (*hostOwners, error) {
 	switch mode {
 	case "":
 		mode = "name"
@@ -35,52 +30,29 @@ func newOwners(mode string) (*owners, error) {
 	default:
 		return nil, fmt.Errorf("owners %q is none of name, number, squash", mode)
 	}
-	return &owners{
-		mode: mode, self: fuse.Owner{Uid: uint32(os.Geteuid()), Gid: uint32(os.Getegid())},
-		users: map[string]uint32{}, group: map[string]uint32{},
-	}, nil
+	return &hostOwners{mode: mode, self: fuse.Owner{Uid: uint32(os.Geteuid()), Gid: uint32(os.Getegid())}, names: owners.New()}, nil
 }
 
-func (o *owners) of(c catalog.Owner) fuse.Owner {
+func (o *hostOwners) of(c catalog.Owner) fuse.Owner {
 	switch o.mode {
 	case "squash":
 		return o.self
 	case "number":
 		return fuse.Owner{Uid: c.UID, Gid: c.GID}
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return fuse.Owner{
-		Uid: mapped(o.users, c.User, c.UID, func(name string) (string, error) {
-			u, err := user.Lookup(name)
-			if err != nil {
-				return "", err
-			}
-			return u.Uid, nil
-		}),
-		Gid: mapped(o.group, c.Group, c.GID, func(name string) (string, error) {
-			g, err := user.LookupGroup(name)
-			if err != nil {
-				return "", err
-			}
-			return g.Gid, nil
-		}),
-	}
+	return fuse.Owner{Uid: o.number(owners.User, c.User, c.UID), Gid: o.number(owners.Group, c.Group, c.GID)}
 }
 
-func mapped(known map[string]uint32, name string, number uint32, lookup func(string) (string, error)) uint32 {
+// number maps a name; an unknown one keeps its number, but nobody becomes root by that.
+func (o *hostOwners) number(k owners.Kind, name string, number uint32) uint32 {
 	if name == "" {
 		return number
 	}
-	if id, ok := known[name]; ok {
+	if id, ok := o.names.Number(k, name); ok {
 		return id
 	}
-	id := uint32(nobody)
-	if text, err := lookup(name); err == nil {
-		if n, err := strconv.ParseUint(text, 10, 32); err == nil {
-			id = uint32(n)
-		}
+	if number == 0 {
+		return nobody
 	}
-	known[name] = id
-	return id
+	return number
 }

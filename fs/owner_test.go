@@ -22,6 +22,7 @@ func TestOwners(t *testing.T) {
 		{"name", root, fuse.Owner{Uid: 0, Gid: 0}},
 		{"", root, fuse.Owner{Uid: 0, Gid: 0}},
 		{"name", unknown, fuse.Owner{Uid: nobody, Gid: nobody}}, // never root by accident
+		{"name", catalog.Owner{UID: 4242, GID: 4343, User: "no such user here", Group: "\xff"}, fuse.Owner{Uid: 4242, Gid: 4343}},
 		{"name", unnamed, fuse.Owner{Uid: 4242, Gid: 4343}},
 		{"number", root, fuse.Owner{Uid: 4242, Gid: 4343}},
 		{"squash", root, self},
