@@ -71,7 +71,7 @@ func openTemp(root *os.Root, name string) (*os.File, error) {
 		return nil, err
 	}
 	err = func() error {
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && !cannotLock(err) {
 			return fmt.Errorf("another restore is at it: %w", err)
 		}
 		mine, err := f.Stat()
@@ -96,6 +96,11 @@ func openTemp(root *os.Root, name string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// cannotLock reports whether a file system has no locks, as some network mounts: two restores into it are nobody's plan.
+func cannotLock(err error) bool {
+	return errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
 // drop gives a file up and takes its temporary name away.
@@ -143,18 +148,17 @@ func (r *restoration) place(as *assembly) (err error) {
 			delete(r.parted, as.key)
 		})
 	}()
-	if err := r.attributes(as.file, &as.v); err != nil {
-		return err
-	}
 	dir, tempName, err := r.parent(as.temp)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	if err := setTime(dir, tempName, as.v.MTime); err != nil {
+	refused := r.attributes(as.file, dir, tempName, &as.v)
+	if err := r.rename(dir, tempName, path.Base(as.dest)); err != nil {
 		return err
 	}
-	return r.rename(dir, tempName, path.Base(as.dest))
+	r.without(as.dest, refused)
+	return nil
 }
 
 // rename gives a temporary name in dir its own. Unless it was told to, it replaces nothing.
@@ -165,7 +169,7 @@ func (r *restoration) rename(dir *os.File, from, to string) error {
 		flags = 0
 	}
 	err := unix.Renameat2(fd, from, fd, to, flags)
-	if errors.Is(err, unix.EINVAL) && flags != 0 { // the file system cannot
+	if (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS)) && flags != 0 { // the file system cannot
 		var st unix.Stat_t
 		if serr := unix.Fstatat(fd, to, &st, unix.AT_SYMLINK_NOFOLLOW); serr == nil {
 			return fmt.Errorf("name it: %w", unix.EEXIST)
@@ -183,39 +187,4 @@ func (r *restoration) rename(dir *os.File, from, to string) error {
 func (r *restoration) parent(dest string) (dir *os.File, name string, err error) {
 	dir, err = r.root.Open(path.Dir(dest))
 	return dir, path.Base(dest), err
-}
-
-// attributes sets owner and mode of an open file or directory.
-func (r *restoration) attributes(f *os.File, v *catalog.Version) error {
-	mode := v.Mode & 0o7777
-	if r.super {
-		uid, gid := ownerOf(r.names, v.Owner)
-		if err := f.Chown(uid, gid); err != nil {
-			return fmt.Errorf("set owner: %w", err)
-		}
-	} else if r.strange(v.Owner) {
-		mode &^= 0o6000 // set-id bits are for another owner
-	}
-	if err := unix.Fchmod(int(f.Fd()), mode); err != nil {
-		return fmt.Errorf("set mode: %w", err)
-	}
-	return nil
-}
-
-// strange counts and tells what is restored for somebody else, by a process that may not give it away.
-func (r *restoration) strange(o catalog.Owner) bool {
-	uid, gid := ownerOf(r.names, o)
-	if uid == os.Geteuid() && gid == os.Getegid() {
-		return false
-	}
-	r.kept.Add(1)
-	return true
-}
-
-func setTime(dir *os.File, name string, t catalog.Time) error {
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: t.Sec, Nsec: int64(t.Nsec)}}
-	if err := unix.UtimesNanoAt(int(dir.Fd()), name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("set time: %w", err)
-	}
-	return nil
 }

@@ -238,7 +238,7 @@ func (r *restoration) linkable(v *catalog.Version) {
 	}
 }
 
-// present tells whether dest is the file already: right size, time, and sum where the catalog has one.
+// present reports whether dest is the file already: it has the right size and sum or, where the catalog has no sum, the right time.
 func (r *restoration) present(dest string, v *catalog.Version) (bool, error) {
 	info, err := r.root.Lstat(dest)
 	if errors.Is(err, os.ErrNotExist) {
@@ -248,9 +248,13 @@ func (r *restoration) present(dest string, v *catalog.Version) (bool, error) {
 		return false, err
 	}
 	t := info.ModTime()
-	same := info.Mode().IsRegular() && info.Size() == v.Size && t.Unix() == v.MTime.Sec && t.Nanosecond() == int(v.MTime.Nsec)
-	if same && len(v.SHA256) > 0 && v.Size > 0 {
-		f, err := r.root.OpenFile(dest, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	same := info.Mode().IsRegular() && info.Size() == v.Size
+	switch {
+	case !same || v.Size == 0:
+	case len(v.SHA256) == 0:
+		same = t.Unix() == v.MTime.Sec && t.Nanosecond() == int(v.MTime.Nsec)
+	default:
+		f, err := r.openThere(dest, info)
 		if err != nil {
 			return false, err
 		}

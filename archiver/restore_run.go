@@ -41,6 +41,8 @@ type RestoreSummary struct {
 	Files   int64 // written
 	Bytes   int64 // of these
 	Present int64 // were there already
+	Older   int64 // of what was asked for: older states, because the newest cannot be read
+	Without int64 // are there, but not with the owner, mode or time that they should have
 	Failed  int64
 	Missing []MissingTape
 	Tapes   []string // that were read
@@ -306,10 +308,18 @@ func (r *restoration) finish(ctx context.Context, err error) error {
 			message = operator.Error()
 		}
 	}
+	if n := r.sum.Without - maxWithout; n > 0 {
+		text := fmt.Sprintf("%d more are restored, but their attributes are not those of the archive", n)
+		r.a.log.Warn(text)
+		if rerr := r.a.db.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
+			r.a.log.Warn(rerr.Error())
+		}
+	}
 	if n := r.kept.Load(); n > 0 {
 		r.a.log.Warn("owners were not set: only root may give files away", "entries", n)
 	}
-	counts := map[string]int64{"restored": r.sum.Files, "restored_bytes": r.sum.Bytes, "present": r.sum.Present, "failed": r.sum.Failed}
+	counts := map[string]int64{"restored": r.sum.Files, "restored_bytes": r.sum.Bytes, "present": r.sum.Present, "failed": r.sum.Failed,
+		"older": r.sum.Older, "attributes_refused": r.sum.Without}
 	return errors.Join(operator, r.a.db.Count(ctx, r.run.ID, "", counts), r.a.db.FinishRun(ctx, r.run.ID, state, message))
 }
 

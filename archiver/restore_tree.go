@@ -15,6 +15,12 @@ import (
 // prepare makes directories, symlinks and empty files, and plans what has bytes.
 func (r *restoration) prepare(ctx context.Context, arg int, dest string, v *catalog.Version) error {
 	var err error
+	if v.InsteadOf != 0 {
+		r.mu.Lock()
+		r.sum.Older++
+		r.mu.Unlock()
+		r.a.log.Warn("an older state is restored: the newest cannot be read", "path", dest, "version", v.ID, "newest", v.InsteadOf)
+	}
 	switch v.Kind {
 	case catalog.Directory:
 		err = r.mkdir(dest)
@@ -37,6 +43,7 @@ func (r *restoration) prepare(ctx context.Context, arg int, dest string, v *cata
 			r.sum.Present++
 			r.linkable(v)
 			r.mu.Unlock()
+			err = r.mend(dest, v)
 		case v.Size == 0:
 			err = r.empty(arg, dest, v)
 		default:
@@ -69,7 +76,11 @@ func (r *restoration) mkdir(dest string) error {
 		return r.root.Mkdir(dest, 0o700)
 	}
 	if err == nil && !r.super && info.Mode()&0o700 != 0o700 {
-		return r.root.Chmod(dest, info.Mode()|0o700) // finishTree sets it again
+		// finishTree sets it again. Of somebody else's directory it may be refused, which only matters if nothing can be
+		// written there.
+		if err := r.root.Chmod(dest, info.Mode()|0o700); err != nil {
+			r.a.log.Debug("make a directory writable", "path", dest, "error", err)
+		}
 	}
 	return err
 }
@@ -128,23 +139,6 @@ func (r *restoration) nameTemp(temp, dest string) error {
 	return nil
 }
 
-func (r *restoration) linkAttributes(dest string, v *catalog.Version) error {
-	if r.super {
-		uid, gid := ownerOf(r.names, v.Owner)
-		if err := r.root.Lchown(dest, uid, gid); err != nil {
-			return fmt.Errorf("set owner: %w", err)
-		}
-	} else {
-		r.strange(v.Owner)
-	}
-	dir, name, err := r.parent(dest)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return setTime(dir, name, v.MTime)
-}
-
 // finishTree links the further names of hard-linked files, and gives directories their attributes once
 // nothing changes in them any more.
 func (r *restoration) finishTree(ctx context.Context) error {
@@ -168,7 +162,7 @@ func (r *restoration) finishTree(ctx context.Context) error {
 			open = append(open, entered{dest, *v})
 		case v.Kind == catalog.File && v.Nlink > 1:
 			if p := r.primaries[v.Inode]; p != nil && p.dest != dest {
-				if err := r.link(p, dest); err != nil {
+				if err := r.link(ctx, p, dest); err != nil {
 					r.fail(dest, err)
 				}
 			}
@@ -179,7 +173,7 @@ func (r *restoration) finishTree(ctx context.Context) error {
 	return err
 }
 
-func (r *restoration) link(p *primary, dest string) error {
+func (r *restoration) link(ctx context.Context, p *primary, dest string) error {
 	if p.away != "" {
 		r.missing[p.away].Files++ // comes with the first name
 		return nil
@@ -209,6 +203,9 @@ func (r *restoration) link(p *primary, dest string) error {
 		return err
 	}
 	if err := r.root.Link(p.dest, temp); err != nil {
+		if cannotLink(err) {
+			return r.copyLinked(ctx, p, dest)
+		}
 		return err
 	}
 	if err := r.nameTemp(temp, dest); err != nil {
@@ -231,15 +228,13 @@ func (r *restoration) directory(dest string, v *catalog.Version) error {
 		return err
 	}
 	defer f.Close()
-	if err := r.attributes(f, v); err != nil {
-		return err
-	}
 	dir, name, err := r.parent(dest)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return setTime(dir, name, v.MTime)
+	r.without(dest, r.attributes(f, dir, name, v))
+	return nil
 }
 
 // ownerOf returns this machine's numbers for an owner's names: an unknown name keeps its number, as with tar.

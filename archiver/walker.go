@@ -39,7 +39,7 @@ func newWalker(ctx context.Context, db *catalog.DB, top catalog.ID) *walker {
 	go func() {
 		defer close(w.pieces)
 		if top != 0 {
-			w.err = (&walk{tree: db.Now(), pieces: w.pieces, stack: []level{{dir: top}}}).run(ctx)
+			w.err = (&walk{tree: db.Recorded(), pieces: w.pieces, stack: []level{{dir: top}}}).run(ctx)
 		}
 	}()
 	return w

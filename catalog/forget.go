@@ -11,7 +11,7 @@ import (
 // ForgetRule says which versions are to be forgotten. Without VanishedBefore and KeepVersions: all of them.
 type ForgetRule struct {
 	VanishedBefore time.Time // paths that their source had no more before then, with all their versions; zero: none
-	KeepVersions   int       // of each path all versions but so many newest; what the path shows stays; 0: no limit
+	KeepVersions   int       // of each path all versions older than so many that can be read; what the path shows stays; 0: no limit
 }
 
 func (r ForgetRule) everything() bool { return r.VanishedBefore.IsZero() && r.KeepVersions <= 0 }
@@ -49,7 +49,7 @@ func (db *DB) Forgettables(ctx context.Context, at Version, rule ForgetRule, fn 
 	}
 	all, err := f.versions(ctx, `v.parent = ? AND v.name = ?`, at.Parent, []byte(at.Name))
 	if err == nil {
-		_, err = f.group(all, path, true)
+		_, err = f.group(ctx, all, path, true)
 	}
 	return err
 }
@@ -101,7 +101,7 @@ func (f *forgetting) directory(ctx context.Context, dir *Version, path string, n
 			}
 			stays = stays || kept && v.Current
 		}
-		kept, err := f.group(files, prefix+group[0].Name, dir.Current)
+		kept, err := f.group(ctx, files, prefix+group[0].Name, dir.Current)
 		if err != nil {
 			return false, err
 		}
@@ -118,7 +118,7 @@ func (f *forgetting) directory(ctx context.Context, dir *Version, path string, n
 }
 
 // group decides on the versions of one path that are no directories. stays: the path still shows one.
-func (f *forgetting) group(list []Version, path string, shown bool) (stays bool, err error) {
+func (f *forgetting) group(ctx context.Context, list []Version, path string, shown bool) (stays bool, err error) {
 	if len(list) == 0 {
 		return false, nil
 	}
@@ -128,9 +128,19 @@ func (f *forgetting) group(list []Version, path string, shown bool) (stays bool,
 		gone = newest.Until
 	}
 	vanished := !gone.IsZero() && gone.Before(f.rule.VanishedBefore) && (newest.Current || !shown)
+	readable := 0 // of those newer than v. Those on their way to tape do not count: they may turn out void.
 	for i := range list {
 		v := &list[i]
-		old := f.rule.KeepVersions > 0 && i >= f.rule.KeepVersions && !v.Current
+		old := f.rule.KeepVersions > 0 && readable >= f.rule.KeepVersions && !v.Current
+		if f.rule.KeepVersions > 0 && len(list) > f.rule.KeepVersions && !old {
+			ok, err := f.db.OnTape(ctx, v.ID)
+			if err != nil {
+				return stays, err
+			}
+			if ok {
+				readable++
+			}
+		}
 		if !f.rule.everything() && !vanished && !old {
 			stays = stays || v.Current
 			continue

@@ -9,9 +9,10 @@ import (
 
 // NewsMark is a point in the catalog's history. It goes by ids, which only rise, and by no clock.
 type NewsMark struct {
-	last    int64     // the newest version, planned or not
-	planned []planned // of the older ones, those that may become current yet
-	change  int64     // the last journal entry
+	last    int64        // the newest version, planned or not
+	planned []planned    // of the older ones, those that may become current yet
+	change  int64        // the last journal entry
+	unread  map[ID]Entry // current files that cannot be read: their paths show an older state, if there is one
 }
 
 // planned is the range of ids in which a batch that is being fetched has versions to come.
@@ -54,7 +55,8 @@ func (db *DB) NewsMark(ctx context.Context) (NewsMark, error) {
 			return m, err
 		}
 	}
-	return m, nil
+	m.unread, err = db.unread(ctx)
+	return m, err
 }
 
 // countCurrent counts anew what is current in a range.
@@ -127,6 +129,16 @@ func (db *DB) NewsSince(ctx context.Context, m NewsMark) (News, NewsMark, error)
 			n.Files = append(n.Files, v.Inode)
 		}
 	}
+	differ := func(a, b map[ID]Entry) {
+		for id, e := range a {
+			if _, ok := b[id]; !ok {
+				n.Entries = append(n.Entries, e)
+				dirs[e.Parent] = true
+			}
+		}
+	}
+	differ(m.unread, next.unread)
+	differ(next.unread, m.unread)
 	for id := range dirs {
 		n.Directories = append(n.Directories, id)
 	}

@@ -48,9 +48,9 @@ func limitOf(limit int) int {
 	return limit
 }
 
-// Resolve finds the current version at "/source/dir/name"; "/" is Root.
+// Resolve finds the current version at "/source/dir/name", readable or not; "/" is Root.
 func (db *DB) Resolve(ctx context.Context, path string) (Version, error) {
-	return db.Now().Resolve(ctx, path)
+	return db.Recorded().Resolve(ctx, path)
 }
 
 // Path is Resolve's inverse.
@@ -84,7 +84,7 @@ func (db *DB) Path(ctx context.Context, id ID) (string, error) {
 // Walk calls fn for everything below id (not id itself), depth first, by name; path is relative to id.
 // Nothing is held open while fn runs; memory is bounded by depth.
 func (db *DB) Walk(ctx context.Context, id ID, fn func(path string, v *Version) error) error {
-	return db.Now().Walk(ctx, id, fn)
+	return db.Recorded().Walk(ctx, id, fn)
 }
 
 // Versions lists every version of a path, oldest first, planned and forgotten ones left out.

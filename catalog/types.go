@@ -68,6 +68,16 @@ type Version struct {
 	CTime time.Time // last change of the inode
 	Ino   uint64
 	Grew  bool // it grew while it was read: these are the bytes up to then
+
+	InsteadOf ID // set by a View: the newer version of the path that cannot be read, in whose place this one is shown
+}
+
+// ListedAs is the id by which a listing in order of ids goes on after v.
+func (v *Version) ListedAs() ID {
+	if v.InsteadOf != 0 {
+		return v.InsteadOf
+	}
+	return v.ID
 }
 
 // Source is a named place files come from.

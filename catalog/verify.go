@@ -63,9 +63,20 @@ func (db *DB) VerifyParts(ctx context.Context, f VerifyFilter) ([]VerifyPart, er
 	return out, err
 }
 
-// ObjectsBelow collects the objects in use that hold the bytes of a path's current files.
+// ObjectsBelow collects the objects in use that hold the bytes of the files that a path shows, and those of their newest states
+// where these cannot be read: they may be whole again.
 func (db *DB) ObjectsBelow(ctx context.Context, top Version, into map[int64]bool) error {
-	of := func(v *Version) error {
+	var of func(v *Version) error
+	of = func(v *Version) error {
+		if v.InsteadOf != 0 {
+			newest, err := db.Get(ctx, v.InsteadOf)
+			if err == nil {
+				err = of(&newest)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		if v.Kind != File {
 			return nil
 		}
@@ -81,7 +92,7 @@ func (db *DB) ObjectsBelow(ctx context.Context, top Version, into map[int64]bool
 	if top.Kind != Directory {
 		return of(&top)
 	}
-	return db.Walk(ctx, top.ID, func(_ string, v *Version) error { return of(v) })
+	return db.Now().Walk(ctx, top.ID, func(_ string, v *Version) error { return of(v) })
 }
 
 // PackedObject returns an object and its members' versions, forgotten and void ones too.

@@ -96,7 +96,7 @@ func (f *face) list(in *fuse.ReadIn, put add) fuse.Status {
 	}
 	limit := max(int(in.Size)/entryGuess, 1)
 	err := f.tree.Children(context.Background(), dir, catalog.ID(offset-dirOffset), limit, func(v *catalog.Version) error {
-		e := fuse.DirEntry{Name: v.Name, Mode: typeBits(v.Kind), Ino: uint64(v.Inode), Off: uint64(v.ID) + dirOffset}
+		e := fuse.DirEntry{Name: v.Name, Mode: typeBits(v.Kind), Ino: uint64(v.Inode), Off: uint64(v.ListedAs()) + dirOffset}
 		if !put(e, v) {
 			return errFull
 		}

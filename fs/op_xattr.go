@@ -3,6 +3,8 @@ package fs
 import (
 	"context"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +23,16 @@ const xattrPrefix = "user.tapefs."
 func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, values map[string]string, err error) {
 	values = map[string]string{"version": strconv.FormatInt(int64(v.ID), 10)}
 	names = append(names, "version")
+	if !v.Current && v.Kind != catalog.Directory {
+		newer, err := f.newer(ctx, v)
+		if err != nil {
+			return nil, nil, err
+		}
+		if newer != "" {
+			values["newer"] = newer
+			names = append(names, "newer")
+		}
+	}
 	if v.Kind != catalog.File {
 		return names, values, nil
 	}
@@ -39,6 +51,26 @@ func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, 
 		names = append(names, "tapes")
 	}
 	return names, values, nil
+}
+
+// newer says which newer version of a path cannot be read, so that the path shows this one; "" where that is not so.
+func (f *face) newer(ctx context.Context, v *catalog.Version) (string, error) {
+	shown, err := f.tree.Lookup(context.WithoutCancel(ctx), v.Parent, v.Name)
+	if errors.Is(err, catalog.ErrNotFound) || err == nil && (shown.ID != v.ID || shown.InsteadOf == 0) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	newest, err := f.db.Get(context.WithoutCancel(ctx), shown.InsteadOf)
+	if err != nil {
+		return "", err
+	}
+	why, err := f.db.Unreadable(context.WithoutCancel(ctx), &newest)
+	if err != nil || why == "" {
+		return "", err
+	}
+	return fmt.Sprintf("version %d cannot be read: %s", newest.ID, why), nil
 }
 
 // state is where the bytes are: spool, cached, partial (some of them cached), nearline (on tape), offline (on tapes

@@ -27,6 +27,8 @@ type entryJSON struct {
 	Target   *pathJSON  `json:"target,omitempty"`
 	SHA256   string     `json:"sha256,omitempty"`
 	Vanished *time.Time `json:"vanished,omitempty"`
+
+	InsteadOf catalog.ID `json:"instead_of,omitempty"` // a newer version, which cannot be read
 }
 
 func entryOf(path string, v *catalog.Version) entryJSON {
@@ -34,7 +36,7 @@ func entryOf(path string, v *catalog.Version) entryJSON {
 		pathJSON: jsonPath(path), ID: v.ID, Kind: kindName(v.Kind), Mode: fmt.Sprintf("%04o", v.Mode),
 		UID: v.Owner.UID, GID: v.Owner.GID,
 		User: strings.ToValidUTF8(v.Owner.User, "\ufffd"), Group: strings.ToValidUTF8(v.Owner.Group, "\ufffd"),
-		Size: v.Size, MTime: mtime(v), Vanished: timeOrNil(v.Vanished),
+		Size: v.Size, MTime: mtime(v), Vanished: timeOrNil(v.Vanished), InsteadOf: v.InsteadOf,
 	}
 	if v.Kind == catalog.Symlink {
 		target := jsonPath(v.Target)
@@ -188,6 +190,9 @@ func (p *entryPrinter) print(full, shown string, v *catalog.Version) error {
 	}
 	if !v.Vanished.IsZero() {
 		name += "  (vanished from the source " + v.Vanished.Local().Format("2006-01-02") + ")"
+	}
+	if v.InsteadOf != 0 {
+		name += fmt.Sprintf("  (an older state: version %d cannot be read)", v.InsteadOf)
 	}
 	user, group := ownerText(v.Owner)
 	_, err := fmt.Fprintf(p.a.stdout, "%s %-8s %-8s %14d %s %s\n", modeText(v), user, group, v.Size,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tapefs/catalog"
@@ -26,7 +27,9 @@ type versionJSON struct {
 	Number  int        `json:"number"` // of the path's versions, 1 the oldest
 	Of      int        `json:"of"`
 	Current bool       `json:"current"`
+	Shown   bool       `json:"shown"` // by the path: the newest version that can be read
 	State   string     `json:"state"`
+	Newer   string     `json:"newer,omitempty"` // why the path does not show the newest version
 	Since   *time.Time `json:"since,omitempty"`
 	Until   *time.Time `json:"until,omitempty"`
 	Inode   catalog.ID `json:"inode"`
@@ -84,12 +87,16 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	versions, first, all := []catalog.Version{v}, 1, 1
+	newer := ""
 	if v.Kind != catalog.Directory {
 		if versions, err = db.Versions(ctx, v.Parent, v.Name); err != nil {
 			return err
 		}
+		if newer, err = newerText(ctx, db, &v, versions); err != nil {
+			return err
+		}
 		if all = len(versions); !c.Versions {
-			first = max(1, all) // the current one is the last
+			first = 1 + slices.IndexFunc(versions, func(one catalog.Version) bool { return one.ID == v.ID })
 			versions = []catalog.Version{v}
 		}
 	}
@@ -109,6 +116,9 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 			described.Cached, described.Pinned = use.Cached, use.Pinned
 		}
 		described.Number, described.Of = first+i, all
+		if versions[i].ID == v.ID {
+			described.Shown, described.Newer = true, newer
+		}
 		out.Versions = append(out.Versions, described)
 	}
 	if a.JSON {
@@ -119,6 +129,17 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 		printVersion(a, &versions[i], &out.Versions[i])
 	}
 	return nil
+}
+
+// newerText says which newer version a path does not show, because it cannot be read; "" where v is the newest.
+func newerText(ctx context.Context, db *catalog.DB, v *catalog.Version, versions []catalog.Version) (string, error) {
+	for i := range versions {
+		if newest := &versions[i]; newest.ID == v.InsteadOf {
+			why, err := db.Unreadable(ctx, newest)
+			return fmt.Sprintf("version %d of %s cannot be read: %s", i+1, dateOr(&newest.Since, "an unknown day"), why), err
+		}
+	}
+	return "", nil
 }
 
 // cacheView returns what tells how much of a version is in the cache: the process that owns it, or the folder.
@@ -193,6 +214,9 @@ func printVersion(a *app, v *catalog.Version, d *versionJSON) {
 	user, group := ownerText(v.Owner)
 	t := newTable(a.stdout)
 	t.row("  version", fmt.Sprintf("%d of %d (%s%s), id %d", d.Number, d.Of, d.State, map[bool]string{true: ", current"}[d.Current], d.ID))
+	if d.Newer != "" {
+		t.row("  newer", d.Newer+"; the path shows this one")
+	}
 	t.row("  kind", d.Kind)
 	t.row("  mode, owner", modeText(v)+" "+user+":"+group)
 	if v.Kind == catalog.File {

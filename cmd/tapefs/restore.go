@@ -29,6 +29,8 @@ type restoreJSON struct {
 	Bytes   int64         `json:"bytes"`
 	Present int64         `json:"present"`
 	Failed  int64         `json:"failed"`
+	Without int64         `json:"attributes_refused"`
+	Older   int64         `json:"older"`
 	Tapes   []string      `json:"tapes"`
 	Missing []missingJSON `json:"missing"`
 }
@@ -78,7 +80,7 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	if a.JSON {
-		out := restoreJSON{s.Run, s.Files, s.Bytes, s.Present, s.Failed, s.Tapes, []missingJSON{}}
+		out := restoreJSON{s.Run, s.Files, s.Bytes, s.Present, s.Failed, s.Without, s.Older, s.Tapes, []missingJSON{}}
 		if out.Tapes == nil {
 			out.Tapes = []string{}
 		}
@@ -93,7 +95,7 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) (err error) {
 	case errors.Is(err, archiver.ErrNeedsOperator):
 		return withHint(err, "tapefs status lists the wanted tapes; tapefs runs %d has what failed", s.Run)
 	case errors.Is(err, archiver.ErrPartial):
-		return withHint(&restoreError{err}, "tapefs runs %d lists them", s.Run)
+		return withHint(&restoreError{err, s.Failed}, "tapefs runs %d lists them", s.Run)
 	}
 	return err
 }
@@ -127,6 +129,12 @@ func restoreLine(s archiver.RestoreSummary) string {
 	if s.Failed > 0 {
 		line += fmt.Sprintf("; %s failed", humanize.Comma(s.Failed))
 	}
+	if s.Without > 0 {
+		line += fmt.Sprintf("; %s without the owner, mode or time of the archive", humanize.Comma(s.Without))
+	}
+	if s.Older > 0 {
+		line += fmt.Sprintf("; %s in an older state, as the newest cannot be read", humanize.Comma(s.Older))
+	}
 	for _, m := range s.Missing {
 		line += fmt.Sprintf("; %s (%s) wait for tape %s", count(m.Files, "file", "files"), bytesText(m.Bytes), m.Barcode)
 	}
@@ -134,7 +142,16 @@ func restoreLine(s archiver.RestoreSummary) string {
 }
 
 // restoreError says of a restore what archiver.ErrPartial says of archive.
-type restoreError struct{ err error }
+type restoreError struct {
+	err    error
+	failed int64
+}
 
-func (e *restoreError) Error() string { return "some files were not restored" }
+func (e *restoreError) Error() string {
+	if e.failed == 0 {
+		return "some files were restored without their owner, mode or time"
+	}
+	return "some files were not restored"
+}
+
 func (e *restoreError) Unwrap() error { return e.err }

@@ -114,7 +114,7 @@ func (c catalogStore) Files(ctx context.Context, id catalog.ID, fn func(*catalog
 func (c catalogStore) Next(ctx context.Context, dir, after catalog.ID, limit int) ([]catalog.Version, error) {
 	var files []catalog.Version
 	err := c.Now().Children(ctx, dir, after, limit, func(v *catalog.Version) error {
-		if v.Kind == catalog.File {
+		if v.Kind == catalog.File && v.InsteadOf == 0 { // an older state lies elsewhere on tape
 			files = append(files, *v)
 		}
 		return nil

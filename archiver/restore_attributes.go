@@ -1,0 +1,171 @@
+package archiver
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"tapefs/catalog"
+)
+
+// maxWithout is how many paths are named whose owner, mode or time was refused; of more only the number is told. On a file
+// system without owners that is every path there is.
+const maxWithout = 1000
+
+// without records that a path was restored, but not with all its attributes. The content is what counts: it stays.
+func (r *restoration) without(dest string, refused error) {
+	if refused == nil {
+		return
+	}
+	r.mu.Lock()
+	r.sum.Without++
+	n := r.sum.Without
+	r.mu.Unlock()
+	if n <= maxWithout {
+		r.noted.add("", dest, fmt.Errorf("it is restored, but its attributes are not those of the archive: %w", refused))
+		return
+	}
+	r.noted.partial()
+}
+
+// attributes sets mode, time and owner of an open file or directory that lies in dir under name, as far as they differ.
+// What was refused it returns, and goes on with the rest. The owner comes after mode and time: who may give a file
+// away need not be allowed to change it then.
+func (r *restoration) attributes(f, dir *os.File, name string, v *catalog.Version) error {
+	var was unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &was); err != nil {
+		return fmt.Errorf("look at it: %w", err)
+	}
+	mode := v.Mode & 0o7777
+	uid, gid := int(was.Uid), int(was.Gid)
+	give := false
+	if r.super {
+		uid, gid = ownerOf(r.names, v.Owner)
+		give = uid != int(was.Uid) || gid != int(was.Gid)
+	} else if r.strange(v.Owner) {
+		mode &^= 0o6000 // set-id bits are for another owner
+	}
+	var refused []error
+	chmod := func(mode uint32) {
+		if err := unix.Fchmod(int(f.Fd()), mode); err != nil {
+			refused = append(refused, fmt.Errorf("set mode: %w", err))
+		}
+	}
+	if lent := mode & 0o6000; !give {
+		if was.Mode&0o7777 != mode {
+			chmod(mode)
+		}
+	} else if was.Mode&0o7777 != mode&^lent {
+		chmod(mode &^ lent)
+	}
+	if was.Mtim.Sec != v.MTime.Sec || was.Mtim.Nsec != int64(v.MTime.Nsec) {
+		if err := setTime(dir, name, v.MTime); err != nil {
+			refused = append(refused, err)
+		}
+	}
+	if give {
+		if err := f.Chown(uid, gid); err != nil {
+			refused = append(refused, fmt.Errorf("set owner: %w", bare(err)))
+			mode &^= 0o6000
+		} else if mode&0o6000 != 0 { // giving it away took the bits
+			chmod(mode)
+		}
+	}
+	// Some file systems say yes and do nothing.
+	var now unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &now); len(refused) == 0 && err == nil {
+		if int(now.Uid) != uid || int(now.Gid) != gid {
+			refused = append(refused, fmt.Errorf("set owner: it is still %d:%d", now.Uid, now.Gid))
+		}
+		if now.Mode&0o7777 != mode {
+			refused = append(refused, fmt.Errorf("set mode: it is still %04o", now.Mode&0o7777))
+		}
+	}
+	return errors.Join(refused...)
+}
+
+// bare takes the name out of an error of package os: it is a temporary one.
+func bare(err error) error {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
+// mend gives a file that is there already, with the right bytes, the attributes it should have.
+func (r *restoration) mend(dest string, v *catalog.Version) error {
+	info, err := r.root.Lstat(dest)
+	if err != nil {
+		return err
+	}
+	f, err := r.openThere(dest, info)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	dir, name, err := r.parent(dest)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	r.without(dest, r.attributes(f, dir, name, v))
+	return nil
+}
+
+// openThere opens a file that is there already. One's own may be closed to oneself: then it is opened up, and mend closes it again.
+func (r *restoration) openThere(dest string, info os.FileInfo) (*os.File, error) {
+	f, err := r.root.OpenFile(dest, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrPermission) && info.Mode().IsRegular() && r.root.Chmod(dest, info.Mode()|0o400) == nil {
+		f, err = r.root.OpenFile(dest, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	}
+	return f, err
+}
+
+// linkAttributes gives a symlink its owner and time, as far as they differ.
+func (r *restoration) linkAttributes(dest string, v *catalog.Version) error {
+	dir, name, err := r.parent(dest)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	var was unix.Stat_t
+	if err := unix.Fstatat(int(dir.Fd()), name, &was, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	var refused []error
+	if was.Mtim.Sec != v.MTime.Sec || was.Mtim.Nsec != int64(v.MTime.Nsec) {
+		if err := setTime(dir, name, v.MTime); err != nil {
+			refused = append(refused, err)
+		}
+	}
+	if !r.super {
+		r.strange(v.Owner)
+	} else if uid, gid := ownerOf(r.names, v.Owner); uid != int(was.Uid) || gid != int(was.Gid) {
+		if err := r.root.Lchown(dest, uid, gid); err != nil {
+			refused = append(refused, fmt.Errorf("set owner: %w", bare(err)))
+		}
+	}
+	r.without(dest, errors.Join(refused...))
+	return nil
+}
+
+// strange counts and tells what is restored for somebody else, by a process that may not give it away.
+func (r *restoration) strange(o catalog.Owner) bool {
+	uid, gid := ownerOf(r.names, o)
+	if uid == os.Geteuid() && gid == os.Getegid() {
+		return false
+	}
+	r.kept.Add(1)
+	return true
+}
+
+func setTime(dir *os.File, name string, t catalog.Time) error {
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: t.Sec, Nsec: int64(t.Nsec)}}
+	if err := unix.UtimesNanoAt(int(dir.Fd()), name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("set time: %w", err)
+	}
+	return nil
+}
