@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
@@ -123,6 +122,9 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 			}
 			continue
 		}
+		if !isDamage(err) { // nothing is known of it yet: it stays as it is, and the next run reads it
+			return fmt.Errorf("read tape %s back: %s: %w", t.Barcode, p.Name, err)
+		}
 		w.a.log.Warn("part is not on the tape as it was written", "tape", t.Barcode, "part", p.Name, "error", err)
 		if err := w.a.db.PartFailed(ctx, p.ID, catalog.PartLost, size); err != nil {
 			return fmt.Errorf("record part %s as lost: %w", p.Name, err)
@@ -140,7 +142,8 @@ func (w *writer) loseManifests(ctx context.Context, t catalog.Tape) error {
 	return nil
 }
 
-// provePart reads a part back and compares every extent; size is that of the file found.
+// provePart reads a part back and compares every extent; size is that of the file found. *damageError: it is not there as it was
+// written; any other error says nothing of it.
 func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.CopyPart) (size int64, err error) {
 	c, err := w.a.db.GetCopy(ctx, p.Copy)
 	if err != nil {
@@ -155,11 +158,11 @@ func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.Cop
 		return 0, err
 	}
 	defer root.Close()
-	f, err := changer.OpenFile(root, p.Name, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
+	f, err := openOnTape(ctx, root, p.Name)
 	if err != nil {
+		if d := damaged(v, err.Error(), 0, err); d != nil {
+			return 0, d
+		}
 		return 0, err
 	}
 	defer f.Close()
@@ -168,9 +171,15 @@ func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.Cop
 		return 0, err
 	}
 	if info.Size() != p.Size {
-		return info.Size(), fmt.Errorf("it has %d bytes, not %d", info.Size(), p.Size)
+		return info.Size(), &damageError{what: fmt.Sprintf("it has %d bytes, not %d", info.Size(), p.Size), size: info.Size()}
 	}
-	return info.Size(), checkExtents(ctx, f, p.Size, sums)
+	err = changer.WithPatience(ctx, 0, func() error { return checkExtents(ctx, io.NewSectionReader(f, 0, p.Size), p.Size, sums) })
+	if err != nil {
+		if d := damaged(v, err.Error(), info.Size(), err); d != nil {
+			return info.Size(), d
+		}
+	}
+	return info.Size(), err
 }
 
 // checkExtents compares size bytes with the sums of their extents.
@@ -189,7 +198,7 @@ func checkExtents(ctx context.Context, r io.Reader, size int64, sums []byte) err
 		}
 		sum := sha256.Sum256(buf[:n])
 		if !bytes.Equal(sum[:], sums[i*sha256.Size:(i+1)*sha256.Size]) {
-			return fmt.Errorf("extent %d has another sum", i)
+			return fmt.Errorf("extent %d: %w", i, errSum)
 		}
 		size -= n
 	}

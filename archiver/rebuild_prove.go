@@ -60,7 +60,7 @@ func (b *rebuilder) manifests(ctx context.Context, s *survey, v *changer.Volume,
 		}
 		m, err := b.manifest(s, root, f, named)
 		if err != nil {
-			if volumeGone(v, err) {
+			if excused(v, err) {
 				return err
 			}
 			s.refuse(f.Name, err)
@@ -180,7 +180,7 @@ func (b *rebuilder) snapshots(ctx context.Context, s *survey, v *changer.Volume,
 		}
 		snap, err := b.proveSnapshot(s, root, f)
 		if err != nil {
-			if volumeGone(v, err) {
+			if excused(v, err) {
 				return err
 			}
 			s.refuse(f.Name, err)

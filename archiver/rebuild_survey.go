@@ -250,7 +250,7 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 			s.Files = append(s.Files, f)
 		case linksNames.MatchString(f.Name): // the manifest beside it says the same, and is proved
 			salt, err := saltOf(root, f.Name)
-			if err != nil && volumeGone(v, err) {
+			if err != nil && excused(v, err) {
 				return err
 			}
 			f.Salt = salt
@@ -283,7 +283,7 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 		switch salt, err := saltOf(root, f.Name); {
 		case err == nil:
 			f.Salt = salt
-		case volumeGone(v, err):
+		case excused(v, err):
 			return err
 		case errors.Is(err, crypto.ErrNotSealed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			f.Bare = true

@@ -93,7 +93,7 @@ func (b *rebuilder) lookInto(ctx context.Context, s *survey, v *changer.Volume, 
 			o.close()
 		}
 		if err != nil {
-			if volumeGone(v, err) || ctx.Err() != nil {
+			if excused(v, err) || ctx.Err() != nil {
 				return err
 			}
 			parts[0].Why = err.Error()

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
 // openFile opens an object of one part that lies in the spool, and removes that.
@@ -25,13 +26,24 @@ func (r *repacker) openFile(ctx context.Context, m *moving, dir string) error {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
 	}
 	defer sealed.Close()
-	if err := r.open(ctx, m, sealed, dir); err != nil {
+	if err := r.open(ctx, m, spoolReader{sealed}, dir); err != nil {
 		return err
 	}
 	if err := os.Remove(m.file); err != nil {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
 	}
 	return nil
+}
+
+// spoolReader marks errors of the spool's disk, so that they are not taken for the tape's.
+type spoolReader struct{ r io.Reader }
+
+func (s spoolReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &readError{err}
+	}
+	return n, err
 }
 
 // open unpacks what lives of an object into a batch of the spool and plans the object that takes its place.
@@ -174,6 +186,9 @@ func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, 
 		h, err := t.Next()
 		if cause := (*readError)(nil); errors.As(err, &cause) {
 			return 0, cause.err
+		}
+		if err != nil && !errors.Is(err, tar.ErrHeader) && !changer.FaultOf(err).OfFile() {
+			return 0, err // of the spool's disk, or of this machine
 		}
 		if err != nil {
 			return 0, &damageError{what: fmt.Sprintf("%d of its files are not in it: %v", left, err), size: m.Size}

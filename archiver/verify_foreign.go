@@ -47,15 +47,15 @@ func surveyFile(ctx context.Context, v *changer.Volume, p catalog.CopyPart, md5 
 		return catalog.Part{}, fmt.Errorf("open the volume of tape %s: %w", p.Barcode, err)
 	}
 	defer root.Close()
-	f, err := changer.OpenFile(root, p.Name, os.O_RDONLY, 0)
+	f, err := openOnTape(ctx, root, p.Name)
 	if err != nil {
 		if !proved && errors.Is(err, fs.ErrNotExist) {
 			return catalog.Part{}, fmt.Errorf("read tape %s: %w: it may be another tape with this label", p.Barcode, err)
 		}
-		if volumeGone(v, err) {
-			return catalog.Part{}, fmt.Errorf("read tape %s: %w", p.Barcode, err)
+		if d := damaged(v, err.Error(), 0, err); d != nil {
+			return catalog.Part{}, d
 		}
-		return catalog.Part{}, &damageError{what: err.Error(), lost: errors.Is(err, fs.ErrNotExist)}
+		return catalog.Part{}, fmt.Errorf("read tape %s: %w", p.Barcode, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -66,8 +66,10 @@ func surveyFile(ctx context.Context, v *changer.Volume, p catalog.CopyPart, md5 
 		return catalog.Part{}, &damageError{what: fmt.Sprintf("%s has %d bytes, not %d", p.Name, info.Size(), p.Size), size: info.Size()}
 	}
 	sums, err := recall.SumForeign(ctx, f, p.Size, md5, func(int64, []byte) error { return nil })
-	if err != nil && ctx.Err() == nil && !volumeGone(v, err) {
-		err = &damageError{what: fmt.Sprintf("%s: %v", p.Name, err), size: p.Size}
+	if err != nil && ctx.Err() == nil {
+		if d := damaged(v, fmt.Sprintf("%s: %v", p.Name, err), p.Size, err); d != nil {
+			return sums, d
+		}
 	}
 	return sums, err
 }

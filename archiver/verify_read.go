@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +14,9 @@ import (
 	"tapefs/catalog"
 	"tapefs/changer"
 )
+
+// errSum: bytes were read and are not those that were written.
+var errSum = fmt.Errorf("%w: the bytes have another sum", changer.ErrAltered)
 
 // damageError says that a file on tape is not what was written there. Lost: it is not there at all.
 type damageError struct {
@@ -30,10 +32,26 @@ func isDamage(err error) bool {
 	return errors.As(err, &d)
 }
 
-// volumeGone tells, after a read that failed, whether the mount died or lost its cartridge: no fault of a part.
+// damaged makes a *damageError of an error of reading a file on tape when the fault is the file's, and nil of any other: those of the
+// volume, of this machine, and those of which nothing is known.
+func damaged(v *changer.Volume, what string, size int64, err error) *damageError {
+	fault := changer.FaultOf(err)
+	if !fault.OfFile() || volumeGone(v, err) {
+		return nil
+	}
+	return &damageError{what: what, lost: fault == changer.Missing, size: size}
+}
+
+// volumeGone reports, after a read that failed, whether the mount died or lost its cartridge: no fault of a part.
 func volumeGone(v *changer.Volume, err error) bool {
 	var st unix.Statfs_t
 	return changer.SaysGone(err) || changer.SaysGone(unix.Statfs(v.Dir, &st))
+}
+
+// excused reports whether a read failed for a reason that lies with the volume as a whole, with this machine or with the moment, so
+// that nothing follows for the file that was read.
+func excused(v *changer.Volume, err error) bool {
+	return changer.FaultOf(err).Passing() || volumeGone(v, err)
 }
 
 // readPart reads a part's sealed bytes from a mounted tape and holds each extent against its sum
@@ -48,12 +66,12 @@ func readPart(ctx context.Context, v *changer.Volume, p catalog.CopyPart, part c
 		return fmt.Errorf("open the volume of tape %s: %w", p.Barcode, err)
 	}
 	defer root.Close()
-	f, err := changer.OpenFile(root, p.Name, os.O_RDONLY, 0)
+	f, err := openOnTape(ctx, root, p.Name)
 	if err != nil {
-		if volumeGone(v, err) {
-			return fmt.Errorf("read tape %s: %w", p.Barcode, err)
+		if d := damaged(v, err.Error(), 0, err); d != nil {
+			return d
 		}
-		return &damageError{what: err.Error(), lost: errors.Is(err, fs.ErrNotExist)}
+		return fmt.Errorf("read tape %s: %w", p.Barcode, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -70,16 +88,17 @@ func readPart(ctx context.Context, v *changer.Volume, p catalog.CopyPart, part c
 		}
 		b := buf[:min(part.Size-at, int64(len(buf)))]
 		want := part.Sums[i*sha256.Size : (i+1)*sha256.Size]
-		err := readExtent(f, b, at, want)
-		if err != nil && !volumeGone(v, err) {
+		read := func() error { return readExtent(f, b, at, want) }
+		err := changer.WithPatience(ctx, 0, read)
+		if err != nil && !excused(v, err) {
 			_ = unix.Fadvise(int(f.Fd()), at, int64(len(b)), unix.FADV_DONTNEED)
-			err = readExtent(f, b, at, want)
+			err = changer.WithPatience(ctx, 0, read)
 		}
 		if err != nil {
-			if volumeGone(v, err) {
-				return fmt.Errorf("read tape %s: %w", p.Barcode, err)
+			if d := damaged(v, fmt.Sprintf("%s, extent %d: %v", p.Name, i, err), part.Size, err); d != nil {
+				return d
 			}
-			return &damageError{what: fmt.Sprintf("%s, extent %d: %v", p.Name, i, err), size: part.Size}
+			return fmt.Errorf("read tape %s: %s, extent %d: %w", p.Barcode, p.Name, i, err)
 		}
 		// What is read once needs no place among what others read again and again.
 		_ = unix.Fadvise(int(f.Fd()), at, int64(len(b)), unix.FADV_DONTNEED)
@@ -93,12 +112,21 @@ func readPart(ctx context.Context, v *changer.Volume, p catalog.CopyPart, part c
 	return nil
 }
 
+// openOnTape opens a file of a mounted tape to read it, with patience while this machine is short of something.
+func openOnTape(ctx context.Context, root *os.Root, name string) (f *os.File, err error) {
+	err = changer.WithPatience(ctx, 0, func() error {
+		f, err = changer.OpenFile(root, name, os.O_RDONLY, 0)
+		return err
+	})
+	return f, err
+}
+
 func readExtent(f *os.File, b []byte, at int64, want []byte) error {
 	if _, err := f.ReadAt(b, at); err != nil {
 		return err
 	}
 	if sum := sha256.Sum256(b); !bytes.Equal(sum[:], want) {
-		return errors.New("the bytes have another sum than those that were written")
+		return errSum
 	}
 	return nil
 }

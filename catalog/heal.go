@@ -159,3 +159,12 @@ func partVerified(ctx context.Context, tx *sql.Tx, copyPart int64, at time.Time)
 	_, err := tx.ExecContext(ctx, textCopyVerified+` = ? AND state = 3`, copyID)
 	return err
 }
+
+// ProvedAt says when the bytes of a file on tape were last read and had their sums; zero: never since they were written.
+func (db *DB) ProvedAt(ctx context.Context, copyPart int64) (time.Time, error) {
+	var at int64
+	if err := db.reader.QueryRowContext(ctx, `SELECT verified FROM copy_part WHERE id = ?`, copyPart).Scan(&at); err != nil {
+		return time.Time{}, fmt.Errorf("look when part %d was proved: %w", copyPart, err)
+	}
+	return timeOf(at), nil
+}

@@ -14,7 +14,7 @@ import (
 func OpenFile(root *os.Root, name string, flag int, perm os.FileMode) (*os.File, error) {
 	f, err := root.OpenFile(name, flag, perm)
 	if err != nil {
-		return nil, err
+		return nil, escaped(err)
 	}
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -37,13 +37,16 @@ func OpenFile(root *os.Root, name string, flag int, perm os.FileMode) (*os.File,
 	return nil, fmt.Errorf("open %s: %w", f.Name(), err)
 }
 
-// SaysGone tells an error of a read or write that is the volume's and not the file's: ltfs died, or the cartridge was taken away from
-// under it (EAGAIN, as recorded).
-func SaysGone(err error) bool {
-	for _, gone := range []error{unix.ENOTCONN, unix.ECONNABORTED, unix.ENODEV, unix.EAGAIN} {
-		if errors.Is(err, gone) {
-			return true
-		}
+// escaped marks the error of a name that leads out of the volume, by a symlink in place of a file or folder: the kernel did not
+// give it, os.Root did.
+func escaped(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) || errors.Is(err, os.ErrClosed) {
+		return err
 	}
-	return false
+	return fmt.Errorf("%w: %w", ErrAltered, err)
 }
+
+// SaysGone reports whether an error of a read or write is the volume's and not the file's: ltfs died, or the cartridge was taken
+// away from under it.
+func SaysGone(err error) bool { return FaultOf(err) == Gone }

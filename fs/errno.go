@@ -8,6 +8,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 	"tapefs/fs/recall"
 )
 
@@ -18,8 +19,8 @@ var errStale = errors.New("stale handle")
 var errNonsense = errors.New("the catalog says nonsense")
 
 // status maps an error to what the kernel gets. What a person may have to look into is logged here,
-// where the error ends; what programs ask for all the time is not. A cause's own errno is not passed
-// on: "no such file" of a cache file would be said of the file that was read.
+// where the error ends; what programs ask for all the time is not. Of a cause's own errno only those are passed
+// on that say what this machine lacks, or that a tape is away: "no such file" of a cache file would be said of the file that was read.
 func (f *face) status(err error, op string, id uint64) fuse.Status {
 	switch {
 	case err == nil:
@@ -37,6 +38,11 @@ func (f *face) status(err error, op string, id uint64) fuse.Status {
 		errno = syscall.ENOMEDIUM
 	case errors.Is(err, recall.ErrNoKey):
 		errno = syscall.EACCES
+	case errors.Is(err, recall.ErrDamaged):
+	default:
+		if e := changer.Errno(err); e != 0 {
+			errno = e
+		}
 	}
 	f.log.Error(op, "id", id, "error", err, "answer", errno)
 	return fuse.Status(errno)

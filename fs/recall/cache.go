@@ -40,6 +40,8 @@ type Cache struct {
 	// What is left free on the file system, bytes; 0: 5 % of it or 1 GiB, whichever is less; below 0: nothing.
 	reserve int64
 
+	files chan struct{} // as many as may be open at once
+
 	mu       sync.Mutex // protects all below
 	objects  map[string]*cached
 	spans    map[catalog.ID]span
@@ -62,7 +64,7 @@ type cached struct {
 	have     bits                    // extents on disk
 	verified bits                    // of these, the ones that equalled their sum in this process
 	versions map[catalog.ID]struct{} // whose spans point here
-	holds    int                     // files that rely on its extents staying
+	holds    map[int64]int           // how many open files rely on an extent staying
 	pinned   map[int64]int           // how many pins keep an extent
 	pinnedBy map[catalog.ID]struct{} // versions that pin them
 }
@@ -73,8 +75,8 @@ type entry struct {
 	n        int64
 	size     int64 // bytes
 	used     time.Time
-	touched  time.Time // modification time on disk
-	verified bool
+	touched  time.Time     // modification time on disk
+	marks    []uint64      // of its blocks; nil: it did not equal its sum in this process yet
 	checking chan struct{} // closed when the check that is under way ends; nil when none is
 	reads    int           // under way
 	elem     *list.Element
@@ -92,7 +94,7 @@ func (s span) extents() (first, last int64) {
 }
 
 func newCache(dir string, max int64, log *slog.Logger) *Cache {
-	c := &Cache{dir: dir, max: max, log: log}
+	c := &Cache{dir: dir, max: max, log: log, files: make(chan struct{}, maxCacheFiles)}
 	c.reset()
 	return c
 }
@@ -193,33 +195,44 @@ func (c *Cache) has(oid string, n int64) bool {
 	return o != nil && o.have.get(n)
 }
 
-// complete tells whether extents first to last are on disk and were verified in this process.
-func (c *Cache) complete(oid string, first, last int64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.objects[oid]
-	return o != nil && o.verified.count(first, last+1) == last+1-first
+// held is what an open file keeps from being evicted.
+type held struct {
+	o           *cached
+	first, last int64
 }
 
-// hold keeps an object's extents from being evicted until release.
-func (c *Cache) hold(oid string) *cached {
+// hold keeps extents first to last from being evicted until release. Nil: not all of them are on disk and verified, and none is kept.
+func (c *Cache) hold(oid string, first, last int64) *held {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o := c.objects[oid]
-	if o != nil {
-		o.holds++
+	if o == nil || o.verified.count(first, last+1) != last+1-first {
+		return nil
 	}
-	return o
+	if o.holds == nil {
+		o.holds = map[int64]int{}
+	}
+	for n := first; n <= last; n++ {
+		o.holds[n]++
+	}
+	return &held{o, first, last}
 }
 
-func (c *Cache) release(o *cached) {
-	if o == nil {
+func (c *Cache) release(h *held) {
+	if h == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o.holds--
+	for n := h.first; n <= h.last; n++ {
+		if h.o.holds[n]--; h.o.holds[n] == 0 {
+			delete(h.o.holds, n)
+		}
+	}
 }
+
+// stays reports whether an extent is kept from being evicted, by an open file or a pin. Called with the lock held.
+func (o *cached) stays(n int64) bool { return o.holds[n] > 0 || o.pinned[n] > 0 }
 
 // keeps tells whether this process puts anything into the cache.
 func (c *Cache) keeps() bool { return c.dir != "" && c.own.Load() }
@@ -246,7 +259,7 @@ func (c *Cache) doubt(oid string) {
 		return
 	}
 	for n, e := range o.extents {
-		e.verified = false
+		e.marks = nil
 		o.verified.set(n, false)
 	}
 }

@@ -29,6 +29,12 @@ func (c *Cache) put(oid string, n int64, data []byte) bool {
 	c.mu.Unlock()
 
 	err := os.WriteFile(temp, data, 0o600)
+	if errors.Is(err, os.ErrNotExist) { // somebody emptied the cache: it is begun anew
+		if err = os.MkdirAll(filepath.Dir(temp), 0o700); err == nil {
+			err = os.WriteFile(temp, data, 0o600)
+		}
+	}
+	marks := marksOf(data)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,13 +58,10 @@ func (c *Cache) put(oid string, n int64, data []byte) bool {
 	now := time.Now()
 	if old := c.entry(oid, n); old != nil { // put twice at once: one file, counted once
 		c.bytes -= size
-		old.verified = true
-		old.c.verified.set(n, true)
+		old.prove(marks)
 		return true
 	}
-	e := c.add(oid, n, size, now)
-	e.verified = true
-	e.c.verified.set(n, true)
+	c.add(oid, n, size, now).prove(marks)
 	return true
 }
 

@@ -1,18 +1,53 @@
 package recall
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/zeebo/xxh3"
+
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
-// read copies bytes of an extent from offset on into dst. It reports false when the extent is not
-// there, or was bad and is gone now. Size is the whole extent's, sum its SHA-256.
-func (c *Cache) read(oid string, n, size int64, sum [sha256.Size]byte, dst []byte, offset int64) bool {
+// An extent's SHA-256 is compared when it is first used in a process. Its file may rot afterwards, when its pages have left the
+// memory, and a SHA-256 of 4 MiB for each read would cost more than the read. So a keyed hash of each block is kept from
+// that comparison, and every read of the extent is held against those, wherever its bytes come from.
+
+// markBlock is how many bytes one kept hash stands for: reads are widened to whole blocks.
+const markBlock = 64 << 10
+
+// markSeed is this process's, and never leaves it: no file on disk can be made to fit.
+var markSeed = rand.Uint64()
+
+// markOf is a hash that runs at the speed of memory: of what a cached read costs, deciphering above all, it is a few percent
+// (BenchmarkCachedRead).
+func markOf(block []byte) uint64 { return xxh3.HashSeed(block, markSeed) }
+
+// marksOf are the hashes of an extent's blocks.
+func marksOf(data []byte) []uint64 {
+	marks := make([]uint64, 0, (len(data)+markBlock-1)/markBlock)
+	for block := range slices.Chunk(data, markBlock) {
+		marks = append(marks, markOf(block))
+	}
+	return marks
+}
+
+// maxCacheFiles bounds how many files of the cache are open at once: readers of cached files are many, and descriptors few.
+const maxCacheFiles = 32
+
+// read copies bytes of an extent from offset on into dst, all of them held against the catalog's sum or what was kept of it. It
+// reports false when the extent is not there, or was bad and is gone now. An error is one of this machine or of ctx, and says nothing
+// of the extent. Size is the whole extent's, sum its SHA-256.
+func (c *Cache) read(ctx context.Context, oid string, n, size int64, sum [sha256.Size]byte, dst []byte, offset int64) (bool, error) {
 	c.mu.Lock()
 	e := c.entry(oid, n)
 	for e != nil && e.checking != nil {
@@ -24,13 +59,13 @@ func (c *Cache) read(oid string, n, size int64, sum [sha256.Size]byte, dst []byt
 	}
 	if e == nil {
 		c.mu.Unlock()
-		return false
+		return false, nil
 	}
 	if e.size != size {
 		c.log.Warn("cached extent has a wrong size", "object", oid, "extent", n, "bytes", e.size)
 		c.drop(e)
 		c.mu.Unlock()
-		return false
+		return false, nil
 	}
 	e.reads++
 	e.used = time.Now()
@@ -39,20 +74,24 @@ func (c *Cache) read(oid string, n, size int64, sum [sha256.Size]byte, dst []byt
 	if touch {
 		e.touched = e.used
 	}
-	when := e.used
-	check := !e.verified
-	if check {
+	when, marks := e.used, e.marks
+	if marks == nil {
 		e.checking = make(chan struct{})
 	}
+	checking := e.checking
 	c.mu.Unlock()
 
 	name := c.file(oid, n)
-	var err error
-	if check {
-		err = verifyFile(name, size, sum, dst, offset)
-	} else {
-		err = readFile(name, dst, offset)
-	}
+	var fresh []uint64
+	err := changer.WithPatience(ctx, 0, func() (err error) {
+		c.files <- struct{}{}
+		defer func() { <-c.files }()
+		if marks == nil {
+			fresh, err = verifyFile(name, size, sum, dst, offset)
+			return err
+		}
+		return readMarked(name, size, marks, dst, offset)
+	})
 	if touch && err == nil {
 		// Only the order of eviction after a restart hangs on it.
 		_ = os.Chtimes(name, when, when)
@@ -61,41 +100,54 @@ func (c *Cache) read(oid string, n, size int64, sum [sha256.Size]byte, dst []byt
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.reads--
-	if check {
-		close(e.checking)
+	if checking != nil {
+		close(checking)
 		e.checking = nil
 	}
-	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			c.log.Warn("cached extent dropped", "object", oid, "extent", n, "err", err)
+	switch fault := changer.FaultOf(err); {
+	case err == nil:
+		if fresh != nil {
+			e.prove(fresh)
 		}
-		c.drop(e)
-		return false
+		return true, nil
+	case fault == changer.Missing:
+		c.drop(e) // somebody emptied the cache
+		return false, nil
+	case fault.Passing():
+		clear(dst)
+		return false, fmt.Errorf("read cached extent: %w", err)
 	}
-	if check {
-		e.verified = true
-		e.c.verified.set(n, true)
-	}
-	return true
+	clear(dst)
+	c.log.Warn("cached extent is bad and is fetched again", "object", oid, "extent", n, "err", err)
+	c.drop(e)
+	return false, nil
 }
 
-func readFile(name string, dst []byte, offset int64) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = f.ReadAt(dst, offset)
-	return err
+// prove notes that an extent equalled its sum. Called with the cache's lock held.
+func (e *entry) prove(marks []uint64) {
+	e.marks = marks
+	e.c.verified.set(e.n, true)
 }
 
-var errSum = errors.New("SHA-256 differs from the catalog's")
+var errSum = fmt.Errorf("%w: SHA-256 differs from the catalog's", changer.ErrAltered)
+
+// errMark: a block differs from what it was when its extent was verified.
+var errMark = fmt.Errorf("%w: it changed after it was verified", changer.ErrAltered)
 
 // verifyBuffers keeps a few *[]byte of an extent's size: a reader of many files needs one for each extent, for a moment.
-var verifyBuffers sync.Pool
+// blockBuffers keeps those of a block's.
+var (
+	verifyBuffers sync.Pool
+	blockBuffers  = sync.Pool{New: func() any { return new([markBlock]byte) }}
+)
 
-// verifyFile reads the whole file and copies from it only when it has the size and sum.
-func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offset int64) error {
+// verifyFile reads the whole file and copies from it only when it has the size and sum. It returns its blocks' marks.
+func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offset int64) ([]uint64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
 	var data []byte
 	if kept, ok := verifyBuffers.Get().(*[]byte); ok && int64(cap(*kept)) >= size {
 		data = (*kept)[:size]
@@ -103,12 +155,64 @@ func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offs
 		data = make([]byte, max(size, catalog.ExtentSize))[:size]
 	}
 	defer verifyBuffers.Put(&data)
-	if err := readFile(name, data, 0); err != nil {
-		return err
+	if _, err = f.ReadAt(data, 0); err != nil {
+		return nil, err
 	}
 	if sha256.Sum256(data) != sum {
-		return errSum
+		return nil, errSum
 	}
 	copy(dst, data[offset:])
+	return marksOf(data), nil
+}
+
+// readMarked reads bytes of an extent that was verified before, by whole blocks that must have their marks.
+func readMarked(name string, size int64, marks []uint64, dst []byte, offset int64) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := blockBuffers.Get().(*[markBlock]byte)
+	defer blockBuffers.Put(block)
+	for len(dst) > 0 {
+		n := offset / markBlock
+		start := n * markBlock
+		end := min(start+markBlock, size)
+		if offset == start && int64(len(dst)) >= end-start { // whole blocks go where they are wanted
+			whole := int64(len(dst))
+			if offset+whole < size {
+				whole -= whole % markBlock
+			}
+			if err := readAll(f, dst[:whole], offset); err != nil {
+				return err
+			}
+			for piece := range slices.Chunk(dst[:whole], markBlock) {
+				if markOf(piece) != marks[n] {
+					return errMark
+				}
+				n++
+			}
+			dst, offset = dst[whole:], offset+whole
+			continue
+		}
+		b := block[:end-start]
+		if err := readAll(f, b, start); err != nil {
+			return err
+		}
+		if markOf(b) != marks[n] {
+			return errMark
+		}
+		k := copy(dst, b[offset-start:])
+		dst, offset = dst[k:], offset+int64(k)
+	}
 	return nil
+}
+
+// readAll fills p from off on. A file that ends before is io.ErrUnexpectedEOF.
+func readAll(f *os.File, p []byte, off int64) error {
+	_, err := f.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

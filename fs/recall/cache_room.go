@@ -14,11 +14,11 @@ func (c *Cache) capacity(listed func(oid string, n int64) bool) int64 {
 	limit := c.limit()
 	free := limit - limit/10
 	for oid, o := range c.objects {
-		if o.holds == 0 && len(o.pinned) == 0 {
+		if len(o.holds) == 0 && len(o.pinned) == 0 {
 			continue
 		}
 		for n, e := range o.extents {
-			if (o.holds > 0 || o.pinned[n] > 0) && !listed(oid, n) {
+			if o.stays(n) && !listed(oid, n) {
 				free -= e.size
 			}
 		}
@@ -66,7 +66,7 @@ func (c *Cache) room(size int64) bool {
 		}
 		e := el.Value.(*entry)
 		el = el.Prev()
-		if e.reads == 0 && e.c.holds == 0 && e.c.pinned[e.n] == 0 {
+		if e.reads == 0 && !e.c.stays(e.n) {
 			c.drop(e)
 		}
 	}

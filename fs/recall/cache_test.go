@@ -2,6 +2,7 @@ package recall
 
 import (
 	"context"
+	"crypto/sha256"
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
@@ -190,9 +191,13 @@ func TestLeastRecentlyUsedGoes(t *testing.T) {
 			t.Fatalf("extent %d not taken", n)
 		}
 	}
-	if !c.read(oid, 0, 1000, [32]byte{}, data[:1], 0) {
-		t.Fatal("extent 0 not read")
+	read := func(c *Cache, n int64) {
+		t.Helper()
+		if ok, err := c.read(t.Context(), oid, n, 1000, sha256.Sum256(data), make([]byte, 1), 0); !ok || err != nil {
+			t.Fatalf("extent %d not read: %v", n, err)
+		}
 	}
+	read(c, 0)
 	c.put(oid, 10, data) // down to nine tenths: 1 and 2 go
 	has(c, 0, 3, 4, 5, 6, 7, 8, 9, 10)
 	if err := c.Close(); err != nil {
@@ -208,14 +213,24 @@ func TestLeastRecentlyUsedGoes(t *testing.T) {
 	}
 
 	c = open(2_500)
-	held := c.hold(oid)
+	if c.hold(oid, 0, 0) != nil {
+		t.Error("an extent was held that nobody verified")
+	}
+	read(c, 0)
+	read(c, 10)
+	held, also := c.hold(oid, 0, 0), c.hold(oid, 10, 10)
 	if c.put(oid, 11, data) {
 		t.Error("held extents made room")
 	}
 	has(c, 0, 10)
-	c.release(held)
+	c.release(also)
 	if !c.put(oid, 11, data) {
 		t.Error("no room after release")
+	}
+	has(c, 0, 11) // an open file holds its own extents only
+	c.release(held)
+	if !c.put(oid, 12, data) {
+		t.Error("no room after all was released")
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)

@@ -1,9 +1,11 @@
 package recall
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +14,8 @@ import (
 )
 
 // Damage is remembered in memory, for a while: an extent of a file on tape that was read badly
-// twice, a file that is not on its tape, a tape that could not be mounted. The functions below
+// twice, a file that is not on its tape, a tape that could not be mounted. A damage is forgotten at once when
+// the catalog says that the file was proved since (forgetProved). The functions below
 // are called with the queue's lock held.
 
 // badExtent is an extent of one file on tape.
@@ -21,7 +24,15 @@ type badExtent struct {
 	extent   int64
 }
 
-// trouble is why a tape is not tried.
+// mark is when something was found, and until when it is remembered.
+type mark struct{ at, until time.Time }
+
+func noted(long time.Duration) mark {
+	now := time.Now()
+	return mark{now, now.Add(long)}
+}
+
+// trouble is why a tape, or an extent of one, is not tried.
 type trouble struct {
 	err   error
 	until time.Time
@@ -29,18 +40,23 @@ type trouble struct {
 
 // markDamaged remembers a bad extent, or a file that is not there, and has it recorded.
 func (q *Queue) markDamaged(cp catalog.CopyPart, f *fetch, why error) {
-	until := time.Now().Add(forgetDamage)
+	found := noted(forgetDamage)
 	lost := errors.Is(why, fs.ErrNotExist)
 	known := remembered(q.damagedParts, cp.ID) || remembered(q.lostParts, cp.ID)
 	if lost {
-		q.lostParts[cp.ID] = until
+		q.lostParts[cp.ID] = found
 	} else {
-		q.damaged[badExtent{cp.ID, f.key.extent}] = until
-		q.damagedParts[cp.ID] = until
+		q.damaged[badExtent{cp.ID, f.key.extent}] = found
+		q.damagedParts[cp.ID] = found
 	}
 	if !known && q.o.Damaged != nil {
 		q.later(func() { q.o.Damaged(cp, lost, why) })
 	}
+}
+
+// markUnread remembers an extent that could not be read from a copy, though nothing says that the copy is bad. It is recorded nowhere.
+func (q *Queue) markUnread(cp catalog.CopyPart, f *fetch, err error) {
+	q.unread[badExtent{cp.ID, f.key.extent}] = trouble{err, time.Now().Add(forgetTrouble)}
 }
 
 func (q *Queue) markTrouble(barcode string, err error) {
@@ -54,9 +70,9 @@ func (q *Queue) markTrouble(barcode string, err error) {
 }
 
 // remembered reports whether a mark still holds, and takes it away when it does not.
-func remembered[K comparable](marks map[K]time.Time, k K) bool {
-	until, ok := marks[k]
-	if ok && time.Now().After(until) {
+func remembered[K comparable](marks map[K]mark, k K) bool {
+	m, ok := marks[k]
+	if ok && time.Now().After(m.until) {
 		delete(marks, k)
 		return false
 	}
@@ -69,11 +85,11 @@ func (q *Queue) why(f *fetch, cp catalog.CopyPart, inv *inventory) error {
 	if remembered(q.damaged, badExtent{cp.ID, f.key.extent}) || remembered(q.lostParts, cp.ID) {
 		return fmt.Errorf("copy on %s: %w", cp.Barcode, ErrDamaged)
 	}
-	if t, ok := q.trouble[cp.Barcode]; ok {
-		if time.Now().Before(t.until) {
-			return t.err
-		}
-		delete(q.trouble, cp.Barcode)
+	if err := stillTrouble(q.unread, badExtent{cp.ID, f.key.extent}); err != nil {
+		return err
+	}
+	if err := stillTrouble(q.trouble, cp.Barcode); err != nil {
+		return err
 	}
 	if inv != nil && inv.place(cp.Barcode) == outside {
 		return fmt.Errorf("tape %s: %w", cp.Barcode, ErrOffline)
@@ -81,10 +97,20 @@ func (q *Queue) why(f *fetch, cp catalog.CopyPart, inv *inventory) error {
 	return nil
 }
 
+// stillTrouble is what keeps something from being tried, nil when nothing does any more.
+func stillTrouble[K comparable](marks map[K]trouble, k K) error {
+	t, ok := marks[k]
+	if ok && time.Now().After(t.until) {
+		delete(marks, k)
+		return nil
+	}
+	return t.err
+}
+
 // usable lists the copies to read a fetch from. Files with damage elsewhere stand back while
 // another copy is left.
 func (q *Queue) usable(f *fetch, inv *inventory) []catalog.CopyPart {
-	if len(q.damagedParts)+len(q.lostParts)+len(q.trouble) == 0 && allInside(f.copies, inv) {
+	if len(q.damagedParts)+len(q.lostParts)+len(q.trouble)+len(q.unread) == 0 && allInside(f.copies, inv) {
 		return f.copies // nearly always, and it is asked for each request at each turn
 	}
 	var good, doubtful []catalog.CopyPart
@@ -137,6 +163,46 @@ func (q *Queue) hopeless(f *fetch, inv *inventory) error {
 		return fmt.Errorf("%s: %w on %s", what, ErrDamaged, barcodes(f.copies))
 	}
 	return fmt.Errorf("%s: %w", what, ErrNoBytes)
+}
+
+// proofEvery is how often the catalog is asked whether a damaged file was proved since.
+const proofEvery = time.Second
+
+// forgetProved forgets the damage of files that were proved since it was found, as verify does in another process. It must be called
+// without the queue's lock: it asks the catalog, about files with damage only, and seldom.
+func (q *Queue) forgetProved(ctx context.Context, copies []catalog.CopyPart) {
+	q.mu.Lock()
+	var ask []int64
+	if len(q.damagedParts)+len(q.lostParts) > 0 {
+		for _, cp := range copies {
+			bad := remembered(q.damagedParts, cp.ID) || remembered(q.lostParts, cp.ID)
+			if bad && time.Since(q.proofAsked[cp.ID]) >= proofEvery {
+				q.proofAsked[cp.ID] = time.Now()
+				ask = append(ask, cp.ID)
+			}
+		}
+	}
+	q.mu.Unlock()
+	for _, id := range ask {
+		at, err := q.db.ProvedAt(ctx, id)
+		if err != nil {
+			q.log.Debug("ask whether a damaged file was proved since", "copy part", id, "err", err)
+			continue
+		}
+		q.mu.Lock()
+		if found := q.found(id); !found.IsZero() && at.After(found) {
+			delete(q.damagedParts, id)
+			delete(q.lostParts, id)
+			delete(q.proofAsked, id)
+			maps.DeleteFunc(q.damaged, func(b badExtent, _ mark) bool { return b.copyPart == id })
+		}
+		q.mu.Unlock()
+	}
+}
+
+// found is when damage was last found in a file on tape; zero: none is remembered.
+func (q *Queue) found(copyPart int64) time.Time {
+	return later(q.damagedParts[copyPart].at, q.lostParts[copyPart].at)
 }
 
 func barcodes(copies []catalog.CopyPart) string {

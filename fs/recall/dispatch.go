@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
 // dispatch decides, for requests that no session answers, which tape is to be loaded, and starts
@@ -33,7 +34,11 @@ func (q *Queue) dispatch() {
 		fresh := q.inventory
 		q.mu.Unlock()
 		if fresh == nil {
-			inv, err := q.readInventory(q.soft)
+			var inv *inventory
+			err := changer.WithPatience(q.soft, q.patience, func() (err error) {
+				inv, err = q.readInventory(q.soft)
+				return err
+			})
 			if err != nil {
 				q.failUndecided(err)
 				continue

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -45,6 +47,8 @@ type world struct {
 	fail    map[string]error
 	free    chan *fakeDrive
 	nextID  int64
+	proved  map[int64]time.Time // by CopyPart.ID
+	short   map[string]int      // by barcode: how often a mount still fails for lack of descriptors
 }
 
 type fakeDrive struct {
@@ -63,7 +67,7 @@ func newWorld(t *testing.T, drives int, barcodes ...string) *world {
 	w := &world{
 		t: t, dir: t.TempDir(), key: key, log: &logBuffer{},
 		locs: map[catalog.ID]catalog.Location{}, sums: map[[2]int64][]byte{}, plains: map[int64][]byte{}, slots: map[string]bool{},
-		fail: map[string]error{}, loading: make(chan string, 1000), free: make(chan *fakeDrive, drives),
+		fail: map[string]error{}, short: map[string]int{}, proved: map[int64]time.Time{}, loading: make(chan string, 1000), free: make(chan *fakeDrive, drives),
 	}
 	for _, b := range barcodes {
 		w.slots[b] = true
@@ -152,6 +156,12 @@ func (w *world) PartSums(_ context.Context, object int64, number int) ([]byte, e
 		return nil, catalog.ErrNotFound
 	}
 	return s, nil
+}
+
+func (w *world) ProvedAt(_ context.Context, copyPart int64) (time.Time, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.proved[copyPart], nil
 }
 
 func (w *world) TapeByBarcode(_ context.Context, barcode string) (catalog.Tape, error) {
@@ -270,6 +280,12 @@ func (l *fakeLease) Mount(_ context.Context, uuid string) (dir, found string, er
 		return "", "", changer.ErrWrongVolume
 	}
 	l.w.event("mount " + l.d.tape)
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.w.short[l.d.tape] > 0 {
+		l.w.short[l.d.tape]--
+		return "", "", &os.SyscallError{Syscall: "pipe2", Err: unix.EMFILE}
+	}
 	return l.w.tape(l.d.tape), uuid, nil
 }
 

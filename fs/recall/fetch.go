@@ -46,13 +46,14 @@ func (q *Queue) readExtent(ctx context.Context, o *object, n int64, dst []byte, 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if q.cache.read(o.oid, n, size, sum, dst, offset) {
-			return nil
+		if ok, err := q.cache.read(ctx, o.oid, n, size, sum, dst, offset); ok || err != nil {
+			return err
 		}
 		if data := q.memory.get(extentKey{o.id, n}); data != nil {
 			copy(dst, data[offset:])
 			return nil
 		}
+		q.forgetProved(ctx, o.copies(n))
 		f, err := q.join(o, n, sum, reader)
 		if err != nil {
 			return err

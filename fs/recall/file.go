@@ -40,7 +40,7 @@ type File struct {
 	object    *object
 	start     int64      // of the bytes in the object's plain stream
 	data      catalog.ID // the version they are a member of
-	held      *cached
+	held      *held
 
 	next    int64            // where the last read ended
 	run     int64            // bytes read in one go
@@ -261,16 +261,11 @@ func (f *File) complete() bool {
 	if f.object == nil || f.closed {
 		return false
 	}
-	first, last := f.extents()
 	if f.held == nil {
-		f.held = f.q.cache.hold(f.object.oid)
+		first, last := f.extents()
+		f.held = f.q.cache.hold(f.object.oid, first, last)
 	}
-	if !f.q.cache.complete(f.object.oid, first, last) {
-		f.q.cache.release(f.held)
-		f.held = nil
-		return false
-	}
-	return true
+	return f.held != nil
 }
 
 // Close drops what was asked for ahead. Reads under way should have returned.

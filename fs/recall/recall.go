@@ -81,6 +81,8 @@ type store interface {
 	PartSums(ctx context.Context, object int64, number int) ([]byte, error)
 	TapeByBarcode(ctx context.Context, barcode string) (catalog.Tape, error)
 	ForeignMD5(ctx context.Context, object int64) ([]byte, error)
+	// ProvedAt says when the bytes of a file on tape were last read and had their sums; zero: never since they were written.
+	ProvedAt(ctx context.Context, copyPart int64) (time.Time, error)
 	// Files calls fn for a file, or for all files below a directory.
 	Files(ctx context.Context, id catalog.ID, fn func(*catalog.Version) error) error
 	// Next lists up to limit files of a directory, in the order of their ids, behind one.
@@ -150,7 +152,8 @@ type Queue struct {
 	running          sync.WaitGroup
 	kick             chan struct{} // capacity 1: wakes the dispatcher
 
-	poll, linger, inventoryLifetime, offlinePoll time.Duration // the constants above, but in tests
+	// The constants above and changer.Patience, but in tests.
+	poll, linger, inventoryLifetime, offlinePoll, patience time.Duration
 
 	onRead func(barcode string, at position) // told of each extent before it is read from tape; nil but in tests
 
@@ -162,10 +165,13 @@ type Queue struct {
 	idle         []*object  // without an open file, oldest first
 	inventory    *inventory // nil: to be read again
 	drives       int        // usable ones, as of the last inventory
-	damaged      map[badExtent]time.Time
-	damagedParts map[int64]time.Time // by CopyPart.ID, as the next
-	lostParts    map[int64]time.Time
+	damaged      map[badExtent]mark
+	damagedParts map[int64]mark // by CopyPart.ID, as the next two
+	lostParts    map[int64]mark
+	proofAsked   map[int64]time.Time // when the catalog was last asked
+	unread       map[badExtent]trouble
 	trouble      map[string]trouble        // by barcode
+	short        map[string]time.Time      // tapes that cannot be reached for lack of something on this machine, and since when
 	following    map[catalog.ID]*following // by directory
 	wanted       map[string]bool           // tapes outside the library that reads needed
 	told         chan struct{}             // closed when the last note about a wanted tape was taken
@@ -211,11 +217,12 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	cache.reserve = o.CacheReserve
 	q := &Queue{
 		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
-		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll,
+		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience,
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},
-		damaged:  map[badExtent]time.Time{}, damagedParts: map[int64]time.Time{}, lostParts: map[int64]time.Time{},
+		damaged:  map[badExtent]mark{}, damagedParts: map[int64]mark{}, lostParts: map[int64]mark{}, proofAsked: map[int64]time.Time{},
+		unread: map[badExtent]trouble{}, short: map[string]time.Time{},
 		trouble: map[string]trouble{}, wanted: map[string]bool{}, following: map[catalog.ID]*following{},
 	}
 	q.soft, q.endSoft = context.WithCancel(context.Background())

@@ -39,13 +39,53 @@ func (s *session) run() {
 	err := s.serve()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if err != nil && !q.closed {
+	switch {
+	case err == nil:
+		delete(q.short, s.barcode)
+	case q.closed:
+	case changer.FaultOf(err) == changer.Shortage:
+		s.lacking(err)
+	default:
 		q.log.Error("tape could not be read", "barcode", s.barcode, "err", err)
 		q.markTrouble(s.barcode, err)
 	}
 	delete(q.sessions, s)
 	q.inventory = nil // the tape may lie elsewhere now
 	q.wake()
+}
+
+// shortPause is how long a tape is left alone that could not be reached for lack of something on this machine.
+const shortPause = 500 * time.Millisecond
+
+// forgetShort is when a tape that could not be reached, and that nobody asked for since, has been let down for the first time again.
+const forgetShort = 10 * time.Minute
+
+// lacking deals with what this machine lacks to reach a tape. The tape is tried again in a moment; when patience is at an end, all who
+// wait for it are told. Called with the queue's lock held, which it gives away meanwhile.
+func (s *session) lacking(err error) {
+	q := s.q
+	s.ending = true
+	since, ok := q.short[s.barcode]
+	if !ok || time.Since(since) > forgetShort {
+		since = time.Now()
+		q.short[s.barcode] = since
+	}
+	q.log.Warn("tape could not be reached, and no fault of the tape", "barcode", s.barcode, "since", since, "err", err)
+	if time.Since(since) >= q.patience {
+		delete(q.short, s.barcode)
+		for _, f := range q.fetches {
+			if !f.active && s.answers(f) {
+				q.finish(f, nil, err)
+			}
+		}
+		return
+	}
+	q.mu.Unlock()
+	select {
+	case <-time.After(min(shortPause, q.patience)):
+	case <-q.soft.Done():
+	}
+	q.mu.Lock()
 }
 
 // serve leases, mounts, answers and releases. An error means that the tape is of no use just now.

@@ -13,18 +13,24 @@ import (
 )
 
 // fetch reads one extent and hands it to all who wait. A bad one is read again once, then left to
-// another copy. An error means that the volume itself is gone.
+// another copy. What this machine lacks is waited for, and then said to all who wait, but held against no copy. An error means that
+// the volume itself is gone.
 func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
 	q := s.q
 	if f.key.extent == surveyExtent {
 		return s.survey(f, cp)
 	}
-	data, err := s.read(f, cp)
-	if err != nil && s.volumeGone(err) == nil {
+	var data []byte
+	read := func() (err error) {
+		data, err = s.read(f, cp)
+		return err
+	}
+	err := changer.WithPatience(q.soft, q.patience, read)
+	if err != nil && !changer.FaultOf(err).Passing() && s.volumeGone(err) == nil {
 		q.log.Warn("extent read badly, trying again", "barcode", s.barcode, "object", f.o.oid, "file", cp.Name,
 			"extent", f.key.extent, "err", err)
 		s.dropPages(f, cp)
-		data, err = s.read(f, cp)
+		err = changer.WithPatience(q.soft, q.patience, read)
 	}
 	if err != nil {
 		gone := s.volumeGone(err)
@@ -34,14 +40,7 @@ func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
 		if gone != nil {
 			return fmt.Errorf("read tape %s: %w", s.barcode, gone)
 		}
-		q.log.Error("damaged copy", "barcode", s.barcode, "object", f.o.oid, "file", cp.Name,
-			"extent", f.key.extent, "err", err)
-		q.markDamaged(cp, f, err)
-		if len(q.usable(f, nil)) == 0 {
-			q.finish(f, nil, q.hopeless(f, nil))
-		}
-		q.wake()
-		return nil
+		return s.judge(f, cp, err)
 	}
 	s.good++
 	if !q.cache.put(f.o.oid, f.key.extent, data) {
@@ -50,6 +49,32 @@ func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.finish(f, data, nil)
+	return nil
+}
+
+// judge decides what follows from an error of reading a file on the mounted tape. An error means that the volume cannot be read at
+// all. Called with the queue's lock held.
+func (s *session) judge(f *fetch, cp catalog.CopyPart, err error) error {
+	q := s.q
+	about := []any{"barcode", s.barcode, "object", f.o.oid, "file", cp.Name, "extent", f.key.extent, "err", err}
+	switch fault := changer.FaultOf(err); {
+	case fault == changer.Absent:
+		return fmt.Errorf("read tape %s: %w: %w", s.barcode, ErrOffline, err)
+	case fault.Passing():
+		q.log.Warn("extent not read, and no fault of the copy", about...)
+		q.finish(f, nil, fmt.Errorf("read tape %s: %w", s.barcode, err))
+		return nil
+	case fault.OfFile():
+		q.log.Error("damaged copy", about...)
+		q.markDamaged(cp, f, err)
+	default:
+		q.log.Error("copy could not be read, for an unknown reason", about...)
+		q.markUnread(cp, f, fmt.Errorf("read tape %s: %w", s.barcode, err))
+	}
+	if len(q.usable(f, nil)) == 0 {
+		q.finish(f, nil, q.hopeless(f, nil))
+	}
+	q.wake()
 	return nil
 }
 

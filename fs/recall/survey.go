@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 	"tapefs/crypto"
 )
 
@@ -54,7 +55,7 @@ func SumForeign(ctx context.Context, r io.ReaderAt, size int64, want []byte, eac
 	}
 	p.SHA256 = whole.Sum(nil)
 	if got := old.Sum(nil); !bytes.Equal(got, want) {
-		return p, fmt.Errorf("%w: its MD5 is %x, and the archive's database has %x", ErrDamaged, got, want)
+		return p, fmt.Errorf("%w: %w: its MD5 is %x, and the archive's database has %x", ErrDamaged, changer.ErrAltered, got, want)
 	}
 	return p, nil
 }
@@ -88,7 +89,7 @@ func (q *Queue) surveyed(ctx context.Context, o *object) error {
 func (s *session) survey(f *fetch, cp catalog.CopyPart) error {
 	q := s.q
 	part, err := s.surveyFile(f, cp)
-	if err != nil && q.soft.Err() == nil && f.stop.Err() == nil && s.volumeGone(err) == nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil && q.soft.Err() == nil && f.stop.Err() == nil && changer.FaultOf(err) == changer.Damaged && s.volumeGone(err) == nil {
 		q.log.Warn("imported file read badly, trying again", "barcode", s.barcode, "file", cp.Name, "err", err)
 		part, err = s.surveyFile(f, cp)
 	}
@@ -122,23 +123,25 @@ func (s *session) survey(f *fetch, cp catalog.CopyPart) error {
 	if gone != nil {
 		return fmt.Errorf("read tape %s: %w", s.barcode, gone)
 	}
-	q.log.Error("damaged file of an imported archive", "barcode", s.barcode, "object", f.o.oid, "file", cp.Name, "err", err)
-	if errors.Is(err, os.ErrNotExist) && !s.proved {
+	if changer.FaultOf(err) == changer.Missing && !s.proved {
 		// The label is all that says that this is the tape: it may be another one.
-		q.lostParts[cp.ID] = time.Now().Add(forgetDamage)
-	} else {
-		q.markDamaged(cp, f, err)
+		q.lostParts[cp.ID] = noted(forgetDamage)
+		if len(q.usable(f, nil)) == 0 {
+			q.finish(f, nil, q.hopeless(f, nil))
+		}
+		q.wake()
+		return nil
 	}
-	if len(q.usable(f, nil)) == 0 {
-		q.finish(f, nil, q.hopeless(f, nil))
-	}
-	q.wake()
-	return nil
+	return s.judge(f, cp, err)
 }
 
 func (s *session) surveyFile(f *fetch, cp catalog.CopyPart) (catalog.Part, error) {
 	s.closeFile() // a second try must not see the first one's pages
-	file, err := s.open(cp.Name)
+	var file *os.File
+	err := changer.WithPatience(f.stop, s.q.patience, func() (err error) {
+		file, err = s.open(cp.Name)
+		return err
+	})
 	if err != nil {
 		return catalog.Part{}, err
 	}
@@ -148,7 +151,7 @@ func (s *session) surveyFile(f *fetch, cp catalog.CopyPart) (catalog.Part, error
 		return catalog.Part{}, err
 	}
 	if info.Size() != f.o.sealed {
-		return catalog.Part{}, fmt.Errorf("%s has %d bytes, not %d: %w", cp.Name, info.Size(), f.o.sealed, ErrDamaged)
+		return catalog.Part{}, fmt.Errorf("%s has %d bytes, not %d: %w: %w", cp.Name, info.Size(), f.o.sealed, ErrDamaged, changer.ErrAltered)
 	}
 	md5, err := s.q.db.ForeignMD5(s.q.hard, f.o.id)
 	if err != nil {
