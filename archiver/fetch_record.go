@@ -87,7 +87,7 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 			return err
 		}
 	}
-	if err := a.findSame(ctx, src, b, t, w, files, counts); err != nil {
+	if err := a.findSame(ctx, run, src, b, t, w, files, counts); err != nil {
 		return fmt.Errorf("look for the same content: %w", err)
 	}
 	now := time.Now()

@@ -16,9 +16,10 @@ const (
 	leastDedup      = 1 << 20  // the catalog finds no smaller file by its content
 )
 
-// findSame sums the large files of a batch and finds those whose content is on its way to tape already, or there. What came into
-// the spool is summed in any case; a local file only when one of its size is known. counts takes how many were summed.
-func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t *tree, w *batchWork, files []catalog.Fetched, counts map[string]int64) error {
+// findSame sums what came into the spool, so that what goes to tape can be held against it, and finds the large files of a batch
+// whose content is on its way to tape already, or there. A local file is summed only when one of its size is known. counts takes how
+// many were summed for the sake of others. A spooled file that cannot be read counts as gone.
+func (a *Archiver) findSame(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, t *tree, w *batchWork, files []catalog.Fetched, counts map[string]int64) error {
 	least := src.DedupMin
 	if least <= 0 {
 		least = defaultDedupMin
@@ -35,9 +36,6 @@ func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t 
 			}
 		}
 	}
-	if len(sizes) == 0 {
-		return nil
-	}
 	for _, name := range src.Copies {
 		p, err := a.db.EnsurePool(ctx, name)
 		if err != nil {
@@ -48,30 +46,49 @@ func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t 
 	here := map[[sha256.Size]byte]catalog.ID{} // of this batch
 	for i := range files {
 		f := &files[i]
-		if f.Gone || f.Same != 0 || w.files[i].Kind != catalog.File || f.Size < least || linked[f.Version] {
+		if f.Gone || f.Same != 0 || w.files[i].Kind != catalog.File || f.Size == 0 || f.Inode != 0 && f.Inode != f.Version {
 			continue
 		}
-		others, err := a.sumOthers(ctx, f.Size, counts)
-		if err != nil {
-			return err
-		}
-		if b.Local && sizes[f.Size] < 2 && !others {
+		share := f.Size >= least && !linked[f.Version]
+		if b.Local && !share {
 			continue
+		}
+		if share {
+			others, err := a.sumOthers(ctx, f.Size, counts)
+			if err != nil {
+				return err
+			}
+			if b.Local && sizes[f.Size] < 2 && !others {
+				continue
+			}
+		}
+		count := counts
+		if !share {
+			count = map[string]int64{}
 		}
 		a.activity.set(fmt.Sprintf("summing %s", w.files[i].path))
 		in, err := t.openFile(w.files[i].path)
 		var sum [sha256.Size]byte
 		if err == nil {
-			sum, err = sumFile(ctx, in, f.Size, f.MTime, counts)
+			sum, err = sumFile(ctx, in, f.Size, f.MTime, count)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if err != nil && !b.Local {
+			if err := a.unreadableSpool(ctx, run, src, b, w, files, i, counts, err); err != nil {
+				return err
+			}
+			continue
 		}
 		if err != nil {
 			a.log.Info("a file could not be summed; it is archived as it is", "source", src.Name, "path", w.files[i].path, "error", err)
 			continue
 		}
 		f.SHA256 = sum[:]
+		if !share {
+			continue
+		}
 		if f.Twin, err = a.db.SameContent(ctx, f.Size, sum[:], pools); err != nil {
 			return err
 		}
@@ -83,6 +100,37 @@ func (a *Archiver) findSame(ctx context.Context, src Source, b catalog.Batch, t 
 		}
 		if f.Twin == 0 {
 			here[sum] = f.Version
+		}
+	}
+	return nil
+}
+
+// unreadableSpool gives up a file that was fetched and cannot be read back from the spool, with its further hard-linked names, so that
+// a later run fetches it again. Its spool copy goes: rsync would believe it.
+func (a *Archiver) unreadableSpool(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, files []catalog.Fetched, i int, counts map[string]int64, why error) error {
+	dir, err := a.batchRoot(b)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("open the spool: %w", err)
+	}
+	defer root.Close()
+	first := files[i].Version
+	for k := range files {
+		f := &files[k]
+		if f.Version != first && f.Inode != first || f.Gone {
+			continue
+		}
+		if err := root.RemoveAll(w.files[k].path); err != nil {
+			return fmt.Errorf("remove a damaged file from the spool: %w", err)
+		}
+		*f = catalog.Fetched{Version: f.Version, Gone: true}
+		counts["fetched"]--
+		counts["gone"]++
+		if err := a.runError(ctx, run.ID, src.Name, w.files[k].path, fmt.Sprintf("not fetched: it cannot be read back from the spool: %s", shortError(why))); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -85,6 +85,7 @@ func (w *writer) newFollower(ctx context.Context, p Pool) *follower {
 	f.changed = sync.NewCond(&f.mu)
 	f.w = w.a.newWriter(w.run, w.sources, Options{Until: w.until, Now: true}, w.noted)
 	f.w.unlock = func() {} // the leader holds the lock for both
+	f.w.losses = w.losses
 	f.w.peers, f.w.stageName, f.w.follows = w.peers, "write "+p.Name, true
 	maps.Copy(f.w.tried, w.tried)
 	go f.run(ctx)

@@ -34,8 +34,9 @@ type entry struct {
 	Data    int64  // plain offset of the bytes, -1: none of its own
 	Size    int64  // bytes of content
 	MTime   catalog.Time
-	First   int  // index of the entry that a hard link names, -1
-	Void    bool // its bytes are not to be had: zeros
+	SHA256  []byte // of the content, as it was fetched; nil: nobody summed it
+	First   int    // index of the entry that a hard link names, -1
+	Void    bool   // its bytes are not to be had: zeros
 }
 
 // layout is an object's whole plain stream, known before a byte of content was read: any part of it
@@ -90,7 +91,7 @@ func newLayout(source string, members []layoutMember) (*layout, error) {
 			}
 			first[inodeOf(&m.Version)] = len(l.Entries)
 			h.Typeflag, h.Size = tar.TypeReg, m.Size
-			e.Size, e.Void = m.Size, m.State == catalog.Void
+			e.Size, e.Void, e.SHA256 = m.Size, m.State == catalog.Void, m.SHA256
 		default:
 			return nil, fmt.Errorf("lay out version %d: kind %d is none that is archived", m.ID, m.Kind)
 		}

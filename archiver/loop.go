@@ -18,7 +18,7 @@ func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Option
 	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, noted: noted,
 		worthy: map[string]bool{}, held: map[string]Held{},
 		tried: map[changer.Barcode]bool{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
-		stageName: "write", peers: newPeers(), followers: map[string]*follower{},
+		losses: &spoolLosses{}, stageName: "write", peers: newPeers(), followers: map[string]*follower{},
 		fromCopy: map[int64]bool{}, uncopied: map[int64]bool{}, shared: map[int64]bool{}, absent: map[string]error{},
 		calls: make(chan call), work: make(chan struct{}, 1), needed: make(chan struct{}),
 		done: make(chan struct{}), stopped: make(chan struct{}), freed: make(chan bool)}
@@ -321,6 +321,15 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 				w.repacked[c.ID] = true // no tape has a part of it: it is packed anew, from what is there now
 				made++
 			case errors.Is(err, errReseal), errors.Is(err, errUnreadable), errors.Is(err, errTooSmall):
+				again, lerr := w.spoolFailed(ctx, c, b, objects[c.Object.ID], err)
+				if lerr != nil {
+					return made, lerr
+				}
+				if again { // without the files concerned, and those of this batch are no longer what was asked for
+					made++
+					at = -1
+					continue
+				}
 				w.failed[c.ID] = true
 				if c.Object.State == catalog.ObjectPacked && !errors.Is(err, errTooSmall) {
 					w.fromCopy[c.ID] = true // another pool's copy has the bytes that were sealed

@@ -21,9 +21,23 @@ const packBuffers = 6
 var (
 	// errReseal: bytes to be sealed again are not those that were sealed under this salt before.
 	errReseal = errors.New("the bytes are not those that were sealed before")
-	// errUnreadable: a spooled file is not what was fetched.
+	// errUnreadable: a spooled file is not what was fetched. It is a *spoolError.
 	errUnreadable = errors.New("spooled file is damaged")
+	// errOtherSum: the bytes of a file are not those that were summed when it was fetched.
+	errOtherSum = errors.New("its bytes are not those that were fetched")
 )
+
+// spoolError is what is wrong with one file in the spool.
+type spoolError struct {
+	path string // within the source
+	err  error
+}
+
+func (e *spoolError) Error() string { return fmt.Sprintf("%v: %q: %v", errUnreadable, e.path, e.err) }
+func (e *spoolError) Unwrap() error { return e.err }
+
+// Is lets errors.Is find errUnreadable.
+func (e *spoolError) Is(target error) bool { return target == errUnreadable }
 
 // writeError is an error of the tape, not of what was read.
 type writeError struct{ err error }
@@ -101,7 +115,12 @@ func (p *packing) writePart(ctx context.Context, n int, w io.Writer) (catalog.Pa
 	g.Go(func() error { defer close(read); return p.readStage(ctx, start, size, free, read) })
 	g.Go(func() error {
 		defer close(summed)
-		return pass(ctx, read, summed, func(c *chunk) error { p.contents.add(p.l, c); return nil })
+		return pass(ctx, read, summed, func(c *chunk) error {
+			if i := p.contents.add(p.l, c); i >= 0 && p.strict {
+				return &spoolError{path: p.l.Entries[i].Path, err: errOtherSum}
+			}
+			return nil
+		})
 	})
 	g.Go(func() error {
 		defer close(sealed)
@@ -177,7 +196,7 @@ func (p *packing) readStage(ctx context.Context, start, size int64, free <-chan 
 		}
 		if p.strict {
 			for i, err := range p.plain.void {
-				return fmt.Errorf("%w: %q: %w", errUnreadable, p.l.Entries[i].Path, err)
+				return &spoolError{path: p.l.Entries[i].Path, err: err}
 			}
 		}
 		off += n
@@ -213,8 +232,9 @@ type contentSums struct {
 	sums  map[int][]byte
 }
 
-func (s *contentSums) add(l *layout, c *chunk) {
-	body := c.buf[c.head:]
+// add returns the index of an entry whose content ends in this chunk and is not what was fetched; -1: there is none.
+func (s *contentSums) add(l *layout, c *chunk) int {
+	body, differs := c.buf[c.head:], -1
 	for _, sp := range c.spans {
 		e := &l.Entries[sp.entry]
 		at, b := e.Data+sp.off, body[sp.from:sp.to]
@@ -232,8 +252,12 @@ func (s *contentSums) add(l *layout, c *chunk) {
 		s.h.Write(b)
 		if s.pos = at + int64(len(b)); s.pos == e.Data+e.Size {
 			s.sums[sp.entry] = s.h.Sum(nil)
+			if len(e.SHA256) > 0 && !bytes.Equal(e.SHA256, s.sums[sp.entry]) && differs < 0 {
+				differs = sp.entry
+			}
 		}
 	}
+	return differs
 }
 
 // packed describes the object for the catalog once all parts passed.
@@ -268,6 +292,12 @@ func (p *packing) voided() map[string]error {
 	out := map[string]error{}
 	for i, err := range p.plain.void {
 		out[p.l.Entries[i].Path] = err
+	}
+	for i := range p.l.Entries { // further names of a file are as void as the first
+		e := &p.l.Entries[i]
+		if e.First >= 0 && p.plain.void[e.First] != nil {
+			out[e.Path] = p.plain.void[e.First]
+		}
 	}
 	return out
 }

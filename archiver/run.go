@@ -126,6 +126,9 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 		}
 		return 0, nil, fmt.Errorf("recover what an interrupted run left: %w", err)
 	}
+	if err := w.checkSpool(ctx); err != nil {
+		noted.add("", "", err)
+	}
 	if err := w.release(ctx); err != nil {
 		noted.add("", "", err)
 	}
@@ -146,6 +149,9 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 	})
 	g.Go(func() error { return w.loop(ctx) })
 	err = g.Wait()
+	if lerr := w.noteLosses(context.WithoutCancel(ctx)); lerr != nil {
+		err = errors.Join(err, lerr)
+	}
 	if w.closing != nil {
 		err = errors.Join(err, &closingError{w.closing})
 	}

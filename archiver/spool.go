@@ -122,6 +122,8 @@ func (t *tree) readlink(p string) (string, error) {
 	return r.Readlink(name)
 }
 
+var errReplaced = errors.New("it was replaced while it was opened")
+
 func (t *tree) openFile(p string) (*os.File, error) {
 	dir, name := splitPath(p)
 	r, err := t.dir(dir)
@@ -133,7 +135,7 @@ func (t *tree) openFile(p string) (*os.File, error) {
 		return nil, err
 	}
 	if !is.Mode().IsRegular() { // opening a fifo would wait for its writer
-		return nil, &fs.PathError{Op: "open", Path: p, Err: errors.New("no regular file")}
+		return nil, &fs.PathError{Op: "open", Path: p, Err: errNotRegular}
 	}
 	f, err := r.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -141,7 +143,7 @@ func (t *tree) openFile(p string) (*os.File, error) {
 	}
 	got, err := f.Stat()
 	if err == nil && !os.SameFile(is, got) {
-		err = &fs.PathError{Op: "open", Path: p, Err: errors.New("it was replaced while it was opened")}
+		err = &fs.PathError{Op: "open", Path: p, Err: errReplaced}
 	}
 	if err != nil {
 		f.Close()

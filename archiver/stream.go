@@ -13,6 +13,11 @@ import (
 // opener opens a member's file by its path within the source.
 type opener func(path string) (*os.File, error)
 
+var (
+	errNotRegular   = errors.New("no regular file")
+	errNotAsPlanned = errors.New("changed since it was planned")
+)
+
 // fileState is what tells whether a file changed between two looks.
 type fileState struct {
 	size         int64
@@ -27,7 +32,7 @@ func stateOf(f *os.File) (fileState, error) {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() {
-		return fileState{}, errors.New("no regular file")
+		return fileState{}, errNotRegular
 	}
 	return fileState{size: st.Size, mtime: st.Mtim, ctime: st.Ctim, inode: st.Ino}, nil
 }
@@ -165,8 +170,19 @@ func (s *plainStream) openFile(i int, e *entry) {
 	if !again {
 		s.seen[i] = now
 	}
-	planned := catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)} == e.MTime && now.size == e.Size
-	if !planned || again && now != before {
-		s.spoil(i, fmt.Errorf("changed since it was planned (%d bytes, now %d)", e.Size, now.size))
+	err = e.asPlanned(now)
+	if err == nil && again && now != before {
+		err = fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)
 	}
+	if err != nil {
+		s.spoil(i, err)
+	}
+}
+
+// asPlanned says whether a file is what was planned, as far as its size and time tell.
+func (e *entry) asPlanned(now fileState) error {
+	if (catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)}) == e.MTime && now.size == e.Size {
+		return nil
+	}
+	return fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)
 }

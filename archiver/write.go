@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"syscall"
 	"time"
 
@@ -226,8 +227,40 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 		for file, why := range voided {
 			w.noted.add(src, file, fmt.Errorf("not archived this time: %w", why))
 		}
+		if err := w.noteVoided(ctx, packed.Voided); err != nil {
+			return err
+		}
 	}
 	return w.countPart(ctx, src, part.Size, counts)
+}
+
+// errVoided: of a file that loses its bytes when another one is packed.
+var errVoided = errors.New("not archived this time: its bytes, or those of the file that it is a copy of, changed after they were summed")
+
+// noteVoided says which versions became void because bytes are not those that were summed, and counts them. They may
+// be of other sources.
+func (w *writer) noteVoided(ctx context.Context, ids []catalog.ID) error {
+	for _, id := range ids {
+		source, file, err := w.a.placeOf(ctx, id)
+		if err != nil {
+			return err
+		}
+		w.noted.add(source, file, errVoided)
+		if err := w.a.db.Count(ctx, w.run.ID, source, map[string]int64{"void": 1}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placeOf is the source of a version and its path within that.
+func (a *Archiver) placeOf(ctx context.Context, id catalog.ID) (source, file string, err error) {
+	p, err := a.db.Path(ctx, id)
+	if err != nil {
+		return "", "", fmt.Errorf("look for the path of version %d: %w", id, err)
+	}
+	source, file, _ = strings.Cut(strings.TrimPrefix(p, "/"), "/")
+	return source, file, nil
 }
 
 // countPart counts a part that was written to the mounted tape, and syncs when that is due.

@@ -44,7 +44,8 @@ type writer struct {
 	shown     int64                    // bytes, those of the part in hand included
 	expected  int64                    // bytes that will be written, as far as is known
 	noted     *problems
-	stageName string // of the progress
+	losses    *spoolLosses // shared with followers
+	stageName string       // of the progress
 	peers     *peers
 	followers map[string]*follower       // by pool
 	paired    map[string]map[int64]int64 // by pool: copies of the objects at hand that it is owed, by object

@@ -24,7 +24,7 @@ var rules = []rule{
 	{"hard links", `SELECT 'version ' || v.id || ' names inode ' || v.inode || ' and data ' || v.data || ', which are not there' FROM version v
 		WHERE (v.inode <> v.id AND NOT EXISTS (SELECT 1 FROM version i WHERE i.id = v.inode)) OR (v.data <> v.id AND NOT EXISTS (SELECT 1 FROM version d WHERE d.id = v.data))`},
 	{"bytes of files", `SELECT 'version ' || v.id || ' is shown, and neither the spool nor an object has its bytes' FROM version v
-		WHERE v.current = 1 AND v.kind <> 2 AND v.batch IS NULL AND NOT EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.data AND o.state IN (1, 2))`},
+		WHERE v.current = 1 AND v.kind <> 2 AND v.state <> 2 AND v.batch IS NULL AND NOT EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.data AND o.state IN (1, 2))`},
 	{"sources", `SELECT 'source ' || s.name || ' has no directory' FROM source s JOIN version v ON v.id = s.root WHERE v.kind <> 2 OR v.parent <> 1`},
 	{"totals", `SELECT 'the catalog counts ' || t.files || ' files of ' || t.bytes || ' bytes, and shows ' || count(v.id) || ' of ' || coalesce(sum(v.size), 0)
 		FROM total t LEFT JOIN version v ON v.kind = 1 AND v.current = 1 GROUP BY t.id HAVING t.files <> count(v.id) OR t.bytes <> coalesce(sum(v.size), 0)`},

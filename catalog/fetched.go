@@ -59,11 +59,11 @@ func (db *DB) MarkFetched(ctx context.Context, run int64, batch int64, files []F
 
 // fetchMarker makes planned versions of one batch present within one transaction.
 type fetchMarker struct {
-	tx                                      *sql.Tx
-	run, batch                              int64
-	at                                      time.Time
-	planned, first, update, asPlanned, seen *sql.Stmt
-	owners                                  map[Owner]int64
+	tx                                           *sql.Tx
+	run, batch                                   int64
+	at                                           time.Time
+	planned, first, update, asPlanned, seen, sum *sql.Stmt
+	owners                                       map[Owner]int64
 }
 
 func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.Time) (m *fetchMarker, err error) {
@@ -91,6 +91,7 @@ func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.T
 		// Most files are what was planned: fewer columns are fewer indexes to look at.
 		{&m.asPlanned, `UPDATE version SET state = 1, current = 1, since = ?, mode = ?, owner = ?, mtime = ?, mtime_ns = ? WHERE id = ?`},
 		{&m.seen, `UPDATE version SET ctime = ?, ino = ?, grew = ? WHERE id = ?`},
+		{&m.sum, `UPDATE version SET sha256 = ? WHERE id = ? AND sha256 IS NULL`},
 	} {
 		if *p.stmt, err = tx.PrepareContext(ctx, p.text); err != nil {
 			m.close()
@@ -101,7 +102,7 @@ func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.T
 }
 
 func (m *fetchMarker) close() {
-	for _, s := range []*sql.Stmt{m.planned, m.first, m.update, m.asPlanned, m.seen} {
+	for _, s := range []*sql.Stmt{m.planned, m.first, m.update, m.asPlanned, m.seen, m.sum} {
 		if s != nil {
 			s.Close()
 		}
@@ -153,7 +154,7 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 		}
 	}
 	if len(f.SHA256) > 0 {
-		if _, err := m.tx.ExecContext(ctx, `UPDATE version SET sha256 = ? WHERE id = ? AND sha256 IS NULL`, f.SHA256, f.Version); err != nil {
+		if _, err := m.sum.ExecContext(ctx, f.SHA256, f.Version); err != nil {
 			return err
 		}
 	}

@@ -24,7 +24,8 @@ func (db *DB) GetCopy(ctx context.Context, id int64) (Copy, error) {
 
 // Unpack makes a packed object planned again, so that it is packed anew under another salt: its
 // files changed at the source and no tape holds a part of it. ErrLive when one does, ErrNotFound when
-// it is not packed. What was void or summed is so no more.
+// it is not packed. What was void is so no more; a sum that was recorded stays, and what has another one now is void
+// when it is packed.
 func (db *DB) Unpack(ctx context.Context, object int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		var live bool
@@ -43,7 +44,7 @@ func (db *DB) Unpack(ctx context.Context, object int64) error {
 		for _, text := range []string{
 			`DELETE FROM part WHERE object = ?`,
 			`UPDATE member SET header = -1, data = -1 WHERE object = ?`,
-			`UPDATE version SET sha256 = NULL, state = 1 WHERE kind = 1 AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?1)
+			`UPDATE version SET state = 1 WHERE kind = 1 AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?1)
 				AND (SELECT replaces FROM object WHERE id = ?1) IS NULL`, // those of a repacked object are known from the one before
 			`UPDATE copy SET state = 0 WHERE object = ? AND state < 4`,
 		} {

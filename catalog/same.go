@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // minSame is the least size of files that are looked up by content, bytes: what the index holds.
@@ -69,7 +70,9 @@ const mayShare = `v.kind = 1 AND v.state = 1 AND v.data = v.id AND EXISTS (SELEC
 // any more, and nothing was done.
 func (m *fetchMarker) link(ctx context.Context, f *Fetched, owner, until int64, shown bool) (bool, error) {
 	var ok bool
-	err := m.tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM version v WHERE v.id = ? AND v.size = ? AND `+mayShare+`)`, f.Twin, f.Size).Scan(&ok)
+	// The sum counts in this transaction: what was found by it may have become something else since.
+	err := m.tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM version v WHERE v.id = ? AND v.size = ? AND v.sha256 = ? AND `+mayShare+`)`,
+		f.Twin, f.Size, f.SHA256).Scan(&ok)
 	if err != nil || !ok || f.Twin == f.Version || len(f.SHA256) != 32 {
 		return false, err
 	}
@@ -104,12 +107,30 @@ func (db *DB) DropLinked(ctx context.Context, object int64) error {
 }
 
 // voidShared takes the bytes away from versions that have them from members of an object just packed, where those could not be
-// read or are not what was summed: they are archived again.
-func voidShared(ctx context.Context, tx *sql.Tx, object int64) error {
-	_, err := tx.ExecContext(ctx, `UPDATE version SET state = 2 WHERE data IN (SELECT version FROM member WHERE object = ?1) AND data <> id AND state = 1
-		AND id NOT IN (SELECT version FROM member WHERE object = ?1)
+// read or are not what was summed: they are archived again. It returns them.
+func voidShared(ctx context.Context, tx *sql.Tx, object int64) ([]ID, error) {
+	return voidLinks(ctx, tx, `data IN (SELECT version FROM member WHERE object = ?1) AND id NOT IN (SELECT version FROM member WHERE object = ?1)
 		AND EXISTS (SELECT 1 FROM version d WHERE d.id = version.data AND (d.state = 2 OR d.sha256 IS NOT version.sha256))`, object)
-	return err
+}
+
+// voidLinks makes versions void that have their bytes from another one, and journals that: a manifest may
+// have named them as good.
+func voidLinks(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]ID, error) {
+	ids, err := query(ctx, tx, "versions that share bytes", func(rows *sql.Rows) (id ID, err error) { return id, rows.Scan(&id) },
+		`UPDATE version SET state = 2 WHERE data <> id AND state = 1 AND `+where+` RETURNING id`, args...)
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	var run int64
+	if err := tx.QueryRowContext(ctx, `SELECT max(id) FROM run`).Scan(&run); err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if err := journal(ctx, tx, run, "link", id, time.Now(), ""); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
 }
 
 // Linked tells whether a version has its bytes from another path and no member of its own, and which objects have them.

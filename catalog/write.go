@@ -53,6 +53,10 @@ type Packing struct {
 	PlainSize  int64
 	SealedSize int64
 	Members    []PackedMember
+
+	// Voided is what PartClosed adds: members whose bytes are not those of their recorded sum, and other paths that had
+	// their bytes from a void member. All are void now, and are to be archived again.
+	Voided []ID
 }
 
 // PackedMember places a member and carries its content's sum.
@@ -165,7 +169,8 @@ func recordPacking(ctx context.Context, tx *sql.Tx, object int64, k *Packing) er
 	} else if n == 0 {
 		return errors.New("object is packed already")
 	}
-	if err := placeMembers(ctx, tx, object, k.Members); err != nil {
+	differ, err := placeMembers(ctx, tx, object, k.Members)
+	if err != nil {
 		return err
 	}
 	// Further hard-linked names have the first one's content.
@@ -175,51 +180,59 @@ func recordPacking(ctx context.Context, tx *sql.Tx, object int64, k *Packing) er
 	if err != nil {
 		return err
 	}
-	return voidShared(ctx, tx, object)
+	links, err := voidShared(ctx, tx, object)
+	k.Voided = append(differ, links...)
+	return err
 }
 
 // placeMembers records where members lie. A member without a place would never be found again,
-// and its spool copy would go: that is an error.
-func placeMembers(ctx context.Context, tx *sql.Tx, object int64, members []PackedMember) error {
+// and its spool copy would go: that is an error. A recorded sum stays: a member whose bytes have another one is
+// void, and is among those returned.
+func placeMembers(ctx context.Context, tx *sql.Tx, object int64, members []PackedMember) (differ []ID, err error) {
 	place, err := tx.PrepareContext(ctx, `UPDATE member SET header = ?, data = ? WHERE object = ? AND version = ?`)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer place.Close()
-	sum, err := tx.PrepareContext(ctx, `UPDATE version SET sha256 = coalesce(?, sha256), state = CASE WHEN ? THEN 2 ELSE state END WHERE id = ?`)
+	sum, err := tx.PrepareContext(ctx, `UPDATE version SET sha256 = coalesce(sha256, ?1), state = CASE WHEN ?2 OR sha256 IS NOT NULL AND sha256 <> ?1 THEN 2 ELSE state END
+		WHERE id = ?3 RETURNING state`)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer sum.Close()
 	for i := range members {
 		m := &members[i]
 		res, err := place.ExecContext(ctx, m.Header, m.Data, object, m.Version)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if n, err := res.RowsAffected(); err != nil {
-			return err
+			return nil, err
 		} else if n == 0 {
-			return fmt.Errorf("version %d is no member of object %d", m.Version, object)
+			return nil, fmt.Errorf("version %d is no member of object %d", m.Version, object)
 		}
 		if m.Grew {
 			if _, err := tx.ExecContext(ctx, `UPDATE version SET grew = 1 WHERE id = ?`, m.Version); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if m.SHA256 == nil && !m.Void {
 			continue
 		}
-		if _, err := sum.ExecContext(ctx, nullIfEmpty(m.SHA256), m.Void, m.Version); err != nil {
-			return err
+		var state VersionState
+		if err := sum.QueryRowContext(ctx, nullIfEmpty(m.SHA256), m.Void, m.Version).Scan(&state); err != nil {
+			return nil, err
+		}
+		if state == Void && !m.Void {
+			differ = append(differ, m.Version)
 		}
 	}
 	var left int
 	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM member WHERE object = ? AND header < 0`, object).Scan(&left); err != nil {
-		return err
+		return nil, err
 	}
 	if left > 0 {
-		return fmt.Errorf("%d members of object %d have no place in it", left, object)
+		return nil, fmt.Errorf("%d members of object %d have no place in it", left, object)
 	}
-	return nil
+	return differ, nil
 }

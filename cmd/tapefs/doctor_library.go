@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"tapefs/archiver"
@@ -147,9 +148,9 @@ func (u *checkup) drive(ctx context.Context, s changer.DriveState) {
 			kind = strings.TrimSpace(q.Vendor+" "+q.Product+" "+q.Revision) + ", "
 		}
 	}
-	serial, err := u.namesAgree(ctx, s.DriveConfig)
+	serial, hint, err := u.serialAgrees(s.DriveConfig)
 	if err != nil {
-		u.failWith(check, err, "")
+		u.failWith(check, err, hint)
 		return
 	}
 	element, mark := u.elementAgrees(s)
@@ -168,16 +169,23 @@ func (u *checkup) drive(ctx context.Context, s changer.DriveState) {
 	}
 }
 
-// namesAgree compares a drive's names with what the kernel tells of them.
-func (u *checkup) namesAgree(ctx context.Context, d changer.DriveConfig) (text string, err error) {
-	proved, err := u.lib.NamesAgree(ctx, d)
+// serialAgrees compares a drive's tape node with the link that udev made for its serial.
+func (u *checkup) serialAgrees(d changer.DriveConfig) (text, hint string, err error) {
+	node, err := filepath.EvalSymlinks(d.Tape)
 	if err != nil {
-		return "", err
+		return "", "is it switched on? see: lsscsi -g", err
 	}
-	if proved {
-		return "serial proved", nil
+	link := filepath.Join(filepath.Dir(node), "tape", "by-id", "scsi-"+d.Serial+"-nst")
+	other, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		return "serial not proved (no " + link + ")", "", nil
 	}
-	return "serial not proved (no link in /dev/tape/by-id tells it)", nil
+	same := func(name string) string { return strings.TrimPrefix(filepath.Base(name), "n") } // nst0 and st0 are one drive
+	if filepath.Dir(other) != filepath.Dir(node) || same(other) != same(node) {
+		return "", "set tape: (and device:) to the nodes of this drive, or leave both out",
+			fmt.Errorf("serial %s is %s, and the configuration says %s", d.Serial, other, d.Tape)
+	}
+	return "serial proved", "", nil
 }
 
 // elementAgrees compares what the changer and the drive say of whether there is a tape.

@@ -1,0 +1,274 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"syscall"
+
+	"tapefs/catalog"
+)
+
+// spoolLoss is a file that was fetched, and whose bytes the spool lost before they were safe on tape.
+type spoolLoss struct {
+	version catalog.Version
+	source  string
+	path    string
+	why     error
+}
+
+// spoolLosses gathers what the spool lost. Safe for concurrent use.
+type spoolLosses struct {
+	mu   sync.Mutex
+	list []spoolLoss
+}
+
+func (s *spoolLosses) add(some []spoolLoss) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, some...)
+}
+
+func (s *spoolLosses) take() []spoolLoss {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.list
+	s.list = nil
+	return list
+}
+
+// checkSpool looks whether what was fetched and is still to be written lies in the spool, before sources are listed:
+// what is gone is given up, and fetched again in this run from a source that still has it. Only names, sizes and
+// times are looked at; the bytes are held against their sums when they are packed.
+func (w *writer) checkSpool(ctx context.Context) error {
+	batches, err := w.batches(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range batches {
+		if _, ours := w.sources[b.Source]; !ours || b.Local {
+			continue
+		}
+		objects, err := w.objects(ctx, b.ID)
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			err := w.checkSpooled(ctx, b, o)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				w.noted.add(w.sources[b.Source].Name, "", fmt.Errorf("look for object %s in the spool: %w", o.OID, err))
+			}
+		}
+	}
+	return nil
+}
+
+// checkSpooled is checkSpool for one object.
+func (w *writer) checkSpooled(ctx context.Context, b catalog.Batch, o catalog.PlannedObject) error {
+	switch o.State {
+	case catalog.ObjectPlanned:
+	case catalog.ObjectPacked:
+		if owed, err := w.stillOwed(ctx, o.ID); err != nil || !owed {
+			return err
+		}
+	default:
+		return nil
+	}
+	lost, err := w.lostMembers(ctx, b, o, nil)
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	return w.giveUpSpooled(ctx, o, lost)
+}
+
+// stillOwed reports whether a packed object waits for a copy that only the spool can give.
+func (w *writer) stillOwed(ctx context.Context, object int64) (bool, error) {
+	all, err := w.a.db.OnTapes(ctx, object)
+	if err != nil || all {
+		return false, err
+	}
+	copies, err := w.a.db.ObjectCopies(ctx, object)
+	if err != nil {
+		return false, err
+	}
+	for _, c := range copies {
+		if c.State < catalog.Durable {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// spoolFailed deals with an object that could not be packed, or not be repeated, because its files are not what they
+// were. It reports whether the object can be tried again: either what the spool lost was given up, or no tape has the whole object, so
+// that it is packed anew from what is there.
+func (w *writer) spoolFailed(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject, why error) (again bool, err error) {
+	if o.State == catalog.ObjectPacked {
+		if all, err := w.a.db.OnTapes(ctx, o.ID); err != nil || all {
+			return false, err // the copy is made from another one
+		}
+	}
+	var bad *spoolError
+	switch {
+	case errors.As(why, &bad) && !b.Local:
+		lost, err := w.lostMembers(ctx, b, o, bad)
+		if err != nil || len(lost) == 0 {
+			return false, err
+		}
+		return true, w.giveUpSpooled(ctx, o, lost)
+	case errors.Is(why, errReseal) && o.State == catalog.ObjectPacked && !w.repacked[c.ID]:
+		w.repacked[c.ID] = true
+		return true, w.unpack(ctx, o.ID)
+	}
+	return false, nil
+}
+
+// unpack lets an object that no tape has whole be packed anew.
+func (w *writer) unpack(ctx context.Context, object int64) error {
+	if err := w.abandon(ctx, object); err != nil {
+		return err
+	}
+	return w.a.db.Unpack(ctx, object)
+}
+
+// lostMembers lists the files of an object whose bytes the spool does not have any more, with all their hard-linked names. Once
+// one is known the others are summed, too.
+func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.PlannedObject, known *spoolError) ([]spoolLoss, error) {
+	source := w.sources[o.Source].Name
+	l, err := w.a.layoutOf(ctx, source, o)
+	if err != nil {
+		return nil, err
+	}
+	bad := map[int]error{}
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		if e.First >= 0 || e.Data < 0 || e.Size == 0 || e.Void {
+			continue
+		}
+		isKnown := known != nil && e.Path == known.path
+		why := w.a.lookAtSpooled(ctx, b, e, known != nil && !isKnown)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if why == nil && isKnown {
+			why = known.err
+		}
+		if why != nil && saysLost(why) {
+			bad[i] = why
+		}
+	}
+	if len(bad) == 0 {
+		return nil, nil
+	}
+	versions := map[catalog.ID]catalog.Version{}
+	for _, v := range o.Versions {
+		versions[v.ID] = v
+	}
+	var lost []spoolLoss
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		first := i
+		if e.First >= 0 {
+			first = e.First
+		}
+		if why := bad[first]; why != nil {
+			lost = append(lost, spoolLoss{versions[e.Version], source, e.Path, why})
+		}
+	}
+	return lost, nil
+}
+
+// lookAtSpooled says what is wrong with a file in the spool. A deep look reads it.
+func (a *Archiver) lookAtSpooled(ctx context.Context, b catalog.Batch, e *entry, deep bool) error {
+	f, err := a.openMember(b, e.Path)
+	if err != nil {
+		return err
+	}
+	now, err := stateOf(f)
+	if err == nil {
+		err = e.asPlanned(now)
+	}
+	if err != nil || !deep || len(e.SHA256) == 0 {
+		f.Close()
+		return err
+	}
+	sum, err := sumFile(ctx, f, now.size, catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)}, map[string]int64{})
+	if err == nil && !bytes.Equal(sum[:], e.SHA256) {
+		err = errOtherSum
+	}
+	return err
+}
+
+// saysLost reports whether an error of a file in the spool means that its bytes are gone. Want of memory, descriptors or rights
+// does not.
+func saysLost(err error) bool {
+	for _, gone := range []error{fs.ErrNotExist, errNotRegular, errReplaced, errNotAsPlanned, errOtherSum, syscall.ENOTDIR, syscall.ELOOP, syscall.EISDIR,
+		syscall.EIO, syscall.EUCLEAN, syscall.EBADMSG} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
+}
+
+// giveUpSpooled takes files out of an object because the spool lost them. What else is in the object is written as planned.
+func (w *writer) giveUpSpooled(ctx context.Context, o catalog.PlannedObject, lost []spoolLoss) error {
+	w.a.log.Warn("files are not in the spool any more as they were fetched: they are given up there", "source", lost[0].source, "files", len(lost),
+		"first", lost[0].path, "why", shortError(lost[0].why))
+	free := w.abandon
+	if o.State == catalog.ObjectPacked {
+		free = w.unpack
+	}
+	if err := free(ctx, o.ID); err != nil {
+		return err
+	}
+	if is, err := w.a.db.IsReplacement(ctx, o.ID); err != nil {
+		return err
+	} else if is { // what it was to replace is on tape as before
+		return w.a.db.DropRepacked(ctx, o.ID)
+	}
+	ids := make([]catalog.ID, len(lost))
+	for i, l := range lost {
+		ids[i] = l.version.ID
+	}
+	links, err := w.a.db.DropSpooled(ctx, o.ID, ids)
+	if err != nil {
+		return err
+	}
+	if err := w.a.db.DropLinked(ctx, o.ID); err != nil {
+		return err
+	}
+	if err := w.a.db.Count(ctx, w.run.ID, lost[0].source, map[string]int64{"spool_lost": int64(len(lost))}); err != nil {
+		return err
+	}
+	w.losses.add(lost)
+	return w.noteVoided(ctx, links)
+}
+
+// noteLosses says which files the spool lost and this run did not fetch again. Call it at the run's end.
+func (w *writer) noteLosses(ctx context.Context) error {
+	for _, l := range w.losses.take() {
+		if !l.version.Current { // a newer state of the file had taken its place
+			w.noted.add(l.source, l.path, fmt.Errorf("an older version of it is lost: the spool lost it before it was on tape (%s)", shortError(l.why)))
+			continue
+		}
+		now, err := w.a.db.Lookup(ctx, l.version.Parent, l.version.Name)
+		switch {
+		case err != nil && !errors.Is(err, catalog.ErrNotFound):
+			return err
+		case err == nil && now.ID > l.version.ID && now.State == catalog.Present:
+			continue // fetched again
+		case err == nil && now.ID == l.version.ID && !now.Vanished.IsZero():
+			w.noted.add(l.source, l.path, fmt.Errorf("it is lost: the spool lost it before it was on tape (%s), and the source does not have it any more", shortError(l.why)))
+		default:
+			w.noted.add(l.source, l.path, fmt.Errorf("the spool lost it before it was on tape (%s); a later run fetches it again from the source", shortError(l.why)))
+		}
+	}
+	return nil
+}

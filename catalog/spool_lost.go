@@ -1,0 +1,93 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// DropSpooled gives up files of a planned object because the spool does not have the bytes that were fetched any more.
+// They become void, so that the next listing takes them again, and so do the paths elsewhere that share their bytes,
+// which are returned. ids must name all hard-linked names of a file. The parts of the object must have been given up.
+func (db *DB) DropSpooled(ctx context.Context, object int64, ids []ID) (links []ID, err error) {
+	err = db.update(ctx, func(tx *sql.Tx) error {
+		var ok bool
+		err := tx.QueryRowContext(ctx, `SELECT o.state = 0 AND o.replaces IS NULL AND NOT EXISTS (SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id
+			WHERE c.object = o.id AND p.state < 3) FROM object o WHERE o.id = ?`, object).Scan(&ok)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err == nil && !ok {
+			err = errors.New("it is packed, has parts on tape or replaces another one")
+		}
+		for i := 0; err == nil && i < len(ids); i++ {
+			_, err = tx.ExecContext(ctx, `DELETE FROM member WHERE object = ? AND version = ?`, object, ids[i])
+			if err == nil {
+				err = changeOne(ctx, tx, `UPDATE version SET state = 2, batch = NULL WHERE id = ? AND state IN (1, 2)`, ids[i])
+			}
+		}
+		for i := 0; err == nil && i < len(ids); i++ {
+			var some []ID
+			some, err = voidLinks(ctx, tx, `data = ?`, ids[i])
+			links = append(links, some...)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("give up files of object %d: %w", object, err)
+	}
+	return links, nil
+}
+
+// DropRepacked gives up a planned object that was to replace another one, because the spool has lost the bytes that were read
+// from tape for it. The other one is in use as before.
+func (db *DB) DropRepacked(ctx context.Context, object int64) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		var ok bool
+		err := tx.QueryRowContext(ctx, `SELECT state = 0 AND replaces IS NOT NULL FROM object WHERE id = ?`, object).Scan(&ok)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err == nil && !ok {
+			err = errors.New("it is packed, or replaces nothing")
+		}
+		if err != nil {
+			return err
+		}
+		for _, text := range []string{
+			`UPDATE version SET batch = NULL WHERE batch = (SELECT batch FROM object WHERE id = ?1) AND id IN (SELECT version FROM member WHERE object = ?1)`,
+			`DELETE FROM member WHERE object = ?1`,
+			`UPDATE copy SET state = 5 WHERE object = ?1`,
+			`UPDATE object SET state = 3 WHERE id = ?1`,
+		} {
+			if _, err := tx.ExecContext(ctx, text, object); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("give up object %d: %w", object, err)
+	}
+	return nil
+}
+
+// IsReplacement reports whether an object was made by repacking, to replace another one.
+func (db *DB) IsReplacement(ctx context.Context, object int64) (is bool, err error) {
+	err = db.reader.QueryRowContext(ctx, `SELECT replaces IS NOT NULL FROM object WHERE id = ?`, object).Scan(&is)
+	if err != nil {
+		err = fmt.Errorf("look what object %d replaces: %w", object, err)
+	}
+	return is, err
+}
+
+// OnTapes reports whether each part of a packed object is written to some tape, be it in several copies.
+func (db *DB) OnTapes(ctx context.Context, object int64) (all bool, err error) {
+	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM part WHERE object = ?1) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = ?1 AND NOT EXISTS (
+		SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND c.state < 5 AND p.number = q.number AND p.state IN (1, 2)))`, object).Scan(&all)
+	if err != nil {
+		err = fmt.Errorf("look where object %d lies: %w", object, err)
+	}
+	return all, err
+}
