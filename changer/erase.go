@@ -117,5 +117,5 @@ func (le *Lease) mayOverwrite(ctx context.Context, op string, want Barcode) erro
 	case st.WriteProtected:
 		return fail(op, ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape")
 	}
-	return nil
+	return le.proveRight(ctx, op)
 }

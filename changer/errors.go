@@ -25,6 +25,7 @@ var (
 	ErrUnknown        = errors.New("state of the tape is unknown")
 	ErrSync           = errors.New("index was not proved to be on tape")
 	ErrLibraryFull    = errors.New("no free slot")
+	ErrMixedDrives    = errors.New("changer and drives disagree on which drive is which")
 )
 
 // Error carries the hint that the command line prints.

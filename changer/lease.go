@@ -32,6 +32,7 @@ type Lease struct {
 	vol     *Volume         // mounted, or nil
 	pending <-chan struct{} // closed when a program that we no longer waited for is gone; or nil
 	proved  Barcode         // without a changer: the tape that a mount proved to be in the drive
+	right   bool            // the tape that is loaded was proved to be in this very drive, see proveRight
 }
 
 const (

@@ -30,6 +30,9 @@ func (le *Lease) Load(ctx context.Context, b Barcode) error {
 	if le.l.none() {
 		return le.noneLoad(ctx, b)
 	}
+	if _, err := le.l.NamesAgree(ctx, le.d); err != nil {
+		return fail(op, err, rightHint)
+	}
 	ejected := false
 	for {
 		there, err := le.bring(ctx, op, b)
@@ -87,6 +90,10 @@ func (le *Lease) bring(ctx context.Context, op string, b Barcode) (there bool, e
 			}
 			continue
 		}
+		empty, err := le.nodeEmpty(ctx, op)
+		if err != nil {
+			return false, err
+		}
 		loaded := false
 		err = le.move(ctx, op, func(inv *Inventory) (step, error) {
 			s, stored := inv.FindSlot(b)
@@ -103,6 +110,7 @@ func (le *Lease) bring(ctx context.Context, op string, b Barcode) (there bool, e
 			}, nil
 		})
 		if err != nil || loaded {
+			le.right = err == nil && empty // once the node holds a tape, which Load waits for
 			return false, err
 		}
 	}
@@ -135,26 +143,32 @@ func (le *Lease) fetchFrom(ctx context.Context, op string, e DriveElement) error
 
 // Unload brings the tape back to its slot, or a free one. An empty drive is fine.
 func (le *Lease) Unload(ctx context.Context) error {
+	_, err := le.unload(ctx)
+	return err
+}
+
+// unload is Unload, and tells to which slot the tape went; 0 when there was none.
+func (le *Lease) unload(ctx context.Context) (to int, err error) {
 	op := "unload drive " + le.d.Serial
 	if err := le.settle(ctx); err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+		return 0, fmt.Errorf("%s: %w", op, err)
 	}
 	if le.vol != nil {
-		return fail(op, fmt.Errorf("%w: a volume is mounted", ErrBusy), "unmount it first")
+		return 0, fail(op, fmt.Errorf("%w: a volume is mounted", ErrBusy), "unmount it first")
 	}
 	if err := le.l.unused(le.d); err != nil {
-		return fmt.Errorf("%s: %w", op, err)
+		return 0, fmt.Errorf("%s: %w", op, err)
 	}
-	le.proved = ""
+	le.proved, le.right = "", false
 	if le.l.none() || le.l.cfg.EjectBeforeUnload {
 		if err := le.eject(ctx); err != nil {
-			return fmt.Errorf("%s: %w", op, err)
+			return 0, fmt.Errorf("%s: %w", op, err)
 		}
 	}
 	if le.l.none() {
-		return nil
+		return 0, nil
 	}
-	return le.move(ctx, op, func(inv *Inventory) (step, error) {
+	err = le.move(ctx, op, func(inv *Inventory) (step, error) {
 		e, ok := inv.element(le.d.Element)
 		if !ok {
 			return step{}, fail(op, fmt.Errorf("the changer has no drive element %d: %w", le.d.Element, ErrNoDrive), "see mtx status, and set the element of drive "+le.d.Serial)
@@ -166,6 +180,7 @@ func (le *Lease) Unload(ctx context.Context) error {
 		if !ok {
 			return step{}, fail(op, ErrLibraryFull, "take a tape out: tapefs tape export")
 		}
+		to = slot
 		return step{
 			args: []string{"unload", strconv.Itoa(slot), strconv.Itoa(le.d.Element)},
 			done: func(inv *Inventory) bool {
@@ -175,6 +190,7 @@ func (le *Lease) Unload(ctx context.Context) error {
 			},
 		}, nil
 	})
+	return to, err
 }
 
 // eject unthreads the tape with mt offline; one that is not threaded is left as it is: mt would wait two
@@ -248,6 +264,9 @@ func (le *Lease) ready(ctx context.Context, reload bool) error {
 				le.l.log.Debug("ask the changer for a tape that the drive does not have yet", "err", err)
 			case gone:
 				return fail(op, ErrNoMedium, "somebody took the tape out of the drive while it was loaded: look at the library")
+			}
+			if err := le.misplaced(ctx); err != nil {
+				return fail(op, err, rightHint)
 			}
 			open = time.Now()
 		}

@@ -147,7 +147,11 @@ func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	}
 	v, err := le.prove(limited, m, c, r)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", op, err), le.undo(ctx, c, dir))
+		err = errors.Join(fmt.Errorf("%s: %w", op, err), le.undo(ctx, c, dir))
+		return nil, le.wrongTape(ctx, op, err)
+	}
+	if r.UUID != "" {
+		le.right = true // the volume that was expected is its own proof
 	}
 	le.vol = v
 	return v, nil

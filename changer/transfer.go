@@ -83,8 +83,17 @@ func (le *Lease) UnloadTo(ctx context.Context, slot int) error {
 	})
 }
 
-// mayUnload is what must hold before a tape leaves the drive: nothing of ours and nobody else uses it.
+// mayUnload is what must hold before a tape leaves the drive; what was proved of it ends then.
 func (le *Lease) mayUnload(ctx context.Context, op string) error {
+	if err := le.mayUse(ctx, op); err != nil {
+		return err
+	}
+	le.proved, le.right = "", false
+	return nil
+}
+
+// mayUse wants the drive unused: nothing of ours is mounted and nobody else uses it.
+func (le *Lease) mayUse(ctx context.Context, op string) error {
 	if err := le.settle(ctx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -94,7 +103,6 @@ func (le *Lease) mayUnload(ctx context.Context, op string) error {
 	if err := le.l.unused(le.d); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	le.proved = ""
 	return nil
 }
 
@@ -112,7 +120,8 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 	if g := le.l.driveGeneration(ctx, le.d); !want.Cleaning() && !readable(g, want) {
 		return fail(op, fmt.Errorf("an LTO-%d drive cannot read LTO-%d media: %w", g, want.Generation(), ErrIncompatible), "")
 	}
-	return le.move(ctx, op, func(inv *Inventory) (step, error) {
+	empty := false
+	err := le.move(ctx, op, func(inv *Inventory) (step, error) {
 		e, ok := inv.element(le.d.Element)
 		s, found := inv.slot(slot)
 		switch {
@@ -127,6 +136,10 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 		case s.Barcode != want:
 			return step{}, fail(op, fmt.Errorf("slot %d holds %q by now, not %q: %w", slot, s.Barcode, want, ErrUnknown), "look again with: tapefs library status")
 		}
+		var err error
+		if empty, err = le.nodeEmpty(ctx, op); err != nil {
+			return step{}, err
+		}
 		return step{
 			args: []string{"load", strconv.Itoa(slot), strconv.Itoa(le.d.Element)},
 			done: func(inv *Inventory) bool {
@@ -136,6 +149,8 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 			},
 		}, nil
 	})
+	le.right = err == nil && empty // once the node holds a tape, which Ready waits for
+	return err
 }
 
 // Ready waits until the drive has threaded its tape, at most Config.ReadyTimeout.
@@ -175,7 +190,10 @@ func (le *Lease) Status(ctx context.Context) (MTStatus, error) { return le.l.mtS
 // behind that may be lost. The caller has to have been asked for that by a person.
 func (le *Lease) Check(ctx context.Context, deep bool) (codes []string, err error) {
 	op := "check the tape in drive " + le.d.Serial
-	if err := le.mayUnload(ctx, op); err != nil {
+	if err := le.mayUse(ctx, op); err != nil {
+		return nil, err
+	}
+	if err := le.proveRight(ctx, op); err != nil { // a repair of somebody else's tape is no repair
 		return nil, err
 	}
 	args := []string{le.l.cfg.Programs.Ltfsck}

@@ -128,6 +128,10 @@ func checkFault(kind, arg string) error {
 		}
 	case "DRIVE":
 		_, err = strconv.Atoi(arg)
+	case "DRIVE:DRIVE":
+		if _, _, ok := drivePair(arg); !ok {
+			err = errors.New("wants the numbers of two drives: DRIVE:DRIVE")
+		}
 	case "BARCODE":
 		if arg == "" {
 			err = errors.New("wants a barcode")
@@ -191,6 +195,9 @@ func (l *Library) Fault(kinds ...string) error {
 		}
 	}
 	if err := writeJSON(filepath.Join(l.Dir, faultsFile), f); err != nil {
+		return fmt.Errorf("set fault: %w", err)
+	}
+	if err := l.linkSerials(f); err != nil {
 		return fmt.Errorf("set fault: %w", err)
 	}
 	if kill {

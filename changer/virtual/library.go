@@ -245,10 +245,15 @@ func open(dir string) (*Library, error) {
 	}
 	l := &Library{Dir: dir, Changer: filepath.Join(dir, "dev", "sg0"), Bin: filepath.Join(dir, "bin"),
 		generation: st.Generation, program: st.Program}
+	f, err := l.loadFaults()
+	if err != nil {
+		return nil, err
+	}
 	for i, d := range st.Drives {
-		l.Drives = append(l.Drives, Drive{Serial: d.Serial, Element: i, kind: d.Kind.filled(st.Generation),
-			Device: filepath.Join(dir, "dev", fmt.Sprintf("sg%d", i+1)),
-			Tape:   filepath.Join(dir, "dev", fmt.Sprintf("nst%d", i))})
+		at := f.exchanged("exchanged-nodes", i)
+		l.Drives = append(l.Drives, Drive{Serial: d.Serial, Element: f.exchanged("exchanged-elements", i), kind: d.Kind.filled(st.Generation),
+			Device: filepath.Join(dir, "dev", fmt.Sprintf("sg%d", at+1)),
+			Tape:   filepath.Join(dir, "dev", fmt.Sprintf("nst%d", at))})
 	}
 	return l, nil
 }
@@ -282,11 +287,11 @@ func (l *Library) device(path string) (deviceKind, int) {
 	if name == "sg0" || name == "sch0" {
 		return devChanger, 0
 	}
-	for i := range l.Drives {
-		switch name {
-		case fmt.Sprintf("sg%d", i+1):
+	for i, d := range l.Drives {
+		switch nst := filepath.Base(d.Tape); name {
+		case filepath.Base(d.Device):
 			return devDrive, i
-		case fmt.Sprintf("nst%d", i), fmt.Sprintf("st%d", i):
+		case nst, strings.TrimPrefix(nst, "n"):
 			return devTape, i
 		}
 	}

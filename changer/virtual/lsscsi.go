@@ -1,9 +1,11 @@
 package virtual
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -21,8 +23,13 @@ func runLsscsi(l *Library, args []string, stdout, _ io.Writer) int {
 		fmt.Fprintln(stdout)
 	}
 	line(0, "mediumx", vendor, changerProduct, changerRevision, "sch0", "sg0")
-	for i, d := range l.Drives {
-		line(i+1, "tape", d.kind.Vendor, d.kind.Product, d.kind.Revision, fmt.Sprintf("st%d", i), fmt.Sprintf("sg%d", i+1))
+	byNode := make([]Drive, len(l.Drives))
+	copy(byNode, l.Drives)
+	slices.SortFunc(byNode, func(a, b Drive) int {
+		return cmp.Or(cmp.Compare(len(a.Device), len(b.Device)), strings.Compare(a.Device, b.Device))
+	})
+	for i, d := range byNode {
+		line(i+1, "tape", d.kind.Vendor, d.kind.Product, d.kind.Revision, strings.TrimPrefix(filepath.Base(d.Tape), "n"), filepath.Base(d.Device))
 	}
 	return 0
 }

@@ -240,7 +240,8 @@ func (m *mtx) status(f faults) error {
 	}
 	fmt.Fprintf(m.stdout, "  Storage Changer %s:%d Drives, %d Slots ( %d Import/Export )\n",
 		m.device, len(st.Drives), len(st.Slots), st.MailSlots)
-	for i, d := range st.Drives {
+	for i := range st.Drives {
+		d := st.Drives[f.exchanged("exchanged-elements", i)]
 		if d.Tape == "" {
 			fmt.Fprintf(m.stdout, "Data Transfer Element %d:Empty\n", i)
 			continue

@@ -23,12 +23,13 @@ func (m *mtx) slotArg(st *state, arg, command string) (int, error) {
 	return n, nil
 }
 
-func (m *mtx) driveArg(st *state, arg, command string) (int, error) {
+// driveArg gives the drive that has the element of a command.
+func (m *mtx) driveArg(st *state, arg, command string, f faults) (int, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil || n >= len(st.Drives) {
 		return 0, m.fatal("illegal <drive-number> argument '%s' to '%s' command", arg, command)
 	}
-	return n, nil
+	return f.exchanged("exchanged-elements", n), nil
 }
 
 func (m *mtx) exchangeArgs(args []string) (int, int, error) {
@@ -74,16 +75,17 @@ func (m *mtx) move(command string, args []string, f faults) error {
 		}
 		return m.transfer(st, from, to, f)
 	case "load", "unload":
-		slot, drive := 0, 0
+		slot, drive, arg := 0, 0, "0"
 		if len(args) > 0 {
 			if slot, err = m.slotArg(st, args[0], command); err != nil {
 				return err
 			}
 		}
 		if len(args) > 1 {
-			if drive, err = m.driveArg(st, args[1], command); err != nil {
-				return err
-			}
+			arg = args[1]
+		}
+		if drive, err = m.driveArg(st, arg, command, f); err != nil {
+			return err
 		}
 		if command == "load" {
 			return m.load(st, slot, drive, f)
@@ -95,12 +97,13 @@ func (m *mtx) move(command string, args []string, f faults) error {
 
 // step does first, last, next and previous: the tape in the drive goes home, another one comes.
 func (m *mtx) step(st *state, command string, args []string, f faults) error {
-	drive := 0
-	var err error
+	arg := "0"
 	if len(args) > 0 {
-		if drive, err = m.driveArg(st, args[0], command); err != nil {
-			return err
-		}
+		arg = args[0]
+	}
+	drive, err := m.driveArg(st, arg, command, f)
+	if err != nil {
+		return err
 	}
 	now := 0
 	if st.Drives[drive].Tape != "" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"tapefs/archiver"
@@ -148,9 +147,9 @@ func (u *checkup) drive(ctx context.Context, s changer.DriveState) {
 			kind = strings.TrimSpace(q.Vendor+" "+q.Product+" "+q.Revision) + ", "
 		}
 	}
-	serial, hint, err := u.serialAgrees(s.DriveConfig)
+	serial, err := u.namesAgree(ctx, s.DriveConfig)
 	if err != nil {
-		u.failWith(check, err, hint)
+		u.failWith(check, err, "")
 		return
 	}
 	element, mark := u.elementAgrees(s)
@@ -169,23 +168,16 @@ func (u *checkup) drive(ctx context.Context, s changer.DriveState) {
 	}
 }
 
-// serialAgrees compares a drive's tape node with the link that udev made for its serial.
-func (u *checkup) serialAgrees(d changer.DriveConfig) (text, hint string, err error) {
-	node, err := filepath.EvalSymlinks(d.Tape)
+// namesAgree compares a drive's names with what the kernel tells of them.
+func (u *checkup) namesAgree(ctx context.Context, d changer.DriveConfig) (text string, err error) {
+	proved, err := u.lib.NamesAgree(ctx, d)
 	if err != nil {
-		return "", "is it switched on? see: lsscsi -g", err
+		return "", err
 	}
-	link := filepath.Join(filepath.Dir(node), "tape", "by-id", "scsi-"+d.Serial+"-nst")
-	other, err := filepath.EvalSymlinks(link)
-	if err != nil {
-		return "serial not proved (no " + link + ")", "", nil
+	if proved {
+		return "serial proved", nil
 	}
-	same := func(name string) string { return strings.TrimPrefix(filepath.Base(name), "n") } // nst0 and st0 are one drive
-	if filepath.Dir(other) != filepath.Dir(node) || same(other) != same(node) {
-		return "", "set tape: (and device:) to the nodes of this drive, or leave both out",
-			fmt.Errorf("serial %s is %s, and the configuration says %s", d.Serial, other, d.Tape)
-	}
-	return "serial proved", "", nil
+	return "serial not proved (no link in /dev/tape/by-id tells it)", nil
 }
 
 // elementAgrees compares what the changer and the drive say of whether there is a tape.
