@@ -8,7 +8,7 @@ import (
 
 // dirPage is how many directories one transaction records: each one of its own would cost a sync
 // of the disk.
-const dirPage = 2000
+const dirPage = 10000
 
 // dirBook records new and changed directories many at a time. Until they are recorded new ones have
 // stand-ins below 0 for their ids; a stand-in stays good for the whole run.
@@ -30,11 +30,16 @@ func (b *dirBook) ensure(ctx context.Context, known, parent catalog.ID, name str
 	if id == 0 {
 		id = catalog.ID(-1 - len(b.ids) - len(b.pending))
 	}
-	if parent = b.id(parent); parent < 0 {
-		parent += catalog.ID(len(b.ids)) // -1-i: the i-th of pending
-	}
-	b.pending = append(b.pending, catalog.NewDir{Parent: parent, Name: name, Meta: m})
+	b.pending = append(b.pending, catalog.NewDir{Parent: b.place(parent), Name: name, Meta: m})
 	return id, nil
+}
+
+// place is a directory's id, or, below 0, its place in pending as -1-i.
+func (b *dirBook) place(id catalog.ID) catalog.ID {
+	if id = b.id(id); id < 0 {
+		id += catalog.ID(len(b.ids))
+	}
+	return id
 }
 
 // id is a directory's id, or its stand-in while it is not recorded.
@@ -54,6 +59,11 @@ func (b *dirBook) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.ids, b.pending = append(b.ids, ids...), b.pending[:0]
+	b.recorded(ids)
 	return nil
+}
+
+// recorded takes the ids of all that was pending.
+func (b *dirBook) recorded(ids []catalog.ID) {
+	b.ids, b.pending = append(b.ids, ids...), b.pending[:0]
 }

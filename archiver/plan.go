@@ -65,6 +65,8 @@ type planned struct {
 	dirs    map[catalog.ID]bool // directories it carries
 	size    int64               // upper bound of its sealed bytes
 	files   int                 // members that are no directories
+	in      catalog.ID          // the directory of its members, when all lie in one
+	mixed   bool                // they do not
 }
 
 // dirPlace is where a directory is.
@@ -197,6 +199,10 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 			p.close()
 		}
 		o = &p.cur
+	} else if len(p.cur.members) > 0 && (p.cur.mixed || p.cur.in != ms[0].Parent) {
+		// What lies on tape is to follow the tree, so that a folder that is copied back is read forwards. Within one
+		// directory the order of ids is made to follow the tape instead.
+		p.close()
 	}
 	if err := p.put(ctx, o, ms, data, target); err != nil {
 		return err
@@ -315,6 +321,14 @@ func (p *planner) put(ctx context.Context, o *planned, ms []member, data int64, 
 			o.members = append(o.members, d)
 			p.count++
 		}
+		in := m.Parent
+		if m.Existing != 0 {
+			in = m.Existing
+		}
+		if o.in == 0 {
+			o.in = in
+		}
+		o.mixed = o.mixed || o.in != in
 	}
 	o.size += need
 	return nil
@@ -331,11 +345,8 @@ func (p *planner) close() {
 // flush records a batch of what was planned and hands it on.
 func (p *planner) flush(ctx context.Context) error {
 	p.close()
-	if err := p.book.flush(ctx); err != nil {
-		return err
-	}
 	if len(p.objects) == 0 {
-		return nil
+		return p.book.flush(ctx)
 	}
 	failpoint("plan")
 	news := make([]catalog.NewObject, len(p.objects))
@@ -351,7 +362,7 @@ func (p *planner) flush(ctx context.Context) error {
 		}
 		news[i] = catalog.NewObject{OID: oid, Key: p.key, PartSize: p.part, PlannedSize: o.size, Pools: p.pools}
 		for _, m := range o.members {
-			m.Parent, m.Existing = p.book.id(m.Parent), p.book.id(m.Existing)
+			m.Parent, m.Existing = p.book.place(m.Parent), p.book.place(m.Existing)
 			if m.Existing != 0 && m.Existing == carried {
 				continue // known by its stand-in and by its id
 			}
@@ -363,10 +374,11 @@ func (p *planner) flush(ctx context.Context) error {
 	if p.local != "" {
 		b.Dir, b.Local = p.local, true
 	}
-	b, err := p.a.db.AddBatch(ctx, b, news)
+	b, ids, err := p.a.db.AddBatch(ctx, b, p.book.pending, news)
 	if err != nil {
 		return fmt.Errorf("plan a batch of source %s: %w", p.src.Name, err)
 	}
+	p.book.recorded(ids)
 	if !b.Local {
 		p.a.flow.planned.Add(b.Bytes)
 	}

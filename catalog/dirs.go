@@ -127,28 +127,15 @@ type NewDir struct {
 // EnsureDirs is EnsureDir for a list in one transaction, so keep it to a few thousand; the ids are
 // in the same order.
 func (db *DB) EnsureDirs(ctx context.Context, run int64, dirs []NewDir) ([]ID, error) {
-	ids := make([]ID, len(dirs))
-	err := db.update(ctx, func(tx *sql.Tx) error {
-		in, err := newVersionInserter(ctx, tx)
-		if err != nil {
+	p := &batchPlanner{run: run, dirs: dirs, ids: make([]ID, len(dirs))}
+	err := db.update(ctx, func(tx *sql.Tx) (err error) {
+		if p.in, err = newVersionInserter(ctx, tx); err != nil {
 			return err
 		}
-		defer in.close()
-		for i, d := range dirs {
-			if d.Parent < 0 {
-				at := -1 - d.Parent
-				if at >= ID(i) {
-					return fmt.Errorf("record directory %q: its parent comes after it", d.Name)
-				}
-				d.Parent = ids[at]
-			}
-			if ids[i], err = ensureDir(ctx, in, run, d.Parent, d.Name, d.Meta); err != nil {
-				return fmt.Errorf("record directory %q: %w", d.Name, err)
-			}
-		}
-		return nil
+		defer p.in.close()
+		return p.rest(ctx)
 	})
-	return ids, err
+	return p.ids, err
 }
 
 func ensureDir(ctx context.Context, in *versionInserter, run int64, parent ID, name string, m Meta) (ID, error) {

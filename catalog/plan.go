@@ -10,8 +10,8 @@ import (
 
 // NewVersion is a file or symlink to be fetched, or a directory whose entry is to be written.
 type NewVersion struct {
-	Existing ID // a directory that has an id already; the fields below are then ignored
-	Parent   ID
+	Existing ID // a directory that has an id already, or is a NewDir of the batch; the fields below are then ignored
+	Parent   ID // below 0, -1-i: the i-th NewDir of the batch
 	Name     string
 	Kind     Kind
 	Size     int64
@@ -36,7 +36,7 @@ type PlannedObject struct {
 
 // PlanBatch is AddBatch, and returns the objects as they were recorded.
 func (db *DB) PlanBatch(ctx context.Context, b Batch, objects []NewObject) (Batch, []PlannedObject, error) {
-	b, err := db.AddBatch(ctx, b, objects)
+	b, _, err := db.AddBatch(ctx, b, nil, objects)
 	if err != nil {
 		return b, nil, err
 	}
@@ -45,8 +45,11 @@ func (db *DB) PlanBatch(ctx context.Context, b Batch, objects []NewObject) (Batc
 }
 
 // AddBatch records a batch in state Fetching with its objects, members, planned versions and owed
-// copies, all or nothing.
-func (db *DB) AddBatch(ctx context.Context, b Batch, objects []NewObject) (Batch, error) {
+// copies, all or nothing. The directories in dirs are made or brought up to date as EnsureDirs does; a new one gets
+// its id just before the first member that lies in it, so that a tree that is read in order of ids is read in the
+// order of its members. The ids of dirs are returned in their order.
+func (db *DB) AddBatch(ctx context.Context, b Batch, dirs []NewDir, objects []NewObject) (Batch, []ID, error) {
+	p := &batchPlanner{run: b.Run, dirs: dirs, ids: make([]ID, len(dirs))}
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		b.State = Fetching
 		res, err := tx.ExecContext(ctx, `INSERT INTO batch (run, source, dir, local, state, bytes) VALUES (?, ?, ?, ?, ?, ?)`,
@@ -57,20 +60,69 @@ func (db *DB) AddBatch(ctx context.Context, b Batch, objects []NewObject) (Batch
 		if b.ID, err = res.LastInsertId(); err != nil {
 			return err
 		}
+		if p.in, err = newVersionInserter(ctx, tx); err != nil {
+			return err
+		}
+		defer p.in.close()
 		for i := range objects {
-			if err := planObject(ctx, tx, b, &objects[i]); err != nil {
+			if err := p.object(ctx, tx, b, &objects[i]); err != nil {
 				return err
 			}
 		}
-		return nil
+		return p.rest(ctx)
 	})
 	if err != nil {
-		return b, fmt.Errorf("plan batch: %w", err)
+		return b, nil, fmt.Errorf("plan batch: %w", err)
 	}
-	return b, nil
+	return b, p.ids, nil
 }
 
-func planObject(ctx context.Context, tx *sql.Tx, b Batch, o *NewObject) error {
+// batchPlanner gives ids to what a batch is to hold, within one transaction.
+type batchPlanner struct {
+	run     int64
+	in      *versionInserter
+	dirs    []NewDir
+	ids     []ID // of dirs; 0 while they have none
+	checked dirChecker
+}
+
+// dir returns a directory's id. One of the batch's own is made now if it has none yet, its parents before it.
+func (p *batchPlanner) dir(ctx context.Context, id ID) (ID, error) {
+	if id >= 0 {
+		return id, nil
+	}
+	i := int(-1 - id)
+	if i >= len(p.dirs) {
+		return 0, fmt.Errorf("directory %d of a batch with %d: %w", i, len(p.dirs), ErrNotFound)
+	}
+	if p.ids[i] != 0 {
+		return p.ids[i], nil
+	}
+	d := p.dirs[i]
+	if d.Parent < 0 && int(-1-d.Parent) >= i {
+		return 0, fmt.Errorf("record directory %q: its parent comes after it", d.Name)
+	}
+	parent, err := p.dir(ctx, d.Parent)
+	if err != nil {
+		return 0, err
+	}
+	if p.ids[i], err = ensureDir(ctx, p.in, p.run, parent, d.Name, d.Meta); err != nil {
+		return 0, fmt.Errorf("record directory %q: %w", d.Name, err)
+	}
+	return p.ids[i], nil
+}
+
+// rest makes all directories that have no id yet.
+func (p *batchPlanner) rest(ctx context.Context) error {
+	for i := range p.dirs {
+		if _, err := p.dir(ctx, ID(-1-i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *batchPlanner) object(ctx context.Context, tx *sql.Tx, b Batch, o *NewObject) error {
 	if o.PartSize <= 0 || o.PartSize%ExtentSize != 0 {
 		return fmt.Errorf("object %s: part size %d is not a multiple of %d", o.OID, o.PartSize, ExtentSize)
 	}
@@ -83,11 +135,6 @@ func planObject(ctx context.Context, tx *sql.Tx, b Batch, o *NewObject) error {
 	if err != nil {
 		return err
 	}
-	in, err := newVersionInserter(ctx, tx)
-	if err != nil {
-		return err
-	}
-	defer in.close()
 	// New ids follow each other: their members are added many at once.
 	var first, next ID
 	addNew := func() error {
@@ -97,22 +144,31 @@ func planObject(ctx context.Context, tx *sql.Tx, b Batch, o *NewObject) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO member (object, version) SELECT ?, id FROM version WHERE id >= ? AND id < ?`, object, first, next)
 		return err
 	}
-	var dirs dirChecker
 	for i := range o.Members {
 		m := &o.Members[i]
-		if err := dirs.check(ctx, tx, m.Existing, m.Parent); err != nil {
+		existing, err := p.dir(ctx, m.Existing)
+		if err != nil {
+			return err
+		}
+		parent := ID(0)
+		if existing == 0 {
+			if parent, err = p.dir(ctx, m.Parent); err != nil {
+				return err
+			}
+		}
+		if err := p.checked.check(ctx, tx, existing, parent); err != nil {
 			return fmt.Errorf("%q: %w", m.Name, err)
 		}
-		if m.Existing != 0 {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO member (object, version) VALUES (?, ?)`, object, m.Existing); err != nil {
-				return fmt.Errorf("directory %d: %w", m.Existing, err)
+		if existing != 0 {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO member (object, version) VALUES (?, ?)`, object, existing); err != nil {
+				return fmt.Errorf("directory %d: %w", existing, err)
 			}
 			continue
 		}
 		if m.Kind != File && m.Kind != Symlink {
 			return fmt.Errorf("%q: only files and symlinks are planned", m.Name)
 		}
-		id, err := in.add(ctx, &Version{Parent: m.Parent, Name: m.Name, Kind: m.Kind, Mode: m.Mode, Owner: m.Owner, Size: m.Size,
+		id, err := p.in.add(ctx, &Version{Parent: parent, Name: m.Name, Kind: m.Kind, Mode: m.Mode, Owner: m.Owner, Size: m.Size,
 			MTime: m.MTime, State: Planned, Batch: b.ID})
 		if err != nil {
 			return fmt.Errorf("%q: %w", m.Name, err)

@@ -3,6 +3,7 @@ package recall
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"tapefs/catalog"
 	"tapefs/crypto"
@@ -57,14 +58,22 @@ func (f *File) follow(ctx context.Context) {
 	if barcode == "" {
 		return
 	}
-	if next, err := q.db.Next(ctx, parent, before, 1); err != nil || len(next) == 0 || next[0].ID != f.id {
-		return // others lie between: not one after the other
-	}
-	files, err := q.db.Next(ctx, parent, start, followFiles)
+	passed, err := q.db.Next(ctx, parent, before, followFiles)
 	if err != nil {
 		return
 	}
-	for _, v := range files {
+	isFile := func(v catalog.Version) bool { return v.Kind == catalog.File }
+	if i := slices.IndexFunc(passed, isFile); i < 0 || passed[i].ID != f.id {
+		return // others lie between: not one after the other
+	}
+	next, err := q.db.Next(ctx, parent, start, followFiles)
+	if err != nil {
+		return
+	}
+	for _, v := range next {
+		if !isFile(v) {
+			return // what lies in it comes before the files behind it, on tape too
+		}
 		if budget -= v.Size; budget < 0 || !q.askFile(ctx, o, &v, at, barcode) {
 			return
 		}

@@ -85,7 +85,7 @@ type store interface {
 	ProvedAt(ctx context.Context, copyPart int64) (time.Time, error)
 	// Files calls fn for a file, or for all files below a directory.
 	Files(ctx context.Context, id catalog.ID, fn func(*catalog.Version) error) error
-	// Next lists up to limit files of a directory, in the order of their ids, behind one.
+	// Next lists files and directories among the next limit entries of a directory, in the order of their ids, behind one.
 	Next(ctx context.Context, dir, after catalog.ID, limit int) ([]catalog.Version, error)
 	// BytesAt says in which object, and where in its plain stream, a version's bytes lie; object 0: in none.
 	BytesAt(ctx context.Context, data catalog.ID) (object, offset int64, err error)
@@ -114,14 +114,14 @@ func (c catalogStore) Files(ctx context.Context, id catalog.ID, fn func(*catalog
 }
 
 func (c catalogStore) Next(ctx context.Context, dir, after catalog.ID, limit int) ([]catalog.Version, error) {
-	var files []catalog.Version
+	var entries []catalog.Version
 	err := c.Now().Children(ctx, dir, after, limit, func(v *catalog.Version) error {
-		if v.Kind == catalog.File && v.InsteadOf == 0 { // an older state lies elsewhere on tape
-			files = append(files, *v)
+		if v.Kind == catalog.Directory || v.Kind == catalog.File && v.InsteadOf == 0 { // an older state lies elsewhere on tape
+			entries = append(entries, *v)
 		}
 		return nil
 	})
-	return files, err
+	return entries, err
 }
 
 // keyring is what recall asks of the keys.
