@@ -28,6 +28,9 @@ test: deps ## Run all tests
 torture: deps ## ROUNDS (500; "once": one of each kind) of kills, full tapes and faults, each followed by a compare; SEED repeats one
 	TAPEFS_ROUNDS=$(or $(ROUNDS),500) TAPEFS_SEED=$(SEED) TAPEFS_KIND='$(KIND)' $(GO) test -count=1 -timeout 6h -run '^TestTorture$$' -v ./cmd/tapefs
 
+mutations: deps ## Small changes to the program, each of which a short test must notice; M=TEXT those with it in their names, M=changed BASE=COMMIT those whose file changed
+	TAPEFS_MUTATIONS='$(or $(M),all)' TAPEFS_BASE='$(BASE)' $(GO) test -count=1 -timeout 2h -run '^TestMutations$$' -v ./cmd/tapefs
+
 years: deps ## RUNS (40) of archive with changes, forget, export, killed repacks, retire and new keys between, each compared with a plain model; SEED repeats one
 	TAPEFS_YEARS=$(or $(RUNS),40) TAPEFS_SEED='$(SEED)' $(GO) test -count=1 -timeout 2h -run '^TestYears$$' -v ./cmd/tapefs
 

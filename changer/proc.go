@@ -133,7 +133,7 @@ func (l *Library) alive(p ltfsProcess) bool { return l.startTime(p.pid) == p.sta
 
 // mountAt gives what is mounted on a directory, the topmost, nil for nothing.
 func mountAt(dir string) (*mountinfo.Info, error) {
-	all, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
+	all, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.Mountpoint != dir, false })
 	if err != nil {
 		return nil, fmt.Errorf("read mountinfo: %w", err)
 	}

@@ -133,6 +133,7 @@ func (v *volume) write(n *node, data []byte, off int64) (uint32, syscall.Errno) 
 	fits := min(size, v.free())
 	if _, ok := v.failed[n]; ok {
 		fits = 0 // what follows is accepted and lost as well
+		v.pos.block += (size + blockSize - 1) / blockSize
 	} else if fits < size && v.overshoot+size-fits > v.buffer() {
 		v.cutLate()
 		return 0, syscall.ENOSPC

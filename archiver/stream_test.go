@@ -1,0 +1,82 @@
+package archiver
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// fileAt makes a file with a time of its own, and says when that is.
+func fileAt(t *testing.T, name string, size int) catalog.Time {
+	t.Helper()
+	must(t, os.WriteFile(name, backRandom(3, size), 0o600))
+	at := time.Unix(1_600_000_000, 123_456_789)
+	must(t, os.Chtimes(name, at, at))
+	return catalog.Time{Sec: at.Unix(), Nsec: int32(at.Nanosecond())}
+}
+
+// A file that changes after its first byte was read is void, also when its size and its time are as before.
+func TestStreamNoticesAChangeWhileItReads(t *testing.T) {
+	const size = 100_000
+	for _, change := range []string{"nothing", "bytes, with the time put back", "growth", "cut"} {
+		t.Run(change, func(t *testing.T) {
+			name := filepath.Join(t.TempDir(), "file")
+			at := fileAt(t, name, size)
+			l := &layout{Entries: []entry{{Path: "file", Size: size, MTime: at, Header: make([]byte, 512), Data: 512}}, Size: 512 + padded(size) + 1024}
+			s := newPlainStream(l, func(string) (*os.File, error) { return os.Open(name) })
+			buf := make([]byte, 50_000)
+			s.read(buf, nil)
+			switch change {
+			case "bytes, with the time put back":
+				f, err := os.OpenFile(name, os.O_WRONLY, 0)
+				must(t, err)
+				_, err = f.WriteAt([]byte("other bytes"), size-1000)
+				must(t, err)
+				must(t, f.Close())
+				must(t, os.Chtimes(name, time.Unix(at.Sec, int64(at.Nsec)), time.Unix(at.Sec, int64(at.Nsec))))
+			case "growth":
+				f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+				must(t, err)
+				_, err = f.WriteString("more")
+				must(t, err)
+				must(t, f.Close())
+			case "cut":
+				must(t, os.Truncate(name, size-1))
+			}
+			for s.pos < l.Size {
+				s.read(buf, nil)
+			}
+			if err := s.void[0]; (err == nil) != (change == "nothing") {
+				t.Errorf("void: %v", err)
+			}
+		})
+	}
+}
+
+// A sum counts only for the file that was looked at: of its size and its time, to the nanosecond, before and after.
+func TestSumFileComparesTimes(t *testing.T) {
+	const size = 100_000
+	name := filepath.Join(t.TempDir(), "file")
+	at := fileAt(t, name, size)
+	for _, c := range []struct {
+		what string
+		size int64
+		at   catalog.Time
+		ok   bool
+	}{
+		{"as it was", size, at, true},
+		{"another size", size + 1, at, false},
+		{"another second", size, catalog.Time{Sec: at.Sec + 1, Nsec: at.Nsec}, false},
+		{"another nanosecond", size, catalog.Time{Sec: at.Sec, Nsec: at.Nsec + 1}, false},
+	} {
+		in, err := os.Open(name)
+		must(t, err)
+		if _, err := sumFile(context.Background(), in, c.size, c.at, map[string]int64{}); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
