@@ -8,7 +8,9 @@ import (
 	"log"
 	"log/slog"
 	"os"
+	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -118,7 +120,7 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 		stop()
 		return nil, err
 	}
-	server, err := fuse.NewServer(f, dir, &fuse.MountOptions{
+	server, err := newServer(f, dir, &fuse.MountOptions{
 		AllowOther: o.AllowOther,
 		FsName:     "tapefs",
 		Name:       "tapefs",
@@ -155,6 +157,44 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 		n.announce(watch, server)
 	}()
 	return m, nil
+}
+
+// newServer mounts. Root's way of it leaves /dev/fuse open in every program that is started later, and a mount whose process is
+// killed then lives on in an ltfs: who looks at it hangs. So no program starts until the descriptor is closed on exec.
+func newServer(f fuse.RawFileSystem, dir string, o *fuse.MountOptions) (*fuse.Server, error) {
+	if !o.DirectMountStrict { // fusermount is a program, and its descriptor is closed on exec
+		return fuse.NewServer(f, dir, o)
+	}
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	server, err := fuse.NewServer(f, dir, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := closeFuseOnExec(); err != nil {
+		return nil, errors.Join(fmt.Errorf("close /dev/fuse on exec: %w", err), server.Unmount())
+	}
+	return server, nil
+}
+
+// closeFuseOnExec makes programs that are started not inherit any descriptor of /dev/fuse.
+func closeFuseOnExec() error {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range open {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && to == "/dev/fuse" {
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil && !errors.Is(err, unix.EBADF) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // fuseLogger keeps go-fuse's own lines for debugging.

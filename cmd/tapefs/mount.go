@@ -22,23 +22,27 @@ import (
 )
 
 type mountCmd struct {
-	Mountpoint string `arg:"" help:"An empty directory."`
-	Daemon     bool   `help:"Return once the mount answers, and serve in the background."`
-	At         moment `help:"Show the archive as it was then: ${moment}." placeholder:"TIME"`
+	Mountpoint    string `arg:"" help:"An empty directory."`
+	Daemon        bool   `help:"Return once the mount answers, and serve in the background."`
+	AllowNonEmpty bool   `help:"Mount over a directory that holds files, an archive or a source: they cannot be seen until it is unmounted."`
+
+	At moment `help:"Show the archive as it was then: ${moment}." placeholder:"TIME"`
 
 	ReadyFD int `hidden:"" help:"File descriptor to report readiness on (given by --daemon)."`
 	KeysFD  int `hidden:"" help:"File descriptor to read opened keys from (given by --daemon)."`
 }
 
 func (c *mountCmd) Run(ctx context.Context, a *app) error {
-	dir, err := filepath.Abs(c.Mountpoint)
+	dir, err := c.mountPoint(a)
 	if err != nil {
-		return usagef("mount point: %w", err)
+		return err
 	}
-	if info, err := os.Stat(dir); err != nil {
-		return usagef("mount point: %w", err)
-	} else if !info.IsDir() {
-		return usagef("mount point %s is not a directory", dir)
+	conf, err := a.configuration()
+	if err != nil {
+		return err
+	}
+	if err := c.mayMountOn(conf, dir); err != nil {
+		return err
 	}
 	if c.Daemon {
 		return c.background(a, dir)
@@ -63,6 +67,7 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	if err := forgetWanted(ctx, conf, db, wantedByMount); err != nil {
 		a.log.Warn("forget what earlier mounts wanted", "error", err)
 	}
+	defer a.recoverDrives(ctx, conf)()
 	defer a.notifier(conf).watchCatalog(ctx, db)()
 	allowOther := allowOtherPermitted()
 	if conf.Mount.AllowOther != nil {
@@ -88,6 +93,30 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	go func() { waited <- m.Wait() }()
 	err = c.untilUnmounted(ctx, a, m, waited)
 	return errors.Join(err, queue.Close(context.WithoutCancel(ctx)))
+}
+
+// recoverDrives unmounts, in the background, the tapes that a mount which was killed left behind: nobody may want those drives for long.
+// Call end.
+func (a *app) recoverDrives(ctx context.Context, conf *config) (end func()) {
+	if conf.Library.Changer == "" || len(conf.Library.Drives) == 0 {
+		return func() {}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		lib, err := a.library(conf)
+		if err == nil {
+			err = lib.Recover(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("recover drives", "error", err)
+		}
+	}()
+	return func() {
+		stop()
+		<-done
+	}
 }
 
 // untilUnmounted waits for the end. After a signal it unmounts, again and again while files are open.
@@ -155,6 +184,9 @@ func (c *mountCmd) background(a *app, dir string) error {
 		args = append(args, "-v")
 	}
 	args = append(args, "mount", "--ready-fd", "3", "--keys-fd", "4")
+	if c.AllowNonEmpty {
+		args = append(args, "--allow-non-empty")
+	}
 	if !c.At.IsZero() {
 		args = append(args, "--at", c.At.Format(time.RFC3339Nano))
 	}

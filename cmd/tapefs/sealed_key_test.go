@@ -56,7 +56,7 @@ func TestSealedKey(t *testing.T) {
 	a.run("status")
 
 	// Without a terminal and key_command there is no way: exit 2, and a hint.
-	for _, args := range [][]string{{"archive"}, {"mount", "--daemon", a.dir}, {"verify", "--openssl"}, {"catalog", "rebuild"}} {
+	for _, args := range [][]string{{"archive"}, {"mount", "--daemon", t.TempDir()}, {"verify", "--openssl"}, {"catalog", "rebuild"}} {
 		cmd := a.command(args...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		out, err := cmd.CombinedOutput()
