@@ -37,6 +37,11 @@ type entry struct {
 	SHA256  []byte // of the content, as it was fetched; nil: nobody summed it
 	First   int    // index of the entry that a hard link names, -1
 	Void    bool   // its bytes are not to be had: zeros
+
+	// Listed is true when the fields below say which inode was listed: a file that is read in place may be another one's by now.
+	Listed   bool
+	UID, GID uint32
+	Ino      uint64 // 0: unknown
 }
 
 // layout is an object's whole plain stream, known before a byte of content was read: any part of it
@@ -92,6 +97,7 @@ func newLayout(source string, members []layoutMember) (*layout, error) {
 			first[inodeOf(&m.Version)] = len(l.Entries)
 			h.Typeflag, h.Size = tar.TypeReg, m.Size
 			e.Size, e.Void, e.SHA256 = m.Size, m.State == catalog.Void, m.SHA256
+			e.Listed, e.UID, e.GID, e.Ino = true, m.Owner.UID, m.Owner.GID, m.Ino
 		default:
 			return nil, fmt.Errorf("lay out version %d: kind %d is none that is archived", m.ID, m.Kind)
 		}

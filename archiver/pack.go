@@ -69,7 +69,9 @@ func newPacking(l *layout, open opener, strict bool, key *crypto.Key, salt []byt
 	if err != nil {
 		return nil, fmt.Errorf("pack: %w", err)
 	}
-	p := &packing{l: l, plain: newPlainStream(l, open), strict: strict, key: s, salt: salt, partSize: partSize,
+	plain := newPlainStream(l, open)
+	plain.place = !strict
+	p := &packing{l: l, plain: plain, strict: strict, key: s, salt: salt, partSize: partSize,
 		known: map[int][]byte{}, given: map[string]map[int]bool{}, contents: contentSums{entry: -1, sums: map[int][]byte{}}}
 	for _, r := range recorded {
 		p.known[r.Number] = r.Sums

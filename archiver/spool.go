@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
+	"tapefs/fs/recall/beneath"
 )
 
 // A batch's files lie in spool/<Dir>, as below the source's top; what fetching needs beside
@@ -122,35 +123,7 @@ func (t *tree) readlink(p string) (string, error) {
 	return r.Readlink(name)
 }
 
-var errReplaced = errors.New("it was replaced while it was opened")
-
-func (t *tree) openFile(p string) (*os.File, error) {
-	dir, name := splitPath(p)
-	r, err := t.dir(dir)
-	if err != nil {
-		return nil, err
-	}
-	is, err := r.Lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !is.Mode().IsRegular() { // opening a fifo would wait for its writer
-		return nil, &fs.PathError{Op: "open", Path: p, Err: errNotRegular}
-	}
-	f, err := r.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	got, err := f.Stat()
-	if err == nil && !os.SameFile(is, got) {
-		err = &fs.PathError{Op: "open", Path: p, Err: errReplaced}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
+func (t *tree) openFile(p string) (*os.File, error) { return beneath.Open(t.root.Name(), p) }
 
 // batchRoot is where a batch's files lie.
 func (a *Archiver) batchRoot(b catalog.Batch) (string, error) {
@@ -173,12 +146,7 @@ func (a *Archiver) openMember(b catalog.Batch, path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := openTree(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open batch %d: %w", b.ID, err)
-	}
-	defer t.close()
-	f, err := t.openFile(path)
+	f, err := beneath.Open(dir, path)
 	if err != nil {
 		return nil, fmt.Errorf("open %q of batch %d: %w", path, b.ID, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"tapefs/catalog"
+	"tapefs/fs/recall/beneath"
 )
 
 // spoolLoss is a file that was fetched, and whose bytes the spool lost before they were safe on tape.
@@ -208,7 +209,7 @@ func (a *Archiver) lookAtSpooled(ctx context.Context, b catalog.Batch, e *entry,
 // saysLost reports whether an error of a file in the spool means that its bytes are gone. Want of memory, descriptors or rights
 // does not.
 func saysLost(err error) bool {
-	for _, gone := range []error{fs.ErrNotExist, errNotRegular, errReplaced, errNotAsPlanned, errOtherSum, syscall.ENOTDIR, syscall.ELOOP, syscall.EISDIR,
+	for _, gone := range []error{fs.ErrNotExist, beneath.ErrNotRegular, errNotAsPlanned, errOtherSum, syscall.ENOTDIR, syscall.ELOOP, syscall.EISDIR,
 		syscall.EIO, syscall.EUCLEAN, syscall.EBADMSG} {
 		if errors.Is(err, gone) {
 			return true

@@ -8,21 +8,20 @@ import (
 	"syscall"
 
 	"tapefs/catalog"
+	"tapefs/fs/recall/beneath"
 )
 
 // opener opens a member's file by its path within the source.
 type opener func(path string) (*os.File, error)
 
-var (
-	errNotRegular   = errors.New("no regular file")
-	errNotAsPlanned = errors.New("changed since it was planned")
-)
+var errNotAsPlanned = errors.New("changed since it was planned")
 
 // fileState is what tells whether a file changed between two looks.
 type fileState struct {
 	size         int64
 	mtime, ctime syscall.Timespec
 	inode        uint64
+	uid, gid     uint32
 }
 
 func stateOf(f *os.File) (fileState, error) {
@@ -32,9 +31,9 @@ func stateOf(f *os.File) (fileState, error) {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() {
-		return fileState{}, errNotRegular
+		return fileState{}, beneath.ErrNotRegular
 	}
-	return fileState{size: st.Size, mtime: st.Mtim, ctime: st.Ctim, inode: st.Ino}, nil
+	return fileState{size: st.Size, mtime: st.Mtim, ctime: st.Ctim, inode: st.Ino, uid: st.Uid, gid: st.Gid}, nil
 }
 
 // plainStream reads a layout's plain bytes, the content from the members' files, which are opened one at
@@ -50,6 +49,7 @@ type plainStream struct {
 	index int               // of the entry whose file is open
 	seen  map[int]fileState // at the first opening, of the file that may be opened again
 	void  map[int]error     // why a member is void
+	place bool              // the files are read in place, where other people may exchange them
 }
 
 func newPlainStream(l *layout, open opener) *plainStream {
@@ -171,6 +171,9 @@ func (s *plainStream) openFile(i int, e *entry) {
 		s.seen[i] = now
 	}
 	err = e.asPlanned(now)
+	if err == nil && s.place {
+		err = e.asListed(now)
+	}
 	if err == nil && again && now != before {
 		err = fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)
 	}
@@ -185,4 +188,18 @@ func (e *entry) asPlanned(now fileState) error {
 		return nil
 	}
 	return fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)
+}
+
+// asListed says whether a file that is read in place is the one that was listed, of the same owner: whoever may write to its
+// directory could have put a link to somebody's private file there.
+func (e *entry) asListed(now fileState) error {
+	switch {
+	case !e.Listed:
+		return nil // laid out by an older version
+	case now.uid != e.UID || now.gid != e.GID:
+		return fmt.Errorf("%w: it has another owner", errNotAsPlanned)
+	case e.Ino != 0 && now.inode != e.Ino:
+		return fmt.Errorf("%w: another file took its place", errNotAsPlanned)
+	}
+	return nil
 }

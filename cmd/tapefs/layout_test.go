@@ -21,10 +21,11 @@ var mayImport = map[string][]string{
 	"tapefs/crypto":             {},
 	"tapefs/changer":            {},
 	"tapefs/changer/virtual":    {},
-	"tapefs/fs/recall":          {"tapefs/changer", "tapefs/catalog", "tapefs/crypto"},
-	"tapefs/fs":                 {"tapefs/fs/recall", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
-	"tapefs/archiver":           {"tapefs/fs/recall", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
-	"tapefs/cmd/tapefs": {"tapefs/fs", "tapefs/archiver", "tapefs/fs/recall", "tapefs/changer",
+	"tapefs/fs/recall/beneath":  {},
+	"tapefs/fs/recall":          {"tapefs/fs/recall/beneath", "tapefs/changer", "tapefs/catalog", "tapefs/crypto"},
+	"tapefs/fs":                 {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
+	"tapefs/archiver":           {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
+	"tapefs/cmd/tapefs": {"tapefs/fs", "tapefs/archiver", "tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/changer",
 		"tapefs/changer/virtual", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/catalog/tapebackup", "tapefs/crypto"},
 }
 

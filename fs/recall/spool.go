@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
+	"tapefs/fs/recall/beneath"
 )
 
 var errChanged = errors.New("the file is not the catalogued version any more")
@@ -20,39 +23,27 @@ func (q *Queue) openSpool(loc catalog.Location) (*os.File, error) {
 	if b == nil || b.State != catalog.Synced {
 		return nil, nil
 	}
-	var root *os.Root
-	var err error
-	if b.Local {
-		root, err = os.OpenRoot(b.Dir)
-	} else {
-		root, err = openBelow(q.o.SpoolDir, b.Dir)
+	dir, path := b.Dir, loc.Path
+	if !b.Local {
+		if q.o.SpoolDir == "" {
+			return nil, fmt.Errorf("open batch %d: no spool folder is configured", b.ID)
+		}
+		dir, path = q.o.SpoolDir, b.Dir+"/"+loc.Path
+	}
+	f, err := beneath.Open(dir, path)
+	if err == nil {
+		err = unchanged(f, loc.Version.Size, loc.Version.MTime)
+		if err == nil && b.Local {
+			err = sameInode(f, &loc.Version)
+		}
+		if err != nil {
+			f.Close()
+		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open batch %d: %w", b.ID, err)
-	}
-	defer root.Close()
-	// O_NONBLOCK: a fifo may have taken the place of a local file.
-	f, err := root.OpenFile(loc.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open spool copy: %w", err)
-	}
-	if err := unchanged(f, loc.Version.Size, loc.Version.MTime); err != nil {
-		f.Close()
 		return nil, fmt.Errorf("open spool copy: %w", err)
 	}
 	return f, nil
-}
-
-func openBelow(dir, sub string) (*os.Root, error) {
-	if dir == "" {
-		return nil, errors.New("no spool folder is configured")
-	}
-	outer, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer outer.Close()
-	return outer.OpenRoot(sub)
 }
 
 // unchanged checks that an open file has a version's size and modification time, to the nanosecond.
@@ -64,6 +55,24 @@ func unchanged(f *os.File, size int64, mtime catalog.Time) error {
 	t := st.ModTime()
 	if !st.Mode().IsRegular() || st.Size() != size || t.Unix() != mtime.Sec || t.Nanosecond() != int(mtime.Nsec) {
 		return errChanged
+	}
+	return nil
+}
+
+// sameInode checks that a file of a source that is read in place is the very one that was listed: whoever owns its directory
+// may have put another one in its place, be it a hard link to somebody's private file.
+func sameInode(f *os.File, v *catalog.Version) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	switch {
+	case st.Uid != v.Owner.UID || st.Gid != v.Owner.GID:
+		return fmt.Errorf("%w: it has another owner", errChanged)
+	case v.Ino != 0 && st.Ino != v.Ino:
+		return fmt.Errorf("%w: it was replaced", errChanged)
+	case !v.CTime.IsZero() && !v.CTime.Equal(time.Unix(st.Ctim.Unix())):
+		return fmt.Errorf("%w: something was done to it", errChanged)
 	}
 	return nil
 }
