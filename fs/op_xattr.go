@@ -18,39 +18,31 @@ import (
 // xattrPrefix is before the names of what the archive knows of a file beside its bytes.
 const xattrPrefix = "user.tapefs."
 
-// xattrs are the attributes of a version that are cheap to answer, in the order they are listed. When
-// ctx ends it only stops waiting for what the library says.
-func (f *face) xattrs(ctx context.Context, v *catalog.Version) (names []string, values map[string]string, err error) {
-	values = map[string]string{"version": strconv.FormatInt(int64(v.ID), 10)}
-	names = append(names, "version")
-	if !v.Current && v.Kind != catalog.Directory {
-		newer, err := f.newer(ctx, v)
+// xattr is the value of one attribute, "" where the version has none of that name. When ctx ends it only stops waiting for
+// what the library says.
+func (f *face) xattr(ctx context.Context, v *catalog.Version, name string) (string, error) {
+	isFile := v.Kind == catalog.File
+	switch {
+	case name == "version":
+		return strconv.FormatInt(int64(v.ID), 10), nil
+
+	case name == "newer" && !v.Current && v.Kind != catalog.Directory:
+		return f.newer(ctx, v)
+
+	case name == "sha256" && isFile:
+		return hex.EncodeToString(v.SHA256), nil
+
+	case (name == "state" || name == "tapes") && isFile:
+		loc, err := f.db.Locate(context.Background(), v.ID)
 		if err != nil {
-			return nil, nil, err
+			return "", err
 		}
-		if newer != "" {
-			values["newer"] = newer
-			names = append(names, "newer")
+		if name == "tapes" {
+			return strings.Join(tapesOf(&loc), " "), nil
 		}
+		return f.state(ctx, v, &loc), nil
 	}
-	if v.Kind != catalog.File {
-		return names, values, nil
-	}
-	if len(v.SHA256) > 0 {
-		values["sha256"] = hex.EncodeToString(v.SHA256)
-		names = append(names, "sha256")
-	}
-	loc, err := f.db.Locate(context.Background(), v.ID)
-	if err != nil {
-		return nil, nil, err
-	}
-	values["state"] = f.state(ctx, v, &loc)
-	names = append(names, "state")
-	if tapes := tapesOf(&loc); len(tapes) > 0 {
-		values["tapes"] = strings.Join(tapes, " ")
-		names = append(names, "tapes")
-	}
-	return names, values, nil
+	return "", nil
 }
 
 // newer says which newer version of a path cannot be read, so that the path shows this one; "" where that is not so.
@@ -139,34 +131,21 @@ func (f *face) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string, 
 	if err != nil {
 		return 0, f.status(err, "getxattr", in.NodeId)
 	}
-	_, values, err := f.xattrs(withCancel(cancel), &v)
+	value, err := f.xattr(withCancel(cancel), &v, name)
 	if err != nil {
 		return 0, f.status(err, "getxattr", in.NodeId)
 	}
-	value, ok := values[name]
-	if !ok {
+	if value == "" {
 		return 0, fuse.ENOATTR
 	}
 	return fill(dest, value)
 }
 
+// ListXAttr lists nothing, as with LTFS: what is ours is answered by name, and programs that copy all attributes they find
+// (cp -a, rsync -X, Samba) need not ask the catalog four times for each file, nor write to a disk what is true of the
+// archive alone.
 func (f *face) ListXAttr(cancel <-chan struct{}, in *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
-	if in.NodeId >= hiddenDir {
-		return 0, fuse.OK
-	}
-	v, err := f.node(in.NodeId)
-	if err != nil {
-		return 0, f.status(err, "listxattr", in.NodeId)
-	}
-	names, _, err := f.xattrs(withCancel(cancel), &v)
-	if err != nil {
-		return 0, f.status(err, "listxattr", in.NodeId)
-	}
-	var list strings.Builder
-	for _, name := range names {
-		list.WriteString(xattrPrefix + name + "\x00")
-	}
-	return fill(dest, list.String())
+	return 0, fuse.OK
 }
 
 // fill answers getxattr(2): the size alone when there is no room at all.
