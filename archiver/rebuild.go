@@ -34,8 +34,8 @@ type RebuildConfig struct {
 
 // RebuildOptions says what is read.
 type RebuildOptions struct {
-	Catalog        string   // UUID; "": that of the first tape of tapefs that is found
-	Tapes          []string // barcodes; none: all that the library holds and no rebuild has read
+	Catalog        string   // UUID; "": that of the first tape whose journal these keys prove
+	Tapes          []string // barcodes; none: all that the library holds
 	NoSnapshot     bool     // begin empty, with manifests alone
 	Headers        bool     // read the first bytes of each object, too, and compare the salt
 	ListUnproved   bool     // read the tar headers of what no manifest names
@@ -78,9 +78,10 @@ type RebuildReport struct {
 	SnapshotTape string
 	Census       catalog.Census
 	Tapes        []RebuiltTape
-	Before       []string  // barcodes of tapes that were read before
+	Before       []string  // barcodes of tapes that hold nothing that the catalog does not know
 	Passed       []Refusal // tapes that are no tapes of this catalog
 	Refused      []Refusal
+	Remarks      []Refusal // what is odd on the tapes, and does no harm
 	Missing      []catalog.AbsentTape
 	Unproved     []Unproved
 	Unresolved   int64 // directories that no record tells of
@@ -95,7 +96,9 @@ type rebuilder struct {
 	uuid    string // of the catalog; "" until known
 	resumed bool   // the catalog exists: no snapshot is wanted
 	rows    *catalog.Rebuild
+	stays   bool // the catalog is the one in use: a tape is read if it is newer than what was recorded
 	tapes   []*survey
+	claims  []*survey // their labels name this catalog, and nothing on them proves it
 }
 
 // Rebuild makes a catalog from tapes, or adds to one what tapes hold that it has not read. What
@@ -163,7 +166,11 @@ func (b *rebuilder) open(ctx context.Context) (place, error) {
 			return p, errors.Join(err, db.Close())
 		}
 		if !empty {
-			b.db = db
+			// What an earlier rebuild noted of the tapes may be long out of date.
+			b.db, b.stays = db, true
+			if err := errors.Join(os.RemoveAll(b.scratch), os.MkdirAll(b.scratch, 0o700)); err != nil {
+				return p, err
+			}
 			break
 		}
 		p.at, p.beside = b.conf.Path+".rebuild", b.conf.Path
@@ -222,6 +229,10 @@ func (b *rebuilder) read(ctx context.Context) error {
 		}
 		var pass *passError
 		switch {
+		case err == nil && b.stays && !s.news && !s.doubt && len(b.o.Tapes) == 0 && !b.o.ListUnproved && !b.o.AcceptUnproved:
+			b.report.Before = append(b.report.Before, string(code))
+		case isLocal(err):
+			return &changer.Error{Op: "read tape " + string(code), Err: err, Hint: "copies of the tapes' manifests and of one snapshot must fit into " + b.scratch}
 		case errors.As(err, &pass):
 			b.log.Info("tape is passed over", "tape", code, "why", pass.why)
 			b.report.Passed = append(b.report.Passed, Refusal{Barcode: string(code), Why: pass.why})
@@ -231,22 +242,32 @@ func (b *rebuilder) read(ctx context.Context) error {
 			b.tapes = append(b.tapes, s)
 		}
 	}
-	if b.uuid == "" {
+	b.choose()
+	if b.uuid == "" && len(b.report.Passed)+len(b.report.Refused) == 0 {
 		return &changer.Error{Op: "look for tapes", Err: errors.New("no tape of tapefs was found"), Hint: "put the tapes into the library; tapefs library status shows what is there"}
 	}
-	if b.db == nil && len(b.tapes) == 0 {
+	if b.db == nil && len(b.tapes) == 0 && !(b.o.AcceptUnproved && len(b.claims) > 0) {
 		var why []error
+		for _, s := range b.claims {
+			b.report.Refused = append(b.report.Refused, s.Refused...)
+			b.pass(s, "its label names this catalog, and nothing on it proves that")
+		}
 		for _, p := range append(slices.Clone(b.report.Refused), b.report.Passed...) {
 			why = append(why, fmt.Errorf("tape %s: %s", p.Barcode, p.Why))
+		}
+		if b.uuid == "" {
+			return &changer.Error{Op: "look for a tape whose journal the keys at hand prove", Err: errors.Join(why...),
+				Hint: "put the tapes into the library, and the key files into their folder; --catalog UUID with --accept-unproved takes tapes that nothing proves"}
 		}
 		return fmt.Errorf("no tape of catalog %s could be read: %w", b.uuid, errors.Join(why...))
 	}
 	return nil
 }
 
-// before tells whether an earlier rebuild, or the archive itself, has read this tape.
+// before reports whether the rebuild that is gone on with has read this tape. A tape of a catalog that is in use is
+// loaded and compared: that catalog may be older than its tapes.
 func (b *rebuilder) before(ctx context.Context, code changer.Barcode) (bool, error) {
-	if b.db == nil || len(b.o.Tapes) > 0 || b.o.ListUnproved || b.o.AcceptUnproved {
+	if b.db == nil || b.stays || len(b.o.Tapes) > 0 || b.o.ListUnproved || b.o.AcceptUnproved {
 		return false, nil
 	}
 	t, err := b.db.TapeByBarcode(ctx, string(code))
@@ -263,8 +284,12 @@ func (b *rebuilder) refuse(barcode, name string, why error) {
 
 // fill takes over what was found.
 func (b *rebuilder) fill(ctx context.Context, p place) (err error) {
-	for _, s := range b.tapes {
+	for _, s := range slices.Concat(b.tapes, b.claims) {
 		b.report.Refused = append(b.report.Refused, s.Refused...)
+		b.report.Remarks = append(b.report.Remarks, s.Remarks...)
+		if s.More > 0 {
+			b.refuse(s.Barcode, "", fmt.Errorf("%d further files are not what they say they are", s.More))
+		}
 	}
 	if b.db == nil {
 		if err := b.begin(ctx, p.at); err != nil {

@@ -92,12 +92,16 @@ func (b *rebuilder) apply(ctx context.Context) error {
 	var jobs []job
 	tapes := map[*survey]catalog.Tape{}
 	for _, s := range b.tapes {
-		t, err := b.rows.SeenTape(ctx, catalog.Tape{Barcode: s.Barcode, UUID: s.Label.Volume, PoolName: s.Label.Pool, Number: s.Label.Number,
-			Generation: changer.Barcode(s.Barcode).Generation(), Capacity: s.Capacity, Free: s.Free, Seen: s.Seen})
+		t, err := b.seen(ctx, s)
 		if err != nil {
 			return err
 		}
 		tapes[s] = t
+		if !s.doubt { // of a snapshot nothing was known when the tape was read
+			if s.doubt, err = b.unvouched(ctx, s, t); err != nil {
+				return err
+			}
+		}
 		for _, m := range s.Manifests {
 			jobs = append(jobs, job{s, t, m})
 		}
@@ -114,6 +118,9 @@ func (b *rebuilder) apply(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.adopt(ctx, tapes); err != nil {
+		return err
+	}
 	for _, s := range b.tapes {
 		if err := b.applyTape(ctx, s, tapes[s]); err != nil {
 			return fmt.Errorf("take over tape %s: %w", s.Barcode, err)
@@ -122,17 +129,70 @@ func (b *rebuilder) apply(ctx context.Context) error {
 	return b.rows.Flush()
 }
 
+// seen records a tape that was read. Its pool and number are what its newest manifest says, for the label is not proved.
+func (b *rebuilder) seen(ctx context.Context, s *survey) (catalog.Tape, error) {
+	t := catalog.Tape{Barcode: s.Barcode, UUID: s.Label.Volume, PoolName: s.Label.Pool, Number: s.Label.Number,
+		Generation: changer.Barcode(s.Barcode).Generation(), Capacity: s.Capacity, Free: s.Free, Seen: s.Seen}
+	for _, m := range s.Manifests {
+		if m.Pool != "" {
+			t.PoolName, t.Number = m.Pool, m.Number
+		}
+	}
+	return b.rows.SeenTape(ctx, t)
+}
+
+// adopt takes in tapes that only claim to be of this catalog: those of which the journal of another tape says so and which
+// have nothing on them yet, and all when that was asked for.
+func (b *rebuilder) adopt(ctx context.Context, tapes map[*survey]catalog.Tape) error {
+	claims := b.claims
+	b.claims = nil
+	for _, s := range claims {
+		t, err := b.db.TapeByUUID(ctx, s.Label.Volume)
+		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+			return err
+		}
+		empty := err == nil && t.Barcode == s.Barcode && len(s.Files) == 0
+		if empty {
+			if _, err := b.db.LastManifest(ctx, t.ID); !errors.Is(err, catalog.ErrNotFound) {
+				if err != nil {
+					return err
+				}
+				empty = false
+			}
+			if objects, _, err := b.db.TapeObjects(ctx, t.ID); err != nil {
+				return err
+			} else if objects > 0 {
+				empty = false
+			}
+		}
+		if !empty && !b.o.AcceptUnproved {
+			b.pass(s, "its label names this catalog, and nothing on it proves that; --accept-unproved takes it all the same")
+			b.claims = append(b.claims, s)
+			continue
+		}
+		if tapes[s], err = b.seen(ctx, s); err != nil {
+			return err
+		}
+		b.tapes = append(b.tapes, s)
+	}
+	return b.rows.Flush()
+}
+
 // applyManifest proves the copy of a manifest again and takes it over.
 func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape, m foundManifest) error {
 	old, err := b.db.ManifestOf(ctx, t.ID, m.Seq)
-	if err == nil {
-		if !bytes.Equal(old.MAC, m.MAC) {
-			b.refuse(s.Barcode, m.Name, fmt.Errorf("%w: the catalog knows another manifest %d of this tape", ErrUnproved, m.Seq))
-		}
-		return nil
-	}
-	if !errors.Is(err, catalog.ErrNotFound) {
+	switch {
+	case errors.Is(err, catalog.ErrNotFound):
+	case err != nil:
 		return err
+	case m.Known || bytes.Equal(old.MAC, m.MAC) && !s.doubt:
+		return nil
+	case !bytes.Equal(old.MAC, m.MAC):
+		b.report.Remarks = append(b.report.Remarks, Refusal{Barcode: s.Barcode, Name: m.Name,
+			Why: fmt.Sprintf("the catalog knew another manifest %d of this tape: an older catalog was put back once", m.Seq)})
+		if err := b.rows.ReplaceManifest(ctx, old.ID); err != nil {
+			return err
+		}
 	}
 	key, err := b.keys.Key(m.Key)
 	if err != nil {
@@ -297,38 +357,9 @@ func (b *rebuilder) applyTape(ctx context.Context, s *survey, t catalog.Tape) er
 	if err := b.rows.Flush(); err != nil {
 		return err
 	}
-	type mark struct {
-		part  int64
-		state catalog.PartState
-	}
-	var marks []mark
-	proved := map[string]bool{}
-	err := b.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
-		if p.State != catalog.PartWritten && p.State != catalog.PartDurable {
-			return nil
-		}
-		f, found := s.file(p.Name)
-		switch why, err := b.wrongFile(ctx, p, f, found); {
-		case err != nil:
-			return err
-		case why != "" && !found:
-			marks = append(marks, mark{p.ID, catalog.PartLost})
-			b.refuse(s.Barcode, p.Name, errors.New(why))
-		case why != "":
-			marks = append(marks, mark{p.ID, catalog.PartDamaged})
-			b.refuse(s.Barcode, p.Name, errors.New(why))
-		default:
-			proved[p.Name] = true
-		}
-		return nil
-	})
+	proved, err := b.holdAgainst(ctx, s, t)
 	if err != nil {
 		return err
-	}
-	for _, m := range marks {
-		if err := b.rows.MarkPart(ctx, m.part, m.state); err != nil {
-			return err
-		}
 	}
 	var leftover int64
 	for _, f := range s.Files {
@@ -350,6 +381,50 @@ func (b *rebuilder) applyTape(ctx context.Context, s *survey, t catalog.Tape) er
 	b.report.Tapes = append(b.report.Tapes, RebuiltTape{Barcode: s.Barcode, Pool: s.Label.Pool, Number: s.Label.Number, Manifests: len(s.Manifests),
 		Gaps: s.Gaps, Files: len(s.Files)})
 	return b.rows.ReadTape(ctx, t.ID, s.Generation, s.Capacity, s.Free, leftover, s.Seen)
+}
+
+// holdAgainst compares the parts that are said to lie on a tape with the files there, and records what became of those that
+// differ. It returns the names of the files that are what they should be.
+func (b *rebuilder) holdAgainst(ctx context.Context, s *survey, t catalog.Tape) (proved map[string]bool, err error) {
+	type mark struct {
+		catalog.CopyPart
+		state catalog.PartState
+		why   string
+	}
+	var marks []mark
+	proved = map[string]bool{}
+	err = b.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+		if p.State != catalog.PartDurable && (p.State != catalog.PartWritten || b.stays) {
+			return nil // what is written and not safe is for the next run to prove
+		}
+		f, found := s.file(p.Name)
+		why, err := b.wrongFile(ctx, p, f, found)
+		switch {
+		case err != nil:
+			return err
+		case why == "":
+			proved[p.Name] = true
+		case !found:
+			marks = append(marks, mark{p, catalog.PartLost, why})
+		default:
+			marks = append(marks, mark{p, catalog.PartDamaged, why})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range marks {
+		if proved[m.Name] { // of two tries of one name the other one is what lies there
+			m.state = catalog.PartLost
+		} else {
+			b.refuse(s.Barcode, m.Name, errors.New(m.why))
+		}
+		if err := b.rows.MarkPart(ctx, m.ID, m.state); err != nil {
+			return nil, err
+		}
+	}
+	return proved, b.rows.Flush()
 }
 
 // file finds a file of the tape by name.

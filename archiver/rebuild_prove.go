@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,8 +22,47 @@ import (
 	"tapefs/crypto"
 )
 
-// fetchFile copies a file of the tape into the survey's folder; it is read there, where nobody changes it.
-func (s *survey) fetchFile(root *os.Root, name, as string) (_ *os.File, err error) {
+// Bounds on what is read of one file of a tape, bytes. A manifest lists what went to a tape within one sync, and a
+// snapshot takes some hundred bytes for each file of the archive.
+const (
+	manifestMax = 64 << 30
+	snapshotMax = 1 << 40
+)
+
+// errHalf: a manifest or snapshot that was not finished, as the end of a tape leaves it. Nothing is wrong with the tape.
+var errHalf = errors.New("it was not finished: the tape ended there, or the run")
+
+// sumOnTape is the MAC over text and a file on the tape, of which at most limit bytes are read. Nothing is copied.
+func sumOnTape(ctx context.Context, root *os.Root, name string, key *crypto.Key, text []byte, limit int64) ([]byte, error) {
+	in, err := root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	h := key.ManifestMAC(text)
+	n, err := io.Copy(h, io.LimitReader(ctxReader{ctx, in}, limit+1))
+	if err == nil && n > limit {
+		err = fmt.Errorf("%w: it is longer than %d bytes", ErrUnproved, limit)
+	}
+	return h.Sum(nil), err
+}
+
+// ctxReader ends when its context does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// fetchFile copies a file of the tape, whose MAC was found right, into the survey's folder, where nobody changes it. What
+// is copied must have the MAC, too. An error of our own disk is a *localError.
+func (s *survey) fetchFile(ctx context.Context, root *os.Root, name, as string, key *crypto.Key, text, mac []byte) (_ *os.File, err error) {
 	in, err := root.Open(name)
 	if err != nil {
 		return nil, err
@@ -30,43 +70,78 @@ func (s *survey) fetchFile(root *os.Root, name, as string) (_ *os.File, err erro
 	defer in.Close()
 	out, err := os.OpenFile(filepath.Join(s.dir, as), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
+		return nil, &localError{err}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, out.Close(), os.Remove(out.Name()))
+		}
+	}()
+	h := key.ManifestMAC(text)
+	if _, err = io.Copy(io.MultiWriter(localWriter{out}, h), ctxReader{ctx, in}); err != nil {
 		return nil, err
 	}
-	if _, err = io.Copy(out, in); err == nil {
-		_, err = out.Seek(0, io.SeekStart)
+	if !hmac.Equal(h.Sum(nil), mac) {
+		return nil, fmt.Errorf("%w: it changed while it was read", ErrUnproved)
 	}
-	if err != nil {
-		return nil, errors.Join(err, out.Close())
+	if _, err = out.Seek(0, io.SeekStart); err != nil {
+		return nil, &localError{err}
 	}
 	return out, nil
 }
 
-// readProof reads a .mac file.
+// readProof reads the .mac file beside a manifest or snapshot: errHalf when there is none, or when it was cut off. It is
+// written last, so then nobody ever relied on either.
 func readProof(root *os.Root, name string) ([]byte, error) {
 	f, err := root.Open(macName(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w (there is no .mac file)", errHalf)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, macTextMax+1))
+	proof, err := io.ReadAll(io.LimitReader(f, macTextMax+1))
+	if err == nil && cutOff(proof) {
+		return nil, fmt.Errorf("%w (its .mac file has %d bytes)", errHalf, len(proof))
+	}
+	return proof, err
+}
+
+// cutOff reports whether a .mac file is the beginning of one and no more.
+func cutOff(proof []byte) bool {
+	if len(proof) == 0 {
+		return true
+	}
+	begins := func(line string) bool {
+		n := min(len(proof), len(line))
+		return string(proof[:n]) == line[:n]
+	}
+	if !begins(fmt.Sprintf("tapefs-manifest %d\n", tapeFormat)) && !begins(snapshotHeader+"\n") {
+		return false
+	}
+	at := bytes.LastIndex(proof, []byte("\nmac="))
+	return at < 0 || len(proof) < at+len("\nmac=")+2*sha256.Size+1 && !bytes.HasSuffix(proof, []byte("\n"))
 }
 
 // manifests proves a tape's manifests and keeps copies of those that hold. named collects the
 // files on this tape that they name.
 func (b *rebuilder) manifests(ctx context.Context, s *survey, v *changer.Volume, root *os.Root, files []tapeFile, named map[string]bool) error {
 	for _, f := range files {
-		if err := ctx.Err(); err != nil {
+		m, err := b.manifest(ctx, s, root, f, named)
+		switch {
+		case err == nil:
+			s.Manifests = append(s.Manifests, m)
+			s.news = s.news || !m.Known
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case isLocal(err), excused(v, err):
 			return err
-		}
-		m, err := b.manifest(s, root, f, named)
-		if err != nil {
-			if excused(v, err) {
-				return err
-			}
+		case errors.Is(err, errHalf):
+			s.remark(f.Name, err)
+		default:
 			s.refuse(f.Name, err)
-			continue
 		}
-		s.Manifests = append(s.Manifests, m)
 	}
 	slices.SortFunc(s.Manifests, func(x, y foundManifest) int {
 		return cmp.Or(cmp.Compare(x.Seq, y.Seq), x.Written.Compare(y.Written), strings.Compare(x.Name, y.Name))
@@ -75,8 +150,13 @@ func (b *rebuilder) manifests(ctx context.Context, s *survey, v *changer.Volume,
 	return nil
 }
 
-func (b *rebuilder) manifest(s *survey, root *os.Root, f tapeFile, named map[string]bool) (m foundManifest, err error) {
+// manifest proves one manifest by its MAC, read from the tape as it lies there, and only then copies and reads it.
+func (b *rebuilder) manifest(ctx context.Context, s *survey, root *os.Root, f tapeFile, named map[string]bool) (m foundManifest, err error) {
 	folder := path.Base(path.Dir(f.Name))
+	proof, err := readProof(root, f.Name)
+	if err != nil {
+		return m, err
+	}
 	key, err := b.keys.Key(folder)
 	if err != nil {
 		return m, err
@@ -84,22 +164,32 @@ func (b *rebuilder) manifest(s *survey, root *os.Root, f tapeFile, named map[str
 	if volume := manifestNames.FindStringSubmatch(path.Base(f.Name))[1]; volume != s.Label.Volume {
 		return m, fmt.Errorf("%w: it belongs to volume %s", ErrUnproved, volume)
 	}
-	proof, err := readProof(root, f.Name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return m, fmt.Errorf("%w: its .mac file is missing", ErrUnproved)
-	}
-	if err != nil {
-		return m, err
-	}
 	t, err := parseMAC(proof)
 	if err != nil {
 		return m, err
 	}
-	if t.Catalog != b.uuid {
-		return m, fmt.Errorf("%w: it belongs to catalog %s", ErrUnproved, t.Catalog)
+	if err := b.belongs(s, t.Catalog); err != nil {
+		return m, err
 	}
-	local := localName(f.Name)
-	sealed, err := s.fetchFile(root, f.Name, local)
+	if path.Base(manifestName("", t.Volume, t.Seq)) != path.Base(f.Name) {
+		return m, fmt.Errorf("%w: its name is %q, its proof says volume %s seq %d", ErrUnproved, f.Name, t.Volume, t.Seq)
+	}
+	m = foundManifest{Name: f.Name, Key: folder, Seq: t.Seq, MAC: t.MAC, Previous: t.Previous}
+	if old, err := b.knownManifest(ctx, s, m); err != nil {
+		return m, err
+	} else if old != nil && !s.doubt {
+		s.Catalog, m.Known, m.Upto, m.Written = t.Catalog, true, old.Upto, old.Written
+		return m, nil
+	}
+	sum, err := sumOnTape(ctx, root, f.Name, key, t.header(), manifestMax)
+	if err != nil {
+		return m, err
+	}
+	if !hmac.Equal(sum, t.MAC) {
+		return m, fmt.Errorf("%w: the MAC is wrong, or the key is", ErrUnproved)
+	}
+	s.Catalog = t.Catalog
+	sealed, err := s.fetchFile(ctx, root, f.Name, localName(f.Name), key, t.header(), t.MAC)
 	if err != nil {
 		return m, err
 	}
@@ -109,27 +199,35 @@ func (b *rebuilder) manifest(s *survey, root *os.Root, f tapeFile, named map[str
 			os.Remove(sealed.Name())
 		}
 	}()
-	var mine []string
 	head, err := readManifest(f.Name, sealed, proof, key, func(record any) error {
 		if p, ok := record.(*partRecord); ok && p.Volume == s.Label.Volume {
-			mine = append(mine, p.Name)
+			named[p.Name] = true
 		}
-		return nil
+		return ctx.Err()
 	})
 	if err != nil {
 		return m, err
 	}
-	for _, name := range mine {
-		named[name] = true
-	}
-	salt, err := headerSalt(sealed)
-	if err != nil {
+	if m.Salt, err = headerSalt(sealed); err != nil {
 		return m, err
 	}
 	if err := os.WriteFile(filepath.Join(s.dir, localName(macName(f.Name))), proof, 0o600); err != nil {
-		return m, err
+		return m, &localError{err}
 	}
-	return foundManifest{Name: f.Name, Key: folder, Seq: t.Seq, MAC: t.MAC, Previous: t.Previous, Upto: head.Upto, Written: head.Written.UTC(), Salt: salt}, nil
+	m.Upto, m.Written, m.Pool, m.Number = head.Upto, head.Written.UTC(), head.Pool, head.Number
+	return m, nil
+}
+
+// belongs refuses what speaks of another catalog than the one that is rebuilt, or than what was proved on this tape.
+func (b *rebuilder) belongs(s *survey, catalog string) error {
+	want := b.uuid
+	if s.Catalog != "" {
+		want = s.Catalog
+	}
+	if want != "" && catalog != want {
+		return fmt.Errorf("%w: it belongs to catalog %s", ErrUnproved, catalog)
+	}
+	return nil
 }
 
 // localName is a tape file's name in the survey's folder.
@@ -143,94 +241,114 @@ func headerSalt(f io.ReaderAt) ([]byte, error) {
 	return crypto.ParseHeader(header)
 }
 
-// chain refuses manifests that do not follow the one before them, and notes those that are missing.
+// chain notes manifests that are missing, and those that do not follow the one before them: an older catalog was put
+// back once, and what was written under their numbers before is gone. All of them are proved, and taken.
 func (s *survey) chain() {
-	var good []foundManifest
+	next, last := 1, make([]byte, 32)
 	for _, m := range s.Manifests {
-		next, last := 1, make([]byte, 32)
-		if n := len(good); n > 0 {
-			next, last = good[n-1].Seq+1, good[n-1].MAC
-		}
 		switch {
 		case m.Seq < next:
-			s.refuse(m.Name, fmt.Errorf("%w: there is another manifest %d", ErrUnproved, m.Seq))
+			s.remark(m.Name, fmt.Errorf("there is another manifest %d of this tape: an older catalog was put back once", m.Seq))
 			continue
 		case m.Seq == next && !bytes.Equal(m.Previous, last):
-			s.refuse(m.Name, fmt.Errorf("%w: it does not follow manifest %d of this tape", ErrUnproved, m.Seq-1))
-			continue
+			s.remark(m.Name, fmt.Errorf("it does not follow the manifest %d that lies here: an older catalog was put back once", m.Seq-1))
 		}
 		for ; next < m.Seq; next++ {
 			s.Gaps = append(s.Gaps, next)
 		}
-		good = append(good, m)
+		next, last = m.Seq+1, m.MAC
 	}
-	s.Manifests = good
 }
 
-// snapshots proves the snapshots of a tape that are worth it: the newest that holds is kept, and
-// older ones are believed by their proof's form alone, as rows that nothing reads.
+// snapshots proves the snapshots of a tape that are worth it: of the newest that holds a copy is kept to begin with, and
+// those are proved that the catalog does not know.
 func (b *rebuilder) snapshots(ctx context.Context, s *survey, v *changer.Volume, root *os.Root, files []tapeFile) error {
 	slices.SortFunc(files, func(x, y tapeFile) int { return strings.Compare(path.Base(y.Name), path.Base(x.Name)) })
 	for _, f := range files {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if s.SnapshotFile != "" && !b.resumed {
+		if s.SnapshotFile != "" {
 			break // one is enough to begin with; the others' rows are in it
 		}
-		snap, err := b.proveSnapshot(s, root, f)
-		if err != nil {
-			if excused(v, err) {
-				return err
-			}
+		snap, err := b.proveSnapshot(ctx, s, root, f)
+		switch {
+		case err == nil:
+			s.Snapshots, s.news = append(s.Snapshots, snap), true
+		case errors.Is(err, errKnown):
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case isLocal(err), excused(v, err):
+			return err
+		case errors.Is(err, errHalf):
+			s.remark(f.Name, err)
+		default:
 			s.refuse(f.Name, err)
-			continue
-		}
-		s.Snapshots = append(s.Snapshots, snap)
-		if s.SnapshotFile == "" {
-			s.SnapshotFile = path.Base(f.Name)
 		}
 	}
 	return nil
 }
 
-func (b *rebuilder) proveSnapshot(s *survey, root *os.Root, f tapeFile) (snap foundSnapshot, err error) {
+// errKnown: the catalog that stays has this snapshot in its list.
+var errKnown = errors.New("it is known")
+
+func (b *rebuilder) proveSnapshot(ctx context.Context, s *survey, root *os.Root, f tapeFile) (snap foundSnapshot, err error) {
 	match := snapshotNames.FindStringSubmatch(f.Name)
 	at, err := time.Parse(snapshotTime, match[2])
 	if err != nil {
 		return snap, fmt.Errorf("%w: its name has no time", ErrUnproved)
 	}
+	proof, err := readProof(root, f.Name)
+	if err != nil {
+		return snap, err
+	}
 	key, err := b.keys.Key(match[1])
 	if err != nil {
 		return snap, err
 	}
-	proof, err := readProof(root, f.Name)
-	if err != nil {
-		return snap, fmt.Errorf("%w: its .mac file: %w", ErrUnproved, err)
+	of := snapshotCatalog(proof)
+	if err := b.belongs(s, of); err != nil {
+		return snap, err
 	}
-	text := snapshotText(b.uuid, s.Label.Volume, at)
+	text := snapshotText(of, s.Label.Volume, at)
 	rest, ok := bytes.CutPrefix(proof, append(slices.Clone(text), "mac="...))
 	mac, err := hex.DecodeString(strings.TrimSuffix(string(rest), "\n"))
-	if !ok || err != nil || len(mac) != 32 {
+	if !ok || err != nil || len(mac) != sha256.Size {
 		return snap, fmt.Errorf("%w: its proof is of another catalog, volume or time, or none", ErrUnproved)
 	}
-	sealed, err := s.fetchFile(root, f.Name, path.Base(f.Name))
+	if known, err := b.knownSnapshot(ctx, s, f.Name, mac); err != nil {
+		return snap, err
+	} else if known {
+		return snap, errKnown
+	}
+	sum, err := sumOnTape(ctx, root, f.Name, key, text, snapshotMax)
 	if err != nil {
 		return snap, err
 	}
-	defer func() {
-		err = errors.Join(err, sealed.Close())
-		if err != nil || b.resumed || s.SnapshotFile != "" {
-			os.Remove(sealed.Name())
-		}
-	}()
-	h := key.ManifestMAC(text)
-	if _, err := io.Copy(h, sealed); err != nil {
-		return snap, err
-	}
-	if !hmac.Equal(h.Sum(nil), mac) {
+	if !hmac.Equal(sum, mac) {
 		return snap, fmt.Errorf("%w: the MAC is wrong, or the key is", ErrUnproved)
 	}
-	salt, err := headerSalt(sealed)
-	return foundSnapshot{Name: f.Name, Key: match[1], Size: f.Size, MAC: mac, Salt: salt, Written: at}, err
+	s.Catalog = of
+	snap = foundSnapshot{Name: f.Name, Key: match[1], Size: f.Size, MAC: mac, Written: at}
+	if b.resumed || b.o.NoSnapshot {
+		snap.Salt, err = saltOf(root, f.Name)
+		return snap, err
+	}
+	sealed, err := s.fetchFile(ctx, root, f.Name, path.Base(f.Name), key, text, mac)
+	if err != nil {
+		return snap, err
+	}
+	s.SnapshotFile = path.Base(f.Name)
+	snap.Salt, err = headerSalt(sealed)
+	return snap, errors.Join(err, sealed.Close())
+}
+
+// snapshotCatalog is the catalog that a snapshot's proof names; "" none.
+func snapshotCatalog(proof []byte) string {
+	lines := strings.SplitN(string(proof), "\n", 3)
+	if len(lines) < 3 {
+		return ""
+	}
+	uuid, ok := strings.CutPrefix(lines[1], "catalog=")
+	if !ok || !uuidText.MatchString(uuid) {
+		return ""
+	}
+	return uuid
 }

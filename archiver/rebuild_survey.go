@@ -35,7 +35,13 @@ type survey struct {
 	Manifests  []foundManifest
 	Gaps       []int
 	Snapshots  []foundSnapshot // proved ones
+	Catalog    string          `json:",omitempty"` // the catalog that a proof on this tape names; "" nothing on it is proved
 	Refused    []Refusal
+	Remarks    []Refusal `json:",omitempty"`
+	More       int       `json:",omitempty"` // refusals that are not kept
+
+	doubt bool // the tape has files that the catalog does not vouch for: what it knows of the journal is read again
+	news  bool // something of the tape is not in the catalog that stays
 
 	SnapshotFile string // base name of the newest proved snapshot, whose copy lies beside; "" none
 	dir          string
@@ -60,6 +66,9 @@ type foundManifest struct {
 	Upto     int64
 	Written  time.Time
 	Salt     []byte
+	Pool     string
+	Number   int
+	Known    bool `json:",omitempty"` // the catalog has it with this very MAC, and there is no copy
 }
 
 type foundSnapshot struct {
@@ -78,6 +87,7 @@ func (e *passError) Error() string { return e.why }
 
 var (
 	objectNames   = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/([0-9a-f]{32})\.tar\.enc(?:\.([0-9]{4}))?$`)
+	keyFolders    = regexp.MustCompile(`^tapefs/[0-9a-f]{16}$`)
 	snapshotNames = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/catalog-([0-9TZ.]+)\.tar\.enc$`)
 )
 
@@ -91,7 +101,7 @@ func (b *rebuilder) survey(ctx context.Context, code changer.Barcode) (_ *survey
 	}
 	if s, err := b.surveyed(dir); err == nil {
 		b.note("%s was read before the rebuild was stopped", code)
-		return s, b.belongs(s.Label.Catalog)
+		return s, nil
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
@@ -111,9 +121,6 @@ func (b *rebuilder) survey(ctx context.Context, code changer.Barcode) (_ *survey
 		}
 		if s.Label.Volume != v.UUID {
 			return fmt.Errorf("its label is of volume %s, and it is volume %s: %w", s.Label.Volume, v.UUID, changer.ErrWrongVolume)
-		}
-		if err := b.belongs(s.Label.Catalog); err != nil {
-			return err
 		}
 		s.Capacity, s.Seen = v.Capacity, time.Now().UTC()
 		if s.Generation, err = v.Generation(); err != nil {
@@ -142,18 +149,6 @@ func (b *rebuilder) surveyed(dir string) (*survey, error) {
 	}
 	s := &survey{dir: dir}
 	return s, json.Unmarshal(text, s)
-}
-
-// belongs takes the first catalog that it is asked for as the one that is rebuilt.
-func (b *rebuilder) belongs(uuid string) error {
-	if b.uuid == "" {
-		b.uuid = uuid
-		b.note("rebuilding catalog %s", uuid)
-	}
-	if b.uuid != uuid {
-		return &passError{"a tape of catalog " + uuid + ", not of " + b.uuid}
-	}
-	return nil
 }
 
 // labelOf reads the first line of README.txt.
@@ -195,6 +190,9 @@ func (a *Archiver) onTape(ctx context.Context, code changer.Barcode, purpose, uu
 	return errors.Join(fn(v), v.Unmount(context.WithoutCancel(ctx)))
 }
 
+// tapeFilesMax bounds how many files of one tape are looked at. LTFS itself suffers above about a million.
+const tapeFilesMax = 4_000_000
+
 // sealedFiles lists the files in the key folders of a tape, by name, with their blocks.
 func sealedFiles(root *os.Root, v *changer.Volume) ([]tapeFile, error) {
 	var files []tapeFile
@@ -209,31 +207,54 @@ func sealedFiles(root *os.Root, v *changer.Volume) ([]tapeFile, error) {
 		if !k.IsDir() {
 			continue
 		}
-		entries, err := fs.ReadDir(root.FS(), "tapefs/"+k.Name())
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
+		err := eachEntry(root, "tapefs/"+k.Name(), func(e fs.DirEntry) error {
 			f := tapeFile{Name: "tapefs/" + k.Name() + "/" + e.Name(), Start: -1}
 			info, err := e.Info()
-			if err != nil {
-				return nil, err
+			if err != nil || !info.Mode().IsRegular() {
+				return err
 			}
-			if !info.Mode().IsRegular() {
-				continue
+			if len(files) == tapeFilesMax {
+				return fmt.Errorf("more than %d files lie on it: no tape of tapefs", tapeFilesMax)
 			}
 			f.Size = info.Size()
 			if n, err := v.StartBlock(f.Name); err == nil {
 				f.Start = n
 			}
 			files = append(files, f)
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	slices.SortFunc(files, func(x, y tapeFile) int { return strings.Compare(x.Name, y.Name) })
 	return files, nil
 }
 
-// look sorts a tape's files and proves its manifests and snapshots.
+// eachEntry calls fn for the entries of a directory, which may be many, in no order.
+func eachEntry(root *os.Root, dir string, fn func(fs.DirEntry) error) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		entries, err := d.ReadDir(1000)
+		for _, e := range entries {
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// look sorts a tape's files and proves its manifests and snapshots. What the label says counts for nothing here.
 func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root *os.Root) error {
 	files, err := sealedFiles(root, v)
 	if err != nil {
@@ -255,7 +276,7 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 			}
 			f.Salt = salt
 			s.Links = append(s.Links, f)
-		case manifestNames.MatchString(base):
+		case manifestNames.MatchString(base) && keyFolders.MatchString(path.Dir(f.Name)):
 			manifests = append(manifests, f)
 		case snapshotNames.MatchString(f.Name):
 			snapshots = append(snapshots, f)
@@ -264,12 +285,18 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 			s.refuse(f.Name, errors.New("no name that tapefs gives"))
 		}
 	}
+	if err := b.compare(ctx, s); err != nil {
+		return err
+	}
 	named := map[string]bool{}
 	if err := b.manifests(ctx, s, v, root, manifests, named); err != nil {
 		return err
 	}
 	if err := b.snapshots(ctx, s, v, root, snapshots); err != nil {
 		return err
+	}
+	if s.Catalog == "" && (b.uuid == "" || s.Label.Catalog != b.uuid) {
+		return nil // not ours, as far as can be told
 	}
 	for i := range s.Files {
 		f := &s.Files[i]
@@ -294,8 +321,19 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 	return nil
 }
 
+// refusalsMax bounds how many files of one tape are refused by name: on a hostile tape there may be any number.
+const refusalsMax = 100
+
 func (s *survey) refuse(name string, why error) {
+	if len(s.Refused) >= refusalsMax {
+		s.More++
+		return
+	}
 	s.Refused = append(s.Refused, Refusal{Barcode: s.Barcode, Name: name, Why: why.Error()})
+}
+
+func (s *survey) remark(name string, why error) {
+	s.Remarks = append(s.Remarks, Refusal{Barcode: s.Barcode, Name: name, Why: why.Error()})
 }
 
 // saltOf reads the salt that a sealed file begins with.

@@ -21,7 +21,7 @@ const unprovedMembers = 1000
 
 // unproved lists the sealed files that no proved manifest names, and looks into them if that is asked for.
 func (b *rebuilder) unproved(ctx context.Context) error {
-	for _, s := range b.tapes {
+	for _, s := range slices.Concat(b.tapes, b.claims) {
 		files, err := b.unnamedFiles(ctx, s)
 		if err != nil {
 			return err
@@ -48,6 +48,9 @@ func (b *rebuilder) unproved(ctx context.Context) error {
 
 // unnamedFiles lists the files of a tape that the catalog does not know there.
 func (b *rebuilder) unnamedFiles(ctx context.Context, s *survey) ([]tapeFile, error) {
+	if slices.Contains(b.claims, s) {
+		return s.Files, nil
+	}
 	t, err := b.db.TapeByUUID(ctx, s.Label.Volume)
 	if err != nil {
 		return nil, err

@@ -197,3 +197,13 @@ func (db *DB) JournalFiles(ctx context.Context, tape int64) ([]string, error) {
 		return s, rows.Scan(&s)
 	}, `SELECT name FROM manifest WHERE tape = ?1 AND state = 2 UNION SELECT name FROM snapshot WHERE tape = ?1 AND state = 2 ORDER BY 1`, tape)
 }
+
+// HasSnapshot reports whether a durable snapshot with this name and MAC is recorded on a volume.
+func (db *DB) HasSnapshot(ctx context.Context, volume, name string, mac []byte) (known bool, err error) {
+	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM snapshot s JOIN tape t ON t.id = s.tape
+		WHERE t.uuid = ? AND s.name = ? AND s.mac = ? AND s.state = 2)`, volume, name, mac).Scan(&known)
+	if err != nil {
+		err = fmt.Errorf("look for snapshot %s: %w", name, err)
+	}
+	return known, err
+}

@@ -192,6 +192,22 @@ func (r *Rebuild) StartManifest(ctx context.Context, m Manifest) error {
 	return nil
 }
 
+// ReplaceManifest records that another manifest lies on the tape under the name of this one: what it named is to be named
+// again.
+func (r *Rebuild) ReplaceManifest(ctx context.Context, id int64) error {
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	err := r.exec(ctx, `UPDATE copy_part SET manifest = NULL WHERE manifest = ?`, id)
+	if err == nil {
+		err = r.exec(ctx, `UPDATE manifest SET state = 3 WHERE id = ?`, id)
+	}
+	if err != nil {
+		return fmt.Errorf("record manifest %d as replaced: %w", id, err)
+	}
+	return r.Flush()
+}
+
 // Given tells of the greatest numbers that a manifest knew to be given: they are never given again.
 func (r *Rebuild) Given(version ID, change int64) {
 	r.lastVersion, r.lastChange = max(r.lastVersion, version), max(r.lastChange, change)

@@ -12,8 +12,8 @@ import (
 )
 
 type catalogRebuildCmd struct {
-	Catalog        string   `help:"Rebuild this catalog; else that of the first tape found." placeholder:"UUID"`
-	Tape           []string `help:"Read only these tapes, also when they were read before." placeholder:"BARCODE"`
+	Catalog        string   `help:"Rebuild this catalog; else that of the first tape whose journal your keys prove." placeholder:"UUID"`
+	Tape           []string `help:"Read only these tapes, also when they hold nothing new." placeholder:"BARCODE"`
 	NoSnapshot     bool     `name:"no-snapshot" help:"Begin empty, with the tapes' journals alone, and not with the newest catalog snapshot."`
 	Headers        bool     `help:"Read the first bytes of each object, too, and compare its salt: finds objects that were exchanged. Slow on real tapes."`
 	ListUnproved   bool     `name:"list-unproved" help:"List what the tar headers of objects say that no valid manifest names."`
@@ -52,6 +52,7 @@ type rebuildJSON struct {
 	Before   []string          `json:"read_before"`
 	Passed   []refusalJSON     `json:"passed_over"`
 	Refused  []refusalJSON     `json:"refused"`
+	Remarks  []refusalJSON     `json:"remarks,omitempty"`
 	Missing  []missingTapeJSON `json:"missing"`
 	Unproved []unprovedJSON    `json:"unproved"`
 }
@@ -135,7 +136,7 @@ func rebuildOf(r archiver.RebuildReport) rebuildJSON {
 	n := r.Census
 	out := rebuildJSON{Run: r.Run, Catalog: r.Catalog, Snapshot: r.Snapshot, Sources: n.Sources, Files: n.Files, Bytes: n.Bytes, Dirs: n.Directories,
 		Symlinks: n.Symlinks, Past: n.Versions, Objects: n.Objects, Tapes: []rebuiltTapeJSON{}, Before: append([]string{}, r.Before...),
-		Passed: refusalRows(r.Passed), Refused: refusalRows(r.Refused), Missing: []missingTapeJSON{}, Unproved: []unprovedJSON{}}
+		Passed: refusalRows(r.Passed), Refused: refusalRows(r.Refused), Remarks: refusalRows(r.Remarks), Missing: []missingTapeJSON{}, Unproved: []unprovedJSON{}}
 	for _, t := range r.Tapes {
 		out.Tapes = append(out.Tapes, rebuiltTapeJSON(t))
 	}
@@ -165,17 +166,22 @@ func (r *rebuildJSON) print(a *app) {
 		}
 	}
 	for _, b := range r.Before {
-		fmt.Fprintf(w, "tape %s was read before\n", b)
+		fmt.Fprintf(w, "tape %s was read before\n", printable(b))
 	}
 	for _, p := range r.Passed {
-		fmt.Fprintf(w, "tape %s passed over: %s\n", p.Barcode, p.Why)
+		fmt.Fprintf(w, "tape %s passed over: %s\n", printable(p.Barcode), printableText(p.Why))
 	}
-	for _, p := range r.Refused {
-		if p.Name == "" {
-			fmt.Fprintf(w, "refused: tape %s: %s\n", p.Barcode, p.Why)
-			continue
+	for _, list := range []struct {
+		word  string
+		files []refusalJSON
+	}{{"remark", r.Remarks}, {"refused", r.Refused}} {
+		for _, p := range list.files {
+			if p.Name == "" {
+				fmt.Fprintf(w, "%s: tape %s: %s\n", list.word, printable(p.Barcode), printableText(p.Why))
+				continue
+			}
+			fmt.Fprintf(w, "%s: tape %s: %s: %s\n", list.word, printable(p.Barcode), printable(p.Name), printableText(p.Why))
 		}
-		fmt.Fprintf(w, "refused: tape %s: %s: %s\n", p.Barcode, printable(p.Name), p.Why)
 	}
 	for _, u := range r.Unproved {
 		text := "unproved"
@@ -190,7 +196,7 @@ func (r *rebuildJSON) print(a *app) {
 			fmt.Fprintf(w, "    and %d more\n", u.More)
 		}
 		if u.Why != "" {
-			fmt.Fprintf(w, "    %s\n", u.Why)
+			fmt.Fprintf(w, "    %s\n", printableText(u.Why))
 		}
 	}
 	for _, t := range r.Missing {

@@ -80,6 +80,19 @@ func printable(name string) string {
 	return name
 }
 
+// printableText is a sentence on one line: what a terminal would take for a command is escaped, all else stays.
+func printableText(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(text, "\n", "; ") {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return b.String()
+}
+
 func bytesText(n int64) string {
 	if n < 0 {
 		return "-"
