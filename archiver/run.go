@@ -46,6 +46,9 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 		err = a.verifyWritten(ctx, run, noted)
 	}
 	if err == nil {
+		err = a.doubted(ctx, noted)
+	}
+	if err == nil {
 		err = noted.result()
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -21,6 +21,9 @@ func (w *writer) sync(ctx context.Context) error {
 	failpoint("manifest")
 	if err := w.journal(ctx); err != nil {
 		if isTapeError(err) {
+			if !isFull(err) {
+				w.noted.add("", "", fmt.Errorf("tape %s: its manifest could not be written: %w", w.tape.Barcode, err))
+			}
 			return w.tapeFailed(ctx, isFull(err), err)
 		}
 		return err
@@ -34,6 +37,9 @@ func (w *writer) sync(ctx context.Context) error {
 	failpoint("sync")
 	generation, err := w.volume.Sync(ctx)
 	if err != nil {
+		if !isFull(err) {
+			w.noted.add("", "", fmt.Errorf("tape %s: its index could not be written: %w", w.tape.Barcode, err))
+		}
 		return w.tapeFailed(ctx, isFull(err), err)
 	}
 	return w.durable(ctx, generation)

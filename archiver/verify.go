@@ -53,7 +53,9 @@ type VerifySummary struct {
 	// Recovered parts counted as damaged and were read without a fault: the drive may have been at fault.
 	Recovered int
 	Damaged   []VerifyDamage
-	Wanted    []string // barcodes of tapes that are not in the library
+	Known     int            // copies known to be damaged and not healed, those of this run included
+	Trusted   []catalog.Tape // that were suspect, and are so no more
+	Wanted    []string       // barcodes of tapes that are not in the library
 }
 
 // Verify reads sealed bytes back through read-only mounts, in tape order, and compares their sums.
@@ -73,8 +75,12 @@ func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, 
 	v := &verifier{a: a, run: run, noted: noted, openssl: o.OpenSSL, away: map[string]error{}, sum: VerifySummary{Run: run.ID}}
 	err = v.verify(ctx, o)
 	err = errors.Join(err, v.leave(ctx))
+	if err == nil || errors.Is(err, ErrNeedsOperator) {
+		ended, eerr := a.endSuspicions(ctx)
+		v.sum.Trusted, err = ended, errors.Join(err, eerr)
+	}
 	if err == nil {
-		err = v.result()
+		err = v.result(ctx, o)
 	}
 	state, message := endOf(ctx, err)
 	ctx = context.WithoutCancel(ctx)
@@ -130,7 +136,8 @@ func (v *verifier) choose(ctx context.Context, o VerifyOptions) ([][]catalog.Ver
 		if last.Before(p.Durable) {
 			last = p.Durable
 		}
-		if _, ok := o.pools[p.Pool]; o.pools != nil && !ok || o.Due > 0 && now.Sub(last) < o.Due {
+		due := now.Sub(last) >= o.Due || p.Suspected.After(last) // what lies on a suspect tape is due at once
+		if _, ok := o.pools[p.Pool]; o.pools != nil && !ok || o.Due > 0 && !due {
 			return true
 		}
 		if resumes && !v.openssl && !p.Verified.Before(since) {
@@ -380,9 +387,19 @@ func (v *verifier) want(ctx context.Context) error {
 	return nil
 }
 
-func (v *verifier) result() error {
+func (v *verifier) result(ctx context.Context, o VerifyOptions) error {
+	damages, err := v.a.db.Damages(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range damages {
+		v.sum.Known += d.Copies
+	}
 	if n := len(v.sum.Damaged); n > 0 {
 		return fmt.Errorf("%w: %d files on tape are not what was written", ErrDamaged, n)
+	}
+	if v.sum.Known > 0 && o.written.IsZero() { // a run's own reading back is about what it wrote
+		return fmt.Errorf("%w earlier, and is not healed (damaged copies: %d)", ErrDamaged, v.sum.Known)
 	}
 	if len(v.sum.Wanted) > 0 {
 		return fmt.Errorf("%w: tapes to be verified are not in the library: %v", ErrNeedsOperator, v.sum.Wanted)

@@ -91,7 +91,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 		text += "; full, and could leave the library: " + some(leave)
 	}
 	if len(suspect) > 0 {
-		text += "; suspect: " + some(suspect)
+		text += "; suspect: " + some(suspect) + " (tapefs tape trust " + suspect[0] + " uses it again, tapefs verify --tape " + suspect[0] + " reads it back)"
 	}
 	if a.lib.Alone() {
 		hint = insertHint(p, tapes)

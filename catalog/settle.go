@@ -134,6 +134,7 @@ func (db *DB) FoundDamaged(ctx context.Context, p CopyPart, lost bool, size int6
 	_, err := db.UpdateTape(ctx, p.Tape, func(t *Tape) error {
 		if t.State == TapeOpen || t.State == TapeFull {
 			t.State, t.Note = TapeSuspect, fmt.Sprintf("damage found on %s: %v", time.Now().Format(time.DateOnly), why)
+			t.FoundDamaged = true
 		}
 		return nil
 	})
@@ -150,6 +151,10 @@ func (db *DB) PartRecovered(ctx context.Context, p CopyPart, size int64, at time
 		var state CopyState
 		var object int64
 		var twin, whole bool
+		// Whatever comes of it: it was read, and speaks no more against its tape.
+		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET verified = ? WHERE id = ?`, nsOf(at), p.ID); err != nil {
+			return err
+		}
 		err := tx.QueryRowContext(ctx, `SELECT c.state, c.object, EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.id <> c.id AND d.state < 4)
 			FROM copy_part p JOIN copy c ON c.id = p.copy WHERE p.id = ? AND p.state = 4`, p.ID).Scan(&state, &object, &twin)
 		if errors.Is(err, sql.ErrNoRows) {

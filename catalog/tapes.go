@@ -76,14 +76,15 @@ func (db *DB) Pools(ctx context.Context) ([]Pool, error) {
 }
 
 const tapeColumns = `t.id, t.barcode, t.uuid, t.pool, p.name, t.number, t.generation, t.state, t.capacity, t.free, t.used, t.leftover,
-	t.generation_index, t.formatted, t.seen, t.loads, t.place, t.note`
+	t.generation_index, t.formatted, t.seen, t.loads, t.place, t.note, t.suspected, t.was, t.found_damaged, t.checked`
 
 func scanTape(rows *sql.Rows) (t Tape, err error) {
 	var pool sql.NullInt64
 	var name sql.NullString
-	var formatted, seen int64
+	var formatted, seen, suspected, checked int64
 	err = rows.Scan(&t.ID, &t.Barcode, &t.UUID, &pool, &name, &t.Number, &t.Generation, &t.State, &t.Capacity, &t.Free, &t.Used, &t.Leftover,
-		&t.IndexGeneration, &formatted, &seen, &t.Loads, &t.Place, &t.Note)
+		&t.IndexGeneration, &formatted, &seen, &t.Loads, &t.Place, &t.Note, &suspected, &t.Was, &t.FoundDamaged, &checked)
+	t.Suspected, t.Checked = timeOf(suspected), timeOf(checked)
 	t.Pool, t.PoolName, t.Formatted, t.Seen = pool.Int64, name.String, timeOf(formatted), timeOf(seen)
 	return t, err
 }
@@ -142,9 +143,10 @@ func (db *DB) AddTape(ctx context.Context, t Tape) (Tape, error) {
 
 func saveTape(ctx context.Context, tx *sql.Tx, t *Tape) error {
 	_, err := tx.ExecContext(ctx, `UPDATE tape SET barcode = ?, uuid = ?, pool = ?, number = ?, generation = ?, state = ?, capacity = ?, free = ?, used = ?,
-		leftover = ?, generation_index = ?, formatted = ?, seen = ?, loads = ?, place = ?, note = ? WHERE id = ?`,
+		leftover = ?, generation_index = ?, formatted = ?, seen = ?, loads = ?, place = ?, note = ?,
+		suspected = ?, was = ?, found_damaged = ?, checked = ? WHERE id = ?`,
 		t.Barcode, t.UUID, nullIfZero(t.Pool), t.Number, t.Generation, t.State, t.Capacity, t.Free, t.Used, t.Leftover, t.IndexGeneration,
-		nsOf(t.Formatted), nsOf(t.Seen), t.Loads, t.Place, t.Note, t.ID)
+		nsOf(t.Formatted), nsOf(t.Seen), t.Loads, t.Place, t.Note, nsOf(t.Suspected), t.Was, boolInt(t.FoundDamaged), nsOf(t.Checked), t.ID)
 	return err
 }
 
@@ -156,9 +158,11 @@ func (db *DB) UpdateTape(ctx context.Context, id int64, fn func(*Tape) error) (T
 		if t, err = oneTape(ctx, tx, fmt.Sprintf("tape %d", id), `t.id = ?`, id); err != nil {
 			return err
 		}
+		before := t.State
 		if err := fn(&t); err != nil {
 			return err
 		}
+		suspicion(before, &t)
 		return saveTape(ctx, tx, &t)
 	})
 	if err != nil {

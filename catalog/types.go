@@ -249,6 +249,11 @@ type Tape struct {
 	Loads           int64
 	Place           string
 	Note            string
+
+	Suspected    time.Time // when it became suspect; zero: it is not, or that is over
+	Was          string    // its state before
+	FoundDamaged bool      // it is suspect because damage was found on it, not because writing failed
+	Checked      time.Time // when its volume was last found consistent
 }
 
 // Manifest is one entry of a tape's journal.

@@ -99,7 +99,7 @@ func (u *checkup) drives(ctx context.Context) {
 	}
 }
 
-// suspects names the drives that nothing is written with, because tapes failed in them.
+// suspects names the tapes that are suspect, and the drives that nothing is written with because tapes failed in them.
 func (u *checkup) suspects(ctx context.Context) {
 	if u.db == nil {
 		return
@@ -108,6 +108,16 @@ func (u *checkup) suspects(ctx context.Context) {
 	if err != nil {
 		u.failWith("drives", err, "")
 		return
+	}
+	tapes, err := u.db.Tapes(ctx)
+	if err != nil {
+		u.failWith("tapes", err, "")
+		return
+	}
+	for _, t := range tapes {
+		if t.State == catalog.TapeSuspect {
+			u.warn("tape "+t.Barcode, remedy(t), "it is suspect: nothing is written to it, and its copies do not count: %s", orDash(t.Note))
+		}
 	}
 	left := len(u.lib.Configured())
 	for _, d := range u.lib.Configured() {

@@ -42,7 +42,7 @@ func conditionsOf(ctx context.Context, db *catalog.DB) ([]condition, error) {
 	for _, t := range tapes {
 		if t.State == catalog.TapeSuspect {
 			out = append(out, condition{Event: eventTape, Tape: t.Barcode, Pool: t.PoolName, key: "tape/" + t.Barcode,
-				Message: fmt.Sprintf("tape %s is suspect, nothing more is written to it: %s", t.Barcode, t.Note), Hint: "tapefs verify --tape " + t.Barcode})
+				Message: fmt.Sprintf("tape %s is suspect, nothing more is written to it: %s", t.Barcode, t.Note), Hint: remedy(t)})
 		}
 	}
 	drives, err := db.Drives(ctx)

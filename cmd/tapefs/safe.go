@@ -74,6 +74,13 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 		return errors.Join(err, printJSONLine(a.stdout, j))
 	}
 	fmt.Fprintln(a.stderr, safeLine(c.Source, sum))
+	if err != nil {
+		suspects, serr := suspectRows(ctx, db)
+		for _, hint := range suspectHints(suspects) {
+			fmt.Fprintln(a.stderr, "hint: what lies on "+hint)
+		}
+		err = errors.Join(err, serr)
+	}
 	return err
 }
 

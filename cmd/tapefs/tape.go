@@ -23,6 +23,7 @@ type tapeCmd struct {
 	Export tapeExportCmd `cmd:"" help:"Bring full or named tapes to the mail slots and note where they are put."`
 	Import tapeImportCmd `cmd:"" help:"Take in what lies in the mail slots, and say who unknown tapes are."`
 	Check  tapeCheckCmd  `cmd:"" help:"Run ltfsck over a tape and prove who it is."`
+	Trust  tapeTrustCmd  `cmd:"" help:"Use a suspect tape again, on your word: it is written, and its copies count."`
 	Repack tapeRepackCmd `cmd:"" help:"Bring what lives on tapes onto others; afterwards they may be erased or retired."`
 	Format tapeFormatCmd `cmd:"" help:"Make a tape of a pool: refuses what is not proved blank."`
 	Erase  tapeEraseCmd  `cmd:"" help:"Make a tape blank; first it says what would be lost."`
@@ -50,6 +51,7 @@ type tapeJSON struct {
 	Loads      int64      `json:"loads"`
 	Place      string     `json:"place,omitempty"`
 	Note       string     `json:"note,omitempty"`
+	Remedy     string     `json:"remedy,omitempty"` // what gets a suspect tape out of that
 
 	Counters *changer.Counters `json:"counters,omitempty"` // info only: what the cartridge said when it was last mounted here
 }
@@ -72,7 +74,7 @@ func tapeOf(ctx context.Context, db *catalog.DB, t catalog.Tape) (tapeJSON, erro
 	}
 	return tapeJSON{Barcode: t.Barcode, UUID: t.UUID, Pool: t.PoolName, Number: t.Number, Generation: t.Generation,
 		State: t.State, Capacity: t.Capacity, Free: free, Used: t.Used, Leftover: t.Leftover, Objects: objects, Live: live, Unsafe: unsafe,
-		Formatted: timeOrNil(t.Formatted), Seen: timeOrNil(t.Seen), Loads: t.Loads, Place: t.Place, Note: t.Note}, err
+		Formatted: timeOrNil(t.Formatted), Seen: timeOrNil(t.Seen), Loads: t.Loads, Place: t.Place, Note: t.Note, Remedy: remedy(t)}, err
 }
 
 type tapeListCmd struct{}
@@ -140,7 +142,11 @@ func printTapes(a *app, rows []tapeJSON) error {
 		t.row(r.Barcode, orDash(r.Pool), fmt.Sprint(r.Number), r.State, bytesText(r.Used), bytesText(r.Free),
 			leftoverText(r.Leftover), bytesText(r.Capacity), shareText(r.Share), fmt.Sprint(r.Objects), dateOr(r.Seen, "-"), note)
 	}
-	return t.flush()
+	err := t.flush()
+	for _, hint := range suspectHints(rows) {
+		fmt.Fprintln(a.stdout, "hint: "+hint)
+	}
+	return err
 }
 
 // shareText is how much of a tape lives, in whole percents, never rounded up to all or down to nothing.
@@ -196,6 +202,9 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 		t.row("  generation", fmt.Sprintf("LTO-%d", r.Generation))
 	}
 	t.row("  state", strings.TrimSpace(r.State+" "+r.Note))
+	if r.Remedy != "" {
+		t.row("  remedy", r.Remedy)
+	}
 	t.row("  capacity", bytesText(r.Capacity))
 	t.row("  used", fmt.Sprintf("%s, %s of it in %s that live", bytesText(r.Used), bytesText(r.Live), count(int64(r.Objects), "object", "objects")))
 	t.row("  free", bytesText(r.Free))

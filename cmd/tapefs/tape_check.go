@@ -23,6 +23,8 @@ type checkJSON struct {
 	Proved     int64  `json:"proved"`     // generation that the catalog knows to be on tape, 0 unknown
 	Deep       bool   `json:"deep"`       // deep recovery was needed
 	ReadOnly   bool   `json:"read_only"`  // it mounts read-only: write-protected or full
+	State      string `json:"state,omitempty"`
+	Remedy     string `json:"remedy,omitempty"` // what gets it out of suspicion, if that is its state
 }
 
 func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
@@ -72,14 +74,17 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.prove(ctx, lease, t, &row); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	if t.ID != 0 {
-		_, err := db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
-			t.Seen = time.Now().UTC()
-			return nil
-		})
-		if err != nil {
+	if t.ID != 0 && row.Generation >= row.Proved {
+		if err := db.TapeChecked(ctx, t.ID, time.Now().UTC()); err != nil {
 			return err
 		}
+		if _, err := db.EndSuspicions(ctx); err != nil {
+			return err
+		}
+		if t, err = db.TapeByBarcode(ctx, c.Barcode); err != nil {
+			return err
+		}
+		row.State, row.Remedy = t.State, remedy(t)
 	}
 	if a.JSON {
 		err = printJSON(a.stdout, row)
@@ -89,6 +94,9 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 			known = "; the catalog does not know the tape"
 		}
 		fmt.Fprintf(a.stdout, "%s is consistent: volume %s, index generation %d%s\n", c.Barcode, row.Volume, row.Generation, known)
+		if row.Remedy != "" {
+			fmt.Fprintf(a.stdout, "hint: it stays suspect: %s\n", row.Remedy)
+		}
 	}
 	if err == nil && row.Generation < row.Proved {
 		err = withHint(fmt.Errorf("%s: its index is of generation %d, and %d was proved: files may be missing", op, row.Generation, row.Proved),

@@ -127,6 +127,9 @@ type verifyJSON struct {
 	Skipped   int          `json:"skipped"`
 	Recovered int          `json:"recovered"`
 	Damaged   []damageJSON `json:"damaged"`
+	Known     int          `json:"known_damaged"` // copies that are damaged and not healed, also those found earlier
+	Trusted   []string     `json:"trusted"`       // tapes that are suspect no more
+	Suspect   []string     `json:"suspect"`       // tapes that still are
 	Wanted    []string     `json:"wanted"`
 }
 
@@ -161,16 +164,29 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	sum, err := arch.Verify(ctx, o)
 	if sum.Run != 0 {
+		suspects, serr := suspectRows(ctx, db)
+		if err == nil {
+			err = serr
+		}
 		if a.JSON {
-			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Damaged: []damageJSON{}, Wanted: append([]string{}, sum.Wanted...)}
+			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Damaged: []damageJSON{}, Known: sum.Known, Trusted: []string{}, Suspect: []string{}, Wanted: append([]string{}, sum.Wanted...)}
 			for _, d := range sum.Damaged {
 				j.Damaged = append(j.Damaged, damageJSON{d.Object, d.Pool, d.Barcode, d.File, d.Why})
+			}
+			for _, t := range sum.Trusted {
+				j.Trusted = append(j.Trusted, t.Barcode)
+			}
+			for _, r := range suspects {
+				j.Suspect = append(j.Suspect, r.Barcode)
 			}
 			if jsonErr := printJSON(a.stdout, j); err == nil {
 				err = jsonErr
 			}
 		} else {
 			c.print(a, sum)
+			for _, hint := range suspectHints(suspects) {
+				fmt.Fprintln(a.stdout, "hint: "+hint)
+			}
 		}
 	}
 	if errors.Is(err, archiver.ErrDamaged) {
@@ -189,6 +205,9 @@ func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 	for _, b := range s.Wanted {
 		fmt.Fprintf(a.stdout, "wanted: tape %s is not in the library\n", b)
 	}
+	for _, t := range s.Trusted {
+		fmt.Fprintf(a.stdout, "tape %s is suspect no more, and %s%s\n", t.Barcode, t.State, prefixed(": ", t.Note))
+	}
 	line := fmt.Sprintf("verified: %s, %s", count(int64(s.Parts), "part", "parts"), bytesText(s.Bytes))
 	if c.Openssl {
 		line += fmt.Sprintf("; %s compared by openssl", count(int64(s.Files), "file", "files"))
@@ -203,6 +222,25 @@ func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 		line += fmt.Sprintf("; %s DAMAGED", count(int64(n), "part", "parts"))
 	}
 	fmt.Fprintln(a.stdout, line)
+}
+
+// prefixed is a text with something before it, or nothing.
+func prefixed(with, text string) string {
+	if text == "" {
+		return ""
+	}
+	return with + text
+}
+
+// suspectRows are the suspect tapes.
+func suspectRows(ctx context.Context, db *catalog.DB) (rows []tapeJSON, err error) {
+	all, err := tapeRows(ctx, db)
+	for _, r := range all {
+		if r.Remedy != "" {
+			rows = append(rows, r)
+		}
+	}
+	return rows, err
 }
 
 // damageRows is what status shows of damage.

@@ -1,0 +1,68 @@
+package archiver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+)
+
+// endSuspicions takes tapes out of suspicion that proved themselves, and says so.
+func (a *Archiver) endSuspicions(ctx context.Context) ([]catalog.Tape, error) {
+	ended, err := a.db.EndSuspicions(context.WithoutCancel(ctx))
+	for _, t := range ended {
+		a.log.Info("tape is suspect no more", "tape", t.Barcode, "state", t.State)
+	}
+	return ended, err
+}
+
+// SuspectHint is what gets a suspect tape out of that.
+func SuspectHint(barcode string) string {
+	return fmt.Sprintf("tapefs verify --tape %[1]s reads it all back, and tapefs tape check %[1]s looks at its volume: when both find nothing, it is used again; "+
+		"or, on your word: tapefs tape trust %[1]s", barcode)
+}
+
+// suspectError says that what lies on a tape does not count.
+func suspectError(t catalog.Tape) error {
+	return &changer.Error{Op: "count on tape " + t.Barcode, Hint: SuspectHint(t.Barcode),
+		Err: fmt.Errorf("what lies on it does not count as safe: it is suspect since %s: %s", t.Suspected.Local().Format(time.DateOnly), t.Note)}
+}
+
+// doubted notes the tapes of the run's pools that are suspect because writing to them failed, as long as copies lie on them
+// that count for nothing until the tape is proved.
+func (a *Archiver) doubted(ctx context.Context, noted *problems) error {
+	if _, err := a.endSuspicions(ctx); err != nil {
+		return err
+	}
+	tapes, err := a.db.SuspectTapes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range tapes {
+		if _, err := a.pool(t.PoolName); err != nil || t.FoundDamaged {
+			continue
+		}
+		noted.add("", "", suspectError(t))
+	}
+	return nil
+}
+
+// TrustTape takes a tape out of suspicion on somebody's word. was is its state before.
+func (a *Archiver) TrustTape(ctx context.Context, barcode string) (t catalog.Tape, was string, err error) {
+	op := "trust tape " + barcode
+	if t, err = a.db.TapeByBarcode(ctx, barcode); err != nil {
+		return t, "", fmt.Errorf("%s: %w", op, err)
+	}
+	err = a.asRun(ctx, "trust", []string{barcode}, func() error {
+		unlock, err := a.lockWriter(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		t, was, err = a.db.TrustTape(ctx, t.ID)
+		return err
+	})
+	return t, was, err
+}

@@ -1,0 +1,128 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// A tape is suspect when a write to it failed, its volume is not what it should be, or damage was found on it. Nothing is written
+// to it then, and its copies do not count as safe. It gets out of that in three ways: all that counts on it was read back since
+// (then it is full: it counts, and is written no more), and a check found its volume consistent, too (then it is what it was
+// before); or somebody trusts it.
+
+// textUnreadSince holds for a part p of tape t that counts and was not read back since the tape became suspect, or is damaged.
+const textUnreadSince = `(p.state IN (0, 1) OR p.state IN (2, 4) AND p.verified <= t.suspected) AND EXISTS (
+	SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < 5 AND o.state IN (1, 2))`
+
+// textMissing holds for a part p of a copy that was lost from its tape, and that nothing has replaced.
+const textMissing = `p.state = 5 AND EXISTS (SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state = 4 AND o.state = 1
+	AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.state < 4))`
+
+// TapeDoubt is what is known of a suspect tape.
+type TapeDoubt struct {
+	Parts   int // that count
+	Unread  int // of them, or damaged: not read back well since it became suspect
+	Missing int // parts that are not on it any more and that nothing has replaced
+}
+
+func doubtOf(ctx context.Context, q querier, tape int64) (d TapeDoubt, err error) {
+	err = q.QueryRowContext(ctx, `SELECT count(CASE WHEN p.state = 2 THEN 1 END), count(CASE WHEN `+textUnreadSince+` THEN 1 END), count(CASE WHEN `+textMissing+` THEN 1 END)
+		FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.tape = ?`, tape).Scan(&d.Parts, &d.Unread, &d.Missing)
+	if err != nil {
+		err = fmt.Errorf("look what is known of tape %d: %w", tape, err)
+	}
+	return d, err
+}
+
+// Doubt counts what speaks against a suspect tape.
+func (db *DB) Doubt(ctx context.Context, tape int64) (TapeDoubt, error) {
+	return doubtOf(ctx, db.reader, tape)
+}
+
+// EndSuspicions takes tapes out of suspicion for which all is proved that has to be, and returns them as they are then.
+func (db *DB) EndSuspicions(ctx context.Context) ([]Tape, error) {
+	var ended []Tape
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		ended = nil
+		tapes, err := query(ctx, tx, "suspect tapes", scanTape, `SELECT `+tapeColumns+` FROM tape t LEFT JOIN pool p ON p.id = t.pool
+			WHERE t.uuid <> '' AND (t.state = 'suspect' OR t.state = 'full' AND t.suspected <> 0) ORDER BY t.barcode`)
+		if err != nil {
+			return err
+		}
+		for _, t := range tapes {
+			d, err := doubtOf(ctx, tx, t.ID)
+			if err != nil {
+				return err
+			}
+			checked := t.Checked.After(t.Suspected)
+			switch {
+			case d.Unread+d.Missing > 0, t.State == TapeFull && !checked, d.Parts == 0 && !checked:
+				continue
+			case checked:
+				endSuspicion(&t)
+			default:
+				t.State, t.Note = TapeFull, "its files were read back; tapefs tape check "+t.Barcode+" lets it take more"
+			}
+			if err := saveTape(ctx, tx, &t); err != nil {
+				return err
+			}
+			ended = append(ended, t)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("see which tapes are suspect no more: %w", err)
+	}
+	return ended, nil
+}
+
+// TrustTape takes a tape out of suspicion because somebody says so. was is the state it had.
+func (db *DB) TrustTape(ctx context.Context, tape int64) (t Tape, was string, err error) {
+	t, err = db.UpdateTape(ctx, tape, func(t *Tape) error {
+		if was = t.State; t.State == TapeSuspect || t.State == TapeFull && !t.Suspected.IsZero() {
+			endSuspicion(t)
+		}
+		return nil
+	})
+	return t, was, err
+}
+
+func endSuspicion(t *Tape) {
+	t.State, t.Note = TapeOpen, ""
+	if t.Was == TapeFull || t.Was == TapeSuperseded {
+		t.State = t.Was
+	}
+	t.Suspected, t.Was, t.FoundDamaged = time.Time{}, "", false
+}
+
+// suspicion keeps what a change of a tape's state says of suspicion.
+func suspicion(before string, t *Tape) {
+	switch {
+	case t.State == TapeSuspect && before != TapeSuspect:
+		t.Was = before
+		if !t.Suspected.IsZero() && before == TapeFull { // it was full only because of the last time
+			t.Was = TapeOpen
+		}
+		t.Suspected = time.Now().UTC()
+	case t.State == TapeOpen, before == TapeSuspect && t.State != TapeSuspect && t.State != TapeFull:
+		t.Suspected, t.Was, t.FoundDamaged = time.Time{}, "", false
+	}
+}
+
+// SuspectTapes lists the suspect tapes with copies on them that would count if they were not: durable, and of objects in use.
+func (db *DB) SuspectTapes(ctx context.Context) ([]Tape, error) {
+	return query(ctx, db.reader, "suspect tapes", scanTape, `SELECT `+tapeColumns+` FROM tape t LEFT JOIN pool p ON p.id = t.pool WHERE t.state = 'suspect'
+		AND EXISTS (SELECT 1 FROM copy_part e JOIN copy c ON c.id = e.copy JOIN object o ON o.id = c.object
+			WHERE e.tape = t.id AND e.state = 2 AND c.state = 3 AND o.state IN (1, 2)) ORDER BY t.barcode`)
+}
+
+// TapeChecked records that a check found a tape's volume consistent.
+func (db *DB) TapeChecked(ctx context.Context, tape int64, at time.Time) error {
+	_, err := db.UpdateTape(ctx, tape, func(t *Tape) error {
+		t.Checked, t.Seen = at, at
+		return nil
+	})
+	return err
+}
