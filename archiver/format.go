@@ -213,21 +213,33 @@ func (a *Archiver) formatFailed(ctx context.Context, b changer.Barcode, why erro
 // takeVolume mounts a new volume, records it and writes its texts.
 func (a *Archiver) takeVolume(ctx context.Context, lease *changer.Lease, b changer.Barcode, p Pool, uuid string) (catalog.Tape, error) {
 	op := fmt.Sprintf("format tape %s", b)
-	ctx = context.WithoutCancel(ctx) // a moment more, and the tape is one of the pool's
+	mounting, cancel := momentMore(ctx)
+	defer cancel()
 	a.note("mounting %s", b)
-	v, err := lease.Mount(ctx, changer.MountRequest{UUID: uuid})
+	v, err := lease.Mount(mounting, changer.MountRequest{UUID: uuid})
 	if err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
 	if v.ReadOnly {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, changer.ErrReadOnly)
 	}
+	ctx = context.WithoutCancel(ctx) // soon the tape is one of the pool's
 	t, err := a.recordTape(ctx, b, p, v)
 	if err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
 	failpoint("formatted")
 	return a.label(ctx, v, t)
+}
+
+// momentMore ends a few seconds after ctx: what is as good as done may still be done, but nobody waits for ever.
+func momentMore(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(4*time.Second, cancel) })
+	return out, func() {
+		stop()
+		cancel()
+	}
 }
 
 // recordTape makes or renews a tape's row; without a volume it says that a format begins.

@@ -238,7 +238,8 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		case !c.Known && errors.Is(err, changer.ErrIncompatible):
 			w.a.log.Warn("a tape is passed over", "tape", c.Barcode, "error", err) // its label does not say what it is, the drive does
 			return false, nil
-		case errors.Is(err, changer.ErrNotInLibrary), errors.Is(err, changer.ErrIncompatible), errors.Is(err, changer.ErrNoDrive):
+		case errors.Is(err, changer.ErrNotInLibrary), errors.Is(err, changer.ErrIncompatible), errors.Is(err, changer.ErrNoDrive),
+			errors.Is(err, changer.ErrStuck):
 			return pass(err)
 		}
 		return false, err
@@ -260,7 +261,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			}
 		}
 		if failed || errors.Is(err, changer.ErrNotBlank) || errors.Is(err, changer.ErrUnknown) || errors.Is(err, changer.ErrWriteProtected) ||
-			errors.Is(err, changer.ErrReadOnly) || errors.Is(err, changer.ErrIncompatible) {
+			errors.Is(err, changer.ErrReadOnly) || errors.Is(err, changer.ErrIncompatible) || errors.Is(err, changer.ErrStuck) {
 			return pass(err)
 		}
 		return false, err
@@ -299,7 +300,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			return false, uerr
 		}
 		return pass(err)
-	case errors.Is(err, changer.ErrWriteProtected):
+	case errors.Is(err, changer.ErrWriteProtected), errors.Is(err, changer.ErrStuck):
 		return pass(err)
 	default:
 		return false, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 )
@@ -64,8 +63,7 @@ func (le *Lease) Erase(ctx context.Context, r EraseRequest) error {
 // unpartition has mkltfs take the partitions off. It exits 1 on success too: only its message tells.
 func (le *Lease) unpartition(ctx context.Context, op string) error {
 	const unformatted = "15040I"
-	res, pending, err := le.l.act(ctx, le.l.cfg.MountTimeout, []*os.File{le.lock}, le.l.cfg.Programs.Mkltfs, "-w", "-d", le.d.Device)
-	le.pending = pending
+	res, pending, err := le.act(ctx, le.l.cfg.MountTimeout, le.l.cfg.Programs.Mkltfs, "-w", "-d", le.d.Device)
 	if pending != nil {
 		return fail(op, err, "mkltfs goes on; look at the tape again when it has ended")
 	}

@@ -25,6 +25,7 @@ var (
 	ErrUnknown        = errors.New("state of the tape is unknown")
 	ErrSync           = errors.New("index was not proved to be on tape")
 	ErrLibraryFull    = errors.New("no free slot")
+	ErrStuck          = errors.New("a program that does not come to an end keeps the drive busy")
 	ErrMixedDrives    = errors.New("changer and drives disagree on which drive is which")
 )
 

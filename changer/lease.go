@@ -30,8 +30,11 @@ type Lease struct {
 	d       DriveConfig
 	lock    *os.File        // nil once given back
 	vol     *Volume         // mounted, or nil
+	doing   []string        // the program that pending is about
 	pending <-chan struct{} // closed when a program that we no longer waited for is gone; or nil
 	proved  Barcode         // without a changer: the tape that a mount proved to be in the drive
+	left    bool            // pending is an ltfs that nobody waits for any more
+	ended   <-chan struct{} // closed when the command that leased the drive is told to end
 	right   bool            // the tape that is loaded was proved to be in this very drive, see proveRight
 }
 
@@ -258,11 +261,41 @@ func (le *Lease) settle(ctx context.Context) error {
 	}
 	select {
 	case <-le.pending:
-		le.pending = nil
+		le.pending, le.left = nil, false
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("an earlier operation on drive %s has not ended: %w: %w", le.d.Serial, ErrUnknown, ctx.Err())
+		return fmt.Errorf("an earlier operation on drive %s has not ended (%s): %w: %w", le.d.Serial, commandLine(le.doing), ErrUnknown, context.Cause(ctx))
 	}
+}
+
+// act runs a program that changes the state of this drive, see Library.act; the drive is not given back before it has ended.
+func (le *Lease) act(ctx context.Context, limit time.Duration, args ...string) (res result, pending <-chan struct{}, err error) {
+	res, pending, err = le.l.act(ctx, limit, []*os.File{le.lock}, args...)
+	le.pending, le.doing = pending, args
+	return res, pending, err
+}
+
+// settleAtLast is settle before the drive is given back. What was given up on is not waited for, and nothing for ever.
+func (le *Lease) settleAtLast(ctx context.Context) error {
+	if le.pending == nil {
+		return nil
+	}
+	if le.left {
+		select {
+		case <-le.pending:
+			return nil
+		default:
+			le.l.log.Warn("the drive stays in use until ltfs has ended", "drive", le.d.Serial)
+			return ErrStuck
+		}
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, le.l.cfg.UnmountTimeout, fmt.Errorf("no end after %s", le.l.cfg.UnmountTimeout))
+	defer cancel()
+	timer := time.AfterFunc(leaveGrace, func() {
+		le.l.log.Warn("waiting for a program that must not be interrupted", "drive", le.d.Serial, "program", commandLine(le.doing))
+	})
+	defer timer.Stop()
+	return le.settle(limited)
 }
 
 // Release gives the drive back; a volume still mounted is synced if needed, unmounted and awaited first.
@@ -283,11 +316,13 @@ func (le *Lease) Release(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 		if le.vol != nil { // in use by somebody
-			le.vol, le.pending = nil, le.l.abandon(v.child, v.Dir)
+			le.vol, le.pending, le.doing = nil, le.l.abandon(v.child, v.Dir), v.child.cmd.Args
 		}
 	}
-	if err := le.settle(ctx); err != nil {
-		errs = append(errs, err)
+	if err := le.settleAtLast(ctx); err != nil {
+		if !errors.Is(err, ErrStuck) { // that was said when it was given up on
+			errs = append(errs, err)
+		}
 		lock, pending := le.lock, le.pending
 		le.lock = nil
 		go func() {

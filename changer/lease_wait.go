@@ -100,11 +100,14 @@ func (w *waiting) try(ctx context.Context, d DriveConfig, r Request) (*Lease, er
 	if w.yields(d) {
 		return nil, nil
 	}
+	if err := w.l.stuck(d); err != nil {
+		return nil, err
+	}
 	f, err := tryLock(w.l.driveLock(d.Serial), unix.LOCK_EX)
 	if f == nil || err != nil {
 		return nil, err
 	}
-	le := &Lease{l: w.l, d: d, lock: f}
+	le := &Lease{l: w.l, d: d, lock: f, ended: ctx.Done()}
 	purpose := strings.Join(strings.Fields(r.Purpose), "-")
 	if purpose == "" {
 		purpose = "use"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"time"
 
@@ -200,8 +199,7 @@ func (le *Lease) eject(ctx context.Context) error {
 	if err != nil || !st.Online {
 		return err
 	}
-	_, pending, err := le.l.act(ctx, le.l.cfg.MoveTimeout, []*os.File{le.lock}, le.l.cfg.Programs.Mt, "-f", le.d.Tape, "offline")
-	le.pending = pending
+	_, _, err = le.act(ctx, le.l.cfg.MoveTimeout, le.l.cfg.Programs.Mt, "-f", le.d.Tape, "offline")
 	if err != nil {
 		return fail("eject", err, notFound(err))
 	}
@@ -344,6 +342,9 @@ func (l *Library) Drives(ctx context.Context) ([]DriveState, error) {
 			f.Close()
 		} else {
 			s.Holder = holderOf(path)
+		}
+		if pid := l.stuckPid(d); pid != 0 {
+			s.Holder = fmt.Sprintf("ltfs (pid %d), given up on", pid)
 		}
 		if s.Status, err = l.mtStatus(ctx, d); err != nil {
 			s.Problem = err.Error()

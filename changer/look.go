@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"time"
 )
@@ -105,8 +104,7 @@ func (le *Lease) mt(ctx context.Context, word string) (string, error) {
 // mtWithin is mt for what takes its own time.
 func (le *Lease) mtWithin(ctx context.Context, limit time.Duration, words ...string) (string, error) {
 	args := append([]string{le.l.cfg.Programs.Mt, "-f", le.d.Tape}, words...)
-	res, pending, err := le.l.act(ctx, limit, []*os.File{le.lock}, args...)
-	le.pending = pending
+	res, _, err := le.act(ctx, limit, args...)
 	return res.stdout, err
 }
 
@@ -153,9 +151,8 @@ func (le *Lease) Format(ctx context.Context, r FormatRequest) (uuid string, err 
 	if r.Erase {
 		args = append(args, "-f")
 	}
-	res, pending, err := le.l.act(ctx, le.l.cfg.MountTimeout, []*os.File{le.lock}, args...)
+	res, pending, err := le.act(ctx, le.l.cfg.MountTimeout, args...)
 	if pending != nil {
-		le.pending = pending
 		return "", fail(op, err, "mkltfs goes on; look at the tape again when it has ended")
 	}
 	if err != nil {

@@ -24,11 +24,15 @@ type MountRequest struct {
 
 // child is an ltfs process that we started.
 type child struct {
-	cmd    *exec.Cmd
-	log    string // its log file, and where this process began to write
-	from   int64
-	exited chan struct{} // closed when it is gone; err is set by then
-	err    error
+	cmd      *exec.Cmd
+	log      string // its log file, and where this process began to write
+	from     int64
+	drive    DriveConfig
+	started  time.Time
+	readOnly bool          // it was asked for, or chosen by ltfs: nothing is written
+	mounted  bool          // seen mounted
+	exited   chan struct{} // closed when it is gone; err is set by then
+	err      error
 }
 
 func (c *child) gone() bool {
@@ -69,10 +73,14 @@ func (c *child) signal() error {
 // maxLog is the size at which the log of a drive's ltfs is put aside, bytes; one old log is kept.
 const maxLog = 4 << 20
 
+func (l *Library) ltfsLog(d DriveConfig) string {
+	return filepath.Join(l.cfg.RunDir, "ltfs-"+d.Serial+".log")
+}
+
 // startLtfs starts ltfs -f with its output appended to the drive's log. It gets a session of its own
 // and inherits no lock: it survives us, and whoever gets the drive next finds it.
 func (l *Library) startLtfs(d DriveConfig, readOnly bool, dir string) (*child, error) {
-	c := &child{log: filepath.Join(l.cfg.RunDir, "ltfs-"+d.Serial+".log"), exited: make(chan struct{})}
+	c := &child{log: l.ltfsLog(d), drive: d, started: time.Now(), readOnly: readOnly, exited: make(chan struct{})}
 	if st, err := os.Stat(c.log); err == nil && st.Size() > maxLog {
 		if err := os.Rename(c.log, c.log+".1"); err != nil {
 			return nil, fmt.Errorf("rotate log: %w", err)
@@ -142,12 +150,23 @@ func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
 		}
 		return nil, ltfsFail(op, c.failure(), log)
 	case err != nil:
-		le.pending = le.l.abandon(c, dir)
-		return nil, fail(op, fmt.Errorf("%w: %w: ltfs (pid %d) goes on and is unmounted when it has mounted", ErrUnknown, err, c.cmd.Process.Pid), "see "+c.log)
+		pid := c.cmd.Process.Pid
+		gone := le.leave(c, dir)
+		switch {
+		case ctx.Err() != nil && gone:
+			return nil, fail(op, fmt.Errorf("%w: %w", ErrUnknown, err), "")
+		case ctx.Err() != nil:
+			return nil, fail(op, fmt.Errorf("%w: %w: ltfs (pid %d) goes on, and whoever uses the drive next unmounts it", ErrUnknown, err, pid), "see "+c.log)
+		case gone:
+			return nil, fail(op, fmt.Errorf("%w: %w; ltfs (pid %d) was told to end, and did", ErrStuck, err, pid), "see "+c.log)
+		}
+		return nil, fail(op, fmt.Errorf("%w: %w; ltfs (pid %d) was told to end, and does not", ErrStuck, err, pid),
+			"the drive is used again when that process has ended, which switching the drive off and on may bring about; see "+c.log)
 	}
+	c.mounted, c.readOnly = true, readOnlyMount(m)
 	v, err := le.prove(limited, m, c, r)
 	if err != nil {
-		err = errors.Join(fmt.Errorf("%s: %w", op, err), le.undo(ctx, c, dir))
+		err = errors.Join(fmt.Errorf("%s: %w", op, err), le.undo(c, dir))
 		return nil, le.wrongTape(ctx, op, err)
 	}
 	if r.UUID != "" {
@@ -243,38 +262,16 @@ func (le *Lease) prove(ctx context.Context, m *mountinfo.Info, c *child, r Mount
 	return v, nil
 }
 
-// undo unmounts a volume that was not proved and waits for its process, also when ctx has ended.
-func (le *Lease) undo(ctx context.Context, c *child, dir string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), le.l.cfg.UnmountTimeout)
-	defer cancel()
+// undo unmounts a volume that was not proved, and to which nothing was written, and waits for its process.
+func (le *Lease) undo(c *child, dir string) error {
 	pending := le.l.abandon(c, dir)
+	limit, stop := le.told(le.l.cfg.UnmountTimeout)
+	defer stop()
 	select {
 	case <-pending:
 		return nil
-	case <-ctx.Done():
-		le.pending = pending
-		return fmt.Errorf("unmount %s: %w", dir, ctx.Err())
+	case <-limit:
+		le.pending, le.left = pending, true
+		return fmt.Errorf("unmount %s: %w: ltfs (pid %d)", dir, ErrStuck, c.cmd.Process.Pid)
 	}
-}
-
-// abandon sees an ltfs process through to its end: whenever it has mounted, it is unmounted. The channel
-// is closed when the process is gone.
-func (l *Library) abandon(c *child, dir string) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p := &poll{next: 20 * time.Millisecond}
-		for !c.gone() {
-			if m, err := mountAt(dir); err == nil && m != nil {
-				if err := unmountOnce(dir); err != nil && !errors.Is(err, unix.EBUSY) {
-					l.log.Warn("unmount", "dir", dir, "err", err)
-				}
-			}
-			_ = p.wait(context.Background())
-		}
-		if err := l.clearDead(context.Background(), dir); err != nil {
-			l.log.Warn("unmount", "dir", dir, "err", err)
-		}
-	}()
-	return done
 }

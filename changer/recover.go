@@ -40,7 +40,7 @@ func (l *Library) recoverFree(ctx context.Context, d DriveConfig) error {
 		if f != nil {
 			defer f.Close()
 			err := l.recoverDrive(ctx, d)
-			if errors.Is(err, ErrBusy) {
+			if errors.Is(err, ErrBusy) || errors.Is(err, ErrStuck) {
 				l.log.Warn("drive is used by somebody else", "drive", d.Serial, "err", err)
 				return nil
 			}
@@ -69,8 +69,11 @@ func (l *Library) recoverDrive(ctx context.Context, d DriveConfig) error {
 			}
 			return fail("use drive "+d.Serial, fmt.Errorf("%w: ltfs (pid %d) has it mounted on %s", ErrBusy, p.pid, where), "unmount it: umount "+where)
 		}
+		if err := l.stuck(d); err != nil {
+			return err
+		}
 		l.log.Warn("an ltfs process was left behind: it is unmounted and awaited", "drive", d.Serial, "pid", p.pid)
-		if err := l.endLeftover(ctx, p, dir); err != nil {
+		if err := l.endLeftover(ctx, d, p, dir); err != nil {
 			return fail("recover drive "+d.Serial, err, fmt.Sprintf("ltfs (pid %d) must end by itself; never kill it", p.pid))
 		}
 	}
@@ -78,9 +81,10 @@ func (l *Library) recoverDrive(ctx context.Context, d DriveConfig) error {
 }
 
 // endLeftover syncs and unmounts the volume of a process that is not our child, and waits for its end.
-// One that has not mounted yet is unmounted when it has.
-func (l *Library) endLeftover(ctx context.Context, p ltfsProcess, dir string) error {
-	synced := false
+// One that has not mounted yet is unmounted when it has. At the limits of mounting and unmounting it is ErrStuck.
+func (l *Library) endLeftover(ctx context.Context, d DriveConfig, p ltfsProcess, dir string) error {
+	synced, began, limit := false, time.Now(), l.cfg.MountTimeout
+	var told time.Time
 	for w := newPoll(); l.alive(p); {
 		m, err := mountAt(dir)
 		if err != nil {
@@ -93,10 +97,20 @@ func (l *Library) endLeftover(ctx context.Context, p ltfsProcess, dir string) er
 					l.log.Warn("sync a leftover volume", "dir", dir, "err", err)
 				}
 			}
-			synced = true
+			if !synced {
+				synced, began, limit = true, time.Now(), l.cfg.UnmountTimeout
+			}
 			if err := unmountDir(ctx, dir, false); err != nil {
 				return err
 			}
+		}
+		switch past := time.Since(began) > limit; {
+		case past && !synced && told.IsZero():
+			l.terminate(d, p.pid)
+			told = time.Now()
+		case past && (synced || time.Since(told) > leaveGrace):
+			l.noteStuck(d.Serial, p.pid)
+			return l.stuckError(d, p.pid)
 		}
 		if err := w.wait(ctx); err != nil {
 			return fmt.Errorf("wait for ltfs (pid %d): %w: %w", p.pid, ErrUnknown, err)

@@ -27,7 +27,7 @@ const (
 func (le *Lease) move(ctx context.Context, op string, decide func(*Inventory) (step, error)) error {
 	pending, err := le.l.moveRobot(ctx, op, []*os.File{le.lock}, func() error { return le.l.unused(le.d) }, decide)
 	if pending != nil {
-		le.pending = pending
+		le.pending, le.doing = pending, []string{le.l.cfg.Programs.Mtx}
 	}
 	return err
 }

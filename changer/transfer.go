@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 )
 
@@ -200,9 +199,8 @@ func (le *Lease) Check(ctx context.Context, deep bool) (codes []string, err erro
 	if deep {
 		args = append(args, "--deep-recovery")
 	}
-	res, pending, err := le.l.act(ctx, le.l.cfg.MountTimeout, []*os.File{le.lock}, append(args, le.d.Device)...)
+	res, pending, err := le.act(ctx, le.l.cfg.MountTimeout, append(args, le.d.Device)...)
 	if pending != nil {
-		le.pending = pending
 		return nil, fail(op, err, "ltfsck goes on; never kill it")
 	}
 	codes = ltfsCodes(res.stderr + res.stdout)

@@ -148,7 +148,10 @@ func (v *Volume) Touch() error {
 // just before: then the generation stands still and proves nothing about what is on tape. Such a volume
 // is touched and synced once more; only a generation that rose during this call is ever accepted.
 func (v *Volume) Sync(ctx context.Context) (int64, error) {
-	n, err := within(ctx, v.sync)
+	limit := v.le.l.cfg.UnmountTimeout
+	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("ltfs wrote no index within %s", limit))
+	defer cancel()
+	n, err := within(limited, v.sync)
 	if err != nil {
 		if !errors.Is(err, ErrSync) {
 			err = fmt.Errorf("%w: %w", ErrSync, err)
@@ -243,30 +246,68 @@ func (v *Volume) Unmount(ctx context.Context) error {
 		return nil // done before
 	}
 	died := v.child.gone()
-	if err := unmountDir(ctx, v.Dir, died); err != nil {
-		return fail(op, err, "see who uses it: fuser -vm "+v.Dir)
-	}
-	v.le.vol = nil
-	timer := time.NewTimer(v.le.l.cfg.UnmountTimeout)
+	limit := v.le.l.cfg.UnmountTimeout
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
+	late := make(<-chan struct{}) // for a volume that nothing was written to: also when the command is told to end
+	if v.ReadOnly {
+		told, stop := v.le.told(limit)
+		defer stop()
+		late = told
+	}
+	unmounted := make(chan error, 1)
+	go func() { unmounted <- unmountDir(ctx, v.Dir, died) }() // it may hang in the kernel
 	var err error
-	select {
-	case <-v.child.exited:
-	default:
+	var exited, interrupted <-chan struct{} // once it is unmounted; before that unmountDir heeds ctx
+	for {
 		select {
-		case <-v.child.exited:
-		case <-ctx.Done():
+		case uerr := <-unmounted:
+			if uerr != nil {
+				return fail(op, uerr, "see who uses it: fuser -vm "+v.Dir)
+			}
+			v.le.vol, exited, interrupted, unmounted = nil, v.child.exited, ctx.Done(), nil
+			select { // when it has ended already, it does not matter that ctx has, too
+			case <-exited:
+			default:
+				continue
+			}
+		case <-exited:
+		case <-interrupted:
 			err = ctx.Err()
 		case <-timer.C:
-			err = fmt.Errorf("no end after %s", v.le.l.cfg.UnmountTimeout)
+			err = fmt.Errorf("no end after %s", limit)
+		case <-late:
+			err = errors.New("no end yet")
 		}
+		break
 	}
+	v.le.vol = nil
 	if err != nil {
-		v.le.pending = v.child.exited
-		return fail(op, fmt.Errorf("ltfs (pid %d) still writes: %w: %w", v.child.cmd.Process.Pid, ErrUnknown, err), "the drive stays in use until the process ends")
+		return v.leave(ctx, op, err)
 	}
 	if died || v.child.err != nil {
 		return fail(op, fmt.Errorf("the ltfs process ended before its time: %w", v.child.failure()), "what was written since the last sync counts as lost; see "+v.child.log)
 	}
 	return nil
+}
+
+// leave stops waiting for the ltfs process of an unmounted volume. One that may be writing is left alone; one that only read
+// is told to end.
+func (v *Volume) leave(ctx context.Context, op string, why error) error {
+	pid := v.child.cmd.Process.Pid
+	v.le.doing = v.child.cmd.Args
+	switch {
+	case v.ReadOnly:
+		v.le.l.terminate(v.le.d, pid)
+		if v.le.leave(v.child, v.Dir) {
+			return nil
+		}
+		v.le.l.noteStuck(v.le.d.Serial, pid)
+	case ctx.Err() != nil:
+		v.le.pending = v.child.exited
+	default:
+		v.le.l.noteStuck(v.le.d.Serial, pid)
+		v.le.pending, v.le.left = v.child.exited, true
+	}
+	return fail(op, fmt.Errorf("ltfs (pid %d) does not end: %w: %w", pid, ErrUnknown, why), "the drive stays in use until the process has ended; see "+v.child.log)
 }

@@ -22,6 +22,7 @@ var faultKinds = []faultKind{
 	{"slow-write", "BARCODE:DURATION", "each write to the tape, 1 MiB at most, takes so long"},
 	{"blocking-open", "DURATION", "opening the tape node of a drive that is not ready takes so long; 2m6s in reality"},
 	{"stuck-robot", "", "a move does not end until this is cleared"},
+	{"stuck-mount", "BARCODE", "ltfs neither mounts the tape nor ends, whatever signal it gets, until this is cleared"},
 	{"stuck-read", "BARCODE", "a read from the tape does not end until this is cleared"},
 
 	{"enospc-after", "SIZE", "every tape takes so many bytes in all"},

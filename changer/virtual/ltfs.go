@@ -206,6 +206,9 @@ func (l *Library) ltfs(m *messages, f ltfsFlags, args []string) (int, error) {
 		return 1, err
 	}
 	m.say("LTFS11005I Mounting the volume.")
+	if d.f.names("stuck-mount", d.m.Barcode) {
+		return 1, l.stuckMount(m, d)
+	}
 	m.protection()
 	if !d.m.Formatted || d.kind == devTape {
 		m.unreadable(d)
@@ -218,6 +221,19 @@ func (l *Library) ltfs(m *messages, f ltfsFlags, args []string) (int, error) {
 		return 1, nil
 	}
 	return l.ltfsVolume(m, f, d)
+}
+
+// stuckMount looks for an index that it never finds.
+func (l *Library) stuckMount(m *messages, d *openedDrive) error {
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
+	for m.say("LTFS30216W Length mismatch is detected."); d.f.names("stuck-mount", d.m.Barcode); time.Sleep(readyPoll) {
+		var err error
+		if d.f, err = l.loadFaults(); err != nil {
+			return err
+		}
+	}
+	m.say("LTFS14013E Cannot mount the volume.")
+	return nil
 }
 
 // unreadable is said when there is no volume to be found: none on the tape, or a node that cannot be read through.
