@@ -33,6 +33,9 @@ func keepFree(p Pool, capacity int64) int64 {
 	return keep + min(maxReserve, capacity/reserveDivide)
 }
 
+// Takes reports whether a tape may belong to the pool, by its barcode.
+func (p Pool) Takes(b changer.Barcode) bool { return p.matches(b) }
+
 // matches tells whether a barcode belongs to a pool.
 func (p Pool) matches(b changer.Barcode) bool {
 	any := func(patterns []string) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 type tapeExportCmd struct {
 	Tapes []string `arg:"" optional:"" name:"barcode" help:"Barcodes; all full tapes when none is named."`
 	To    string   `help:"Where they are put, for people: \"safe, shelf 3\"." placeholder:"PLACE"`
+	Yes   bool     `short:"y" help:"In a library without mail slots: do not wait at the terminal until the tape was taken out."`
 	Force bool     `help:"Also tapes that copies are still owed from, or whose last bytes are not safe."`
 }
 
@@ -45,7 +47,7 @@ func (c *tapeExportCmd) Run(ctx context.Context, a *app) error {
 	if lib.Changer() == changer.None {
 		return usagef("export tapes: there is no changer; the operator takes them out, and tapefs tape unload ejects")
 	}
-	e := &export{hand: &hand{a, conf, lib}, db: db, place: c.To, force: c.Force}
+	e := &export{hand: &hand{a, conf, lib}, db: db, place: c.To, force: c.Force, yes: c.Yes}
 	if e.place == "" {
 		e.place = defaultPlace
 	}
@@ -93,12 +95,15 @@ func (r exportJSON) print(a *app) {
 	switch {
 	case r.err != nil:
 		report(a.stderr, r.err)
-	case r.Slot != 0:
+	case r.Slot == 0:
+		fmt.Fprintf(a.stdout, "%s is out of the library, at: %s\n", labelText(r.Barcode), printable(r.Place))
+	default:
 		fmt.Fprintf(a.stdout, "%s is in mail slot %d, for: %s\n", labelText(r.Barcode), r.Slot, r.Place)
 	}
 }
 
-// fullTapes lists the full tapes of the catalog that are in the library and not in its mail slots yet.
+// fullTapes lists the full tapes of the catalog that are in the library and not in its mail slots yet. Where there are none, those
+// that were taken out and are not noted as outside yet belong to them.
 func fullTapes(ctx context.Context, db *catalog.DB, inv *changer.Inventory) ([]string, error) {
 	tapes, err := db.Tapes(ctx)
 	if err != nil {
@@ -107,6 +112,10 @@ func fullTapes(ctx context.Context, db *catalog.DB, inv *changer.Inventory) ([]s
 	var out []string
 	for _, t := range tapes {
 		at, err := find(inv, t.Barcode)
+		if t.State == catalog.TapeFull && t.Place == "" && !hasMail(inv) && errors.Is(err, changer.ErrNotInLibrary) {
+			out = append(out, t.Barcode)
+			continue
+		}
 		if t.State == catalog.TapeFull && err == nil && string(at.label) == t.Barcode && !at.slot.ImportExport {
 			out = append(out, t.Barcode)
 		}
@@ -120,6 +129,7 @@ type export struct {
 	db    *catalog.DB
 	place string
 	force bool
+	yes   bool // nobody is asked at the terminal
 }
 
 // one exports one tape. What kept it is in the row, also as an error.
@@ -139,6 +149,12 @@ func (e *export) out(ctx context.Context, word string) (exportJSON, error) {
 		return row, err
 	}
 	at, err := find(inv, word)
+	if errors.Is(err, changer.ErrNotInLibrary) && !hasMail(inv) {
+		if t, terr := e.db.TapeByBarcode(ctx, word); terr == nil { // taken out as an earlier run asked for
+			row.Place = e.place
+			return row, e.record(ctx, t)
+		}
+	}
 	if err != nil {
 		return row, err
 	}
@@ -173,7 +189,11 @@ func (e *export) out(ctx context.Context, word string) (exportJSON, error) {
 		}
 	}
 	if !hasMail(inv) {
-		return row, e.byHand(ctx, at, t, known, may)
+		row.Place = e.place
+		if err := e.byHand(ctx, at, may); err != nil || !known {
+			return row, err
+		}
+		return row, e.record(ctx, t)
 	}
 	to := at.slot
 	if at.drive != nil || !at.slot.ImportExport {
@@ -223,8 +243,9 @@ func (e *export) record(ctx context.Context, t catalog.Tape) error {
 	return err
 }
 
-// byHand prepares a tape of a library without mail slots: it goes to its slot, and the operator is told which.
-func (e *export) byHand(ctx context.Context, at spot, t catalog.Tape, known bool, may func() error) error {
+// byHand gets a tape out of a library without mail slots: it goes to its slot, and the operator is told which. It is out once the
+// changer does not show it any more: at a terminal that is waited for, else the next run sees it.
+func (e *export) byHand(ctx context.Context, at spot, may func() error) error {
 	slot := at.slot.Number
 	if at.drive != nil {
 		m, err := e.unload(ctx, changer.Request{Barcode: at.label, Drive: at.drive.Serial}, at.label, 0, may)
@@ -233,10 +254,25 @@ func (e *export) byHand(ctx context.Context, at spot, t catalog.Tape, known bool
 		}
 		slot = m.Slot
 	}
-	if known {
-		if err := e.record(ctx, t); err != nil {
+	label := labelText(string(at.label))
+	terminal := e.terminal()
+	if e.yes {
+		terminal = nil
+	}
+	for asked := bufio.NewReader(terminal); terminal != nil; {
+		fmt.Fprintf(e.stderr, "The library has no mail slots: open it, take %s out of slot %d, close it, and press Enter. ", label, slot)
+		if _, err := asked.ReadString('\n'); err != nil {
+			break
+		}
+		inv, err := e.lib.Inventory(ctx)
+		if err != nil {
 			return err
 		}
+		if s, ok := inv.SlotNumber(slot); !ok || !s.Full || s.Barcode != at.label {
+			return nil
+		}
+		fmt.Fprintf(e.stderr, "The changer still has %s in slot %d.\n", label, slot)
 	}
-	return withHint(fmt.Errorf("%w: the library has no mail slots", archiver.ErrNeedsOperator), "open it and take %s out of slot %d", labelText(string(at.label)), slot)
+	return withHint(fmt.Errorf("%w: the library has no mail slots, and %s lies in slot %d", archiver.ErrNeedsOperator, label, slot),
+		"open the library, take %s out of slot %d, and run the same command again: it counts as outside once the changer does not show it any more", label, slot)
 }

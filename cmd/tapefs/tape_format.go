@@ -13,7 +13,7 @@ import (
 
 type tapeFormatCmd struct {
 	Barcode  string `arg:"" optional:"" help:"The tape's barcode."`
-	Pool     string `help:"The pool it shall belong to; needed where there are several." placeholder:"POOL"`
+	Pool     string `help:"The pool it shall belong to; needed where several take this barcode." placeholder:"POOL"`
 	Erase    string `help:"Format over what is on the tape: the barcode again, to be sure." placeholder:"BARCODE"`
 	AllBlank bool   `help:"All tapes in the library that the pool takes and the catalog does not know, each once it is proved blank."`
 	Yes      bool   `short:"y" help:"With --all-blank: do not ask."`
@@ -120,17 +120,25 @@ func (c *tapeFormatCmd) all(ctx context.Context, a *app, arch *archiver.Archiver
 	return nil
 }
 
-// pool picks the one pool, or the one that was named.
+// pool picks the pool that was named, or the only one that takes the tape.
 func (c *tapeFormatCmd) pool(pools []archiver.Pool) (string, error) {
-	var names []string
+	var names, takes []string
 	for _, p := range pools {
 		if p.Name == c.Pool {
 			return p.Name, nil
 		}
 		names = append(names, p.Name)
+		if c.AllBlank || p.Takes(changer.Barcode(c.Barcode)) {
+			takes = append(takes, p.Name)
+		}
 	}
-	if c.Pool != "" || len(pools) != 1 {
-		return "", usagef("--pool: name one of %s", strings.Join(names, ", "))
+	switch {
+	case c.Pool == "" && len(takes) == 1:
+		return takes[0], nil
+	case c.Pool == "" && len(names) == 1:
+		return names[0], nil // refused later, with the reason
+	case c.Pool == "" && len(takes) > 1 && !c.AllBlank:
+		return "", usagef("--pool: %s may belong to several pools; name one of %s", c.Barcode, strings.Join(takes, ", "))
 	}
-	return names[0], nil
+	return "", usagef("--pool: name one of %s", strings.Join(names, ", "))
 }
