@@ -106,7 +106,8 @@ func Generation(label string) int {
 // firstLTFS is the first LTO generation with two partitions, as LTFS needs them.
 const firstLTFS = 5
 
-const columns = `SELECT f.id, coalesce(f.duplicate_id, 0), CAST(f.path AS BLOB), coalesce(CAST(f.mtime AS TEXT), ''), coalesce(f.filesize, -1),
+const columns = `SELECT f.id, coalesce(f.duplicate_id, 0), CAST(f.path AS BLOB),
+	coalesce(CAST(f.mtime AS TEXT), ''), coalesce(CAST(f.downloaded_date AS TEXT), CAST(f.encrypted_date AS TEXT), CAST(f.written_date AS TEXT), ''), coalesce(f.filesize, -1),
 	coalesce(f.filesize_encrypted, -1), coalesce(CAST(f.md5sum_encrypted AS TEXT), ''), coalesce(CAST(f.filename_encrypted AS TEXT), ''),
 	coalesce(CAST(t.label AS TEXT), ''), coalesce(f.written + 0, 0), coalesce(f.deleted + 0, 0) FROM file f LEFT JOIN tape t ON t.id = f.tape_id`
 
@@ -115,13 +116,14 @@ type row struct {
 	duplicate int64
 	path      string
 	mtime     string
+	handled   string // when tapebackup first handled it
 	md5       string
 	written   bool
 }
 
 func scan(s interface{ Scan(...any) error }) (r row, err error) {
 	var path []byte
-	err = s.Scan(&r.Row, &r.duplicate, &path, &r.mtime, &r.Size, &r.SealedSize, &r.md5, &r.Name, &r.Tape, &r.written, &r.Deleted)
+	err = s.Scan(&r.Row, &r.duplicate, &path, &r.mtime, &r.handled, &r.Size, &r.SealedSize, &r.md5, &r.Name, &r.Tape, &r.written, &r.Deleted)
 	r.path = string(path)
 	return r, err
 }
@@ -166,7 +168,7 @@ func (d *DB) files(ctx context.Context, where string, readable func(*File) error
 
 // judge fills what follows from a row, and says why it cannot be read, if so.
 func (d *DB) judge(ctx context.Context, r *row) (reason string, err error) {
-	if reason = r.own(d.in); reason != "" {
+	if reason = r.splitPath(); reason != "" {
 		return reason, nil
 	}
 	from := *r
@@ -174,7 +176,7 @@ func (d *DB) judge(ctx context.Context, r *row) (reason string, err error) {
 	for from.duplicate != 0 {
 		next := from.duplicate
 		if seen[next] {
-			return fmt.Sprintf("it is a duplicate of row %d, and that one of it", next), nil
+			return fmt.Sprintf("it is a duplicate of row %d, and the chain of duplicates leads back to that: none has bytes", next), nil
 		}
 		seen[next] = true
 		from, err = scan(d.db.QueryRowContext(ctx, columns+` WHERE f.id = ?`, next))
@@ -184,6 +186,19 @@ func (d *DB) judge(ctx context.Context, r *row) (reason string, err error) {
 		if err != nil {
 			return "", fmt.Errorf("read row %d: %w", next, err)
 		}
+		// A row that only names another one has its path, and often nothing else.
+		if r.Size < 0 {
+			r.Size = from.Size
+		}
+		if r.mtime == "" {
+			r.mtime = from.mtime
+		}
+		if r.handled == "" {
+			r.handled = from.handled
+		}
+	}
+	if reason = r.own(d.in); reason != "" {
+		return reason, nil
 	}
 	reason = from.bytes()
 	if from.Row != r.Row {
@@ -199,24 +214,45 @@ func (d *DB) judge(ctx context.Context, r *row) (reason string, err error) {
 	return reason, nil
 }
 
-// own checks path, size and time.
-func (r *row) own(in *time.Location) string {
+// splitPath checks the path.
+func (r *row) splitPath() string {
 	for part := range strings.SplitSeq(strings.Trim(r.path, "/"), "/") {
 		if part == "" || part == "." || part == ".." || strings.ContainsRune(part, 0) || len(part) > 255 {
 			return "its path is not one that a file can have here"
 		}
 		r.Path = append(r.Path, part)
 	}
+	return ""
+}
+
+// own checks size and time. Without a time of its own a file gets that at which tapebackup handled it, or none: 1970.
+func (r *row) own(in *time.Location) string {
 	if r.Size < 0 {
 		return "the database has no size of it"
 	}
+	if r.mtime == "" {
+		r.MTime = time.Unix(0, 0).UTC()
+		if t, ok := parseTime(r.handled, in); ok {
+			r.MTime = t
+		}
+		return ""
+	}
+	t, ok := parseTime(r.mtime, in)
+	if !ok {
+		return fmt.Sprintf("its modification time %.40q is none", r.mtime)
+	}
+	r.MTime = t
+	return ""
+}
+
+// parseTime reads a time as SQLAlchemy and SQLite write it.
+func parseTime(text string, in *time.Location) (time.Time, bool) {
 	for _, layout := range []string{"2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04:05Z07:00", time.RFC3339} { // each takes a fraction of a second
-		if t, err := time.ParseInLocation(layout, r.mtime, in); err == nil {
-			r.MTime = t.UTC()
-			return ""
+		if t, err := time.ParseInLocation(layout, text, in); err == nil {
+			return t.UTC(), true
 		}
 	}
-	return fmt.Sprintf("its modification time %.40q is none", r.mtime)
+	return time.Time{}, false
 }
 
 // bytes checks where a row's bytes are.

@@ -123,6 +123,13 @@ func TestImportTapebackup(t *testing.T) {
 	o.sql(`INSERT INTO file (id, duplicate_id, filename, path, mtime, filesize, written) VALUES (6, 1, 'x', 'copies/beach again.raw', '2016-01-02 03:04:05', %d, 0)`, 5<<20+7)
 	o.sql(`INSERT INTO file (id, duplicate_id, filename, path, mtime, filesize) VALUES (7, 6, 'x', 'copies/and again', '2016-01-02 03:04:05', %d)`, 5<<20+7)
 	content["copies/beach again.raw"], content["copies/and again"] = content["photos/2015/beach.raw"], content["photos/2015/beach.raw"]
+	// Rows that have a path and the number of another row, and nothing else; also of one that is such a row itself, before and after it.
+	o.sql(`INSERT INTO file (id, duplicate_id, filename, path) VALUES (30, 1, 'x', 'copies/bare')`)
+	o.sql(`INSERT INTO file (id, duplicate_id, filename, path) VALUES (31, 32, 'x', 'copies/a bare chain')`)
+	o.sql(`INSERT INTO file (id, duplicate_id, filename, path) VALUES (32, 30, 'x', 'copies/z bare chain')`)
+	for _, name := range []string{"bare", "a bare chain", "z bare chain"} {
+		content["copies/"+name] = content["photos/2015/beach.raw"]
+	}
 	o.seal(8, "photos/2015", []byte("a file that became a directory"), 1, "VT0002L8", 1)
 	// What cannot be read.
 	bad := func(id int, path, more, values string) {
@@ -139,6 +146,7 @@ func TestImportTapebackup(t *testing.T) {
 	bad(27, "loop/a", ", duplicate_id", ", 28")
 	bad(28, "loop/b", ", duplicate_id", ", 27")
 	bad(29, "dup/of waits", ", duplicate_id", ", 20")
+	o.sql(`INSERT INTO file (id, duplicate_id, filename, path) VALUES (33, 99, 'x', 'dangling')`)
 	db := filepath.Join(t.TempDir(), "tapebackup ü?.db")
 	o.write(db)
 	// A damaged file: openssl would open it without a word.
@@ -165,15 +173,15 @@ func TestImportTapebackup(t *testing.T) {
 	}
 	write("not the passphrase at all")
 	out := a.run("catalog", "import-tapebackup", db, "--key", key, "--timezone", "UTC", "--dry-run")
-	if !strings.Contains(out, "would import 8 files as /tapebackup") || strings.Contains(a.run("ls", "/"), "tapebackup") {
+	if !strings.Contains(out, "would import 11 files as /tapebackup") || strings.Contains(a.run("ls", "/"), "tapebackup") {
 		t.Fatalf("dry run: %s", out)
 	}
 	out = a.run("catalog", "import-tapebackup", db, "--key", key, "--timezone", "UTC")
 	for _, want := range []string{
-		"imported 8 files (8 new) as /tapebackup", "on 2 tapes (VT0002L8 VT0003L8)", "2 with the bytes of another, 2 deleted at the source, 9 not readable",
+		"imported 11 files (11 new) as /tapebackup", "on 2 tapes (VT0002L8 VT0003L8)", "5 with the bytes of another, 2 deleted at the source, 10 not readable",
 		"waits: it was never written to a tape", "old/plain.tar: tape OLD001L4 is LTO-4, which has no LTFS: tapebackup wrote it as plain tar",
 		"../../etc/passwd: its path is not one", "bad/md5: the database has no MD5", "bad/name: its name on tape", "bad/size: 129 bytes sealed cannot be 100",
-		"loop/a: it is a duplicate of row", "dup/of waits: its bytes are those of row 20: it was never written",
+		"loop/a: it is a duplicate of row", "dangling: it is a duplicate of row 99, which is not there", "dup/of waits: its bytes are those of row 20: it was never written",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("import does not say %q:\n%s", want, out)
