@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	defaultSyncBytes = 32 << 30         // DESIGN.md, rule 1
-	defaultSyncEvery = 10 * time.Minute // DESIGN.md, rule 1
+	defaultSyncBytes = 32 << 30         // docs/design.md, rule 1
+	defaultSyncEvery = 10 * time.Minute // docs/design.md, rule 1
 )
 
 // Archiver makes copies of sources on tapes. Safe for concurrent use by runs of different sources.

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	defaultBundleBelow = 64 << 20  // DESIGN.md, Parts
-	defaultBundleSize  = 4 << 30   // DESIGN.md, Parts
+	defaultBundleBelow = 64 << 20  // docs/design.md, the way to tape
+	defaultBundleSize  = 4 << 30   // docs/design.md, the way to tape
 	batchBytes         = 8 << 30   // what one rsync fetches; twice this is on its way at once
 	firstBatch         = 256 << 20 // the first batches are small, each twice the one before: writing begins early
 	batchMembers       = 20000     // held in memory while a batch is planned, fetched or packed

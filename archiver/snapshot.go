@@ -73,7 +73,7 @@ func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
 // catalogSize is about how many bytes a snapshot takes.
 func (a *Archiver) catalogSize(ctx context.Context) (int64, error) {
 	files, _, err := a.db.Totals(ctx)
-	return files * 200, err // MEASURED.md: 132 bytes a row and its indexes
+	return files * 200, err // docs/measured.md: 132 bytes a row and its indexes
 }
 
 // putSnapshot seals a catalog file onto the mounted tape, with its MAC beside it.

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxPart       = 64 << 30 // DESIGN.md, "Parts"
+	maxPart       = 64 << 30 // larger parts would be lost whole at the end of a tape
 	partsPerTape  = 8        // likewise
 	maxReserve    = 64 << 20 // kept back for the last manifest, at most
 	reserveDivide = 64       // … or this share of a small tape
