@@ -14,6 +14,20 @@ import (
 // beside the catalog that tells where its log is. Nothing in the catalog is damaged by that.
 var ErrDiskFull = errors.New("the disk of the catalog is full")
 
+// ErrCorrupt: the catalog's file is damaged, or no catalog at all.
+var ErrCorrupt = errors.New("the catalog is damaged")
+
+// IsCorrupt reports whether an error says that the catalog's file is damaged, or holds no catalog.
+func IsCorrupt(err error) bool {
+	var e *sqlite.Error
+	return errors.Is(err, ErrCorrupt) || errors.As(err, &e) && corruptCode(e.Code())
+}
+
+func corruptCode(code int) bool {
+	code &= primaryCode
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
+
 // scarce is what SQLite may need at once, bytes: that file, and a page of the log.
 const scarce = 64 << 10
 

@@ -50,7 +50,7 @@ func (db *DB) schema(ctx context.Context) (int64, error) {
 	case err == nil:
 		return n.Int64, nil
 	case foreign(err):
-		return 0, fmt.Errorf("read schema: not a catalog of tapefs: %w", err)
+		return 0, fmt.Errorf("read schema: %w, or not a catalog of tapefs: %w", ErrCorrupt, err)
 	}
 	return 0, fmt.Errorf("read schema: %w", db.explain(err))
 }

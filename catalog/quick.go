@@ -226,6 +226,9 @@ func (c *quickConn) failed(rc int32) error {
 			text += ": " + more
 		}
 	}
+	if corruptCode(int(rc)) {
+		return fmt.Errorf("%w: %s (%d)", ErrCorrupt, text, rc)
+	}
 	return fmt.Errorf("%s (%d)", text, rc)
 }
 

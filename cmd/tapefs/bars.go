@@ -26,10 +26,14 @@ type terminal struct {
 func (s *terminal) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	w := s.out
 	if s.bars != nil {
-		return s.bars.show.Write(b)
+		w = s.bars.show
 	}
-	return s.out.Write(b)
+	if _, err := w.Write(escapeControls(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // watched tells whether somebody looks at it.

@@ -120,9 +120,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "hint: tapefs --help")
 		return exitUsage
 	}
-	a := &app{globals: c.globals, stdin: stdin, stdout: stdout, stderr: stderr}
+	shown := &printableWriter{w: stdout}
+	a := &app{globals: c.globals, stdin: stdin, stdout: shown, stderr: stderr}
 	a.log = newLogger(stderr, a.LogFormat, a.Verbose)
 	err = parsed.Run(a)
+	err = errors.Join(err, shown.flush())
 	if s, ok := stderr.(*terminal); ok {
 		s.end()
 	}

@@ -248,13 +248,43 @@ func loadConfig(flagConfig, flagState string) (*config, error) {
 // parseConfig reads a configuration's text and checks what does not need the machine.
 func parseConfig(data []byte) (*config, error) {
 	c := new(config)
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return nil, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+	if err := decodeConfig(data, c); err != nil {
+		return nil, err
 	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// errTag is a configuration that the YAML library gives up on, as it does of a tag (!!binary) before a value that is a list here.
+var errTag = errors.New("this cannot be read as YAML; tags such as !!binary do not belong here")
+
+// decodeConfig reads a configuration's text. The library panics on some: then the line is told.
+func decodeConfig(data []byte, c *config) error {
+	err := decodeYAML(data, c)
+	if !errors.Is(err, errTag) {
+		return err
+	}
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	for n := range lines {
+		if errors.Is(decodeYAML(bytes.Join(lines[:n+1], nil), new(config)), errTag) {
+			return fmt.Errorf("line %d: %q: %w", n+1, bytes.TrimSpace(lines[n]), err)
+		}
+	}
+	return err
+}
+
+func decodeYAML(data []byte, c *config) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errTag
+		}
+	}()
+	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c); err != nil && !errors.Is(err, io.EOF) {
+		return errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+	}
+	return nil
 }
 
 func (c *config) check() error {

@@ -88,6 +88,8 @@ func hintFor(err error) string {
 	switch {
 	case errors.Is(err, catalog.ErrNewer):
 		return "update tapefs; the catalog was not changed"
+	case catalog.IsCorrupt(err):
+		return "move the catalog aside and restore a backup of it, or: tapefs catalog rebuild makes it anew from keys and tapes"
 	case errors.Is(err, catalog.ErrDiskFull):
 		return "make room on the file system of the state folder, then try again; nothing in the catalog is damaged"
 	case errors.Is(err, crypto.ErrKeyPublic):

@@ -44,7 +44,7 @@ func (c *keyPrintCmd) Run(a *app) error {
 	if err != nil {
 		return fmt.Errorf("print key: %w", err)
 	}
-	f, ok := a.stdout.(*os.File)
+	f, ok := rawOutput(a.stdout).(*os.File)
 	lines := strings.Join(groups[:4], " ") + "\n" + strings.Join(groups[4:], " ")
 	host, _ := os.Hostname()
 	_, err = fmt.Fprintf(a.stdout, `tapefs key %s                          keep this page in a safe
@@ -52,7 +52,7 @@ func (c *keyPrintCmd) Run(a *app) error {
 %s
 
 `, key.Fingerprint(), lines)
-	_, e := io.WriteString(a.stdout, qrText(code, ok && term.IsTerminal(int(f.Fd()))))
+	_, e := io.WriteString(rawOutput(a.stdout), qrText(code, ok && term.IsTerminal(int(f.Fd()))))
 	err = errors.Join(err, e)
 	_, e = fmt.Fprintf(a.stdout, `
 These are 64 hexadecimal digits, in two lines and as QR code (spaces and line ends do not

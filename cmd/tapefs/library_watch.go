@@ -18,7 +18,8 @@ const clearScreen = "\x1b[H\x1b[2J"
 // watch prints again and again what show writes, until ctx ends: on a terminal in place of what was
 // there, elsewhere one text below the other. An error of show ends it.
 func (a *app) watch(ctx context.Context, show func(context.Context, io.Writer) error) error {
-	f, ok := a.stdout.(interface{ Fd() uintptr })
+	raw := rawOutput(a.stdout)
+	f, ok := raw.(interface{ Fd() uintptr })
 	terminal := ok && term.IsTerminal(int(f.Fd()))
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -26,7 +27,9 @@ func (a *app) watch(ctx context.Context, show func(context.Context, io.Writer) e
 		var text bytes.Buffer
 		switch {
 		case terminal && !a.JSON:
-			text.WriteString(clearScreen)
+			if _, err := io.WriteString(raw, clearScreen); err != nil {
+				return err
+			}
 		case !first && !a.JSON:
 			text.WriteString("\n")
 		}

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -45,8 +43,10 @@ func (t *table) row(cells ...string) {
 
 func (t *table) flush() error { return t.w.Flush() }
 
+// printJSON writes a result for programs. The control characters that JSON itself leaves as they are (DEL, and U+0080 to U+009F) are
+// escaped as well, wherever it goes.
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(&printableWriter{w: w})
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
@@ -54,7 +54,7 @@ func printJSON(w io.Writer, v any) error {
 
 // printJSONLine prints one object a line, for listings that may be long.
 func printJSONLine(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(&printableWriter{w: w})
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
@@ -70,27 +70,6 @@ func jsonPath(path string) pathJSON {
 		return pathJSON{Path: path}
 	}
 	return pathJSON{Path: strings.ToValidUTF8(path, "\ufffd"), Path64: base64.StdEncoding.EncodeToString([]byte(path))}
-}
-
-// printable shows a name on a terminal: as it is where that is harmless, else quoted with escapes.
-func printable(name string) string {
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(name)
-	}
-	return name
-}
-
-// printableText is a sentence on one line: what a terminal would take for a command is escaped, all else stays.
-func printableText(text string) string {
-	var b strings.Builder
-	for _, r := range strings.ReplaceAll(text, "\n", "; ") {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		}
-	}
-	return b.String()
 }
 
 func bytesText(n int64) string {

@@ -57,7 +57,11 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriter(a.stdout)
+	to := a.stdout
+	if c.Null {
+		to = rawOutput(to)
+	}
+	out := bufio.NewWriter(to)
 	sum, err := arch.Safe(ctx, c.Source, archiver.SafeOptions{Copies: c.Copies, Verified: c.Verified}, func(f archiver.SafeFile) error {
 		return c.print(a, out, f)
 	})

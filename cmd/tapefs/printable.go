@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// printable shows a name on a terminal: as it is where that is harmless, else quoted with escapes.
+func printable(name string) string {
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
+// printableText is a sentence on one line: what a terminal would take for a command is escaped, all else stays.
+func printableText(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(text, "\n", "; ") {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return b.String()
+}
+
+// printableWriter is what every command writes to. Names, messages of servers and what a tape says are other people's bytes:
+// control characters, which a terminal would obey, are written as escapes, and so is what is no UTF-8. Newlines and tabs pass. The
+// escapes of DEL and of U+0080 to U+009F are those of JSON as well, which leaves these as they are.
+// Not safe for concurrent use; ended by flush.
+type printableWriter struct {
+	w    io.Writer
+	rest []byte // the beginning of a character whose end is not written yet
+}
+
+func (p *printableWriter) Write(b []byte) (int, error) {
+	text := b
+	if len(p.rest) > 0 {
+		text = append(p.rest, b...)
+	}
+	whole := len(text) - unfinished(text)
+	out := escapeControls(text[:whole])
+	p.rest = append([]byte(nil), text[whole:]...)
+	if _, err := p.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// flush writes what is left, which is no UTF-8.
+func (p *printableWriter) flush() error {
+	rest := p.rest
+	p.rest = nil
+	if len(rest) == 0 {
+		return nil
+	}
+	_, err := p.w.Write(escapeControls(rest))
+	return err
+}
+
+// rawOutput is what lies below: for programs that get exact names, and for what is meant for a terminal.
+func rawOutput(w io.Writer) io.Writer {
+	if p, ok := w.(*printableWriter); ok {
+		return p.w
+	}
+	return w
+}
+
+// unfinished is how many bytes at the end of b may be the beginning of a character.
+func unfinished(b []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if at := b[len(b)-n:]; utf8.RuneStart(at[0]) {
+			if utf8.FullRune(at) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// escapeControls escapes control characters but newline and tab, and bytes that are no UTF-8. It returns b itself when there are none.
+func escapeControls(b []byte) []byte {
+	harmless := func(r rune, size int) bool {
+		return r == '\n' || r == '\t' || !unicode.IsControl(r) && (r != utf8.RuneError || size > 1)
+	}
+	at := 0
+	for at < len(b) {
+		r, size := utf8.DecodeRune(b[at:])
+		if !harmless(r, size) {
+			break
+		}
+		at += size
+	}
+	if at == len(b) {
+		return b
+	}
+	out := append(make([]byte, 0, len(b)+16), b[:at]...)
+	for at < len(b) {
+		r, size := utf8.DecodeRune(b[at:])
+		switch {
+		case harmless(r, size):
+			out = append(out, b[at:at+size]...)
+		case r == '\r':
+			out = append(out, `\r`...)
+		case r == utf8.RuneError || r < ' ':
+			out = fmt.Appendf(out, `\x%02x`, b[at])
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		at += size
+	}
+	return out
+}

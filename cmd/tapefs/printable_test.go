@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+)
+
+func TestPrintableWriter(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain\ttext\n":         "plain\ttext\n",
+		"Grüße, 写真 🎞\n":         "Grüße, 写真 🎞\n",
+		"a\x1b[31mb":            `a\x1b[31mb`,
+		"a\x00b\x07c\rd\x7fe":   `a\x00b\x07c\rd\u007fe`,
+		"a\u0080b\u009bc\u009f": `a\u0080b\u009bc\u009f`,
+		"latin \xe9 end":        `latin \xe9 end`,
+		"cut \xe2\x82":          `cut \xe2\x82`,
+		"\xc2":                  `\xc2`,
+		"real \ufffd":           "real \ufffd",
+	} {
+		for size := 1; size <= len(in)+1; size++ { // however it is cut into writes
+			var b bytes.Buffer
+			p := &printableWriter{w: &b}
+			for rest := []byte(in); len(rest) > 0; {
+				n := min(size, len(rest))
+				if k, err := p.Write(rest[:n]); k != n || err != nil {
+					t.Fatal(k, err)
+				}
+				rest = rest[n:]
+			}
+			if err := p.flush(); err != nil {
+				t.Fatal(err)
+			}
+			if b.String() != want {
+				t.Errorf("%q in writes of %d: %q, not %q", in, size, b.String(), want)
+			}
+		}
+	}
+}
+
+func TestJSONStaysJSON(t *testing.T) {
+	in := map[string]string{"name": "a\x1b\u009b\x7f\u0085b\n\"\\"}
+	var b bytes.Buffer
+	if err := printJSON(&b, in); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.ContainsFunc(b.Bytes(), func(r rune) bool { return r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 }) {
+		t.Errorf("%q", b.String())
+	}
+	var out map[string]string
+	if err := json.Unmarshal(b.Bytes(), &out); err != nil || out["name"] != in["name"] {
+		t.Errorf("%q comes back as %q: %v", in["name"], out["name"], err)
+	}
+}
