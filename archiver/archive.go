@@ -29,7 +29,9 @@ type Archiver struct {
 
 	activity  activity
 	moved     sync.Map // by source and path: versions that a planned file may be, under another name
+	again     sync.Map // by source and path: files that are taken because the archive has lost their bytes
 	flow      flow
+	told      told
 	releasing sync.Mutex // one writer at a time lets go of batches
 }
 

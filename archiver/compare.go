@@ -42,9 +42,12 @@ func (l *listed) advance() error {
 		key := string(l.key)
 		e, found := listEntry{}, false
 		first := false
+		var times []byte
 		for l.more && string(l.key) == key {
 			if bytes.Equal(l.val, mark) {
 				first = true
+			} else if l.val[0] == timesMark {
+				times = bytes.Clone(l.val)
 			} else if !found {
 				e, found = decodeEntry(l.key, l.val), true
 			}
@@ -54,6 +57,9 @@ func (l *listed) advance() error {
 		}
 		if found {
 			e.first = first
+			if times != nil {
+				e.refine(times)
+			}
 			l.head, l.ok = e, true
 			return nil
 		}
@@ -75,27 +81,63 @@ type verdict int
 const (
 	same         verdict = iota
 	metadataOnly         // mode or owner
+	doubtful             // size and time say that it is the same, something finer leaves it open: its bytes must tell
+	unread               // it could not be read before, and nothing has changed since
 	changed
+)
+
+const (
+	retryUnread = 7 * 24 * time.Hour // a file that could not be read is tried again after that though nothing changed
+	// settled is by how much a file's inode must have been older than the run that took it, for that its bytes are still
+	// those that were taken: a file server may have another clock.
+	settledBefore = clockSkew
 )
 
 func judge(e *listEntry, v *catalog.Version) verdict {
 	switch {
 	case e.kind != v.Kind:
 		return changed
-	case v.State != catalog.Present && e.kind != catalog.Directory:
-		return changed // void: it was not read whole
+	case v.State == catalog.Void && sameInode(e, v) && time.Since(v.Since) < retryUnread:
+		return unread
+	case v.State != catalog.Present && e.kind != catalog.Directory, v.Grew:
+		return changed // it was not read whole
 	case e.kind == catalog.File && e.size != v.Size:
 		return changed
 	case e.kind == catalog.Symlink && e.target != v.Target && (e.target != "" || e.link == ""):
 		return changed
 	case e.mtime != v.MTime.Sec:
 		return changed
+	case e.kind == catalog.File && e.exact && e.nsec != v.MTime.Nsec && v.MTime.Nsec != 0:
+		return changed
+	case e.kind == catalog.File && e.exact && e.nsec != v.MTime.Nsec: // a spool or an rsync of that time may not have told
+		return doubtful
+	case e.kind == catalog.File && !inodeKept(e, v):
+		return doubtful
 	case e.uid != v.Owner.UID || e.gid != v.Owner.GID:
 		return metadataOnly
 	case e.mode != v.Mode && e.kind != catalog.Symlink: // a symlink's mode means nothing
 		return metadataOnly
 	}
 	return same
+}
+
+// sameInode reports whether size, time and inode are all known to be those of a version.
+func sameInode(e *listEntry, v *catalog.Version) bool {
+	return e.kind == catalog.File && e.exact && e.size == v.Size && (catalog.Time{Sec: e.mtime, Nsec: e.nsec}) == v.MTime &&
+		e.ino != 0 && e.ino == v.Ino && e.ctime.Equal(v.CTime)
+}
+
+// inodeKept reports whether nothing that a file system tells beside size and time speaks against an unchanged file.
+func inodeKept(e *listEntry, v *catalog.Version) bool {
+	switch {
+	case e.ctime.IsZero(), e.size == 0:
+		return true
+	case v.Batch != 0 && len(v.SHA256) == 0:
+		return true // its bytes are still to be read, whatever they are by then
+	case v.CTime.IsZero():
+		return e.ctime.Add(settledBefore).Before(v.Since)
+	}
+	return e.ino == v.Ino && e.ctime.Equal(v.CTime)
 }
 
 // comparison joins a listing with the catalog and hands what is to be archived to a planner.
@@ -123,8 +165,14 @@ type comparison struct {
 	misses  int                      // in missed
 	kept    *sorter                  // unchanged files that are further hard-linked names, by the first name: that may be new
 	news    *sorter                  // new and changed files, by path
-	names   *ownerNames              // of a source on this machine; nil: only the catalog knows names
-	ruined  map[int64]bool           // objects whose bytes are gone: what the source still has of them is taken again
+	src     Source
+	at      address
+	tree    *tree                 // of a source on this machine
+	bytes   bool                  // compare all unchanged files by content
+	doubts  *sorter               // files whose bytes must tell whether they changed, by path
+	states  []catalog.SourceState // of those that did not
+	names   *ownerNames           // of a source on this machine; nil: only the catalog knows names
+	ruined  map[int64]bool        // objects whose bytes are gone: what the source still has of them is taken again
 }
 
 // openDir is a directory of the listing that the current entry may be in.
@@ -193,6 +241,9 @@ func (c *comparison) join(ctx context.Context, l *listed, w *walker) error {
 	if err := c.revive(ctx); err != nil {
 		return err
 	}
+	if err := c.settleDoubts(ctx); err != nil {
+		return err
+	}
 	if err := c.updateMeta(ctx); err != nil {
 		return err
 	}
@@ -232,7 +283,7 @@ func dirMeta(e *listEntry, v *catalog.Version) catalog.Meta {
 }
 
 func entryMeta(e *listEntry) catalog.Meta {
-	return catalog.Meta{Mode: e.mode, Owner: catalog.Owner{UID: e.uid, GID: e.gid}, MTime: catalog.Time{Sec: e.mtime}}
+	return catalog.Meta{Mode: e.mode, Owner: catalog.Owner{UID: e.uid, GID: e.gid}, MTime: catalog.Time{Sec: e.mtime, Nsec: e.nsec}}
 }
 
 // entry handles one path of the listing; v is what the catalog shows there, or nil.
@@ -262,8 +313,14 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 	}
 	ruined := false
 	if v != nil {
+		if c.tree != nil && e.kind == catalog.File {
+			e.lookInPlace(c.tree)
+		}
 		found := judge(e, v)
-		if found != changed {
+		if c.bytes && (found == same || found == metadataOnly) && e.kind == catalog.File && e.size > 0 {
+			found = doubtful
+		}
+		if found != changed && found != unread {
 			var err error
 			if ruined, err = c.isRuined(ctx, v); err != nil {
 				return err
@@ -274,6 +331,11 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		case found == same:
 			c.stats.Same++
 			return c.stays(e, v)
+		case found == doubtful:
+			return c.doubt(e, v.ID)
+		case found == unread:
+			c.stats.Unreadable++
+			return c.a.runError(ctx, c.run, c.source, e.path, "it could not be read when it was archived, and nothing has changed since: it is tried again when it does, or after a week")
 		case found == metadataOnly:
 			if err := c.stays(e, v); err != nil {
 				return err
@@ -309,6 +371,9 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		c.stats.New++
 	case ruined:
 		c.stats.Again++
+		if !c.dry {
+			c.a.again.Store(movedName(c.source, e.path), true)
+		}
 	default:
 		c.stats.Changed++
 		c.lost(v) // its bytes may be there under another name now

@@ -90,6 +90,8 @@ type Options struct {
 	Until  time.Time // start nothing new after; zero: no end
 	Heal   bool      // make damaged copies again, too
 	Now    bool      // write what is owed, however little: pools' MinBatch does not count
+	// Checksum compares the content of all files, not only of those whose size and time leave it open.
+	Checksum bool
 	// AcceptDeletions marks as vanished whatever a whole listing lacks. Without it, one that lacks
 	// more than a tenth of a source's files marks nothing.
 	AcceptDeletions bool

@@ -158,12 +158,14 @@ func (a *Archiver) fetchFiles(ctx context.Context, run catalog.Run, src Source, 
 
 // noteComplaints keeps what an rsync said on stderr: by path, or in the run's errors.
 func (a *Archiver) noteComplaints(ctx context.Context, run catalog.Run, src Source, at address, r *rsyncRun, came *arrival) error {
+	came.partial = came.partial || r.exit == rsyncPartial || r.dropped > 0
+	came.lacks = came.lacks || r.exit == rsyncVanished
 	for _, c := range complaints(at, r.stderr) {
 		if c.path != "" {
 			came.about[c.path] = c.text
 		} else if r.exit == 0 {
 			a.log.Info("fetching says", "source", src.Name, "line", c.text)
-		} else if err := a.runError(ctx, run.ID, src.Name, "", c.text); err != nil {
+		} else if err := a.runNote(ctx, run.ID, src.Name, "", c.text); err != nil {
 			return err
 		}
 	}
@@ -200,8 +202,11 @@ func prepareSpool(dir, side string) (checksum bool, err error) {
 
 // arrival is what rsync said of a fetch.
 type arrival struct {
-	about map[string]string // what it could not do, by path
-	dirs  map[string]bool   // what it found to be directories
+	about   map[string]string // what it could not do, by path
+	dirs    map[string]bool   // what it found to be directories
+	sizes   map[string]int64  // of the files that it sent, as it saw them before it did
+	partial bool              // it could not read something
+	lacks   bool              // something had vanished
 }
 
 // read takes a line "%i %l %n" and returns the size of a file that came.
@@ -218,15 +223,11 @@ func (c *arrival) read(line []byte) (int64, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(string(size), 10, 64)
-	return n, err == nil && n >= 0
-}
-
-// text is what rsync said of a path; nothing when nothing was fetched.
-func (c *arrival) text(path string) string {
-	if c == nil {
-		return ""
+	if err != nil || n < 0 {
+		return 0, false
 	}
-	return c.about[path]
+	c.sizes[string(unescape(name))] = n
+	return n, true
 }
 
 // within says whether all the directories of a path were ones at the source too. Where one has

@@ -28,19 +28,13 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 	counts := map[string]int64{}
 	total := w.bytes
 	for i, it := range w.files {
-		f, key, why := look(t, it, b.Local, names)
-		if !f.Gone && !came.within(it.path) {
-			f, key, why = catalog.Fetched{Version: it.ID, Gone: true}, linkKey{}, "it changed: its directory is no longer one"
-		}
+		l := look(t, it, came, names)
+		f, key := l.Fetched, l.key
 		files[i] = f
+		if err := a.tellOutcome(ctx, run, src, it.path, &l, counts); err != nil {
+			return err
+		}
 		if f.Gone {
-			if text := came.text(it.path); text != "" {
-				why = text
-			}
-			counts["gone"]++
-			if err := a.runError(ctx, run.ID, src.Name, it.path, why); err != nil {
-				return err
-			}
 			continue
 		}
 		counts["fetched"]++
@@ -97,6 +91,7 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 		}
 		failpoint("mark-fetched")
 	}
+	a.countDone(src, w, files, counts)
 	if err := a.dropEmpty(ctx, w, files); err != nil {
 		return err
 	}
@@ -116,51 +111,27 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 	return a.db.Count(ctx, run.ID, src.Name, counts)
 }
 
+// countDone counts what of a batch was archived by what it is to the archive.
+func (a *Archiver) countDone(src Source, w *batchWork, files []catalog.Fetched, counts map[string]int64) {
+	for i, f := range files {
+		_, again := a.again.LoadAndDelete(movedName(src.Name, w.files[i].path))
+		switch {
+		case f.Gone:
+		case again:
+			counts["again"]++
+		case f.Replaced:
+			counts["changed"]++
+		default:
+			counts["new"]++
+		}
+	}
+}
+
 // linkKey tells which names are one file. Names in several objects are files of their own:
 // each object must give back its members alone.
 type linkKey struct {
 	object   int64
 	dev, ino uint64
-}
-
-// look compares a fetched file with what was planned; why says what is wrong with one that
-// counts as gone. Names of one inode share a key.
-func look(t *tree, it wanted, local bool, names *ownerNames) (f catalog.Fetched, key linkKey, why string) {
-	f = catalog.Fetched{Version: it.ID, Nlink: 1, Meta: catalog.Meta{Mode: it.Mode, Owner: it.Owner}}
-	gone := func(why string) (catalog.Fetched, linkKey, string) {
-		return catalog.Fetched{Version: it.ID, Gone: true}, linkKey{}, why
-	}
-	info, err := t.lstat(it.path)
-	if err != nil {
-		return gone(fmt.Sprintf("not fetched: %s", shortError(err)))
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return gone("not fetched: no stat")
-	}
-	f.MTime = catalog.Time{Sec: st.Mtim.Sec, Nsec: int32(st.Mtim.Nsec)}
-	if local {
-		f.Mode = st.Mode & 0o7777
-		f.Owner = catalog.Owner{UID: st.Uid, GID: st.Gid}
-	}
-	f.Owner = names.complete(f.Owner)
-	switch {
-	case it.Kind == catalog.File && info.Mode().IsRegular():
-		if f.Size = info.Size(); f.Size != it.Size {
-			return gone(fmt.Sprintf("it changed: %d bytes were listed and %d found", it.Size, f.Size))
-		}
-		if st.Nlink > 1 {
-			key = linkKey{it.object, uint64(st.Dev), st.Ino}
-		}
-	case it.Kind == catalog.Symlink && info.Mode().Type() == fs.ModeSymlink:
-		if f.Target, err = t.readlink(it.path); err != nil {
-			return gone(fmt.Sprintf("not fetched: %s", shortError(err)))
-		}
-		f.Size = int64(len(f.Target))
-	default:
-		return gone("it changed: it is no longer what was listed")
-	}
-	return f, key, ""
 }
 
 // completeDirs adds what a listing does not say of directories: nanoseconds and owners' names.

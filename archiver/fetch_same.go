@@ -177,7 +177,7 @@ func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time, c
 	if err != nil {
 		return sum, err
 	}
-	if before.size != size || before.mtime.Sec != mtime.Sec || int32(before.mtime.Nsec) != mtime.Nsec {
+	if before.size != size || !mtime.KeptAs(catalog.Time{Sec: before.mtime.Sec, Nsec: int32(before.mtime.Nsec)}) {
 		return sum, errors.New("it changed")
 	}
 	h := sha256.New()

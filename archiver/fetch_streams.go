@@ -99,7 +99,7 @@ func share(dirs, files []wanted, n int) []stream {
 // fetchStreams runs the rsyncs that fill a batch's directory, each with its share of the files.
 func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch, at address, w *batchWork, dir, side string, checksum bool, names *ownerNames) (*arrival, []*rsyncRun, error) {
 	operand, prefix := at.fetched()
-	came := &arrival{about: map[string]string{}, dirs: map[string]bool{"": true}}
+	came := &arrival{about: map[string]string{}, dirs: map[string]bool{"": true}, sizes: map[string]int64{}}
 	if len(w.dirs)+len(w.files) == 0 {
 		return came, nil, nil
 	}

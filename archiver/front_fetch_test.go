@@ -264,16 +264,16 @@ func TestFetchFindsWhatChangedSinceTheListing(t *testing.T) {
 			for p := range f.shown(t, "media") {
 				have = append(have, p)
 			}
-			for _, p := range []string{"gone", "grown", "kind", "dir/f", "inner/f"} {
+			for _, p := range []string{"gone", "kind", "dir/f", "inner/f"} {
 				if _, err := f.db.Resolve(t.Context(), "/media/"+p); err == nil {
 					t.Errorf("%s counts as fetched, of %q", p, have)
 				}
-				if file, err := f.openMember(batches[0], p); err == nil && (local || p == "kind") && p != "grown" {
+				if file, err := f.openMember(batches[0], p); err == nil && (local || p == "kind") {
 					file.Close()
 					t.Errorf("%s can be opened", p)
 				}
 			}
-			for _, p := range []string{"kept", "other/f"} {
+			for _, p := range []string{"kept", "other/f", "grown"} {
 				if _, err := f.db.Resolve(t.Context(), "/media/"+p); err != nil {
 					t.Error(err)
 				}
@@ -289,8 +289,12 @@ func TestFetchFindsWhatChangedSinceTheListing(t *testing.T) {
 					t.Errorf("no error about %s: %v", p, report.Errors)
 				}
 			}
-			if n := report.Counts["media"]["gone"]; n != 5 {
-				t.Errorf("%d files counted as gone", n)
+			got := report.Counts["media"]
+			if got["gone"] != 1 || got["became_other"] != 3 || got["grown"] != 1 || got["new"] != 3 || got["unreadable"] != 0 {
+				t.Errorf("counted: %v", got)
+			}
+			if !f.told.hasFailed(f.run.ID) {
+				t.Error("a run that could not take everything counts as whole")
 			}
 		})
 	}

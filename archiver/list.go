@@ -30,7 +30,11 @@ type listStats struct {
 	Planned    int64 // files and symlinks in batches
 	Bytes      int64 // of those
 	Errors     int64
+	Unreadable int64 // could not be read before, and are not tried again yet
+	Compared   int64 // by content
+	Uncompared int64 // of these, could not be
 	maybeMoved int64 // new names with the size and time of files that are missing
+	Seconds    bool  // the source tells times in whole seconds only
 	Partial    bool  // the source could not be listed whole, or an entry not be read
 }
 
@@ -39,6 +43,7 @@ func (s *listStats) counts() map[string]int64 {
 		"listed": s.Listed, "directories": s.Dirs, "skipped": s.Skipped, "new": s.New, "changed": s.Changed,
 		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "again": s.Again, "young": s.Young, "vanished": s.Vanished, "unmarked": s.Unmarked,
 		"revived": s.Revived, "planned": s.Planned, "planned_bytes": s.Bytes, "list_errors": s.Errors,
+		"unreadable": s.Unreadable, "compared": s.Compared, "uncompared": s.Uncompared,
 	}
 	for k, v := range all {
 		if v == 0 {
@@ -56,17 +61,9 @@ func (s *listStats) doubtful() bool { return s.Errors > 0 || s.Partial || s.Unma
 func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, into *sorter, st *listStats) error {
 	// Compared with a directory that is not there, every entry is printed, the top too.
 	nowhere := filepath.Join(into.dir, "nothing")
+	filters := a.filters(src, at)
 	args := func(secluded bool) []string {
-		args := []string{"-rlptgoDnH", "--numeric-ids", listFormat}
-		for _, p := range src.Include {
-			args = append(args, "--include="+p)
-		}
-		for _, p := range src.Exclude {
-			args = append(args, "--exclude="+p)
-		}
-		if p, ok := a.spoolWithin(at); ok {
-			args = append(args, "--exclude="+p)
-		}
+		args := append([]string{"-rlptgoDnH", "--numeric-ids", listFormat}, filters...)
 		args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
 		return append(args, "--", at.listed(), nowhere+"/")
 	}
@@ -125,11 +122,37 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 			}
 		}
 	}
+	if at.transport != inPlace {
+		switch err := a.listTimes(ctx, src, at, filters, into); {
+		case ctx.Err() != nil:
+			return fmt.Errorf("list source %s: %w", src.Name, err)
+		case errors.Is(err, errSecondsOnly):
+			st.Seconds = true
+			a.log.Info(err.Error(), "source", src.Name)
+		case err != nil:
+			a.log.Info("times are compared in whole seconds", "source", src.Name, "error", err)
+		}
+	}
 	if st.Skipped > 0 {
 		a.log.Info("special files are not archived", "source", src.Name, "sockets_and_fifos", special['S'], "devices", special['D'])
 	}
 	a.stage("list", st.Listed, st.Listed)
 	return nil
+}
+
+// filters are rsync's options for what of a source is listed.
+func (a *Archiver) filters(src Source, at address) []string {
+	var args []string
+	for _, p := range src.Include {
+		args = append(args, "--include="+p)
+	}
+	for _, p := range src.Exclude {
+		args = append(args, "--exclude="+p)
+	}
+	if p, ok := a.spoolWithin(at); ok {
+		args = append(args, "--exclude="+p)
+	}
+	return args
 }
 
 // spoolWithin is the pattern that keeps the spool out of a local source it lies in.

@@ -29,6 +29,12 @@ type listEntry struct {
 	target string // of a symlink; "" also when only its first hard-linked name shows it
 	link   string // path of the first of its hard-linked names; "" when it is that or has none
 	first  bool   // other names of the listing are hard links to this one
+
+	// What the text of a listing does not tell, of files.
+	exact bool      // nsec is known
+	nsec  int32     // of mtime
+	ctime time.Time // of a source that is read in place; zero: unknown
+	ino   uint64
 }
 
 // errNoEntry: a line that lists nothing we keep.
@@ -235,6 +241,11 @@ func (e *listEntry) encode(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(e.mode))
 	b = binary.AppendUvarint(b, uint64(e.uid))
 	b = binary.AppendUvarint(b, uint64(e.gid))
+	exact := int64(-1)
+	if e.exact {
+		exact = int64(e.nsec)
+	}
+	b = binary.AppendVarint(b, exact)
 	b = binary.AppendUvarint(b, uint64(len(e.target)))
 	b = append(b, e.target...)
 	return append(b, e.link...)
@@ -251,9 +262,21 @@ func decodeEntry(key, val []byte) listEntry {
 	e.mode = uint32(d.uvarint())
 	e.uid = uint32(d.uvarint())
 	e.gid = uint32(d.uvarint())
+	if n := d.varint(); n >= 0 {
+		e.exact, e.nsec = true, int32(n)
+	}
 	e.target = d.bytes(int(d.uvarint()))
 	e.link = string(d)
 	return e
+}
+
+// refine adds the time of a record that listTimes made, if it is one of the file that the text of the listing has.
+func (e *listEntry) refine(val []byte) {
+	d := decoder(val[1:])
+	size, sec, nsec := d.varint(), d.varint(), d.varint()
+	if e.kind == catalog.File && e.size == size && e.mtime == sec {
+		e.exact, e.nsec = true, int32(nsec)
+	}
 }
 
 // decoder reads what encode wrote in this process.

@@ -284,6 +284,11 @@ func (p *packing) packed(object int64) *catalog.Packing {
 		default:
 			m.SHA256 = p.contents.sums[i]
 		}
+		if e.First < 0 {
+			m.Grew = p.plain.grew[i]
+		} else {
+			m.Grew = p.plain.grew[e.First]
+		}
 		out.Members = append(out.Members, m)
 	}
 	return out
@@ -300,6 +305,15 @@ func (p *packing) voided() map[string]error {
 		if e.First >= 0 && p.plain.void[e.First] != nil {
 			out[e.Path] = p.plain.void[e.First]
 		}
+	}
+	return out
+}
+
+// grown lists the members that were longer than planned.
+func (p *packing) grown() []string {
+	var out []string
+	for i := range p.plain.grew {
+		out = append(out, p.l.Entries[i].Path)
 	}
 	return out
 }

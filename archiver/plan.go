@@ -91,7 +91,8 @@ func (p *planner) add(ctx context.Context, m member, target int) error {
 		if group == "" {
 			group = m.path
 		}
-		e := listEntry{path: m.path, kind: m.Kind, size: m.Size, mode: m.Mode, uid: m.Owner.UID, gid: m.Owner.GID, mtime: m.MTime.Sec}
+		e := listEntry{path: m.path, kind: m.Kind, size: m.Size, mode: m.Mode, uid: m.Owner.UID, gid: m.Owner.GID, mtime: m.MTime.Sec,
+			exact: true, nsec: m.MTime.Nsec}
 		val := binary.AppendVarint(nil, int64(m.Parent)) // a stand-in is below 0
 		// No path holds two separators in a row.
 		key := append(append(pathKey(group), 0, 0), pathKey(m.path)...)

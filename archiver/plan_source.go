@@ -99,7 +99,8 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.close()
 	entries, gone, news, kept := &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work, limit: 8 << 20}
-	for _, s := range []*sorter{entries, gone, news, kept} {
+	doubts := &sorter{dir: work, limit: 8 << 20}
+	for _, s := range []*sorter{entries, gone, news, kept, doubts} {
 		defer s.close()
 	}
 	started := time.Now()
@@ -107,7 +108,11 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		if run.ID == 0 {
 			return
 		}
-		if countErr := a.db.Count(context.WithoutCancel(ctx), run.ID, src.Name, st.counts()); err == nil {
+		counts := st.counts()
+		for _, name := range []string{"new", "changed", "again"} { // they are counted when they are archived
+			delete(counts, name)
+		}
+		if countErr := a.db.Count(context.WithoutCancel(ctx), run.ID, src.Name, counts); err == nil {
 			err = countErr
 		}
 	}()
@@ -131,8 +136,13 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	c := &comparison{
 		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
 		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
+		src: src, at: at, bytes: o.Checksum, doubts: doubts,
 	}
 	if at.transport == inPlace {
+		if tree, err := openTree(at.path); err == nil { // otherwise the listing has said what is wrong
+			c.tree = tree
+			defer tree.close()
+		}
 		c.names = newOwnerNames(true)
 	}
 	if o.Heal && row.Root != 0 {

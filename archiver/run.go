@@ -45,6 +45,9 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	if err == nil {
 		err = a.verifyWritten(ctx, run, noted)
 	}
+	if a.told.hasFailed(run.ID) {
+		noted.partial()
+	}
 	if err == nil {
 		err = a.doubted(ctx, noted)
 	}

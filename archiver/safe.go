@@ -16,23 +16,27 @@ var ErrNotSafe = errors.New("not all files of the source are safe on tape")
 
 // Why a file at the source is not safe. The words are part of the command's output.
 const (
-	NotArchived  = "not archived"   // no version of the path, or one that was not read whole
-	NotTheSame   = "changed"        // size, time, kind or target differ from every version
-	SameSecond   = "same second"    // the second of its time is that of a version, the rest of it is not
-	TakenTooSoon = "taken too soon" // it was changed so shortly before it was taken that a change in between would not show
-	NotOnTape    = "not on tape"    // no durable copy
-	TooFew       = "too few copies" // fewer durable copies than asked for
-	NotReadBack  = "not verified"   // enough copies, but not read back
-	NoKey        = "key is missing" // the key that opens the copy is not in the keys folder
-	NotNamed     = "not journalled" // its bytes lie under another path, and no tape says so yet
-	NotListed    = "not listed"     // the source could not tell
-	Special      = "special file"   // sockets, fifos and devices are not archived
+	NotArchived  = "not archived"      // no version of the path, or one that was not read whole
+	NotTheSame   = "changed"           // size, time, kind or target differ from every version
+	TimeUnsure   = "time is not exact" // the source tells whole seconds only: another file may have taken its name within one
+	OtherBytes   = "other content"     // its bytes are not those of the version whose size and time it has
+	NotCompared  = "not compared"      // its bytes were to tell, and could not be read, or nobody knows the version's sum
+	SameSecond   = "same second"       // the second of its time is that of a version, the rest of it is not
+	TakenTooSoon = "taken too soon"    // it was changed so shortly before it was taken that a change in between would not show
+	NotOnTape    = "not on tape"       // no durable copy
+	TooFew       = "too few copies"    // fewer durable copies than asked for
+	NotReadBack  = "not verified"      // enough copies, but not read back
+	NoKey        = "key is missing"    // the key that opens the copy is not in the keys folder
+	NotNamed     = "not journalled"    // its bytes lie under another path, and no tape says so yet
+	NotListed    = "not listed"        // the source could not tell
+	Special      = "special file"      // sockets, fifos and devices are not archived
 )
 
 // SafeOptions say what safe means.
 type SafeOptions struct {
 	Copies   int  // durable copies, each in another pool; 0: as many as the source asks for
 	Verified bool // only copies that were read back count
+	Checksum bool // compare the content of every file
 }
 
 // SafeFile is one file or symlink of the source as it is now.
@@ -96,7 +100,7 @@ func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func
 	if err != nil {
 		return sum, err
 	}
-	s := &safeJudge{a: a, o: o, at: at, src: src, work: work, held: map[int64][]catalog.HeldCopy{}, emit: func(f SafeFile) error {
+	s := &safeJudge{a: a, o: o, at: at, src: src, work: work, seconds: &st.Seconds, held: map[int64][]catalog.HeldCopy{}, emit: func(f SafeFile) error {
 		sum.Files++
 		if f.Why == "" {
 			sum.Safe++
@@ -129,15 +133,18 @@ func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func
 
 // safeJudge holds a listing against the catalog without changing anything.
 type safeJudge struct {
-	a     *Archiver
-	o     SafeOptions
-	src   Source
-	at    address
-	work  string
-	tree  *tree                        // of a source that is read in place
-	held  map[int64][]catalog.HeldCopy // by object: a bundle has thousands of files
-	emit  func(SafeFile) error
-	exact []exactFile // to be compared to the nanosecond
+	a       *Archiver
+	o       SafeOptions
+	src     Source
+	at      address
+	work    string
+	tree    *tree                        // of a source that is read in place
+	held    map[int64][]catalog.HeldCopy // by object: a bundle has thousands of files
+	emit    func(SafeFile) error
+	seconds *bool       // the source tells whole seconds only
+	files   []suspicion // whose content is to be compared
+	judged  []SafeFile  // the same files
+	exact   []exactFile // to be compared to the nanosecond
 }
 
 // maxHeld bounds how many objects' copies are remembered.
@@ -189,6 +196,9 @@ func (s *safeJudge) join(ctx context.Context, top catalog.ID, l *listed) error {
 			return err
 		}
 	}
+	if err := s.compareContent(ctx); err != nil {
+		return err
+	}
 	return s.compareExact(ctx)
 }
 
@@ -198,7 +208,7 @@ func isBelow(path, dir string) bool {
 
 // equals tells whether a listed entry is a version's state, as far as a listing can tell: times in whole seconds.
 func equals(e *listEntry, v *catalog.Version) bool {
-	return v.State == catalog.Present && e.kind == v.Kind && e.mtime == v.MTime.Sec &&
+	return v.State == catalog.Present && !v.Grew && e.kind == v.Kind && e.mtime == v.MTime.Sec &&
 		(e.kind != catalog.File || e.size == v.Size) &&
 		(e.kind != catalog.Symlink || e.target != "" && e.target == v.Target)
 }
@@ -229,15 +239,19 @@ func (s *safeJudge) file(ctx context.Context, e *listEntry, v *catalog.Version, 
 		}
 		return s.emit(f)
 	}
-	if s.tree != nil {
-		why, err := s.inPlace(e, like)
-		if err != nil {
+	why := ""
+	if e.kind == catalog.File && s.tree == nil {
+		why = s.exactly(e, like)
+	} else if s.tree != nil {
+		var err error
+		if why, err = s.inPlace(e, like); err != nil {
 			return err
 		}
-		if why != "" {
-			f.Why = why
-			return s.emit(f)
-		}
+	}
+	check := why == inodeChanged || s.o.Checksum && e.kind == catalog.File && (why == "" || why == SameSecond || why == TimeUnsure)
+	if why != "" && !check {
+		f.Why = why
+		return s.emit(f)
 	}
 	v = &like[0]
 	f.Version = v.ID
@@ -248,11 +262,14 @@ func (s *safeJudge) file(ctx context.Context, e *listEntry, v *catalog.Version, 
 		}
 		return err
 	}
+	if check {
+		return s.checkContent(ctx, f, e, v)
+	}
 	if e.kind == catalog.File && tooSoon(v, taken) {
 		f.Why = TakenTooSoon
 		return s.emit(f)
 	}
-	if s.tree == nil && e.kind == catalog.File && recent(v) {
+	if s.tree == nil && e.kind == catalog.File && !e.exact {
 		return s.later(ctx, f, v)
 	}
 	return s.emit(f)

@@ -25,12 +25,8 @@ const (
 	coarseTick = 3 * time.Second
 )
 
-// recent tells whether a version was changed so shortly before it was taken that another change may have fallen into
-// the same second.
-func recent(v *catalog.Version) bool {
-	age := v.Since.Sub(time.Unix(v.MTime.Sec, int64(v.MTime.Nsec)))
-	return age < clockSkew && age > -clockSkew
-}
+// inodeChanged: a local file has a version's size and time, and something was changed at it since: its bytes must tell.
+const inodeChanged = "inode changed"
 
 // tooSoon tells whether a change after the file's time was looked at may have left that time as it is.
 func tooSoon(v *catalog.Version, taken time.Time) bool {
@@ -40,6 +36,55 @@ func tooSoon(v *catalog.Version, taken time.Time) bool {
 	}
 	age := taken.Sub(time.Unix(v.MTime.Sec, int64(v.MTime.Nsec)))
 	return age < tick && age > -clockSkew
+}
+
+// exactly holds what a listing by rsync tells of a file's time against versions whose second it is. The one that has
+// the very time becomes the first of like. Otherwise it says why not.
+func (s *safeJudge) exactly(e *listEntry, like []catalog.Version) string {
+	if !e.exact {
+		if *s.seconds {
+			return TimeUnsure
+		}
+		return "" // rsync compares them later
+	}
+	for i := range like {
+		if like[i].MTime.Nsec == e.nsec {
+			like[0], like[i] = like[i], like[0]
+			return ""
+		}
+	}
+	return SameSecond
+}
+
+// checkContent keeps a file until there are enough to compare their bytes with those of the versions they look like.
+func (s *safeJudge) checkContent(ctx context.Context, f SafeFile, e *listEntry, v *catalog.Version) error {
+	sum, err := s.a.sumOf(ctx, v)
+	if err != nil {
+		return err
+	}
+	s.files, s.judged = append(s.files, suspicion{listEntry: *e, version: v.ID, sum: sum}), append(s.judged, f)
+	if len(s.files) < checkFiles {
+		return nil
+	}
+	return s.compareContent(ctx)
+}
+
+func (s *safeJudge) compareContent(ctx context.Context) error {
+	files, judged := s.files, s.judged
+	s.files, s.judged = nil, nil
+	check := &contentCheck{a: s.a, src: s.src, at: s.at, tree: s.tree, work: s.work}
+	i := 0
+	return check.run(ctx, files, func(c *suspicion) error {
+		f := judged[i]
+		i++
+		switch c.found {
+		case contentDiffers:
+			f.Why = OtherBytes
+		case contentUnknown:
+			f.Why = NotCompared
+		}
+		return s.emit(f)
+	})
 }
 
 // inPlace looks at a file of this machine: its time to the nanosecond must be that of a version, which becomes the
@@ -68,6 +113,11 @@ func (s *safeJudge) inPlace(e *listEntry, like []catalog.Version) (string, error
 		if kind == v.Kind && (kind == catalog.Symlink || info.Size() == v.Size) &&
 			(catalog.Time{Sec: st.Mtim.Sec, Nsec: int32(st.Mtim.Nsec)}) == v.MTime {
 			like[0], like[i] = like[i], like[0]
+			now := *e
+			now.exact, now.nsec, now.ctime, now.ino = true, int32(st.Mtim.Nsec), time.Unix(st.Ctim.Unix()).UTC(), st.Ino
+			if kind == catalog.File && !inodeKept(&now, &like[0]) {
+				return inodeChanged, nil
+			}
 			return "", nil
 		}
 	}

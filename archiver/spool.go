@@ -281,12 +281,3 @@ func bootID() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
 }
-
-// runError records what a run could not do; without a run (a dry one) it is logged.
-func (a *Archiver) runError(ctx context.Context, run int64, source, path, message string) error {
-	if run == 0 {
-		a.log.Warn(message, "source", source, "path", path)
-		return nil
-	}
-	return a.db.AddRunError(ctx, run, source, path, message)
-}

@@ -50,10 +50,11 @@ type plainStream struct {
 	seen  map[int]fileState // at the first opening, of the file that may be opened again
 	void  map[int]error     // why a member is void
 	place bool              // the files are read in place, where other people may exchange them
+	grew  map[int]bool      // members that were longer than planned: what they held up to there is what is read
 }
 
 func newPlainStream(l *layout, open opener) *plainStream {
-	return &plainStream{l: l, open: open, index: -1, seen: map[int]fileState{}, void: map[int]error{}}
+	return &plainStream{l: l, open: open, index: -1, seen: map[int]fileState{}, void: map[int]error{}, grew: map[int]bool{}}
 }
 
 // span says that plain bytes of an entry's content lie at [from, to) of a buffer.
@@ -112,13 +113,21 @@ func (s *plainStream) finished(i int) {
 		return
 	}
 	now, err := stateOf(s.file)
-	if err == nil && now != s.seen[i] {
+	if err == nil && s.hasGrown(i, now) {
+		s.grew[i] = true
+	} else if err == nil && now != s.seen[i] {
 		err = errors.New("changed while it was read")
 	}
 	if err != nil {
 		s.spoil(i, err)
 	}
 	s.closeFile()
+}
+
+// hasGrown reports whether an open file is longer than planned and longer than before, as a log is.
+func (s *plainStream) hasGrown(i int, now fileState) bool {
+	before := s.seen[i]
+	return now.inode == before.inode && now.size > s.l.Entries[i].Size && now.size >= before.size && now != before
 }
 
 func (s *plainStream) spoil(i int, err error) {
@@ -170,11 +179,16 @@ func (s *plainStream) openFile(i int, e *entry) {
 	if !again {
 		s.seen[i] = now
 	}
-	err = e.asPlanned(now)
+	longer := now.size > e.Size && (!again || now == before || s.hasGrown(i, now))
+	if longer {
+		s.grew[i] = true
+	} else {
+		err = e.asPlanned(now)
+	}
 	if err == nil && s.place {
 		err = e.asListed(now)
 	}
-	if err == nil && again && now != before {
+	if err == nil && again && now != before && !longer {
 		err = fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)
 	}
 	if err != nil {
@@ -184,7 +198,7 @@ func (s *plainStream) openFile(i int, e *entry) {
 
 // asPlanned says whether a file is what was planned, as far as its size and time tell.
 func (e *entry) asPlanned(now fileState) error {
-	if (catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)}) == e.MTime && now.size == e.Size {
+	if e.MTime.KeptAs(catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)}) && now.size == e.Size {
 		return nil
 	}
 	return fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)

@@ -222,6 +222,13 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1, "read_bytes": p.plain.got - before, "write_ms": time.Since(began).Milliseconds()}
 	if packed != nil {
 		counts["objects"] = 1
+		grown := p.grown()
+		counts["grown"] = int64(len(grown))
+		for _, file := range grown {
+			if err := w.a.runNote(ctx, w.run.ID, src, file, "it grew while it was archived: what it held when it was listed is archived, and the next run takes it again"); err != nil {
+				return err
+			}
+		}
 		voided := p.voided()
 		counts["void"] = int64(len(voided))
 		for file, why := range voided {

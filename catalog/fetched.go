@@ -26,9 +26,7 @@ type Fetched struct {
 	Grew    bool      // it grew while it was read
 	Meta
 
-	// MarkFetched sets these.
-	Replaced bool // the path showed something else until then
-	Again    bool // what it showed had the same size and time
+	Replaced bool // set by MarkFetched: the path showed something else until then
 }
 
 // MarkFetched makes planned versions present and current and ends those they replace. The spool
@@ -82,8 +80,7 @@ func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.T
 		stmt **sql.Stmt
 		text string
 	}{
-		{&m.planned, `SELECT v.size, v.state, v.current, d.current, o.id, coalesce(o.kind = v.kind AND o.size = v.size AND o.mtime = v.mtime, 0)
-			FROM version v JOIN version d ON d.id = v.parent
+		{&m.planned, `SELECT v.size, v.state, v.current, d.current, o.id FROM version v JOIN version d ON d.id = v.parent
 			LEFT JOIN version o INDEXED BY version_path ON o.parent = v.parent AND o.name = v.name AND o.current = 1 WHERE v.id = ? AND v.batch = ?`},
 		{&m.first, `SELECT count(*) FROM version WHERE id = ? AND batch = ? AND kind = 1`},
 		{&m.update, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
@@ -114,8 +111,7 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 	var state VersionState
 	var current, below bool // below: its directory is one still
 	var old sql.NullInt64   // what the path shows until now
-	var alike bool          // that has the planned size and time
-	err := m.planned.QueryRowContext(ctx, f.Version, m.batch).Scan(&size, &state, &current, &below, &old, &alike)
+	err := m.planned.QueryRowContext(ctx, f.Version, m.batch).Scan(&size, &state, &current, &below, &old)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
@@ -138,7 +134,6 @@ func (m *fetchMarker) mark(ctx context.Context, f *Fetched) error {
 		return err
 	}
 	f.Replaced = old.Valid && ID(old.Int64) != f.Version
-	f.Again = f.Replaced && alike
 	if !f.CTime.IsZero() || f.Grew {
 		if _, err := m.seen.ExecContext(ctx, nullIfZero(nsOf(f.CTime)), nullIfZero(int64(f.Ino)), boolInt(f.Grew), f.Version); err != nil {
 			return err

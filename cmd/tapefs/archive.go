@@ -13,12 +13,13 @@ import (
 )
 
 type archiveCmd struct {
-	Sources []string `arg:"" optional:"" name:"source" help:"Sources by name; all when none is named."`
-	DryRun  bool     `help:"List and compare only; say what would be done."`
-	Limit   string   `help:"Fetch at most this much." placeholder:"SIZE"`
-	Until   string   `help:"Start nothing new after this time of day." placeholder:"HH:MM"`
-	Heal    bool     `help:"Make damaged copies again from good ones, too."`
-	Now     bool     `help:"Write what is owed, also less than a pool's min_batch."`
+	Sources  []string `arg:"" optional:"" name:"source" help:"Sources by name; all when none is named."`
+	DryRun   bool     `help:"List and compare only; say what would be done."`
+	Limit    string   `help:"Fetch at most this much." placeholder:"SIZE"`
+	Until    string   `help:"Start nothing new after this time of day." placeholder:"HH:MM"`
+	Heal     bool     `help:"Make damaged copies again from good ones, too."`
+	Checksum bool     `help:"Compare the content of unchanged files, too: reads every file at the source."`
+	Now      bool     `help:"Write what is owed, also less than a pool's min_batch."`
 
 	AcceptDeletions bool `help:"Mark as vanished all that a source has no more, also when that is more than a tenth of its files."`
 }
@@ -131,7 +132,7 @@ func summaryOf(s archiver.Summary) summaryJSON {
 }
 
 func (c *archiveCmd) options(now time.Time) (archiver.Options, error) {
-	o := archiver.Options{DryRun: c.DryRun, Heal: c.Heal, Now: c.Now || c.Heal, AcceptDeletions: c.AcceptDeletions}
+	o := archiver.Options{DryRun: c.DryRun, Heal: c.Heal, Now: c.Now || c.Heal, Checksum: c.Checksum, AcceptDeletions: c.AcceptDeletions}
 	if c.Limit != "" {
 		n, err := humanize.ParseBytes(c.Limit)
 		if err != nil || n > 1<<62 {
@@ -197,8 +198,19 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	if n := sum("young"); n > 0 {
 		line += fmt.Sprintf("; %s left alone (modified less than min_age ago)", count(n, "file", "files"))
 	}
-	if n := sum("left"); n > 0 {
+	if n := sum("left"); n > 0 && dryRun {
 		line += fmt.Sprintf("; %s of these left for a later run", humanize.Comma(n))
+	} else if n > 0 {
+		line += fmt.Sprintf("; %s left for a later run", count(n, "file", "files"))
+	}
+	for _, o := range []struct{ name, text string }{
+		{"unreadable", "could not be read"}, {"cut_short", "cut short since listed"}, {"became_other", "became something else since listed"},
+		{"gone", "vanished while archiving"}, {"grown", "grew since listed, and archived as found"},
+		{"uncompared", "could not be compared by content"},
+	} {
+		if n := sum(o.name); n > 0 {
+			line += fmt.Sprintf("; %s %s", count(n, "file", "files"), o.text)
+		}
 	}
 	for _, h := range s.Held {
 		line += fmt.Sprintf("; about %s wait in the spool for pool %s (min_batch %s, at the latest %s): no tape was moved for it",

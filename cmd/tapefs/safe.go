@@ -16,6 +16,7 @@ type safeCmd struct {
 	Source   string `arg:"" help:"A source by name. It is listed now; nothing is fetched."`
 	Copies   int    `help:"How many durable copies a file must have, each in another pool; else as many as the source asks for." placeholder:"N"`
 	Verified bool   `help:"Count only copies that were read back since they were written."`
+	Checksum bool   `help:"Compare the content of each file with what is archived: reads every file at the source."`
 	Null     bool   `short:"0" help:"End each name with a NUL instead of a newline, for xargs -0."`
 }
 
@@ -62,7 +63,7 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 		to = rawOutput(to)
 	}
 	out := bufio.NewWriter(to)
-	sum, err := arch.Safe(ctx, c.Source, archiver.SafeOptions{Copies: c.Copies, Verified: c.Verified}, func(f archiver.SafeFile) error {
+	sum, err := arch.Safe(ctx, c.Source, archiver.SafeOptions{Copies: c.Copies, Verified: c.Verified, Checksum: c.Checksum}, func(f archiver.SafeFile) error {
 		return c.print(a, out, f)
 	})
 	if flushErr := out.Flush(); flushErr != nil {
@@ -84,6 +85,9 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 			fmt.Fprintln(a.stderr, "hint: what lies on "+hint)
 		}
 		err = errors.Join(err, serr)
+	}
+	if sum.NotSafe[archiver.TimeUnsure]+sum.NotSafe[archiver.TakenTooSoon] > 0 && !c.Checksum {
+		err = withHint(err, "tapefs safe %s --checksum reads the files whose times leave it open, and compares their bytes", c.Source)
 	}
 	return err
 }
