@@ -78,7 +78,12 @@ func (b *journal) part(p *catalog.ManifestPart) error {
 			return err
 		}
 		b.sums.object(o.Object, o.Fingerprint)
+		former := map[string]bool{}
 		for _, other := range p.Others {
+			if old := other.FormerOID(o.OID); old != "" && !former[old] {
+				former[old] = true
+				b.sums.superseded(o.Fingerprint, old)
+			}
 			// Those on the same tape are named in their own right, here or in an older manifest.
 			if other.Tape != p.Tape || other.State == catalog.PartAbandoned {
 				b.partRecord(p, other)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -50,7 +51,7 @@ func takeRecords(t *testing.T, records [][]byte) (*catalog.DB, error) {
 			return db, err
 		}
 	}
-	if err := b.rows.EndManifest(ctx); err != nil {
+	if err := errors.Join(take.end(ctx), b.rows.EndManifest(ctx)); err != nil {
 		must(t, b.rows.Abandon())
 		return db, err
 	}

@@ -225,6 +225,9 @@ func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape
 	if err != nil {
 		return fmt.Errorf("take over %s of tape %s: %w", m.Name, s.Barcode, err)
 	}
+	if err := take.end(ctx); err != nil {
+		return fmt.Errorf("take over %s of tape %s: %w", m.Name, s.Barcode, err)
+	}
 	b.rows.Given(head.LastID, head.Upto)
 	failpoint("rebuild-manifest")
 	return b.rows.EndManifest(ctx)
@@ -236,11 +239,33 @@ type manifestTaker struct {
 	barcode, name string
 	planned       string          // the object at hand when it was not packed yet: its members have no place
 	skip          map[string]bool // objects that contradict what is known
+
+	object *objectRecord // at hand, until its sums are complete
+	sums   []catalog.Part
 }
 
 // record takes one record over. What contradicts what is known is refused alone.
 func (t *manifestTaker) record(ctx context.Context, record any) error {
-	err := t.take(ctx, record)
+	if sum, ok := record.(*sumRecord); !ok || t.object == nil || sum.Object != t.object.Object {
+		if err := t.end(ctx); err != nil {
+			return err
+		}
+	}
+	return t.believed(t.take(ctx, record))
+}
+
+// end takes over the object at hand, whose sums are complete.
+func (t *manifestTaker) end(ctx context.Context) error {
+	if t.object == nil {
+		return nil
+	}
+	r, sums := t.object, t.sums
+	t.object, t.sums = nil, nil
+	return t.believed(t.sealing(ctx, r, sums))
+}
+
+// believed refuses what contradicts what is known, and passes all other errors on.
+func (t *manifestTaker) believed(err error) error {
 	if errors.Is(err, catalog.ErrContradiction) {
 		t.b.refuse(t.barcode, t.name, err)
 		return nil
@@ -264,16 +289,18 @@ func (t *manifestTaker) take(ctx context.Context, record any) error {
 	case *dirRecord:
 		return t.node(ctx, &r.node)
 	case *objectRecord:
-		return t.object(ctx, r)
+		t.object = r
+		return nil
 	case *sumRecord:
-		if t.skip[r.Object] {
-			return nil
+		if t.object == nil {
+			return nil // of an object that was refused, or that the manifest does not tell of
 		}
 		sum, err := hex.DecodeString(r.SHA256)
 		if err != nil {
 			return fmt.Errorf("sum of part %d of object %s: %w", r.Number, r.Object, err)
 		}
-		return rows.Part(ctx, r.Object, catalog.Part{Number: r.Number, Size: r.Size, SHA256: sum, Sums: r.Sums})
+		t.sums = append(t.sums, catalog.Part{Number: r.Number, Size: r.Size, SHA256: sum, Sums: r.Sums})
+		return nil
 	case *memberRecord:
 		if t.skip[r.Object] || t.planned == r.Object {
 			return nil
@@ -315,7 +342,7 @@ func (t *manifestTaker) node(ctx context.Context, n *node) error {
 	return t.b.rows.Node(ctx, &v)
 }
 
-func (t *manifestTaker) object(ctx context.Context, r *objectRecord) error {
+func (t *manifestTaker) sealing(ctx context.Context, r *objectRecord, sums []catalog.Part) error {
 	state, err := objectStates.number(r.State)
 	if err != nil {
 		return fmt.Errorf("object %s: %w", r.Object, err)
@@ -328,8 +355,8 @@ func (t *manifestTaker) object(ctx context.Context, r *objectRecord) error {
 	if state == int(catalog.ObjectPlanned) {
 		t.planned = r.Object
 	}
-	err = t.b.rows.Object(ctx, &catalog.Object{OID: r.Object, Fingerprint: r.Key, Salt: salt, PartSize: r.PartSize, PlainSize: r.PlainSize,
-		SealedSize: r.SealedSize, State: catalog.ObjectState(state), Created: r.Created}, r.Source)
+	err = t.b.rows.Sealing(ctx, &catalog.Object{OID: r.Object, Fingerprint: r.Key, Salt: salt, PartSize: r.PartSize, PlainSize: r.PlainSize,
+		SealedSize: r.SealedSize, State: catalog.ObjectState(state), Created: r.Created}, r.Source, sums)
 	if errors.Is(err, catalog.ErrContradiction) {
 		t.skip[r.Object] = true
 	}

@@ -155,6 +155,7 @@ decrypt() { openssl enc -d -aes-256-ctr -pbkdf2 -iter 10000 -md sha256 -pass "fi
 #            S VOLUME                      what follows stands in one SHA256SUMS file of this volume
 #            O KEY OBJECT PARTS SIZE GRID  an object as SHA256SUMS describes it
 #            N VOLUME KEY NAME SUM         a file that SHA256SUMS says lies on a volume
+#            U KEY OBJECT                  an object that was never finished: its files are in a later one
 # Everything that comes from a tape is taken only if it is made of the letters we expect.
 
 x8='[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
@@ -181,6 +182,7 @@ for d; do
 		own=$(sed -n '1s/^# tapefs-sums 1 volume=\([0-9a-fA-F-]\{1,64\}\) .*$/\1/p' "$s")
 		echo "S ${own:--}"
 		sed -n -e "s!^# object tapefs/\\($h16\\)/\\($h32\\)\\.tar\\.enc parts=\\([0-9]\\{1,4\\}\\) size=\\([0-9]\\{1,15\\}\\) part_size=\\([0-9]\\{1,15\\}\\)\$!O \\1 \\2 \\3 \\4 \\5!p" \
+			-e "s!^# superseded tapefs/\\($h16\\)/\\($h32\\)\\.tar\\.enc\$!U \\1 \\2!p" \
 			-e "s!^\\($h64\\)  $file\$!N ${own:--} \\2 \\3 \\1!p" \
 			-e "s!^# elsewhere \\($h64\\)  $file .*volume=\\([0-9a-fA-F-]\\{1,64\\}\\)\$!N \\5 \\2 \\3 \\1!p" "$s"
 	done
@@ -194,6 +196,7 @@ awk -v sums="$tmp/sums" '
 	$1 == "S" { s++; own = $2; next }
 	$1 == "O" { k = $3 " " $2; parts[k] = $4; size[k] = $5; grid[k] = $6; infile[s, k] = 1; involume[own, k] = 1; next }
 	$1 == "V" { given[$2] = 1; next }
+	$1 == "U" { superseded[$3 " " $2] = 1; next }
 	$1 == "N" { n++; nvol[n] = $2; nobj[n] = substr($4, 1, 32) " " $3; nname[n] = $2 SUBSEP $3 SUBSEP $4; nfile[n] = s; nkey[n] = $3; nfor[n] = $4; nsum[n] = $5; next }
 	{ c++; tape[c] = $2; len[c] = $5; name[c] = $6; vol[c] = $3; key[c] = $4 }
 	END {
@@ -228,6 +231,7 @@ awk -v sums="$tmp/sums" '
 		# What should lie on a given tape is missed, even if nothing of it is there.
 		for (i = 1; i <= n; i++) if (nvol[i] in given) found[nobj[i]] = 1
 		for (k in found) {
+			if ((k in superseded) && !(k in parts)) continue
 			if (k in parts) { state = "whole"; first = parts[k] < 2 ? 0 : 1; last = parts[k] < 2 ? 0 : parts[k] + 0 }
 			else { state = "trial"; first = max[k] > 0 ? 1 : 0; last = max[k] + 0 }
 			list = ""; sum = 0; absent = ""

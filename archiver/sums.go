@@ -36,3 +36,8 @@ func (s *scratch) elsewhere(sum []byte, p catalog.CopyPart, t catalog.Tape) {
 		s.printf("# elsewhere %x  %s barcode=%s number=%d volume=%s\n", sum, p.Name, t.Barcode, t.Number, t.UUID)
 	}
 }
+
+// superseded names an object that was never finished: its files were sealed anew, under another id.
+func (s *scratch) superseded(fingerprint, oid string) {
+	s.printf("# superseded %s/%s.tar.enc\n", keyFolder(fingerprint), oid)
+}

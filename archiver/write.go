@@ -39,6 +39,9 @@ func (w *writer) writeCopy(ctx context.Context, pool string, c catalog.OwedCopy,
 
 // writeCopyOnce packs an object, or repeats it when it is packed already.
 func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject) error {
+	if err := w.renew(ctx, &c, &o); err != nil {
+		return err
+	}
 	p, err := w.pack(ctx, c, b, o)
 	if err != nil {
 		return err
@@ -118,6 +121,21 @@ func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, 
 		return nil, fmt.Errorf("repeat object %s: %w: %d bytes, not %d", o.OID, errReseal, p.sealedSize(), o.SealedSize)
 	}
 	return p, nil
+}
+
+// renew gives an object that is packed anew another id, after the one it had: nothing is sealed twice under one. The id
+// of what was listed a while ago is brought up to date.
+func (w *writer) renew(ctx context.Context, c *catalog.OwedCopy, o *catalog.PlannedObject) error {
+	oid, former, err := w.a.db.RenewObject(ctx, o.ID, followingOID)
+	if err != nil {
+		return err
+	}
+	c.Object.OID, o.OID = oid, oid
+	if former == "" {
+		return nil
+	}
+	w.a.log.Info("an object is packed anew, under another id", "object", oid, "former", former)
+	return w.a.dropLayout(former)
 }
 
 // abandon gives up what copies have of an earlier packing of an object that was never completed: its salt is

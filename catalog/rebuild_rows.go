@@ -127,7 +127,7 @@ func (r *Rebuild) node(ctx context.Context, v *Version) error {
 		err = r.exec(ctx, `UPDATE version SET parent = ?, name = ?, mode = ?, owner = ?, size = ?, mtime = ?, mtime_ns = ?, inode = ?, nlink = ?,
 			data = ?, target = ?, sha256 = coalesce(?, sha256), state = ?, current = ?, since = ?, until = ?, vanished = ? WHERE id = ?`,
 			v.Parent, []byte(v.Name), v.Mode, owner, v.Size, v.MTime.Sec, v.MTime.Nsec, v.Inode, max(v.Nlink, 1), v.Data, bytesOrNull(v.Target),
-			nullIfEmpty(v.SHA256), max(v.State, row.state), boolInt(row.current), nsOf(v.Since), until, nsOf(v.Vanished), v.ID)
+			nullIfEmpty(v.SHA256), r.stateOf(v, &row), boolInt(row.current), nsOf(v.Since), until, nsOf(v.Vanished), v.ID)
 	case row.until == 0 && !v.Until.IsZero():
 		err = r.exec(ctx, `UPDATE version SET until = ?, current = 0, sha256 = coalesce(sha256, ?) WHERE id = ?`, nsOf(v.Until), nullIfEmpty(v.SHA256), v.ID)
 	default:
@@ -148,6 +148,15 @@ func (r *Rebuild) node(ctx context.Context, v *Version) error {
 		return r.settleAs(ctx, v.ID, v.Parent, []byte(v.Name), nsOf(v.Since))
 	}
 	return r.settle(ctx, v.ID)
+}
+
+// stateOf is the state of a version after a record of it. A file that was void in one sealing may be whole in the next; what
+// was forgotten stays so.
+func (r *Rebuild) stateOf(v *Version, row *nodeRow) VersionState {
+	if r.forward && row.state == Void && v.State == Present {
+		return Present
+	}
+	return max(v.State, row.state)
 }
 
 // keepMeta puts into v and owner what the row has, if a change that is newer than the manifest said so.

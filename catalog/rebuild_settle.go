@@ -22,6 +22,7 @@ func (r *Rebuild) Finish(ctx context.Context) error {
 		do   func(context.Context) error
 	}{
 		{"copies", r.settleCopies},
+		{"objects that were sealed twice", r.chooseSealings},
 		{"objects that no tape holds", r.dropUnbacked},
 		{"versions that no tape holds", r.hideUnbacked},
 		{"what lies in replaced directories", r.endBelow},
@@ -114,10 +115,11 @@ func (r *Rebuild) settleCopies(ctx context.Context) error {
 // was damaged.
 const backed = `EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state IN (3, 4))`
 
-// dropUnbacked gives up packed objects whose bytes were in the lost spool alone, or on tapes whose manifests
-// are not at hand: a later rebuild that sees those takes them back.
+// dropUnbacked gives up objects whose bytes were in the lost spool alone, or on tapes whose manifests
+// are not at hand: a later rebuild that sees those takes them back. One that was never packed whole was sealed anew,
+// under another id.
 func (r *Rebuild) dropUnbacked(ctx context.Context) error {
-	return r.byID(ctx, `SELECT o.id FROM object o WHERE o.id > ? AND o.state = 1 AND o.batch IS NULL AND NOT `+backed+` ORDER BY o.id LIMIT ?`,
+	return r.byID(ctx, `SELECT o.id FROM object o WHERE o.id > ? AND o.state IN (0, 1) AND o.batch IS NULL AND NOT `+backed+` ORDER BY o.id LIMIT ?`,
 		func(tx *sql.Tx, id int64) error {
 			if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 5 WHERE object = ?`, id); err != nil {
 				return err
