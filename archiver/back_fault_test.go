@@ -249,7 +249,7 @@ func TestRefusals(t *testing.T) {
 	if err == nil {
 		t.Error("written without a second copy of the key")
 	}
-	_, err = w.a.FormatTape(t.Context(), "VT0001L8", "a", false)
+	_, err = w.a.FormatTape(t.Context(), "VT0001L8", "a", FormatOptions{})
 	var hint *changer.Error
 	if !errors.As(err, &hint) || !strings.Contains(hint.Hint, "key check --copy") {
 		t.Errorf("format without a second copy of the key: %v", err)
@@ -271,18 +271,18 @@ func TestRefusals(t *testing.T) {
 // tape format makes a tape, and refuses one that holds anything.
 func TestFormatTape(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{TapeSize: 64 << 20})
-	tape, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", false)
+	tape, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", FormatOptions{})
 	w.must(err)
 	if tape.UUID == "" || tape.Number != 1 || tape.Capacity == 0 || tape.PoolName != "a" || tape.State != catalog.TapeOpen {
 		t.Errorf("tape %+v", tape)
 	}
-	if _, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", false); !errors.Is(err, changer.ErrNotBlank) {
+	if _, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", FormatOptions{}); !errors.Is(err, changer.ErrNotBlank) {
 		t.Errorf("formatted again: %v", err)
 	}
-	if _, err := w.a.FormatTape(t.Context(), "VT0005L8", "a", false); err == nil {
+	if _, err := w.a.FormatTape(t.Context(), "VT0005L8", "a", FormatOptions{}); err == nil {
 		t.Error("a tape of another pool was formatted")
 	}
-	again, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", true)
+	again, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", FormatOptions{Erase: true})
 	w.must(err)
 	if again.UUID == tape.UUID || again.ID != tape.ID || again.Number != tape.Number {
 		t.Errorf("formatted again: %+v", again)
@@ -292,7 +292,7 @@ func TestFormatTape(t *testing.T) {
 	if s := w.archive(); len(s.Tapes) != 1 || s.Tapes[0] != "VT0002L8" {
 		t.Errorf("summary %+v", s)
 	}
-	if _, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", true); err == nil || !strings.Contains(err.Error(), "objects") {
+	if _, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", FormatOptions{Erase: true}); err == nil || !strings.Contains(err.Error(), "objects") {
 		t.Errorf("a tape with objects was formatted: %v", err)
 	}
 	w.settled()
@@ -311,7 +311,7 @@ func TestFormatTapeLooksAgainWhenItIsItsTurn(t *testing.T) {
 	w.open(onlyA)
 	w.write("far/0", 0, 1<<20)
 	w.archive() // VT0001L8
-	tape, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", false)
+	tape, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", FormatOptions{})
 	w.must(err)
 	w.open(func(c *Config) {
 		c.Progress = noteHook(func(text string) {
@@ -325,7 +325,7 @@ func TestFormatTapeLooksAgainWhenItIsItsTurn(t *testing.T) {
 			w.must(err)
 		})
 	})
-	if _, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", true); err == nil || !strings.Contains(err.Error(), "objects") {
+	if _, err := w.a.FormatTape(t.Context(), "VT0002L8", "a", FormatOptions{Erase: true}); err == nil || !strings.Contains(err.Error(), "objects") {
 		t.Errorf("a tape with objects was formatted: %v", err)
 	}
 	if now, err := w.db.TapeByBarcode(t.Context(), "VT0002L8"); err != nil || now.UUID != tape.UUID {
@@ -346,7 +346,7 @@ func TestPartCutOffByEndOfTape(t *testing.T) {
 	src := w.a.cfg.Sources[0]
 	row, err := w.db.EnsureSource(ctx, src.Name, src.URL)
 	w.must(err)
-	_, err = w.a.FormatTape(ctx, "VT0001L8", "a", false) // its size makes the grid: several parts
+	_, err = w.a.FormatTape(ctx, "VT0001L8", "a", FormatOptions{}) // its size makes the grid: several parts
 	w.must(err)
 	_, err = w.a.planSource(ctx, run, src, Options{}, func(b catalog.Batch) error { return w.a.fetchBatch(ctx, run, src, b) })
 	w.must(err)

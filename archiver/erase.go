@@ -53,8 +53,17 @@ func (a *Archiver) loss(ctx context.Context, t catalog.Tape) (e Erasure, err err
 
 // refuseLast refuses what would take the last copy of a version.
 func (e Erasure) refuseLast(op, hint string) error {
-	if e.Loss.Versions == 0 {
+	text := e.lastText()
+	if text == "" {
 		return nil
+	}
+	return &changer.Error{Op: op, Hint: hint, Err: errors.New(text)}
+}
+
+// lastText says of which versions a tape has the last copy; "" of none.
+func (e Erasure) lastText() string {
+	if e.Loss.Versions == 0 {
+		return ""
 	}
 	text := fmt.Sprintf("it has the last copy of %d versions (%s)", e.Loss.Versions, humanize.IBytes(uint64(max(e.Loss.LastBytes, 0))))
 	if e.Loss.Versions == 1 {
@@ -66,7 +75,7 @@ func (e Erasure) refuseLast(op, hint string) error {
 	if len(e.Last) < e.Loss.Versions {
 		text += ", …"
 	}
-	return &changer.Error{Op: op, Hint: hint, Err: errors.New(text)}
+	return text
 }
 
 // asRun records what fn does as a run.
@@ -146,10 +155,13 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 	}
 	is, err := a.whoIs(ctx, lease)
 	if err != nil && (!o.Unproved || ctx.Err() != nil) {
-		return &changer.Error{Op: op, Hint: "--unproved erases it all the same; its barcode is the only hint then", Err: fmt.Errorf("nothing proves which tape it is: %w", err)}
+		return unprovedError(op, err)
 	}
 	e.Volume, e.Holds = is.uuid, is.text
 	if err := a.isMeant(ctx, op, t, is, o.Unproved); err != nil {
+		return err
+	}
+	if err := is.refuseNewer(op, o.LoseCopies); err != nil {
 		return err
 	}
 	if o.Confirm != nil {
@@ -191,6 +203,28 @@ type identity struct {
 	uuid    string
 	text    string
 	label   TapeLabel // zero: none of ours
+	files   int       // of objects, on a tape whose label names this catalog
+	bytes   int64     // of them
+	newer   error     // ErrOlder: the catalog knows the tape, and not all of its journal
+}
+
+// holds says in words what lies on a tape of this archive.
+func (is identity) holds() string {
+	return fmt.Sprintf("tape %d of this archive, pool %s, with %d files of objects (%s)", is.label.Number, is.label.Pool, is.files, humanize.IBytes(uint64(max(is.bytes, 0))))
+}
+
+// refuseNewer refuses to lose what only a newer state of the catalog knows to lie on a tape.
+func (is identity) refuseNewer(op string, lose bool) error {
+	if is.newer == nil || lose {
+		return nil
+	}
+	return &changer.Error{Op: op, Hint: "was the catalog put back from a backup? tapefs catalog rebuild takes in what it lacks; --lose-copies loses it for good",
+		Err: fmt.Errorf("it is %s, and holds files that the catalog does not know: %w", is.holds(), is.newer)}
+}
+
+// unprovedError refuses a tape that nobody can tell from others.
+func unprovedError(op string, why error) error {
+	return &changer.Error{Op: op, Hint: "--unproved erases it all the same; its barcode is the only hint then", Err: fmt.Errorf("nothing proves which tape it is: %w", why)}
 }
 
 // whoIs mounts the loaded tape read-only and reads who it is. Blank tapes and data that is not LTFS are no errors.
@@ -214,9 +248,47 @@ func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity
 			}
 			f.Close()
 		}
+		if is.label.Catalog == a.db.UUID() {
+			err = a.lookAtOurs(ctx, v, root, &is)
+		}
 		root.Close() // an open folder would keep the volume from being unmounted
 	}
 	return is, errors.Join(err, v.Unmount(ctx))
+}
+
+// lookAtOurs finds out what lies on a mounted tape whose label names this catalog, and whether the catalog knows of all of it.
+func (a *Archiver) lookAtOurs(ctx context.Context, v *changer.Volume, root *os.Root, is *identity) error {
+	var folders []string
+	if err := eachName(root, "tapefs", func(name string) { folders = append(folders, "tapefs/"+name) }); err != nil {
+		return err
+	}
+	for _, dir := range folders {
+		err := eachName(root, dir, func(name string) {
+			if !objectNames.MatchString(dir + "/" + name) {
+				return
+			}
+			is.files++
+			if info, err := root.Lstat(dir + "/" + name); err == nil {
+				is.bytes += info.Size()
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	t, err := a.db.TapeByUUID(ctx, v.UUID)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return nil // isMeant and stranger say so
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := a.checkJournal(ctx, v, t, false); errors.Is(err, ErrOlder) {
+		is.newer = err
+	} else if err != nil {
+		return err
+	}
+	return nil
 }
 
 // isMeant refuses a loaded tape that is another than the catalog means by its barcode. t may be zero.
@@ -234,7 +306,7 @@ func (a *Archiver) isMeant(ctx context.Context, op string, t catalog.Tape, is id
 			return fmt.Errorf("%s: %w", op, err)
 		case is.label.Catalog == a.db.UUID() && !unproved:
 			return &changer.Error{Op: op, Hint: "it was written after the catalog's last backup; tapefs catalog rebuild reads it, --unproved erases it",
-				Err: fmt.Errorf("%w: a tape of this catalog that the catalog does not know", changer.ErrWrongVolume)}
+				Err: fmt.Errorf("%w: %s, and the catalog does not know it", changer.ErrWrongVolume, is.holds())}
 		}
 	}
 	if t.UUID != "" && is.uuid != t.UUID && !unproved {

@@ -12,9 +12,16 @@ import (
 	"tapefs/changer"
 )
 
+// FormatOptions say over what a tape is formatted. The zero value formats only what is proved blank.
+type FormatOptions struct {
+	Erase      bool // over what is there
+	LoseCopies bool // with Erase: also the last copies of versions
+	Unproved   bool // with Erase: also when nothing proves which tape it is, or the catalog does not know a tape of this archive
+}
+
 // FormatTape makes a tape of a pool: loads it, looks at it, formats, writes README.txt and
-// restore.sh, syncs, and records it. erase must name the barcode to format over what is there.
-func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool string, erase bool) (_ catalog.Tape, err error) {
+// restore.sh, syncs, and records it. What EraseTape refuses to erase it refuses to format over.
+func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool string, o FormatOptions) (_ catalog.Tape, err error) {
 	op := fmt.Sprintf("format tape %s", b)
 	refuse := func(hint, format string, args ...any) error {
 		return &changer.Error{Op: op, Hint: hint, Err: fmt.Errorf(format, args...)}
@@ -32,7 +39,7 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	if err := a.mayWrite(ctx); err != nil {
 		return catalog.Tape{}, err
 	}
-	if err := a.mayFormat(ctx, b, pool, erase); err != nil {
+	if err := a.mayFormat(ctx, b, pool, o); err != nil {
 		return catalog.Tape{}, err
 	}
 	unlock, err := a.lockWriter(ctx)
@@ -51,10 +58,10 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
 	// Asked again: what was waited for may have written to it.
-	if err := a.mayFormat(ctx, b, pool, erase); err != nil {
+	if err := a.mayFormat(ctx, b, pool, o); err != nil {
 		return catalog.Tape{}, err
 	}
-	t, err := a.format(ctx, lease, b, p, erase)
+	t, err := a.format(ctx, lease, b, p, o)
 	if err != nil {
 		_, ferr := a.formatFailed(ctx, b, err)
 		return t, errors.Join(err, ferr)
@@ -63,7 +70,7 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 }
 
 // mayFormat refuses a tape of which the catalog knows that somebody needs it.
-func (a *Archiver) mayFormat(ctx context.Context, b changer.Barcode, pool string, erase bool) error {
+func (a *Archiver) mayFormat(ctx context.Context, b changer.Barcode, pool string, o FormatOptions) error {
 	op := fmt.Sprintf("format tape %s", b)
 	refuse := func(hint, format string, args ...any) error {
 		return &changer.Error{Op: op, Hint: hint, Err: fmt.Errorf(format, args...)}
@@ -78,15 +85,21 @@ func (a *Archiver) mayFormat(ctx context.Context, b changer.Barcode, pool string
 	if old.State == catalog.TapeForeign {
 		return refuse("take another tape", "it belongs to the imported archive %s, and is only read", old.PoolName)
 	}
-	loss, err := a.db.TapeLoss(ctx, old.ID)
-	switch {
-	case err != nil:
+	loss, err := a.loss(ctx, old)
+	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
-	case loss.Objects > 0:
-		return refuse("take another tape; tapefs tape erase "+string(b)+" says what would be lost and makes it blank", "the catalog has %d objects (%d bytes) on it", loss.Objects, loss.Bytes)
+	}
+	switch {
+	case loss.Loss.Objects > 0 && !(o.Erase && o.LoseCopies):
+		what := fmt.Errorf("the catalog has %d objects (%d bytes) on it", loss.Loss.Objects, loss.Loss.Bytes)
+		if last := loss.lastText(); last != "" {
+			return refuse("take another tape, or let archive make the other copies first (tapefs status shows what is owed); to lose them for good: --erase "+string(b)+" --lose-copies",
+				"%w, and %s", what, last)
+		}
+		return refuse("take another tape; tapefs tape erase "+string(b)+" says what would be lost and makes it blank", "%w", what)
 	case old.State == catalog.TapeRetired:
 		return refuse("take another tape", "it is retired: %s", old.Note)
-	case !erase && old.UUID != "":
+	case !o.Erase && old.UUID != "":
 		return refuse(fmt.Sprintf("to lose what is on it: tapefs tape format %s --pool %s --erase %s", b, pool, b), "it was formatted before (pool %s): %w", old.PoolName, changer.ErrNotBlank)
 	}
 	return nil
@@ -103,11 +116,17 @@ func begun(t catalog.Tape) bool {
 
 // format makes the loaded tape one of the pool's. It stays mounted on success. A tape whose format was
 // interrupted is formatted if it is still proved blank, and taken as it is if it holds the new volume.
-func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.Barcode, p Pool, erase bool) (catalog.Tape, error) {
-	op := fmt.Sprintf("format tape %s", b)
+func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.Barcode, p Pool, o FormatOptions) (catalog.Tape, error) {
+	op, erase := fmt.Sprintf("format tape %s", b), o.Erase
 	content, err := lease.Look(ctx)
 	if err != nil && !erase {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+	}
+	if content == changer.ContentUnknown && erase && !o.Unproved {
+		if err == nil {
+			err = changer.ErrUnknown
+		}
+		return catalog.Tape{}, unprovedError(op, err)
 	}
 	if content == changer.ContentLTFS && !erase {
 		if uuid, err := a.interruptedFormat(ctx, lease, b); err != nil {
@@ -115,6 +134,11 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		} else if uuid != "" {
 			a.log.Info("the volume of an interrupted format is taken", "tape", b, "volume", uuid)
 			return a.takeVolume(ctx, lease, b, p, uuid)
+		}
+		if is, err := a.whoIs(ctx, lease); err == nil { // else it is some LTFS volume that nobody can read
+			if err := a.stranger(ctx, string(b), is); err != nil {
+				return catalog.Tape{}, err
+			}
 		}
 	}
 	if content != changer.ContentBlank && !erase {
@@ -131,14 +155,17 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 	if content == changer.ContentLTFS {
 		// The barcode was given twice; the volume may be that of another tape all the same.
 		is, err := a.whoIs(ctx, lease)
-		if err != nil {
-			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
+		if err != nil && (!o.Unproved || ctx.Err() != nil) {
+			return catalog.Tape{}, unprovedError(op, err)
 		}
 		old, err := a.db.TapeByBarcode(ctx, string(b))
 		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 		}
-		if err := a.isMeant(ctx, op, old, is, true); err != nil {
+		if err := a.isMeant(ctx, op, old, is, o.Unproved); err != nil {
+			return catalog.Tape{}, err
+		}
+		if err := is.refuseNewer(op, o.LoseCopies); err != nil {
 			return catalog.Tape{}, err
 		}
 	}

@@ -418,6 +418,7 @@ func (f *front) makeSafe(t *testing.T, batch int64) {
 	ok(t, err)
 	objects, err := f.db.BatchObjects(ctx, batch)
 	ok(t, err)
+	var parts []int64
 	for _, o := range objects {
 		copies, err := f.db.ObjectCopies(ctx, o.ID)
 		ok(t, err)
@@ -431,7 +432,10 @@ func (f *front) makeSafe(t *testing.T, batch int64) {
 		}
 		sum := make([]byte, 32)
 		ok(t, f.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: part.ID, Part: catalog.Part{Size: 1000, SHA256: sum, Sums: sum}}, packing))
+		parts = append(parts, part.ID)
 	}
+	_, err = f.db.AddManifest(ctx, catalog.Manifest{Tape: tape.ID, Seq: int(batch), Name: "m", MAC: make([]byte, 32), Previous: make([]byte, 32)}, parts)
+	ok(t, err)
 	ok(t, f.db.MarkDurable(ctx, tape.ID, 2, tape.Free, time.Now()))
 }
 

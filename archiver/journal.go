@@ -7,11 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
@@ -32,6 +30,7 @@ const (
 type journalDB interface {
 	UUID() string
 	Unmanifested(ctx context.Context, tape int64, fn func(*catalog.ManifestPart) error) error
+	UnnamedElsewhere(ctx context.Context, tape int64, fn func(*catalog.ManifestPart) error) error
 	Changes(ctx context.Context, after int64, fn func(*catalog.Change) error) error
 	Get(ctx context.Context, id catalog.ID) (catalog.Version, error)
 	Path(ctx context.Context, id catalog.ID) (string, error)
@@ -58,16 +57,17 @@ type manifestInput struct {
 	Label    TapeLabel
 	Tape     catalog.Tape
 	Previous catalog.Manifest // the tape's newest that is not lost; zero for the first
+	Seq      int              // its number, above all that the volume ever had; 0: the one after Previous
 	After    int64            // last change that the pool's manifests name already
 	Scratch  string           // folder for temporary files: they hold names in clear
 	Version  string           // of tapefs
 	Now      time.Time        // zero: the clock
 }
 
-// writeManifest lists what lies on a tape and no manifest names yet, likewise on tapes of the pool that
-// became full before they could take a manifest, and all changes after a position, seals that, and writes it with its .mac and SHA256SUMS-<seq>. It returns what
-// catalog.AddManifest wants. Nothing of it is safe before the tape was synced. Files of the same
-// names are leftovers of a manifest that was lost, and are replaced.
+// writeManifest lists what lies on a tape and no manifest names yet, likewise what is safe on other tapes of the pool that
+// could not take their manifest, and all changes after a position, seals that, and writes it with its .mac and SHA256SUMS-<seq>. It returns
+// what catalog.AddManifest wants. Nothing of it is safe before the tape was synced. Its files must be new. Errors of the tape
+// are *writeError, others are those of the catalog and of the disk that holds the scratch files.
 func writeManifest(ctx context.Context, m manifestInput) (catalog.Manifest, []int64, error) {
 	b, err := newJournal(m)
 	if err != nil {
@@ -100,7 +100,6 @@ type journal struct {
 	links            *scratch // lines of links.list
 
 	tapes   map[int64]catalog.Tape
-	full    []int64 // tapes of the pool that take nothing more, not even the manifest of their last parts
 	sources map[int64]string
 	dirs    map[catalog.ID]bool // whose records are wanted or written
 	parents []catalog.ID        // of dirs, to be looked up
@@ -124,7 +123,7 @@ func newJournal(m manifestInput) (*journal, error) {
 	if m.Previous.Seq > 0 && (m.Previous.Tape != m.Tape.ID || len(m.Previous.MAC) != sha256.Size) {
 		return nil, fmt.Errorf("manifest %d of tape %d cannot precede one of tape %d", m.Previous.Seq, m.Previous.Tape, m.Tape.ID)
 	}
-	b := &journal{manifestInput: m, seq: m.Previous.Seq + 1, upto: m.After, previous: m.Previous.MAC, dirs: map[catalog.ID]bool{},
+	b := &journal{manifestInput: m, seq: max(m.Seq, m.Previous.Seq+1), upto: m.After, previous: m.Previous.MAC, dirs: map[catalog.ID]bool{},
 		objects: map[int64]bool{}, parts: map[int64]bool{}}
 	if m.Previous.Seq == 0 {
 		b.previous = make([]byte, sha256.Size)
@@ -170,15 +169,15 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	}
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {
-		return catalog.Manifest{}, err
+		return catalog.Manifest{}, &writeError{err}
 	}
 	defer root.Close()
 	if err := root.MkdirAll(keyFolder(b.Key.Fingerprint()), 0o755); err != nil {
-		return catalog.Manifest{}, err
+		return catalog.Manifest{}, &writeError{err}
 	}
 	text := macText{Catalog: b.Label.Catalog, Volume: b.Label.Volume, Seq: b.seq, Previous: b.previous}
 	mac, sum := b.Key.ManifestMAC(text.header()), sha256.New()
-	err = replaceNew(root, b.name, func(w io.Writer) error {
+	err = putNew(root, b.name, func(w io.Writer) error {
 		sealed, err := stream.NewWriter(io.MultiWriter(w, mac, sum))
 		if err != nil {
 			return err
@@ -189,7 +188,7 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 		return catalog.Manifest{}, err
 	}
 	text.MAC = mac.Sum(nil)
-	if err := replaceNew(root, macName(b.name), func(w io.Writer) error { _, err := w.Write(text.text()); return err }); err != nil {
+	if err := putNew(root, macName(b.name), func(w io.Writer) error { _, err := w.Write(text.text()); return err }); err != nil {
 		return catalog.Manifest{}, err
 	}
 	if err := b.writeLinks(root); err != nil {
@@ -289,17 +288,24 @@ func appendEscaped(out []byte, s string) []byte {
 	return out
 }
 
-// replaceNew makes a file that must be new; a leftover of its name goes first.
-func replaceNew(root *os.Root, name string, fill func(io.Writer) error) error {
-	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// putNew makes a file on a tape that must be new. What fill gets from elsewhere may fail, too: only errors of the tape are *writeError.
+func putNew(root *os.Root, name string, fill func(io.Writer) error) error {
+	var local bool
+	err := createNew(root, name, func(w io.Writer) error {
+		out := &countWriter{w: w}
+		err := fill(out)
+		local = err != nil && out.err == nil
 		return err
+	})
+	if err != nil && !local {
+		err = &writeError{err}
 	}
-	return createNew(root, name, fill)
+	return err
 }
 
 // writeSums writes SHA256SUMS-<seq>: the manifest's own sum comes last.
 func (b *journal) writeSums(root *os.Root, manifest hash.Hash) error {
-	return replaceNew(root, sumsName(b.seq), func(w io.Writer) error {
+	return putNew(root, sumsName(b.seq), func(w io.Writer) error {
 		if _, err := io.WriteString(w, sumsHead(b.Label.Volume, b.seq)); err != nil {
 			return err
 		}

@@ -17,10 +17,8 @@ func (b *journal) gather(ctx context.Context) error {
 	if err := b.DB.Unmanifested(ctx, b.Tape.ID, b.part); err != nil {
 		return err
 	}
-	for _, t := range b.full {
-		if err := b.DB.Unmanifested(ctx, t, b.part); err != nil {
-			return err
-		}
+	if err := b.DB.UnnamedElsewhere(ctx, b.Tape.ID, b.part); err != nil {
+		return err
 	}
 	if err := b.changes(ctx); err != nil {
 		return err
@@ -60,9 +58,6 @@ func (b *journal) world(ctx context.Context) error {
 	}
 	for _, t := range tapes {
 		b.tapes[t.ID] = t
-		if t.ID != b.Tape.ID && t.Pool == b.Tape.Pool && t.Pool != 0 && t.State != catalog.TapeOpen {
-			b.full = append(b.full, t.ID)
-		}
 		b.head.record(newTapeRecord(t))
 	}
 	return b.head.err

@@ -78,7 +78,7 @@ func (b *journal) writeLinks(root *os.Root) error {
 	}
 	sum := sha256.New()
 	name := linksName(b.Key.Fingerprint(), b.seq)
-	err = replaceNew(root, name, func(w io.Writer) error {
+	err = putNew(root, name, func(w io.Writer) error {
 		sealed, err := stream.NewWriter(io.MultiWriter(w, sum))
 		if err != nil {
 			return err

@@ -369,8 +369,7 @@ func TestManifestCoversFullTape(t *testing.T) {
 	big := strings.Repeat("big", 3<<20)
 	l.archive(oid(2), map[string]string{"big": big}, nil, 4<<20, 0, 1, 1)
 	l.archive(oid(3), map[string]string{"torn": "better"}, map[string]bool{"torn": true}, 4<<20, 1)
-	// A leftover of a manifest that was lost is replaced.
-	l.hands[1].put(l.key, path.Base(manifestName(l.key.Fingerprint(), volumeB, 1)), []byte("leftover"))
+	must(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 2, 0, time.Now())) // the end of the tape let its index through
 	_, err := l.db.UpdateTape(ctx, l.tapes[0].ID, func(t *catalog.Tape) error { t.State = catalog.TapeFull; return nil })
 	must(t, err)
 	m := l.manifest(1)

@@ -5,18 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"tapefs/catalog"
-	"tapefs/changer"
 )
 
 // errSome ends an iteration that only asks whether there is anything.
 var errSome = errors.New("there is one")
 
-// unnamed tells whether a tape has written parts that no manifest names.
+// unnamed reports whether a tape has written parts that no manifest names, or other tapes of its pool have safe ones.
 func (w *writer) unnamed(ctx context.Context, tape int64) (bool, error) {
-	err := w.a.db.Unmanifested(ctx, tape, func(*catalog.ManifestPart) error { return errSome })
+	some := func(*catalog.ManifestPart) error { return errSome }
+	err := w.a.db.Unmanifested(ctx, tape, some)
+	if err == nil {
+		err = w.a.db.UnnamedElsewhere(ctx, tape, some)
+	}
 	if err != nil && !errors.Is(err, errSome) {
 		return false, fmt.Errorf("look for parts that no manifest names: %w", err)
 	}
@@ -93,6 +95,9 @@ func (w *writer) journal(ctx context.Context) error {
 	if err := os.MkdirAll(w.a.cfg.SpoolDir, 0o700); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
+	if w.lastSeq, err = w.nextSeq(ctx); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
 	after := pool.Journalled
 	if w.again != nil {
 		after = min(after, *w.again)
@@ -101,12 +106,13 @@ func (w *writer) journal(ctx context.Context) error {
 		DrawSalt: func() ([]byte, error) { return w.a.db.DrawSalt(ctx, row.ID, "links") },
 		Label: TapeLabel{Catalog: w.a.db.UUID(), Volume: w.tape.UUID, Pool: w.pool.Name, Number: w.tape.Number, Barcode: w.tape.Barcode,
 			Formatted: w.tape.Formatted, Version: w.a.cfg.Version},
-		Tape: w.tape, Previous: previous, After: after, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})
+		Tape: w.tape, Previous: previous, Seq: w.lastSeq, After: after, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})
 	if err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EROFS) || changer.SaysGone(err) {
-			err = &writeError{err}
+		err = fmt.Errorf("journal tape %s: %w", w.tape.Barcode, err)
+		if !isTapeError(err) && isFull(err) {
+			err = diskFull(err, w.a.cfg.SpoolDir)
 		}
-		return fmt.Errorf("journal tape %s: %w", w.tape.Barcode, err)
+		return err
 	}
 	failpoint("manifest-row")
 	if _, err := w.a.db.AddManifest(ctx, m, parts); err != nil {

@@ -113,7 +113,11 @@ func (w *writer) noteBlocked(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(owed)+len(copied) > 0 {
+		awaiting, err := w.awaiting(ctx, row.ID)
+		if err != nil {
+			return err
+		}
+		if len(owed)+len(copied)+awaiting > 0 {
 			var none noTapeError
 			if errors.As(why, &none) {
 				now, err := w.wantedNow(ctx, pool)
@@ -241,7 +245,7 @@ func (w *writer) pass(ctx context.Context, all bool) error {
 		}
 		again = again || w.tapesFailed() > before
 	}
-	return nil
+	return w.nameAwaiting(ctx)
 }
 
 // tapesFailed counts the tapes that this writer and its followers had to give up.

@@ -33,11 +33,18 @@ func (w *writer) unsafeParts(ctx context.Context) (map[int64][]catalog.CopyPart,
 // recover settles what a died run left: its parts are proved by reading them back, or owed again.
 // A tape that is not in the library stays as it is; its copies wait.
 func (w *writer) recover(ctx context.Context) error {
+	if err := w.a.db.UnnameStranded(ctx); err != nil {
+		return err
+	}
 	parts, err := w.a.db.UnsafeParts(ctx)
 	if err != nil {
 		return fmt.Errorf("look for parts that are not safe: %w", err)
 	}
-	if len(parts) == 0 {
+	manifests, err := w.a.db.UnprovedManifests(ctx)
+	if err != nil {
+		return err
+	}
+	if len(parts) == 0 && len(manifests) == 0 {
 		return nil
 	}
 	if w.unlock == nil {
@@ -47,7 +54,10 @@ func (w *writer) recover(ctx context.Context) error {
 	}
 	// Asked before the lock: the other run may have finished its work in the meantime.
 	byTape, err := w.unsafeParts(ctx)
-	if err != nil || len(byTape) == 0 {
+	if err == nil {
+		manifests, err = w.a.db.UnprovedManifests(ctx)
+	}
+	if err != nil || len(byTape) == 0 && len(manifests) == 0 {
 		return err
 	}
 	tapes, err := w.a.db.Tapes(ctx)
@@ -55,12 +65,15 @@ func (w *writer) recover(ctx context.Context) error {
 		return fmt.Errorf("look for parts that are not safe: %w", err)
 	}
 	for _, t := range tapes {
-		if len(byTape[t.ID]) == 0 {
+		if len(byTape[t.ID]) == 0 && !manifests[t.ID] {
 			continue
 		}
 		if err := w.proveTape(ctx, t); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			if errors.Is(err, ErrOlder) {
+				return err
 			}
 			w.noted.add("", "", fmt.Errorf("tape %s holds parts that an interrupted run left and nobody proved: %w", t.Barcode, err))
 			w.tried[barcodeOf(t)] = true // nothing is added behind what is not proved
@@ -72,7 +85,11 @@ func (w *writer) recover(ctx context.Context) error {
 // proveLeft is proveTape for a tape that may have nothing to prove.
 func (w *writer) proveLeft(ctx context.Context, t catalog.Tape) error {
 	byTape, err := w.unsafeParts(ctx)
-	if err != nil || len(byTape[t.ID]) == 0 {
+	if err != nil {
+		return err
+	}
+	manifests, err := w.a.db.UnprovedManifests(ctx)
+	if err != nil || len(byTape[t.ID]) == 0 && !manifests[t.ID] {
 		return err
 	}
 	return w.proveTape(ctx, t)
@@ -111,6 +128,9 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 	if err := w.a.checkLabel(v, t); err != nil {
 		return err
 	}
+	if _, err := w.a.checkJournal(ctx, v, t, false); err != nil {
+		return err
+	}
 	for _, p := range written {
 		size, err := w.provePart(ctx, v, p)
 		if ctx.Err() != nil {
@@ -128,6 +148,37 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 		w.a.log.Warn("part is not on the tape as it was written", "tape", t.Barcode, "part", p.Name, "error", err)
 		if err := w.a.db.PartFailed(ctx, p.ID, catalog.PartLost, size); err != nil {
 			return fmt.Errorf("record part %s as lost: %w", p.Name, err)
+		}
+	}
+	return w.proveManifests(ctx, v, t)
+}
+
+// proveManifests reads back the manifests of a tape that were written and never proved: those that hold are durable, others lost.
+func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalog.Tape) error {
+	rows, err := w.a.db.Manifests(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(v.Dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, m := range rows {
+		if m.State != 1 {
+			continue
+		}
+		p, err := w.a.proveManifest(root, t, m.Name)
+		if err == nil { // its list of sums was written last
+			_, err = root.Lstat(sumsName(m.Seq))
+		}
+		switch {
+		case err == nil && bytes.Equal(p.MAC, m.MAC):
+			if err := w.a.db.ManifestProved(ctx, m); err != nil {
+				return err
+			}
+		case err != nil && !unproved(err):
+			return fmt.Errorf("read manifest %s of tape %s back: %w", m.Name, t.Barcode, err)
 		}
 	}
 	return w.loseManifests(ctx, t)

@@ -10,7 +10,8 @@ import (
 )
 
 // sync makes what was written to the mounted tape durable: manifest, index, proof, catalog. A tape
-// that fails here is given up and its unsafe parts are proved or owed again; that is no error.
+// that fails here is given up and its unsafe parts are proved or owed again; that is no error. A manifest that this
+// machine could not put together is one: the parts are synced all the same, and not durable before another names them.
 func (w *writer) sync(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	pending, err := w.pending(ctx)
@@ -19,30 +20,33 @@ func (w *writer) sync(ctx context.Context) error {
 	}
 	w.a.activity.set(fmt.Sprintf("syncing %s: its journal, then its index", w.tape.Barcode))
 	failpoint("manifest")
-	if err := w.journal(ctx); err != nil {
-		if isTapeError(err) {
-			if !isFull(err) {
-				w.noted.add("", "", fmt.Errorf("tape %s: its manifest could not be written: %w", w.tape.Barcode, err))
-			}
-			return w.tapeFailed(ctx, isFull(err), err)
+	unnamed := w.journal(ctx)
+	if isTapeError(unnamed) {
+		if !isFull(unnamed) {
+			w.noted.add("", "", fmt.Errorf("tape %s: its manifest could not be written: %w", w.tape.Barcode, unnamed))
 		}
-		return err
+		return w.tapeFailed(ctx, isFull(unnamed), unnamed)
 	}
-	if err := w.snapshot(ctx, false); err != nil {
-		if isTapeError(err) {
-			return w.tapeFailed(ctx, isFull(err), err)
+	if unnamed == nil {
+		if err := w.snapshot(ctx, false); err != nil {
+			if isTapeError(err) {
+				return w.tapeFailed(ctx, isFull(err), err)
+			}
+			w.noted.add("", "", err)
 		}
-		w.noted.add("", "", err)
 	}
 	failpoint("sync")
 	generation, err := w.volume.Sync(ctx)
+	if shortage(err) {
+		return errors.Join(unnamed, err) // what was written stays unproved; the next run reads it back
+	}
 	if err != nil {
 		if !isFull(err) {
 			w.noted.add("", "", fmt.Errorf("tape %s: its index could not be written: %w", w.tape.Barcode, err))
 		}
-		return w.tapeFailed(ctx, isFull(err), err)
+		return errors.Join(unnamed, w.tapeFailed(ctx, isFull(err), err))
 	}
-	return w.durable(ctx, generation)
+	return errors.Join(unnamed, w.durable(ctx, generation))
 }
 
 // durable records a proved sync and lets go of what is safe everywhere.

@@ -80,6 +80,12 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 		if d.Pool != p.Name {
 			continue
 		}
+		if d.Awaiting > 0 {
+			text += fmt.Sprintf("; %d copies on its tapes are not safe before a manifest on one of them names them", d.Awaiting)
+		}
+		if d.Bytes <= 0 && d.Awaiting > 0 {
+			continue
+		}
 		text += "; " + humanize.IBytes(uint64(max(d.Bytes, 0))) + " are owed to it"
 		if capacity > 0 {
 			usable := max(capacity-keepFree(p, capacity), 1)

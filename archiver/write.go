@@ -15,9 +15,10 @@ import (
 	"tapefs/changer"
 )
 
+// isTapeError reports whether an error is one of the tape that was written, and not one of this machine.
 func isTapeError(err error) bool {
 	var we *writeError
-	return errors.As(err, &we)
+	return errors.As(err, &we) && !shortage(err)
 }
 
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) }

@@ -26,6 +26,7 @@ type writer struct {
 	tape   catalog.Tape    // that is mounted
 	pool   Pool            // of tape
 
+	lastSeq   int   // greatest number that a manifest on the mounted volume has, or may have had
 	unsynced  int64 // bytes written since the last sync
 	synced    time.Time
 	tried     map[changer.Barcode]bool // tapes that this run will not take again
@@ -230,6 +231,9 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}
+			if errors.Is(err, ErrOlder) {
+				return false, err
+			}
 			return pass(fmt.Errorf("it holds parts that nobody proved: %w", err))
 		}
 	}
@@ -245,10 +249,13 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		return false, err
 	}
 	if !c.Known {
-		t, err := w.a.format(ctx, w.lease, c.Barcode, p, false)
+		t, err := w.a.format(ctx, w.lease, c.Barcode, p, FormatOptions{})
 		if err == nil {
-			w.take(p, t)
+			w.take(p, t, 0)
 			return true, nil
+		}
+		if errors.Is(err, ErrOlder) {
+			return false, err
 		}
 		failed, ferr := w.a.formatFailed(ctx, c.Barcode, err)
 		if ferr != nil {
@@ -284,6 +291,17 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			_, err = w.a.label(ctx, v, c.Tape) // its format was interrupted after the catalog knew its UUID
 		}
 	}
+	last := 0
+	if err == nil {
+		last, err = w.a.checkJournal(ctx, v, c.Tape, true)
+	}
+	if errors.Is(err, changer.ErrWrongVolume) {
+		if is, ierr := w.a.whoIs(ctx, w.lease); ierr == nil {
+			if serr := w.a.stranger(ctx, string(c.Barcode), is); serr != nil {
+				return false, serr
+			}
+		}
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, errLabelFailed):
@@ -314,13 +332,13 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("record tape %s: %w", c.Barcode, err)
 	}
-	w.take(p, t)
+	w.take(p, t, last)
 	return true, nil
 }
 
-// take makes the lease's volume the one that is written.
-func (w *writer) take(p Pool, t catalog.Tape) {
-	w.volume, w.tape, w.pool, w.unsynced, w.synced = w.lease.Volume(), t, p, 0, time.Now()
+// take makes the lease's volume the one that is written. lastSeq is the greatest number that a manifest on it has.
+func (w *writer) take(p Pool, t catalog.Tape, lastSeq int) {
+	w.volume, w.tape, w.pool, w.lastSeq, w.unsynced, w.synced = w.lease.Volume(), t, p, lastSeq, 0, time.Now()
 }
 
 // suspect keeps a tape from being written again.

@@ -50,9 +50,13 @@ var rules = []rule{
 	{"durable copies", `SELECT 'the copy of object ' || o.oid || ' in pool ' || l.name || ' is said to be durable, and not all its parts are' FROM copy c
 		JOIN object o ON o.id = c.object JOIN pool l ON l.id = c.pool WHERE c.state = 3 AND (o.state = 0 OR EXISTS (SELECT 1 FROM part q WHERE q.object = o.id
 		AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.number = q.number AND p.state = 2)))`},
+	{"manifests of copies", `SELECT 'the copy of object ' || o.oid || ' in pool ' || l.name || ' is said to be durable, and no durable manifest names all its parts' FROM copy c
+		JOIN object o ON o.id = c.object JOIN pool l ON l.id = c.pool WHERE c.state = 3 AND EXISTS (SELECT 1 FROM part q WHERE q.object = o.id
+		AND EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.number = q.number AND p.state = 2)
+		AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.number = q.number AND p.state = 2 AND ` + partNamed + `))`},
 	{"owed copies", `SELECT 'the copy of object ' || o.oid || ' in pool ' || l.name || ' is said to be owed, and all its parts are durable' FROM copy c
 		JOIN object o ON o.id = c.object JOIN pool l ON l.id = c.pool WHERE c.state < 3 AND o.state IN (1, 2) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id
-		AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.number = q.number AND p.state = 2))`},
+		AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.number = q.number AND p.state = 2 AND ` + partNamed + `))`},
 	{"tapes of copies", `SELECT p.name || ' of pool ' || l.name || ' lies on tape ' || t.barcode || ' of another pool' FROM copy_part p JOIN copy c ON c.id = p.copy
 		JOIN pool l ON l.id = c.pool JOIN tape t ON t.id = p.tape WHERE p.state IN (1, 2) AND t.pool IS NOT c.pool`},
 	{"used space", `SELECT 'tape ' || t.barcode || ' is said to hold ' || t.used || ' bytes, and its parts have ' || coalesce(sum(p.size), 0) FROM tape t

@@ -9,13 +9,15 @@ import (
 )
 
 // MarkDurable is called after a proved sync of a tape: its written parts, manifests and snapshots
-// are durable, copies all of whose parts are become durable, the pool's journal position moves.
+// are durable, copies become durable all of whose parts are and are named by durable manifests, also
+// parts on other tapes that this tape's manifests name, and the pool's journal position moves.
 func (db *DB) MarkDurable(ctx context.Context, tape int64, indexGeneration, free int64, at time.Time) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		copies, err := query(ctx, tx, "written copies", func(rows *sql.Rows) (id int64, err error) {
 			err = rows.Scan(&id)
 			return id, err
-		}, `SELECT DISTINCT copy FROM copy_part WHERE state = 1 AND tape = ?`, tape)
+		}, `SELECT copy FROM copy_part WHERE state = 1 AND tape = ?1
+			UNION SELECT p.copy FROM manifest m JOIN copy_part p ON p.manifest = m.id WHERE m.tape = ?1 AND m.state = 1`, tape)
 		if err != nil {
 			return err
 		}
@@ -35,9 +37,7 @@ func (db *DB) MarkDurable(ctx context.Context, tape int64, indexGeneration, free
 				return err
 			}
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE pool SET journalled = max(journalled, (SELECT coalesce(max(m.upto), 0) FROM manifest m JOIN tape t ON t.id = m.tape
-			WHERE t.pool = pool.id AND m.state = 2)) WHERE id = (SELECT pool FROM tape WHERE id = ?)`, tape)
-		if err != nil {
+		if err := moveJournal(ctx, tx, tape); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE tape SET generation_index = ?, free = ?, seen = ? WHERE id = ?`, indexGeneration, free, nsOf(at), tape)

@@ -102,8 +102,8 @@ func TestFrozenCatalog(t *testing.T) {
 	check(t, err)
 	_, err = l.write(t, l.owed(t, 1), l.tapes[1], nil)
 	check(t, err)
-	for _, tape := range l.tapes {
-		check(t, db.MarkDurable(ctx, tape.ID, 9, 0, time.Now()))
+	for i := range l.tapes {
+		l.synced(t, i, 9, 0)
 	}
 	for _, b := range must(db.ReleasableBatches(ctx))(t) {
 		check(t, db.ReleaseBatch(ctx, b.ID))

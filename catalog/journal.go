@@ -158,14 +158,17 @@ func (db *DB) AddManifest(ctx context.Context, m Manifest, copyParts []int64) (M
 	return m, nil
 }
 
-// LoseManifests marks written (not durable) manifests of a tape as lost; what they named is unnamed again.
+// LoseManifests marks written (not durable) manifests and snapshots of a tape as lost; what they named is unnamed again.
 func (db *DB) LoseManifests(ctx context.Context, tape int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE copy_part SET manifest = NULL WHERE manifest IN (SELECT id FROM manifest WHERE tape = ? AND state = 1)`, tape)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE manifest SET state = 3 WHERE tape = ? AND state = 1`, tape)
+		if _, err := tx.ExecContext(ctx, `UPDATE manifest SET state = 3 WHERE tape = ? AND state = 1`, tape); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE snapshot SET state = 3 WHERE tape = ? AND state = 1`, tape)
 		return err
 	})
 	if err != nil {

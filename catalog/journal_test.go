@@ -15,6 +15,20 @@ func (l *life) manifest(t *testing.T, tape, seq int, upto int64, parts ...int64)
 	return l.db.AddManifest(context.Background(), catalog.Manifest{Tape: l.tapes[tape].ID, Seq: seq, Name: "m", MAC: sum, Previous: make([]byte, 32), Upto: upto}, parts)
 }
 
+// synced is a sync of a tape: a manifest of what none names yet, and all of it durable.
+func (l *life) synced(t *testing.T, tape int, generation, free int64) {
+	t.Helper()
+	ctx := context.Background()
+	if parts := l.unnamed(t, tape); len(parts) > 0 {
+		seq := 1
+		if last, err := l.db.LastManifest(ctx, l.tapes[tape].ID); err == nil {
+			seq = last.Seq + 1
+		}
+		must(l.manifest(t, tape, seq, 0, parts...))(t)
+	}
+	check(t, l.db.MarkDurable(ctx, l.tapes[tape].ID, generation, free, time.Now()))
+}
+
 func (l *life) unnamed(t *testing.T, tape int) (ids []int64) {
 	t.Helper()
 	check(t, l.db.Unmanifested(context.Background(), l.tapes[tape].ID, func(m *catalog.ManifestPart) error { ids = append(ids, m.ID); return nil }))

@@ -196,7 +196,7 @@ func TestLifeOfAnObject(t *testing.T) {
 	if n != 1 {
 		t.Errorf("%d parts without a manifest", n)
 	}
-	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 5, 1000, time.Now()))
+	l.synced(t, 0, 5, 1000)
 	if got := must(l.db.ReleasableBatches(ctx))(t); len(got) != 0 {
 		t.Errorf("a batch is released before its second copy: %v", got)
 	}
@@ -218,7 +218,7 @@ func TestLifeOfAnObject(t *testing.T) {
 	}
 	_, err = l.write(t, owed[0], l.tapes[1], nil)
 	check(t, err)
-	check(t, l.db.MarkDurable(ctx, l.tapes[1].ID, 6, 1000, time.Now()))
+	l.synced(t, 1, 6, 1000)
 	got := must(l.db.ReleasableBatches(ctx))(t)
 	if len(got) != 1 {
 		t.Fatalf("releasable: %v", got)

@@ -96,8 +96,10 @@ func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 				return err
 			}
 		}
+		if err := settleUnnamed(ctx, tx, `p.manifest IN (SELECT id FROM manifest WHERE tape = ?1)`, tape); err != nil {
+			return err
+		}
 		for _, text := range []string{
-			`UPDATE copy_part SET manifest = NULL WHERE manifest IN (SELECT id FROM manifest WHERE tape = ?1)`,
 			`UPDATE manifest SET state = 3 WHERE tape = ?1`,
 			// Bytes since the last catalog on tape: those since one that is gone count again.
 			`UPDATE pool SET unsnapped = unsnapped + (SELECT coalesce(sum(size), 0) FROM copy_part WHERE tape = ?1 AND durable > 0) WHERE id = (SELECT pool FROM tape WHERE id = ?1)

@@ -16,7 +16,7 @@ func (l *life) store(t *testing.T, pool, tape int, salt []byte) {
 		_, err := l.write(t, o, l.tapes[tape], salt)
 		check(t, err)
 	}
-	check(t, l.db.MarkDurable(ctx, l.tapes[tape].ID, 5, 1000, time.Now()))
+	l.synced(t, tape, 5, 1000)
 }
 
 // whole fails where the catalog's own check finds something.
@@ -77,7 +77,7 @@ func TestLoseTape(t *testing.T) {
 		must(l.db.AddManifest(ctx, catalog.Manifest{Tape: l.tapes[0].ID, Seq: 1, Name: "m", MAC: sum, Previous: make([]byte, 32), Upto: 1}, []int64{p.ID}))(t)
 		check(t, l.db.AddSnapshot(ctx, l.tapes[0].ID, "c", 10, sum))
 	}
-	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 5, 1000, time.Now()))
+	l.synced(t, 0, 5, 1000)
 	l.store(t, 1, 1, nil)
 	check(t, l.db.ReleaseBatch(ctx, b.ID))
 	states := func(want ...catalog.CopyState) {

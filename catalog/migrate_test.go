@@ -254,3 +254,91 @@ func TestFirstMigrationIsFrozen(t *testing.T) {
 		t.Errorf("the first migration changed (-frozen +now):\n%s", diff)
 	}
 }
+
+// schemaBefore is the real migrations with smaller numbers.
+func schemaBefore(t *testing.T, number string) migrations {
+	t.Helper()
+	all, err := fs.Glob(embedded, "migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := fstest.MapFS{}
+	for _, name := range all {
+		if filepath.Base(name) >= number {
+			continue
+		}
+		data, err := fs.ReadFile(embedded, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[name] = &fstest.MapFile{Data: data}
+	}
+	return migrations{before}
+}
+
+// Copies that counted as durable though no durable manifest names them wait for one; others stay as they are.
+func TestUnnamedCopiesAreNotDurableAfterMigration(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(ctx, path, schemaBefore(t, "0007")); err != nil {
+		t.Fatal(err)
+	}
+	old, err := connect(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.connectWriter(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{
+		`INSERT INTO run (id, kind, args, pid, started, state) VALUES (1, 'archive', '[]', 1, 1, 'done')`,
+		`INSERT INTO seal_key (id, fingerprint, cipher, iterations, added) VALUES (1, '0123456789abcdef', 'aes-256-ctr', 10000, 1)`,
+		`INSERT INTO source (id, name, url, root) VALUES (1, 's', '/s', 1)`,
+		`INSERT INTO pool (id, name) VALUES (1, 'main')`,
+		`INSERT INTO tape (id, barcode, uuid, pool, state) VALUES (1, 'A', 'a', 1, 'open'), (2, 'F', '', 1, 'foreign')`,
+		`INSERT INTO manifest (id, tape, seq, name, mac, previous, upto, state, written) VALUES (1, 1, 1, 'm', x'00', x'00', 0, 2, 1), (2, 1, 2, 'm', x'00', x'00', 0, 3, 1)`,
+	} {
+		if _, err := old.writer.ExecContext(ctx, text); err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+	}
+	want := map[int]CopyState{}
+	for id, c := range []struct {
+		tape     int
+		manifest any
+		state    CopyState
+	}{{1, 1, Durable}, {1, nil, Written}, {1, 2, Written}, {2, nil, Durable}} {
+		id++
+		want[id] = c.state
+		for _, q := range []struct {
+			text string
+			args []any
+		}{
+			{`INSERT INTO object (id, oid, run, source, key, part_size, planned_size, state, created) VALUES (?1, 'o' || ?1, 1, 1, 1, 4194304, 1, 1, 1)`, []any{id}},
+			{`INSERT INTO part (object, number, size, sha256, sums) VALUES (?, 0, 1, zeroblob(32), zeroblob(32))`, []any{id}},
+			{`INSERT INTO copy (id, object, pool, state, verified) VALUES (?1, ?1, 1, 3, 5)`, []any{id}},
+			{`INSERT INTO copy_part (copy, number, tape, name, size, state, manifest) VALUES (?, 0, ?, 'p', 1, 2, ?)`, []any{id, c.tape, c.manifest}},
+		} {
+			if _, err := old.writer.ExecContext(ctx, q.text, q.args...); err != nil {
+				t.Fatalf("%s: %v", q.text, err)
+			}
+		}
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for id, state := range want {
+		copies, err := db.ObjectCopies(ctx, int64(id))
+		if err != nil || len(copies) != 1 || copies[0].State != state || copies[0].Verified.IsZero() != (state != Durable) {
+			t.Errorf("copy %d: %+v, want state %d (%v)", id, copies, state, err)
+		}
+	}
+}

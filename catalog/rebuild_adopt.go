@@ -69,7 +69,7 @@ func adopt(ctx context.Context, tx *sql.Tx, run int64, source Source, a Adopted)
 	if err != nil {
 		return err
 	}
-	if err := tx.QueryRowContext(ctx, `INSERT INTO copy (object, pool, state) VALUES (?, ?, 3) RETURNING id`, object, pool).Scan(&copyID); err != nil {
+	if err := tx.QueryRowContext(ctx, `INSERT INTO copy (object, pool, state) VALUES (?, ?, 2) RETURNING id`, object, pool).Scan(&copyID); err != nil {
 		return err
 	}
 	now := time.Now()

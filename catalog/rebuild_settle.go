@@ -113,7 +113,7 @@ func (r *Rebuild) settleCopies(ctx context.Context) error {
 
 // backed holds for an object o that some tape, in the library or not, has whole or had whole until it
 // was damaged.
-const backed = `EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state IN (3, 4))`
+const backed = `EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state IN (2, 3, 4))`
 
 // dropUnbacked gives up objects whose bytes were in the lost spool alone, or on tapes whose manifests
 // are not at hand: a later rebuild that sees those takes them back. One that was never packed whole was sealed anew,

@@ -19,7 +19,7 @@ func TestDamagedCopies(t *testing.T) {
 	salt := must(l.db.DrawSalt(ctx, l.key.ID, "object"))(t)
 	p := l.begin(t, 0, 0)
 	check(t, l.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: p.ID, Part: part(0, 1000, 1)}, packingOf(o, salt, 1000)))
-	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 2, 0, time.Now()))
+	l.synced(t, 0, 2, 0)
 	if free := must(l.db.ReleasableBatches(ctx))(t); len(free) != 1 {
 		t.Fatalf("safe: %v", free)
 	}
@@ -33,7 +33,7 @@ func TestDamagedCopies(t *testing.T) {
 	}
 	p = l.begin(t, 0, 0)
 	check(t, l.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: p.ID, Part: part(0, 1000, 1)}, nil))
-	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 3, 0, time.Now()))
+	l.synced(t, 0, 3, 0)
 	check(t, l.db.ReleaseBatch(ctx, b.ID))
 	if v := must(l.db.Get(ctx, o.Versions[1].ID))(t); v.Batch != 0 {
 		t.Errorf("a released version: %+v", v)
@@ -147,6 +147,10 @@ func TestReleaseManyVersions(t *testing.T) {
 	p := l.begin(t, 0, 0)
 	check(t, l.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: p.ID, Part: part(0, 1000, 1)}, packingOf(planned[0], salt, 1000)))
 	check(t, l.db.PartProved(ctx, p.ID))
+	if err := l.db.ReleaseBatch(ctx, b.ID); !errors.Is(err, catalog.ErrUnsafe) {
+		t.Errorf("a batch was released whose copy no manifest names: %v", err)
+	}
+	l.synced(t, 0, 2, 0)
 	check(t, l.db.ReleaseBatch(ctx, b.ID))
 	var left int
 	check(t, raw(t, l.db.FilePath()).QueryRow(`SELECT count(*) FROM version WHERE batch IS NOT NULL`).Scan(&left))

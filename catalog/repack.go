@@ -284,7 +284,8 @@ func (db *DB) FinishMoves(ctx context.Context) (n int, err error) {
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		moved, err := query(ctx, tx, "moved parts", func(rows *sql.Rows) (id int64, err error) { return id, rows.Scan(&id) },
 			`SELECT DISTINCT p.id FROM tape t JOIN copy_part p ON p.tape = t.id JOIN copy_part q ON q.copy = p.copy AND q.number = p.number AND q.tape <> p.tape
-			JOIN tape u ON u.id = q.tape WHERE t.state = 'superseded' AND p.state = 2 AND q.state = 2 AND q.verified <> 0 AND u.state IN ('open', 'full')`)
+			JOIN tape u ON u.id = q.tape WHERE t.state = 'superseded' AND p.state = 2 AND q.state = 2 AND q.verified <> 0 AND u.state IN ('open', 'full')
+			AND EXISTS (SELECT 1 FROM manifest m WHERE m.id = q.manifest AND m.state = 2)`)
 		if err != nil {
 			return err
 		}
@@ -349,6 +350,12 @@ func (db *DB) JournalBefore(ctx context.Context, tape int64) (after int64, named
 // UnnameParts makes parts on other tapes unnamed that only a manifest on this tape names, and those that were moved from it: the
 // next manifests tell where the parts of their copies are now.
 func (db *DB) UnnameParts(ctx context.Context, tape int64) error {
-	return db.exec(ctx, "name parts again", `UPDATE copy_part SET manifest = NULL WHERE tape <> ?1 AND state IN (1, 2)
-		AND (manifest IN (SELECT id FROM manifest WHERE tape = ?1) OR copy IN (SELECT copy FROM copy_part WHERE tape = ?1 AND state = 3))`, tape)
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		return settleUnnamed(ctx, tx, `p.tape <> ?1 AND p.state IN (1, 2) AND (p.manifest IN (SELECT id FROM manifest WHERE tape = ?1)
+			OR p.copy IN (SELECT copy FROM copy_part WHERE tape = ?1 AND state = 3))`, tape)
+	})
+	if err != nil {
+		return fmt.Errorf("name parts again: %w", err)
+	}
+	return nil
 }

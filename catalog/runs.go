@@ -169,7 +169,9 @@ func (db *DB) RunReport(ctx context.Context, id int64) (RunReport, error) {
 type Debt struct {
 	Pool   string
 	Copies int
-	Bytes  int64 // planned or sealed
+	Bytes  int64 // planned or sealed, to be written
+
+	Awaiting int // of Copies: whole on tape, and no manifest names them yet
 }
 
 // DebtDetail is why a pool is owed copies.
@@ -189,6 +191,7 @@ func (db *DB) DebtDetails(ctx context.Context) ([]DebtDetail, error) {
 }
 
 const textDebtDetails = `SELECT p.name, CASE
+		WHEN ` + textAwaiting + ` THEN 'safe on tape, and no manifest names it yet'
 		WHEN c.state = 2 THEN 'written, and not proved safe yet'
 		WHEN b.state = 0 THEN 'planned, and not fetched yet'
 		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state IN (0, 1, 2)) THEN 'written in part'
@@ -202,11 +205,12 @@ const textDebtDetails = `SELECT p.name, CASE
 // Debts lists what each pool owes; pools that owe nothing are left out.
 func (db *DB) Debts(ctx context.Context) ([]Debt, error) {
 	return query(ctx, db.reader, "debts", func(rows *sql.Rows) (d Debt, err error) {
-		err = rows.Scan(&d.Pool, &d.Copies, &d.Bytes)
+		err = rows.Scan(&d.Pool, &d.Copies, &d.Bytes, &d.Awaiting)
 		return d, err
 	}, textDebts)
 }
 
-const textDebts = `SELECT p.name, count(*), coalesce(sum(CASE WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0)
+const textDebts = `SELECT p.name, count(*), coalesce(sum(CASE WHEN ` + textAwaiting + ` THEN 0 WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0),
+		count(CASE WHEN ` + textAwaiting + ` THEN 1 END)
 	FROM copy c INDEXED BY copy_unfinished JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object
 	WHERE c.state < 3 GROUP BY p.name ORDER BY p.name`

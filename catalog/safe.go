@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// HeldCopy is a durable copy of an object: all its parts lie on tapes of ours that nothing is known against.
+// HeldCopy is a durable copy of an object: all its parts lie on tapes of ours that nothing is known against, and so do the manifests
+// that name them.
 type HeldCopy struct {
 	Object      int64
 	OID         string
@@ -16,11 +17,11 @@ type HeldCopy struct {
 	Verified    bool // its bytes were read back
 }
 
-// textHeldCopies leaves out copies with a part on a tape that is suspect, retired or not ours any more.
+// textHeldCopies leaves out copies with a part, or its manifest, on a tape that is suspect, retired or not ours any more.
 const textHeldCopies = `SELECT o.id, o.oid, k.fingerprint, c.pool, c.verified FROM copy c JOIN object o ON o.id = c.object JOIN seal_key k ON k.id = o.key
 	WHERE c.object = ? AND c.state = 3 AND o.state IN (1, 2) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
 		SELECT 1 FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.copy = c.id AND p.number = q.number AND p.state = 2
-		AND t.uuid <> '' AND t.state IN ('open', 'full', 'superseded')))
+		AND t.uuid <> '' AND t.state IN ('open', 'full', 'superseded') AND ` + partNamedWell + `))
 	ORDER BY c.id`
 
 // HeldCopies lists the copies of an object that can be counted on.

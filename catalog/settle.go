@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// settleCopy derives a copy's state from its parts: it is durable, written, writing or owed.
+// settleCopy derives a copy's state from its parts: it is durable, written, writing or owed. Durable is one all of whose parts are
+// safe on tape and named by durable manifests.
 func settleCopy(ctx context.Context, tx *sql.Tx, copyID int64) error {
 	var object int64
 	var state CopyState
@@ -24,8 +25,8 @@ func settleCopy(ctx context.Context, tx *sql.Tx, copyID int64) error {
 	if err != nil {
 		return err
 	}
-	err = tx.QueryRowContext(ctx, `SELECT count(DISTINCT CASE WHEN state IN (1, 2) THEN number END), count(DISTINCT CASE WHEN state = 2 THEN number END),
-		count(CASE WHEN state < 3 THEN 1 END) FROM copy_part WHERE copy = ?`, copyID).Scan(&written, &durable, &live)
+	err = tx.QueryRowContext(ctx, `SELECT count(DISTINCT CASE WHEN state IN (1, 2) THEN number END), count(DISTINCT CASE WHEN state = 2 AND `+partNamed+` THEN number END),
+		count(CASE WHEN state < 3 THEN 1 END) FROM copy_part p WHERE copy = ?`, copyID).Scan(&written, &durable, &live)
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,10 @@ func settleCopy(ctx context.Context, tx *sql.Tx, copyID int64) error {
 	case live > 0:
 		next = Writing
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE copy SET state = ?1, verified = CASE WHEN ?1 < 3 THEN 0 ELSE verified END WHERE id = ?2 AND state <> ?1`, next, copyID)
+	_, err = tx.ExecContext(ctx, `UPDATE copy SET state = ?1, verified = 0 WHERE id = ?2 AND state <> ?1`, next, copyID)
+	if err == nil && next == Durable {
+		_, err = tx.ExecContext(ctx, textCopyVerified+` = ?`, copyID) // its parts may have been read back before a manifest named them
+	}
 	return err
 }
 
@@ -178,7 +182,10 @@ func (db *DB) PartRecovered(ctx context.Context, p CopyPart, size int64, at time
 		if err != nil || !whole {
 			return err
 		}
-		if _, err = tx.ExecContext(ctx, `UPDATE copy SET state = 3 WHERE id = ?`, p.Copy); err != nil {
+		if _, err = tx.ExecContext(ctx, `UPDATE copy SET state = 0 WHERE id = ?`, p.Copy); err != nil {
+			return err
+		}
+		if err := settleCopy(ctx, tx, p.Copy); err != nil {
 			return err
 		}
 		return found(ctx, tx, object, at)

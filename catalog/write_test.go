@@ -79,7 +79,7 @@ func TestPartsOfTwoAndTheirStates(t *testing.T) {
 	l.wantCopy(t, o.ID, 0, catalog.Writing)
 	check(t, l.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: first.ID, StartBlock: 5, Part: part(0, full, 1)}, nil))
 	l.wantCopy(t, o.ID, 0, catalog.Writing)
-	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 2, 0, time.Now())) // a sync between two parts
+	l.synced(t, 0, 2, 0) // a sync between two parts
 	l.wantCopy(t, o.ID, 0, catalog.Writing)
 	if c := l.owed(t, 0); c.Object.State != catalog.ObjectPlanned || c.Object.Salt != nil {
 		t.Errorf("half packed: %+v", c.Object)
@@ -104,7 +104,7 @@ func TestPartsOfTwoAndTheirStates(t *testing.T) {
 	if _, err := l.db.PartSums(ctx, o.ID, 2); !errors.Is(err, catalog.ErrNotFound) {
 		t.Errorf("sums of no part: %v", err)
 	}
-	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 3, 0, time.Now()))
+	l.synced(t, 0, 3, 0)
 	l.wantCopy(t, o.ID, 0, catalog.Durable)
 	if err := l.db.ReleaseBatch(ctx, b.ID); !errors.Is(err, catalog.ErrUnsafe) {
 		t.Errorf("released while a pool is owed a copy: %v", err)
@@ -244,9 +244,10 @@ func TestEndOfTape(t *testing.T) {
 	if len(others) != 2 || others[0].ID != first.ID || others[1].ID != cut.ID || others[1].State != catalog.PartAbandoned || others[1].Size != 60 {
 		t.Errorf("other parts: %+v", others)
 	}
+	must(l.db.AddManifest(ctx, catalog.Manifest{Tape: next.ID, Seq: 1, Name: "m", MAC: sum, Previous: make([]byte, 32)}, []int64{whole.ID}))(t)
 	check(t, l.db.MarkDurable(ctx, next.ID, 2, 0, time.Now()))
 	l.wantCopy(t, o.ID, 0, catalog.Written) // the first part's tape is not synced
-	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 2, 0, time.Now()))
+	l.synced(t, 0, 2, 0)
 	l.wantCopy(t, o.ID, 0, catalog.Durable)
 	if tape := must(l.db.TapeByUUID(ctx, "main"))(t); tape.Leftover != 60 || tape.Used != full {
 		t.Errorf("tape: %+v", tape)
@@ -286,6 +287,8 @@ func TestHalfPackedObject(t *testing.T) {
 	check(t, l.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: p.ID, Part: part(0, 500, 9)}, packingOf(o, salt, 500)))
 	l.wantCopy(t, o.ID, 0, catalog.Written)
 	check(t, l.db.PartProved(ctx, p.ID))
+	l.wantCopy(t, o.ID, 0, catalog.Written) // no manifest names it
+	l.synced(t, 0, 2, 0)
 	l.wantCopy(t, o.ID, 0, catalog.Durable)
 	for _, id := range []int64{second.ID, 999} {
 		if err := l.db.PartProved(ctx, id); !errors.Is(err, catalog.ErrNotFound) {

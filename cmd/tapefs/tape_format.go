@@ -12,11 +12,13 @@ import (
 )
 
 type tapeFormatCmd struct {
-	Barcode  string `arg:"" optional:"" help:"The tape's barcode."`
-	Pool     string `help:"The pool it shall belong to; needed where several take this barcode." placeholder:"POOL"`
-	Erase    string `help:"Format over what is on the tape: the barcode again, to be sure." placeholder:"BARCODE"`
-	AllBlank bool   `help:"All tapes in the library that the pool takes and the catalog does not know, each once it is proved blank."`
-	Yes      bool   `short:"y" help:"With --all-blank: do not ask."`
+	Barcode    string `arg:"" optional:"" help:"The tape's barcode."`
+	Pool       string `help:"The pool it shall belong to; needed where several take this barcode." placeholder:"POOL"`
+	Erase      string `help:"Format over what is on the tape: the barcode again, to be sure." placeholder:"BARCODE"`
+	LoseCopies bool   `help:"With --erase: also when the tape has the last copy of files: they are gone then."`
+	Unproved   bool   `help:"With --erase: also when nothing proves which tape it is, or it is one of this archive that the catalog does not know."`
+	AllBlank   bool   `help:"All tapes in the library that the pool takes and the catalog does not know, each once it is proved blank."`
+	Yes        bool   `short:"y" help:"With --all-blank: do not ask."`
 }
 
 func (c *tapeFormatCmd) Run(ctx context.Context, a *app) error {
@@ -25,6 +27,8 @@ func (c *tapeFormatCmd) Run(ctx context.Context, a *app) error {
 		return usagef("--all-blank takes neither a barcode nor --erase: what is not blank is left alone")
 	case !c.AllBlank && c.Barcode == "":
 		return usagef("name the tape to be formatted, or say --all-blank")
+	case c.Erase == "" && (c.LoseCopies || c.Unproved):
+		return usagef("--lose-copies and --unproved go with --erase BARCODE")
 	case c.Erase != "" && c.Erase != c.Barcode:
 		return usagef("--erase %s does not name the tape %s", c.Erase, c.Barcode)
 	}
@@ -44,7 +48,8 @@ func (c *tapeFormatCmd) Run(ctx context.Context, a *app) error {
 	if c.AllBlank {
 		return c.all(ctx, a, arch, db, pool)
 	}
-	tape, err := arch.FormatTape(ctx, changer.Barcode(c.Barcode), pool, c.Erase != "")
+	tape, err := arch.FormatTape(ctx, changer.Barcode(c.Barcode), pool,
+		archiver.FormatOptions{Erase: c.Erase != "", LoseCopies: c.LoseCopies, Unproved: c.Unproved})
 	if err != nil {
 		if errors.Is(err, changer.ErrNotBlank) && hintFor(err) == "" {
 			return withHint(err, "to destroy what is on it: tapefs tape format %s --erase %s", c.Barcode, c.Barcode)
@@ -90,9 +95,9 @@ func (c *tapeFormatCmd) all(ctx context.Context, a *app, arch *archiver.Archiver
 	}
 	failed := 0
 	for _, b := range tapes {
-		t, err := arch.FormatTape(ctx, b, pool, false)
+		t, err := arch.FormatTape(ctx, b, pool, archiver.FormatOptions{})
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, changer.ErrLibraryOffline) {
+			if ctx.Err() != nil || errors.Is(err, changer.ErrLibraryOffline) || errors.Is(err, archiver.ErrOlder) {
 				return err
 			}
 			report(a.stderr, err)

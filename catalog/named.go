@@ -1,0 +1,183 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// partNamed holds for a part p that a rebuild would find: a durable manifest names it. Tapes of imported archives have no
+// manifests of ours; what lies on them is found by importing the archive again.
+const partNamed = `(EXISTS (SELECT 1 FROM manifest m WHERE m.id = p.manifest AND m.state = 2)
+	OR EXISTS (SELECT 1 FROM tape ft WHERE ft.id = p.tape AND ft.state = 'foreign'))`
+
+// partNamedWell is partNamed by a manifest on a tape that can be counted on.
+const partNamedWell = `EXISTS (SELECT 1 FROM manifest m JOIN tape mt ON mt.id = m.tape WHERE m.id = p.manifest AND m.state = 2
+	AND mt.uuid <> '' AND mt.state IN ('open', 'full', 'superseded'))`
+
+// textAwaiting holds for a copy c all of whose parts are safe on tape, and which is not durable because no durable manifest
+// names some of them.
+const textAwaiting = `c.state = 2 AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 1)`
+
+// textOnTape holds for a copy c all of whose parts are safe on tape, named or not: it can be read like a durable one.
+const textOnTape = `(c.state = 3 OR ` + textAwaiting + ` AND EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 2))`
+
+// settleUnnamed takes the manifests away from parts that match a condition over copy_part p, and settles their copies: until another
+// manifest names them they are not durable.
+func settleUnnamed(ctx context.Context, tx *sql.Tx, where string, args ...any) error {
+	type part struct{ id, copyID int64 }
+	parts, err := query(ctx, tx, "parts that lose their manifest", func(rows *sql.Rows) (p part, err error) { return p, rows.Scan(&p.id, &p.copyID) },
+		`SELECT p.id, p.copy FROM copy_part p WHERE p.manifest IS NOT NULL AND `+where, args...)
+	if err != nil {
+		return err
+	}
+	copies := map[int64]bool{}
+	for _, p := range parts {
+		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET manifest = NULL WHERE id = ?`, p.id); err != nil {
+			return err
+		}
+		copies[p.copyID] = true
+	}
+	for id := range copies {
+		if err := settleCopy(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UnnameStranded takes their manifest away from parts on good tapes that only a manifest on another tape names which cannot be
+// counted on any more: a suspect or retired one, or one that was emptied. The next manifest of their pool names them.
+func (db *DB) UnnameStranded(ctx context.Context) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		return settleUnnamed(ctx, tx, `p.state IN (1, 2) AND EXISTS (SELECT 1 FROM tape t WHERE t.id = p.tape AND `+goodTape+`)
+			AND p.manifest IN (SELECT m.id FROM manifest m JOIN tape mt ON mt.id = m.tape
+				WHERE mt.id <> p.tape AND (mt.uuid = '' OR mt.state NOT IN ('open', 'full', 'superseded')))`)
+	})
+	if err != nil {
+		return fmt.Errorf("look for parts whose manifest cannot be counted on: %w", err)
+	}
+	return nil
+}
+
+// Awaiting counts, by source, the copies of a pool that are whole on its tapes and have parts there that no manifest names: they wait
+// for one, or what repacking moved does.
+func (db *DB) Awaiting(ctx context.Context, pool int64) (map[int64]int, error) {
+	out := map[int64]int{}
+	_, err := query(ctx, db.reader, "copies that wait for a manifest", func(rows *sql.Rows) (struct{}, error) {
+		var source int64
+		var n int
+		err := rows.Scan(&source, &n)
+		out[source] = n
+		return struct{}{}, err
+	}, `SELECT o.source, count(DISTINCT c.id) FROM copy_part p INDEXED BY copy_part_unnamed CROSS JOIN tape t ON t.id = p.tape
+		CROSS JOIN copy c ON c.id = p.copy CROSS JOIN object o ON o.id = c.object
+		WHERE p.manifest IS NULL AND (p.state = 1 OR p.state = 2) AND p.state = 2 AND t.pool = ? AND t.state <> 'foreign' AND c.state IN (2, 3)
+		AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 1) GROUP BY o.source`, pool)
+	return out, err
+}
+
+// UnnamedElsewhere is Unmanifested for the other tapes of a tape's pool: parts that are safe there and that no manifest names,
+// because their own tape took no more, could not be written, or lost its manifest.
+func (db *DB) UnnamedElsewhere(ctx context.Context, tape int64, fn func(*ManifestPart) error) error {
+	tapes, err := query(ctx, db.reader, "tapes with unnamed parts", scanID, `SELECT DISTINCT t.id FROM tape t JOIN tape own ON own.pool = t.pool AND own.id = ?
+		WHERE t.id <> own.id AND t.state <> 'foreign' AND EXISTS (SELECT 1 FROM copy_part p WHERE p.tape = t.id AND p.manifest IS NULL AND (p.state = 1 OR p.state = 2)) ORDER BY t.id`, tape)
+	if err != nil {
+		return err
+	}
+	for _, id := range tapes {
+		err := db.Unmanifested(ctx, id, func(p *ManifestPart) error {
+			if p.State != PartDurable {
+				return nil // what is not safe there is its own tape's to name
+			}
+			return fn(p)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Manifests lists what the catalog knows of a tape's manifests, lost ones too, by number.
+func (db *DB) Manifests(ctx context.Context, tape int64) ([]Manifest, error) {
+	return query(ctx, db.reader, "manifests", scanManifest, `SELECT `+manifestColumns+` FROM manifest WHERE tape = ? ORDER BY seq, id`, tape)
+}
+
+// UnprovedManifests lists the tapes with manifests that were written and never proved: of a session that died before its sync was
+// recorded, or of the one at hand.
+func (db *DB) UnprovedManifests(ctx context.Context) (map[int64]bool, error) {
+	ids, err := query(ctx, db.reader, "unproved manifests", scanID, `SELECT DISTINCT tape FROM manifest WHERE state = 1`)
+	out := make(map[int64]bool, len(ids))
+	for _, id := range ids {
+		out[id] = true
+	}
+	return out, err
+}
+
+// DurableManifests are the ids of all durable manifests.
+func (db *DB) DurableManifests(ctx context.Context) (map[int64]bool, error) {
+	ids, err := query(ctx, db.reader, "durable manifests", scanID, `SELECT id FROM manifest WHERE state = 2`)
+	out := make(map[int64]bool, len(ids))
+	for _, id := range ids {
+		out[id] = true
+	}
+	return out, err
+}
+
+// ManifestProved makes a manifest durable that was read back whole: a row in state written, with what it names, or one that counted
+// as lost or was never recorded (ID 0), whose parts the next manifest names again. Naming twice does no harm.
+func (db *DB) ManifestProved(ctx context.Context, m Manifest) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		if m.ID == 0 {
+			_, err := tx.ExecContext(ctx, `INSERT INTO manifest (tape, seq, name, mac, previous, upto, state, written) VALUES (?, ?, ?, ?, ?, ?, 2, ?)`,
+				m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.Upto, nsOf(m.Written))
+			return err
+		}
+		if err := changeOne(ctx, tx, `UPDATE manifest SET state = 2 WHERE id = ?`, m.ID); err != nil {
+			return err
+		}
+		if err := settleNamed(ctx, tx, `m.id = ?`, m.ID); err != nil {
+			return err
+		}
+		return moveJournal(ctx, tx, m.Tape)
+	})
+	if err != nil {
+		return fmt.Errorf("record manifest %s as proved: %w", m.Name, err)
+	}
+	return nil
+}
+
+// settleNamed settles the copies whose parts are named by the manifests m of a condition.
+func settleNamed(ctx context.Context, tx *sql.Tx, where string, args ...any) error {
+	copies, err := query(ctx, tx, "copies with named parts", scanID, `SELECT DISTINCT p.copy FROM manifest m JOIN copy_part p ON p.manifest = m.id WHERE `+where, args...)
+	if err != nil {
+		return err
+	}
+	for _, id := range copies {
+		if err := settleCopy(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveJournal lets a tape's pool go on after the last change that its durable manifests name.
+func moveJournal(ctx context.Context, tx *sql.Tx, tape int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE pool SET journalled = max(journalled, (SELECT coalesce(max(m.upto), 0) FROM manifest m JOIN tape t ON t.id = m.tape
+		WHERE t.pool = pool.id AND m.state = 2)) WHERE id = (SELECT pool FROM tape WHERE id = ?)`, tape)
+	return err
+}
+
+// SaltDrawn reports whether this catalog drew a salt for a key: whatever is sealed under it was begun by a session that the catalog
+// knows of.
+func (db *DB) SaltDrawn(ctx context.Context, fingerprint string, salt []byte) (bool, error) {
+	var drawn bool
+	err := db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM salt s JOIN seal_key k ON k.id = s.key WHERE k.fingerprint = ? AND s.salt = ?)`,
+		fingerprint, salt).Scan(&drawn)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return false, fmt.Errorf("look for a salt: %w", err)
+	}
+	return drawn, nil
+}
