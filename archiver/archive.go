@@ -33,6 +33,7 @@ type Archiver struct {
 	flow      flow
 	told      told
 	releasing sync.Mutex // one writer at a time lets go of batches
+	seenLock  sync.Mutex // of the file of seenTapes
 }
 
 // New checks the configuration; it touches neither library nor sources.

@@ -168,6 +168,7 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		if err := is.refuseNewer(op, o.LoseCopies); err != nil {
 			return catalog.Tape{}, err
 		}
+		a.noteSeen(is.uuid, 0)
 	}
 	a.note("formatting %s", b)
 	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase, Begin: func() error {
@@ -194,6 +195,7 @@ func (a *Archiver) forgetVolume(ctx context.Context, b changer.Barcode) error {
 	if err != nil {
 		return err
 	}
+	a.noteSeen(old.UUID, 0)
 	return a.db.LoseTape(ctx, old.ID)
 }
 
@@ -325,6 +327,7 @@ func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape)
 	if err != nil {
 		return t, fmt.Errorf("record tape %s: %w", t.Barcode, err)
 	}
+	a.noteSeen(t.UUID, t.IndexGeneration)
 	return t, nil
 }
 

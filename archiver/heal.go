@@ -234,6 +234,9 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if errors.Is(err, ErrOlder) {
+			return nil, err
+		}
 		w.a.log.Warn("tape cannot be copied from", "tape", barcode, "error", err)
 		w.absent[barcode] = fmt.Errorf("tape %s: %w", barcode, err)
 		return nil, nil
@@ -282,7 +285,12 @@ func (w *writer) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Volu
 	if err != nil {
 		return nil, err
 	}
-	return v, w.a.checkLabel(v, t)
+	if err := w.a.checkLabel(v, t); err != nil {
+		return nil, err
+	}
+	// What is copied from it is to be let go there: of a tape that holds more than the catalog knows nothing is.
+	_, err = w.a.checkJournal(ctx, v, t, false)
+	return v, err
 }
 
 // partSums is what the catalog knows of one part.

@@ -24,9 +24,10 @@ import (
 // would give out names and numbers a second time.
 var ErrOlder = errors.New("the catalog is older than the tape")
 
+const olderHint = "was the catalog put back from a backup? tapefs catalog rebuild takes in what it lacks; until then it can be read, and nothing is written"
+
 func olderError(barcode, format string, args ...any) error {
-	return &changer.Error{Op: "write to tape " + barcode, Hint: "was the catalog put back from a backup? tapefs catalog rebuild takes in what it lacks; until then it can be read, and nothing is written",
-		Err: fmt.Errorf("%w: %s", ErrOlder, fmt.Sprintf(format, args...))}
+	return &changer.Error{Op: "write to tape " + barcode, Hint: olderHint, Err: fmt.Errorf("%w: %s", ErrOlder, fmt.Sprintf(format, args...))}
 }
 
 // numberedNames are the files that belong to a manifest, beside their list of sums.

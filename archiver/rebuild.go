@@ -142,6 +142,10 @@ func Rebuild(ctx context.Context, c RebuildConfig, o RebuildOptions) (_ RebuildR
 	if err := b.install(place); err != nil {
 		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
 	}
+	// What the tapes at hand tell is in the catalog now; others tell it themselves when they are mounted.
+	if err := os.Remove(b.seenFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
+	}
 	return b.report, b.result()
 }
 

@@ -271,14 +271,15 @@ func (r *repacker) end(ctx context.Context) error {
 }
 
 // tape repacks one tape.
-func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) error {
+func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) (err error) {
 	if t.State == catalog.TapeSuperseded && strings.HasPrefix(t.Note, catalog.NoteRepacked) {
 		n, err := r.a.db.TapeNeeded(ctx, t.ID)
 		if sum.Done = err == nil && n == 0; sum.Done || err != nil {
 			return err
 		}
 	}
-	t, err := r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+	was := t
+	t, err = r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
 		if t.State != catalog.TapeSuperseded {
 			note := t.Note
 			t.State, t.Note = catalog.TapeSuperseded, notePacking+time.Now().Format(time.DateOnly)
@@ -291,6 +292,12 @@ func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) 
 	if err != nil {
 		return fmt.Errorf("repack tape %s: %w", t.Barcode, err)
 	}
+	defer func() {
+		if errors.Is(err, ErrOlder) { // nothing was changed, nor is this
+			_, uerr := r.a.db.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error { t.State, t.Note = was.State, was.Note; return nil })
+			err = errors.Join(err, uerr)
+		}
+	}()
 	failpoint("repack-begun")
 	stuck := map[int64]bool{} // copies with a part that could not be read or written in this run
 	for {

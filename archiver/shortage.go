@@ -20,7 +20,7 @@ func diskFull(err error, dir string) error {
 // shortage reports whether an error tells that this machine is short of something, or that somebody interrupted it: no tape is to be
 // blamed for that.
 func shortage(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR, syscall.EAGAIN, errDiskFull} {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EINTR, errDiskFull} {
 		if errors.Is(err, e) {
 			return true
 		}

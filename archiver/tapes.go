@@ -140,7 +140,8 @@ func (a *Archiver) smallestTape(ctx context.Context, pool string) (int64, error)
 	return least, nil
 }
 
-// mayWrite refuses to write to any tape while nobody has shown a second copy of the key.
+// mayWrite refuses to write to any tape while nobody has shown a second copy of the key, and with a catalog that is older than what was
+// written on this machine.
 func (a *Archiver) mayWrite(ctx context.Context) error {
 	_, row, err := a.sealKey(ctx)
 	if err != nil {
@@ -153,5 +154,5 @@ func (a *Archiver) mayWrite(ctx context.Context) error {
 		return &changer.Error{Op: "write to a tape", Hint: "copy the key file to another place, then run tapefs key check --copy FILE",
 			Err: fmt.Errorf("no second copy of key %s was ever seen, and without the key the tapes are noise", row.Fingerprint)}
 	}
-	return nil
+	return a.checkSeen(ctx)
 }

@@ -56,7 +56,7 @@ func (db *DB) Locate(ctx context.Context, id ID) (Location, error) {
 		return p, err
 	}, `SELECT `+objectColumns+`, m.data FROM member m JOIN object o ON o.id = m.object JOIN seal_key k ON k.id = o.key
 		WHERE m.version = ? AND o.state IN (1, 2)
-		ORDER BY EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND `+textOnTape+`) DESC, o.oid DESC LIMIT 1`, loc.Version.ID)
+		ORDER BY EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND `+textAllOnTape+`) DESC, o.oid DESC LIMIT 1`, loc.Version.ID)
 	if err != nil || len(objects) == 0 {
 		return loc, err
 	}

@@ -20,8 +20,8 @@ const partNamedWell = `EXISTS (SELECT 1 FROM manifest m JOIN tape mt ON mt.id = 
 // names some of them.
 const textAwaiting = `c.state = 2 AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 1)`
 
-// textOnTape holds for a copy c all of whose parts are safe on tape, named or not: it can be read like a durable one.
-const textOnTape = `(c.state = 3 OR ` + textAwaiting + ` AND EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 2))`
+// textAllOnTape holds for a copy c all of whose parts are safe on tape, named or not: it can be read like a durable one.
+const textAllOnTape = `(c.state = 3 OR ` + textAwaiting + ` AND EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 2))`
 
 // settleUnnamed takes the manifests away from parts that match a condition over copy_part p, and settles their copies: until another
 // manifest names them they are not durable.

@@ -53,7 +53,7 @@ func (db *DB) Wanted(ctx context.Context) ([]WantedTape, error) {
 // textBytesAt prefers an object as Locate does.
 const textBytesAt = `SELECT m.object, m.data FROM member m JOIN object o ON o.id = m.object
 	WHERE m.version = ? AND o.state IN (1, 2)
-	ORDER BY EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND ` + textOnTape + `) DESC, o.oid DESC LIMIT 1`
+	ORDER BY EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND ` + textAllOnTape + `) DESC, o.oid DESC LIMIT 1`
 
 // BytesAt is the short form of Locate for callers that ask for very many versions: in which object, and
 // where in its plain stream, the bytes of a version (Version.Data) lie. Object 0: in none.
