@@ -92,6 +92,9 @@ func (a *Archiver) asRun(ctx context.Context, kind string, args []string, fn fun
 // EraseTape makes a tape blank. It refuses to take the last copy of a version, and a volume that is not the one the catalog
 // means. The catalog knows of the loss before the tape does: copies on it are owed again where their bytes can be had.
 func (a *Archiver) EraseTape(ctx context.Context, b changer.Barcode, o EraseOptions) (Erasure, error) {
+	if a.lib != nil {
+		b = a.lib.Named(ctx, b)
+	}
 	op := fmt.Sprintf("erase tape %s", b)
 	t, err := a.db.TapeByBarcode(ctx, string(b))
 	if err != nil && !errors.Is(err, catalog.ErrNotFound) {

@@ -22,6 +22,9 @@ type FormatOptions struct {
 // FormatTape makes a tape of a pool: loads it, looks at it, formats, writes README.txt and
 // restore.sh, syncs, and records it. What EraseTape refuses to erase it refuses to format over.
 func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool string, o FormatOptions) (_ catalog.Tape, err error) {
+	if a.lib != nil {
+		b = a.lib.Named(ctx, b)
+	}
 	op := fmt.Sprintf("format tape %s", b)
 	refuse := func(hint, format string, args ...any) error {
 		return &changer.Error{Op: op, Hint: hint, Err: fmt.Errorf(format, args...)}

@@ -40,8 +40,10 @@ func (p Pool) Takes(b changer.Barcode) bool { return p.matches(b) }
 func (p Pool) matches(b changer.Barcode) bool {
 	any := func(patterns []string) bool {
 		for _, pattern := range patterns {
-			if ok, err := path.Match(pattern, string(b)); err == nil && ok {
-				return true
+			for _, spelling := range b.Spellings() {
+				if ok, err := path.Match(pattern, string(spelling)); err == nil && ok {
+					return true
+				}
 			}
 		}
 		return false

@@ -184,6 +184,12 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 	if w.follows { // what only the other writers' drives can write is not for it
 		avoid = append(avoid, w.peers.others(w)...)
 	}
+	for b, all := range inv.Unclear {
+		if !w.tried[b] && p.matches(b) {
+			w.tried[b] = true
+			w.noted.add("", "", fmt.Errorf("a tape is passed over: the library reads its label as %s, which may be any of %s; have it read all eight characters", b, all))
+		}
+	}
 	for _, c := range candidates(p, inv.Barcodes(), tapes) {
 		if w.tried[c.Barcode] {
 			continue
@@ -311,6 +317,8 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		if _, berr := w.blameDrive(ctx, string(c.Barcode), err); berr != nil {
 			return false, berr
 		}
+		return pass(err)
+	case errors.Is(err, changer.ErrWrongVolume) && w.a.lib.Guessed(c.Barcode): // another tape with the same six characters
 		return pass(err)
 	case errors.Is(err, changer.ErrWrongVolume), errors.Is(err, changer.ErrNotFormatted),
 		errors.Is(err, changer.ErrNeedsCheck), errors.Is(err, ErrNoLabel), errors.Is(err, errNoLabel):

@@ -1,6 +1,7 @@
 package changer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,10 +73,15 @@ type Library struct {
 	log   *slog.Logger
 	roots roots
 
-	mu         sync.Mutex        // protects what follows
-	generation map[string]int    // LTO generation of a drive by serial, as inquiry said
-	held       map[string]string // token that our last lease left in a drive's lock file
-	alone      Barcode           // without a changer: what a mount proved to be in the drive when we looked last
+	mu         sync.Mutex                               // protects what follows
+	generation map[string]int                           // LTO generation of a drive by serial, as inquiry said
+	held       map[string]string                        // token that our last lease left in a drive's lock file
+	names      func(context.Context) ([]Barcode, error) // lists the known tapes; nil: there are none
+	knows      []Barcode                                // what it said
+	asked      time.Time                                // when
+	readAs     map[Barcode]Barcode                      // of the last inventory
+
+	alone Barcode // without a changer: what a mount proved to be in the drive when we looked last
 }
 
 // serialForm keeps serials usable as names of files.

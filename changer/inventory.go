@@ -10,6 +10,9 @@ import (
 type Inventory struct {
 	Drives []DriveElement
 	Slots  []Slot
+
+	ReadAs  map[Barcode]Barcode   // known tapes whose label the changer reads with or without a media suffix: as what
+	Unclear map[Barcode][]Barcode // labels that may be those of several known tapes
 }
 
 // DriveElement is a data transfer element of the changer.
@@ -49,11 +52,11 @@ func (inv *Inventory) FindDrive(b Barcode) (DriveElement, bool) {
 	return DriveElement{}, false
 }
 
-// Barcodes lists every cartridge, cleaning ones left out.
+// Barcodes lists every cartridge, cleaning ones and those with an unclear label left out.
 func (inv *Inventory) Barcodes() []Barcode {
 	var out []Barcode
 	add := func(b Barcode) {
-		if b != "" && !b.Cleaning() && !slices.Contains(out, b) {
+		if b != "" && !b.Cleaning() && inv.Unclear[b] == nil && !slices.Contains(out, b) {
 			out = append(out, b)
 		}
 	}
@@ -158,5 +161,9 @@ func (l *Library) Inventory(ctx context.Context) (*Inventory, error) {
 			}
 		}
 	}
+	inv.useNames(l.known(ctx))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.readAs = inv.ReadAs
 	return inv, nil
 }

@@ -145,6 +145,9 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 		return l.cfg.Drives, nil
 	}
 	if r.Barcode != "" {
+		if err := inv.unclear("choose a drive", r.Barcode); err != nil {
+			return nil, err
+		}
 		e, loaded := inv.FindDrive(r.Barcode)
 		_, stored := inv.FindSlot(r.Barcode)
 		switch {

@@ -67,19 +67,19 @@ func TestParseStatus(t *testing.T) {
 	empty := []DriveElement{{Number: 0}, {Number: 1}}
 	first := []DriveElement{{Number: 0, Full: true, Barcode: "ABC001L8", FromSlot: 1}, {Number: 1}}
 	for name, want := range map[string]Inventory{
-		"mtx-status-initial":     {empty, lab(nil)},
-		"mtx-status-sch":         {empty, lab(nil)},
-		"mtx-eepos":              {empty, lab(nil)},
-		"mtx-status-loaded":      {first, lab(map[int]string{1: ""})},
-		"mtx-status-after-first": {first, lab(map[int]string{1: ""})},
-		"mtx-status-cleaning": {[]DriveElement{{Number: 0}, {Number: 1, Full: true, Barcode: "CLN001L8", FromSlot: 12}},
-			lab(map[int]string{12: ""})},
-		"mtx-status-moved":              {empty, lab(map[int]string{3: "", 14: "ABC003L8"})},
-		"mtx-status-ie":                 {empty, lab(map[int]string{8: "", 17: "ABC008L8"})},
-		"mtx-final-status":              {empty, lab(map[int]string{11: "PRT001L8"})},
-		"mtx-status-after-offline":      {first, nil},
-		"mtx-status-incompatible-media": {empty, nil},
-		"mtx-noattach-nobarcode":        {empty, slots("?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "", "", "?", "?", "", "", "")},
+		"mtx-status-initial":     {Drives: empty, Slots: lab(nil)},
+		"mtx-status-sch":         {Drives: empty, Slots: lab(nil)},
+		"mtx-eepos":              {Drives: empty, Slots: lab(nil)},
+		"mtx-status-loaded":      {Drives: first, Slots: lab(map[int]string{1: ""})},
+		"mtx-status-after-first": {Drives: first, Slots: lab(map[int]string{1: ""})},
+		"mtx-status-cleaning": {Drives: []DriveElement{{Number: 0}, {Number: 1, Full: true, Barcode: "CLN001L8", FromSlot: 12}},
+			Slots: lab(map[int]string{12: ""})},
+		"mtx-status-moved":              {Drives: empty, Slots: lab(map[int]string{3: "", 14: "ABC003L8"})},
+		"mtx-status-ie":                 {Drives: empty, Slots: lab(map[int]string{8: "", 17: "ABC008L8"})},
+		"mtx-final-status":              {Drives: empty, Slots: lab(map[int]string{11: "PRT001L8"})},
+		"mtx-status-after-offline":      {Drives: first, Slots: nil},
+		"mtx-status-incompatible-media": {Drives: empty, Slots: nil},
+		"mtx-noattach-nobarcode":        {Drives: empty, Slots: slots("?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "?", "", "", "?", "?", "", "", "")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parseStatus(recorded(t, name).stdout)

@@ -70,9 +70,24 @@ func (u *checkup) changer(ctx context.Context) {
 			u.warn("changer", "take one of them out, or label it anew", "%d cartridges carry the barcode %s", n, b)
 		}
 	}
+	for b, all := range inv.Unclear {
+		u.warn("changer", "have the library read labels with all eight characters, or take one of the tapes out",
+			"the label %s may be that of %s: nothing is done with it by its label", b, barcodesText(all))
+	}
+	if n := len(inv.ReadAs); n > 0 {
+		u.ok("changer", "%s under a label with or without the media suffix that the catalog has it under", count(int64(n), "known tape", "known tapes"))
+	}
 	if unlabelled > 0 {
 		u.warn("changer", "put labels on them: a tape without one can only be moved by its slot", "%s without a barcode that can be read", count(int64(unlabelled), "cartridge", "cartridges"))
 	}
+}
+
+func barcodesText(all []changer.Barcode) string {
+	text := make([]string, len(all))
+	for i, b := range all {
+		text[i] = string(b)
+	}
+	return strings.Join(text, " or ")
 }
 
 // drives asks each drive for its state and compares it with what the changer says of its element.

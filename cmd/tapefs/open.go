@@ -65,7 +65,33 @@ func (a *app) library(c *config) (*changer.Library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open library: %w", err)
 	}
+	lib.Know(c.knownTapes)
 	return lib, nil
+}
+
+// knownTapes lists the tapes of the catalog, none while there is no catalog.
+func (c *config) knownTapes(ctx context.Context) ([]changer.Barcode, error) {
+	db, err := catalog.OpenReadOnly(ctx, c.catalogPath())
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	return tapeNames(ctx, db)
+}
+
+func tapeNames(ctx context.Context, db *catalog.DB) ([]changer.Barcode, error) {
+	tapes, err := db.Tapes(ctx)
+	names := make([]changer.Barcode, len(tapes))
+	for i, t := range tapes {
+		names[i] = changer.Barcode(t.Barcode)
+	}
+	return names, err
+}
+
+// spelt gives the catalog's spelling of a barcode that somebody typed with or without its media suffix.
+func spelt(ctx context.Context, db *catalog.DB, word string) (string, error) {
+	names, err := tapeNames(ctx, db)
+	return string(changer.Barcode(word).AmongSame(names)), err
 }
 
 // keyring reads the keys, once. Sealed ones are opened when they are needed.

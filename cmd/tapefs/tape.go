@@ -174,6 +174,9 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
+	if c.Barcode, err = spelt(ctx, db, c.Barcode); err != nil {
+		return err
+	}
 	tape, err := db.TapeByBarcode(ctx, c.Barcode)
 	if errors.Is(err, catalog.ErrNotFound) {
 		return withHint(err, "tapefs tape list shows the tapes of this catalog")

@@ -37,6 +37,9 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.Barcode, err = spelt(ctx, db, c.Barcode); err != nil {
+		return err
+	}
 	op := "check tape " + c.Barcode
 	t, err := db.TapeByBarcode(ctx, c.Barcode)
 	if err != nil && !errors.Is(err, catalog.ErrNotFound) {

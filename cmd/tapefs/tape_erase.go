@@ -95,6 +95,9 @@ func (c *tapeRetireCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	if c.Barcode, err = spelt(ctx, db, c.Barcode); err != nil {
+		return err
+	}
 	owed, err := arch.RetireTape(ctx, c.Barcode, c.Reason)
 	if err != nil {
 		return err

@@ -150,7 +150,11 @@ func (e *export) out(ctx context.Context, word string) (exportJSON, error) {
 	}
 	at, err := find(inv, word)
 	if errors.Is(err, changer.ErrNotInLibrary) && !hasMail(inv) {
-		if t, terr := e.db.TapeByBarcode(ctx, word); terr == nil { // taken out as an earlier run asked for
+		name, serr := spelt(ctx, e.db, word)
+		if serr != nil {
+			return row, serr
+		}
+		if t, terr := e.db.TapeByBarcode(ctx, name); terr == nil { // taken out as an earlier run asked for
 			row.Place = e.place
 			return row, e.record(ctx, t)
 		}

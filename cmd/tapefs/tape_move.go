@@ -127,6 +127,9 @@ func find(inv *changer.Inventory, word string) (spot, error) {
 			found = append(found, spot{label: b, slot: s})
 		}
 	}
+	if other, ok := inv.Spelt(b); len(found) == 0 && ok {
+		return find(inv, string(other))
+	}
 	switch {
 	case len(found) > 1:
 		return spot{}, withHint(fmt.Errorf("%s: %d cartridges carry this barcode", op, len(found)), "name the slot instead, and take one of them out of the library")
@@ -290,11 +293,12 @@ func (c *tapeUnloadCmd) Run(ctx context.Context, a *app) error {
 	var request changer.Request
 	var want changer.Barcode
 	at, err := find(inv, c.Tape)
+	named := err == nil && changer.Barcode(c.Tape).Same(at.label) // not by its slot
 	switch {
-	case err == nil && at.drive != nil && string(at.label) == c.Tape:
+	case named && at.drive != nil:
 		request.Barcode, want = at.label, at.label
-	case err == nil && string(at.label) == c.Tape && c.Tape != "":
-		return movedJSON{Barcode: c.Tape, Slot: at.slot.Number, Mail: at.slot.ImportExport}.print(a)
+	case named && c.Tape != "":
+		return movedJSON{Barcode: string(at.label), Slot: at.slot.Number, Mail: at.slot.ImportExport}.print(a)
 	default:
 		d, derr := h.driveNamed(c.Tape)
 		if derr != nil {

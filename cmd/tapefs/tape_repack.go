@@ -46,6 +46,11 @@ func (c *tapeRepackCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	for i, word := range c.Barcodes {
+		if c.Barcodes[i], err = spelt(ctx, db, word); err != nil {
+			return err
+		}
+	}
 	finishing(ctx, arch.Doing)
 	sum, err := arch.Repack(ctx, archiver.RepackOptions{Barcodes: c.Barcodes, Below: below, DryRun: c.DryRun})
 	finishing(ctx, nil)

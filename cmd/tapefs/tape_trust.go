@@ -30,6 +30,9 @@ func (c *tapeTrustCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
+	if c.Barcode, err = spelt(ctx, db, c.Barcode); err != nil {
+		return err
+	}
 	t, err := db.TapeByBarcode(ctx, c.Barcode)
 	if err != nil {
 		return withHint(err, "tapefs tape list shows the tapes of this catalog")

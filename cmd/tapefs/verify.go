@@ -105,6 +105,9 @@ func (c *verifyCmd) options(ctx context.Context, conf *config, db *catalog.DB) (
 		o.Due, o.Budget = time.Duration(conf.Scrub.Every), int64(conf.Scrub.Budget)
 	}
 	if c.Tape != "" {
+		if c.Tape, err = spelt(ctx, db, c.Tape); err != nil {
+			return o, err
+		}
 		if _, err := db.TapeByBarcode(ctx, c.Tape); err != nil {
 			return o, err
 		}
