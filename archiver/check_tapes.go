@@ -111,6 +111,10 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 		return err
 	}
 	s := &survey{Files: files}
+	named, err := a.db.DurableManifests(ctx)
+	if err != nil {
+		return err
+	}
 	known := map[string]bool{}
 	wrong := func(name, why string) { c.Wrong = append(c.Wrong, Refusal{Barcode: t.Barcode, Name: name, Why: why}) }
 	err = a.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
@@ -126,6 +130,8 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 			wrong(p.Name, fmt.Sprintf("it has %d bytes, not %d", f.Size, p.Size))
 		case f.Start >= 0 && p.StartBlock >= 0 && f.Start != p.StartBlock:
 			wrong(p.Name, fmt.Sprintf("it lies at block %d, not %d: another file has its name", f.Start, p.StartBlock))
+		case !named[p.Manifest]:
+			wrong(p.Name, "no durable manifest names it: without the catalog it would be lost; the next tapefs archive writes one")
 		}
 		return nil
 	})

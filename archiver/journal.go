@@ -77,6 +77,9 @@ func writeManifest(ctx context.Context, m manifestInput) (catalog.Manifest, []in
 	if err := b.gather(ctx); err != nil {
 		return catalog.Manifest{}, nil, fmt.Errorf("gather manifest: %w", err)
 	}
+	if err := b.flush(); err != nil { // before a file of the tape is begun
+		return catalog.Manifest{}, nil, fmt.Errorf("gather manifest: %w", err)
+	}
 	man, err := b.write(ctx)
 	if err != nil {
 		return catalog.Manifest{}, nil, fmt.Errorf("write manifest %s: %w", b.name, err)
@@ -139,8 +142,26 @@ func newJournal(m manifestInput) (*journal, error) {
 	return b, nil
 }
 
+// scratches are all scratch files; nil those that could not be made.
+func (b *journal) scratches() []*scratch {
+	return []*scratch{b.head, b.body, b.sums, b.meta, b.moved, b.forgotten, b.links}
+}
+
+// flush writes out what the scratch files hold in memory.
+func (b *journal) flush() error {
+	for _, s := range b.scratches() {
+		if s.err == nil {
+			s.err = s.w.Flush()
+		}
+		if s.err != nil {
+			return s.err
+		}
+	}
+	return nil
+}
+
 func (b *journal) close() {
-	for _, s := range []*scratch{b.head, b.body, b.sums, b.meta, b.moved, b.forgotten, b.links} {
+	for _, s := range b.scratches() {
 		if s != nil {
 			s.f.Close()
 		}

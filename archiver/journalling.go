@@ -56,6 +56,9 @@ func (w *writer) pending(ctx context.Context) (bool, error) {
 
 // toJournal tells whether the mounted tape wants a manifest.
 func (w *writer) toJournal(ctx context.Context) (bool, error) {
+	if w.stuck {
+		return false, nil
+	}
 	if w.again != nil {
 		return true, nil
 	}
@@ -109,8 +112,11 @@ func (w *writer) journal(ctx context.Context) error {
 		Tape: w.tape, Previous: previous, Seq: w.lastSeq, After: after, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})
 	if err != nil {
 		err = fmt.Errorf("journal tape %s: %w", w.tape.Barcode, err)
-		if !isTapeError(err) && isFull(err) {
-			err = diskFull(err, w.a.cfg.SpoolDir)
+		if !isTapeError(err) {
+			w.stuck = true
+			if isFull(err) {
+				err = diskFull(err, w.a.cfg.SpoolDir)
+			}
 		}
 		return err
 	}

@@ -253,7 +253,8 @@ func (s *survey) chain() {
 		case m.Seq == next && !bytes.Equal(m.Previous, last):
 			s.remark(m.Name, fmt.Errorf("it does not follow the manifest %d that lies here: an older catalog was put back once", m.Seq-1))
 		}
-		for ; next < m.Seq; next++ {
+		// Numbers of tries that failed are not used again: the MAC of the one before proves that none is missing.
+		for ; next < m.Seq && !bytes.Equal(m.Previous, last); next++ {
 			s.Gaps = append(s.Gaps, next)
 		}
 		next, last = m.Seq+1, m.MAC

@@ -27,6 +27,7 @@ type writer struct {
 	pool   Pool            // of tape
 
 	lastSeq   int   // greatest number that a manifest on the mounted volume has, or may have had
+	stuck     bool  // this machine could not put a manifest together: what is written in this run is named by the next
 	unsynced  int64 // bytes written since the last sync
 	synced    time.Time
 	tried     map[changer.Barcode]bool // tapes that this run will not take again

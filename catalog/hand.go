@@ -16,7 +16,7 @@ func (db *DB) TapeDebts(ctx context.Context, tape int64) (unsafe, owed int, err 
 		return 0, 0, fmt.Errorf("count unsafe parts of tape %d: %w", tape, err)
 	}
 	err = db.reader.QueryRowContext(ctx, `SELECT count(*) FROM copy c INDEXED BY copy_unfinished JOIN object o ON o.id = c.object
-		WHERE c.state <> 3 AND c.state < 3 AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = o.batch AND b.state < 2)
+		WHERE c.state <> 3 AND c.state < 3 AND NOT (`+textAwaiting+`) AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = o.batch AND b.state < 2)
 		AND EXISTS (SELECT 1 FROM copy s JOIN copy_part p ON p.copy = s.id
 			WHERE s.object = c.object AND s.id <> c.id AND s.state IN (2, 3) AND p.tape = ? AND p.state = 2)`, tape).Scan(&owed)
 	if err != nil {
