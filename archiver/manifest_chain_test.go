@@ -32,7 +32,8 @@ func TestManifestSaysTwiceWhatWasBefore(t *testing.T) {
 	}
 }
 
-// A manifest that follows another one than the tape has is refused; one behind a gap is not, and the gap is named.
+// All manifests of a tape are proved by then. One that follows another one than the tape has is taken and remarked on: an older
+// catalog was put back once. One behind a gap is taken, and the gap is named.
 func TestManifestsFollowEachOther(t *testing.T) {
 	mac := func(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 	first := foundManifest{Name: "1", Seq: 1, MAC: mac(1), Previous: mac(0)}
@@ -42,17 +43,17 @@ func TestManifestsFollowEachOther(t *testing.T) {
 
 	s := &survey{Manifests: []foundManifest{first, second, fourth}}
 	s.chain()
-	if len(s.Manifests) != 3 || len(s.Refused) != 0 || len(s.Gaps) != 1 || s.Gaps[0] != 3 {
+	if len(s.Manifests) != 3 || len(s.Refused) != 0 || len(s.Remarks) != 0 || len(s.Gaps) != 1 || s.Gaps[0] != 3 {
 		t.Errorf("manifests %v, refused %v, gaps %v", s.Manifests, s.Refused, s.Gaps)
 	}
 	s = &survey{Manifests: []foundManifest{first, stranger}}
 	s.chain()
-	if len(s.Manifests) != 1 || len(s.Refused) != 1 || s.Refused[0].Name != "stranger" {
-		t.Errorf("manifests %v, refused %v", s.Manifests, s.Refused)
+	if len(s.Manifests) != 2 || len(s.Refused) != 0 || len(s.Remarks) != 1 || s.Remarks[0].Name != "stranger" {
+		t.Errorf("manifests %v, refused %v, remarks %v", s.Manifests, s.Refused, s.Remarks)
 	}
 	s = &survey{Manifests: []foundManifest{{Name: "1", Seq: 1, MAC: mac(1), Previous: mac(5)}}}
 	s.chain()
-	if len(s.Manifests) != 0 || len(s.Refused) != 1 {
-		t.Errorf("a first one that follows another: manifests %v, refused %v", s.Manifests, s.Refused)
+	if len(s.Manifests) != 1 || len(s.Refused) != 0 || len(s.Remarks) != 1 {
+		t.Errorf("a first one that follows another: manifests %v, refused %v, remarks %v", s.Manifests, s.Refused, s.Remarks)
 	}
 }
