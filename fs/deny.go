@@ -65,22 +65,3 @@ func programNames(thread uint32) []string {
 	}
 	return names
 }
-
-// mayWait counts a read that may wait for a tape; false: its user has too many of them.
-func (f *face) mayWait(uid uint32) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.o.MaxWaiting > 0 && f.waiting[uid] >= f.o.MaxWaiting {
-		return false
-	}
-	f.waiting[uid]++
-	return true
-}
-
-func (f *face) waited(uid uint32) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.waiting[uid]--; f.waiting[uid] == 0 {
-		delete(f.waiting, uid)
-	}
-}

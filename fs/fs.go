@@ -30,7 +30,8 @@ type Content interface {
 
 // Opener brings content in.
 type Opener interface {
-	Open(ctx context.Context, id catalog.ID) (Content, error)
+	// Open opens a version for a user.
+	Open(ctx context.Context, id catalog.ID, user uint32) (Content, error)
 	// CachedBytes is how many bytes of a version are on disk, for st_blocks.
 	CachedBytes(id catalog.ID) int64
 }
@@ -87,13 +88,17 @@ type face struct {
 	mu      sync.Mutex // guards the fields below
 	handles map[uint64]handle
 	last    uint64
+	opened  map[uint32]int // handles, by the user who opened them
 	waiting map[uint32]int // reads that may wait for a tape, by user
+
+	allWaiting int // reads of all users
 }
 
 // handle is an open file.
 type handle struct {
 	Content
 	slow bool // it was not wholly on disk when it was opened
+	user uint32
 }
 
 var _ fuse.RawFileSystem = (*face)(nil)
@@ -111,7 +116,7 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 	f := &face{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		db:            db, tree: db.View(o.At, o.HideVanished), content: content, owners: mapped, log: o.Log, o: o,
-		handles: map[uint64]handle{}, waiting: map[uint32]int{},
+		handles: map[uint64]handle{}, opened: map[uint32]int{}, waiting: map[uint32]int{},
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	// Before the kernel can remember anything: no change may fall between its question and this point.

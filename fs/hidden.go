@@ -23,7 +23,7 @@ const hiddenName = ".tapefs"
 // Report is one file of /.tapefs.
 type Report struct {
 	Name string
-	Text func(ctx context.Context) ([]byte, error)
+	Text func(ctx context.Context, user uint32) ([]byte, error) // as this user may see it
 }
 
 // hidden is the attributes of the folder or one of its files.
@@ -87,12 +87,12 @@ func (f *face) listHidden(in *fuse.ReadIn, put func(e fuse.DirEntry) bool) fuse.
 }
 
 // openHidden makes a report.
-func (f *face) openHidden(ctx context.Context, id uint64) (Content, error) {
+func (f *face) openHidden(ctx context.Context, id uint64, user uint32) (Content, error) {
 	n := id - hiddenDir
 	if n == 0 || n > uint64(len(f.o.Reports)) {
 		return nil, catalog.ErrNotFound
 	}
-	text, err := f.o.Reports[n-1].Text(ctx)
+	text, err := f.o.Reports[n-1].Text(ctx, user)
 	if err != nil {
 		return nil, err
 	}

@@ -16,13 +16,22 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY || in.Flags&syscall.O_TRUNC != 0 {
 		return fuse.EROFS
 	}
+	if errno := f.mayOpen(in.Uid); errno != 0 {
+		return fuse.Status(errno)
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			f.closed(in.Uid)
+		}
+	}()
 	hidden := in.NodeId >= hiddenDir
 	var c Content
 	var err error
 	if hidden {
-		c, err = f.openHidden(withCancel(cancel), in.NodeId)
+		c, err = f.openHidden(withCancel(cancel), in.NodeId, in.Uid)
 	} else {
-		c, err = f.content.Open(context.Background(), catalog.ID(in.NodeId))
+		c, err = f.content.Open(context.Background(), catalog.ID(in.NodeId), in.Uid)
 	}
 	if err != nil {
 		return f.status(err, "open", in.NodeId)
@@ -43,8 +52,9 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	f.mu.Lock()
 	f.last++
 	out.Fh = f.last
-	f.handles[out.Fh] = handle{c, slow && !hidden}
+	f.handles[out.Fh] = handle{c, slow && !hidden, in.Uid}
 	f.mu.Unlock()
+	kept = true
 	return fuse.OK
 }
 
@@ -66,8 +76,8 @@ func (f *face) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.R
 		buf = buf[:in.Size]
 	}
 	if c.slow {
-		if !f.mayWait(in.Uid) {
-			return nil, fuse.EBUSY
+		if errno := f.mayWait(in.Uid); errno != 0 {
+			return nil, fuse.Status(errno)
 		}
 		defer f.waited(in.Uid)
 	}
@@ -113,6 +123,7 @@ func (f *face) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if c.Content == nil {
 		return
 	}
+	f.closed(c.user)
 	if err := c.Close(); err != nil {
 		f.log.Warn("close", "id", in.NodeId, "error", err)
 	}

@@ -10,8 +10,10 @@ import (
 // onDisk is an Opener that has so many bytes of every version.
 type onDisk int64
 
-func (onDisk) Open(context.Context, catalog.ID) (Content, error) { return nil, catalog.ErrNotFound }
-func (n onDisk) CachedBytes(catalog.ID) int64                    { return int64(n) }
+func (onDisk) Open(context.Context, catalog.ID, uint32) (Content, error) {
+	return nil, catalog.ErrNotFound
+}
+func (n onDisk) CachedBytes(catalog.ID) int64 { return int64(n) }
 
 // user.tapefs.state says the best that is true of a file.
 func TestState(t *testing.T) {

@@ -201,7 +201,7 @@ func TestReports(t *testing.T) {
 	tr := newTree(t, true)
 	tr.add(tr.source.Root, 10, "file")
 	times := 0
-	tr.reports = []fs.Report{{Name: "count", Text: func(context.Context) ([]byte, error) {
+	tr.reports = []fs.Report{{Name: "count", Text: func(context.Context, uint32) ([]byte, error) {
 		times++
 		return fmt.Appendf(nil, "read %d\n", times), nil
 	}}}

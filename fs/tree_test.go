@@ -61,7 +61,7 @@ func (c *contents) bytes(id catalog.ID) []byte {
 	return data
 }
 
-func (c *contents) Open(ctx context.Context, id catalog.ID) (fs.Content, error) {
+func (c *contents) Open(ctx context.Context, id catalog.ID, _ uint32) (fs.Content, error) {
 	c.mu.Lock()
 	openErr, readErr := c.openErr, c.readErr
 	c.mu.Unlock()

@@ -395,8 +395,8 @@ func forgetWanted(ctx context.Context, conf *config, db *catalog.DB, reason stri
 // opener is the queue as package fs wants it.
 type opener struct{ *recall.Queue }
 
-func (o opener) Open(ctx context.Context, id catalog.ID) (fs.Content, error) {
-	f, err := o.Queue.Open(ctx, id)
+func (o opener) Open(ctx context.Context, id catalog.ID, user uint32) (fs.Content, error) {
+	f, err := o.Queue.OpenFor(ctx, id, user)
 	if err != nil {
 		return nil, err
 	}

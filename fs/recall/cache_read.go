@@ -84,7 +84,7 @@ func (c *Cache) read(ctx context.Context, oid string, n, size int64, sum [sha256
 	name := c.file(oid, n)
 	var fresh []uint64
 	err := changer.WithPatience(ctx, 0, func() (err error) {
-		c.files <- struct{}{}
+		c.takeFile(dst)
 		defer func() { <-c.files }()
 		if marks == nil {
 			fresh, err = verifyFile(name, size, sum, dst, offset)
@@ -121,6 +121,16 @@ func (c *Cache) read(ctx context.Context, oid string, n, size int64, sum [sha256
 	c.log.Warn("cached extent is bad and is fetched again", "object", oid, "extent", n, "err", err)
 	c.drop(e)
 	return false, nil
+}
+
+// takeFile waits until one more file may be open. A buffer that is to be filled then holds no memory meanwhile.
+func (c *Cache) takeFile(dst []byte) {
+	select {
+	case c.files <- struct{}{}:
+	default:
+		giveBackPages(dst)
+		c.files <- struct{}{}
+	}
 }
 
 // prove notes that an extent equalled its sum. Called with the cache's lock held.

@@ -121,8 +121,9 @@ func (q *Queue) plan() {
 			waiting = append(waiting, f)
 		}
 	}
+	since := q.unserved()
 	slices.SortFunc(waiting, func(a, b *fetch) int {
-		return cmp.Or(cmp.Compare(rank(a.background), rank(b.background)), a.since.Compare(b.since), cmp.Compare(a.key.object, b.key.object), cmp.Compare(a.key.extent, b.key.extent))
+		return cmp.Or(cmp.Compare(rank(a.background), rank(b.background)), compareHunger(hungriest(a, since), hungriest(b, since)), a.since.Compare(b.since), cmp.Compare(a.key.object, b.key.object), cmp.Compare(a.key.extent, b.key.extent))
 	})
 	chosen := map[string]bool{}
 	for _, f := range waiting {
@@ -186,7 +187,10 @@ func (q *Queue) start(barcode string) {
 
 // elsewhere is since when work waits for a tape that no session has while all drives have sessions; zero
 // when none does.
-type elsewhere struct{ reader, background time.Time }
+type elsewhere struct {
+	reader, background time.Time
+	room               bool // an unserved user is to have this session's drive
+}
 
 // waitingElsewhere looks for it. Called with the lock held.
 func (q *Queue) waitingElsewhere() elsewhere {

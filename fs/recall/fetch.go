@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"tapefs/catalog"
@@ -20,6 +21,8 @@ type fetch struct {
 	since   time.Time
 	waiters int             // reads that wait for it
 	refs    int             // waiters, and files that asked for it ahead
+	users   map[uint32]int  // whose they are; nobody's are those of Prefetch
+	reading map[uint32]int  // whose the waiters are
 	active  bool            // a session reads it
 	tape    string          // the one the dispatcher chose to load for it; "" while undecided
 	stop    context.Context // of a survey, which may take hours: ends when nobody wants it any more
@@ -36,7 +39,7 @@ type fetch struct {
 
 // readExtent copies sealed bytes of extent n from offset on into dst: from the cache, or else from
 // tape. All of dst is verified bytes when the error is nil.
-func (q *Queue) readExtent(ctx context.Context, o *object, n int64, dst []byte, offset int64) error {
+func (q *Queue) readExtent(ctx context.Context, user uint32, o *object, n int64, dst []byte, offset int64) error {
 	sum, err := o.sum(ctx, q.db, n)
 	if err != nil {
 		return err
@@ -54,36 +57,37 @@ func (q *Queue) readExtent(ctx context.Context, o *object, n int64, dst []byte, 
 			return nil
 		}
 		q.forgetProved(ctx, o.copies(n))
-		f, err := q.join(o, n, sum, reader)
+		f, err := q.join(o, n, sum, reader, user)
 		if err != nil {
 			return err
 		}
 		if f == nil {
 			continue // it came in between
 		}
+		giveBackPages(dst)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			q.waited(f)
-			q.leave(f)
+			q.waited(f, user)
+			q.leaveFor(f, user)
 			return ctx.Err()
 		}
 		if f.err == nil {
 			copy(dst, f.data[offset:])
 		}
-		q.waited(f)
+		q.waited(f, user)
 		return f.err
 	}
 }
 
 // ask requests an extent ahead of its reader. Nil means that there is nothing to wait for; else
 // the caller gives the request up with leave.
-func (q *Queue) ask(ctx context.Context, o *object, n int64) *fetch {
+func (q *Queue) ask(ctx context.Context, user uint32, o *object, n int64) *fetch {
 	sum, err := o.sum(ctx, q.db, n)
 	if err != nil {
 		return nil
 	}
-	f, err := q.join(o, n, sum, ahead)
+	f, err := q.join(o, n, sum, ahead, user)
 	if err != nil {
 		return nil
 	}
@@ -94,14 +98,14 @@ func (q *Queue) ask(ctx context.Context, o *object, n int64) *fetch {
 func (q *Queue) askBackground(ctx context.Context, o *object, n int64, barcode string) (*fetch, error) {
 	sum, err := o.sum(ctx, q.db, n)
 	if errors.Is(err, errUnsurveyed) {
-		if err = q.surveyed(ctx, o); err == nil {
+		if err = q.surveyed(ctx, uint32(os.Geteuid()), o); err == nil {
 			sum, err = o.sum(ctx, q.db, n)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	f, err := q.join(o, n, sum, background)
+	f, err := q.join(o, n, sum, background, 0)
 	if f != nil {
 		q.mu.Lock()
 		if f.prefer == "" {
@@ -121,9 +125,9 @@ const (
 	reader                     // a reader, who waits
 )
 
-// join takes part in the fetch of an extent, a new one if need be. Nil without an error: the
+// join takes part in the fetch of an extent, a new one if need be, for a user (in the background: for nobody). Nil without an error: the
 // extent is in the cache or in memory.
-func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest) (*fetch, error) {
+func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest, user uint32) (*fetch, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	key := extentKey{o.id, n}
@@ -143,7 +147,8 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest) (*
 		if q.tapes == nil {
 			return nil, fmt.Errorf("object %s extent %d: %w: no library is configured (%s)", o.oid, n, ErrOffline, barcodes(copies))
 		}
-		f = &fetch{key: key, o: o, sum: sum, copies: copies, since: time.Now(), done: make(chan struct{}), background: who == background}
+		f = &fetch{key: key, o: o, sum: sum, copies: copies, since: time.Now(), done: make(chan struct{}), background: who == background,
+			users: map[uint32]int{}, reading: map[uint32]int{}}
 		if n == surveyExtent {
 			f.stop, f.cancel = context.WithCancel(q.soft)
 		}
@@ -159,16 +164,21 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest) (*
 		f.background, f.since = false, time.Now()
 		q.wake()
 	}
+	if who != background {
+		f.users[user]++
+	}
 	if who == reader {
 		f.waiters++
+		f.reading[user]++
 	}
 	return f, nil
 }
 
 // waited ends one wait. The bytes go with the last one: files keep what they asked for ahead.
-func (q *Queue) waited(f *fetch) {
+func (q *Queue) waited(f *fetch, user uint32) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	less(f.reading, user)
 	if f.waiters--; f.waiters == 0 {
 		f.data = nil
 	}
@@ -185,6 +195,21 @@ func (q *Queue) putBack(f *fetch) {
 	} else if f.refs == 0 && q.fetches[f.key] == f {
 		delete(q.fetches, f.key)
 	}
+}
+
+// less counts down, and forgets what nobody counts any more.
+func less(counts map[uint32]int, user uint32) {
+	if counts[user]--; counts[user] <= 0 {
+		delete(counts, user)
+	}
+}
+
+// leaveFor gives up a request that was made for a user.
+func (q *Queue) leaveFor(f *fetch, user uint32) {
+	q.mu.Lock()
+	less(f.users, user)
+	q.mu.Unlock()
+	q.leave(f)
 }
 
 // leave gives a request up; it goes when nobody else wants it and no session is reading it.
@@ -211,6 +236,9 @@ func (q *Queue) finish(f *fetch, data []byte, err error) {
 		f.cancel()
 	}
 	f.active = false
+	if err == nil {
+		q.gave(f)
+	}
 	if f.waiters > 0 {
 		f.data = data
 	}

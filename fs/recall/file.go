@@ -28,15 +28,16 @@ const nearBytes = 1 << 20
 type File struct {
 	q    *Queue
 	id   catalog.ID
-	size int64 // bytes
+	user uint32 // who opened it
+	size int64  // bytes
 
 	parent catalog.ID // the directory; 0: another name has the bytes
 
 	mu        sync.Mutex // protects all below
 	closed    bool
-	spool     *os.File // nil: read from the object
+	spool     *spoolFile // nil: read from the object
 	spoolTime catalog.Time
-	left      *os.File // a spool copy no longer used
+	left      *spoolFile // a spool copy no longer used
 	object    *object
 	start     int64      // of the bytes in the object's plain stream
 	data      catalog.ID // the version they are a member of
@@ -137,7 +138,7 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 			piece = piece[:rest]
 		}
 		f.readAhead(ctx, off+int64(done), int64(len(piece)), n, (at+int64(len(p)-done)-1)/catalog.ExtentSize)
-		if err := f.q.readExtent(ctx, o, n, piece, in); err != nil {
+		if err := f.q.readExtent(ctx, f.user, o, n, piece, in); err != nil {
 			return done, err
 		}
 		f.q.cache.note(f.id, o.oid, start+crypto.HeaderSize, f.size)
@@ -155,12 +156,12 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 
 // readForeign is readObject for an object of an imported archive, which holds one file and nothing else.
 func (f *File) readForeign(ctx context.Context, o *object, data catalog.ID, p []byte, off int64) (int, error) {
-	if err := f.q.surveyed(ctx, o); err != nil {
+	if err := f.q.surveyed(ctx, f.user, o); err != nil {
 		return 0, err
 	}
 	at := crypto.HeaderSize + off
 	f.readAhead(ctx, off, int64(len(p)), at/catalog.ExtentSize, (at+int64(len(p))-1)/catalog.ExtentSize)
-	r, err := o.reader(sealedBytes{ctx, f.q, o})
+	r, err := o.reader(sealedBytes{ctx, f.q, f.user, o})
 	if err != nil {
 		return 0, fmt.Errorf("object %s: %w", o.oid, err)
 	}
@@ -216,7 +217,7 @@ func (f *File) readAhead(ctx context.Context, off, size, n, end int64) {
 	f.mu.Unlock()
 
 	for _, k := range ask {
-		w := f.q.ask(ctx, o, k)
+		w := f.q.ask(ctx, f.user, o, k)
 		if w == nil {
 			continue // there already, or not to be had: who reads it gets the error
 		}
@@ -232,7 +233,7 @@ func (f *File) readAhead(ctx context.Context, off, size, n, end int64) {
 		f.mu.Unlock()
 	}
 	for _, w := range leave {
-		f.q.leave(w)
+		f.q.leaveFor(w, f.user)
 	}
 }
 
@@ -279,15 +280,15 @@ func (f *File) Close() error {
 	pending, o, held := f.pending, f.object, f.held
 	f.pending, f.held = nil, nil
 	var err error
-	for _, s := range []*os.File{f.spool, f.left} {
+	for _, s := range []*spoolFile{f.spool, f.left} {
 		if s != nil {
-			err = errors.Join(err, s.Close())
+			err = errors.Join(err, f.q.leaveShared(s, f.user))
 		}
 	}
 	f.mu.Unlock()
 
 	for _, w := range pending {
-		f.q.leave(w)
+		f.q.leaveFor(w, f.user)
 	}
 	f.q.cache.release(held)
 	if o != nil {

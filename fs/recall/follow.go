@@ -160,7 +160,7 @@ func (q *Queue) joinIdle(o *object, n int64, sum [32]byte) bool {
 	if !q.cache.keeps() {
 		return false
 	}
-	f, err := q.join(o, n, sum, background)
+	f, err := q.join(o, n, sum, background, 0)
 	if err != nil {
 		return false
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -153,7 +154,8 @@ type Queue struct {
 	kick             chan struct{} // capacity 1: wakes the dispatcher
 
 	// The constants above and changer.Patience, but in tests.
-	poll, linger, inventoryLifetime, offlinePoll, patience time.Duration
+	poll, linger, inventoryLifetime, offlinePoll, patience, userSlice time.Duration
+	spoolBounds                                                       spoolBounds
 
 	onRead func(barcode string, at position) // told of each extent before it is read from tape; nil but in tests
 
@@ -168,7 +170,8 @@ type Queue struct {
 	damaged      map[badExtent]mark
 	damagedParts map[int64]mark // by CopyPart.ID, as the next two
 	lostParts    map[int64]mark
-	proofAsked   map[int64]time.Time // when the catalog was last asked
+	served       map[uint32]time.Time // when a user was last given something from tape, as long as he waits for more
+	proofAsked   map[int64]time.Time  // when the catalog was last asked
 	unread       map[badExtent]trouble
 	trouble      map[string]trouble        // by barcode
 	short        map[string]time.Time      // tapes that cannot be reached for lack of something on this machine, and since when
@@ -179,6 +182,9 @@ type Queue struct {
 	looking      chan struct{} // closed when the reading for Outside ends; nil: none is under way
 	looked       *inventory    // what it gave
 	lookedAt     time.Time
+	spoolFiles   map[catalog.ID]*spoolFile // open ones
+	spoolCount   int                       // descriptors that they take
+	spoolUsers   map[uint32]int            // of those, by user
 }
 
 // New starts the queue. lib may be nil: then only spool and cache are read. Closed by Close.
@@ -217,7 +223,8 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	cache.reserve = o.CacheReserve
 	q := &Queue{
 		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
-		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience,
+		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience, userSlice: userSlice,
+		spoolBounds: spoolBoundsOf(), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},
@@ -237,16 +244,21 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	return q, nil
 }
 
-// Open finds out where a version's bytes are. It touches no tape.
+// Open finds out where a version's bytes are, for this process's user. It touches no tape.
 func (q *Queue) Open(ctx context.Context, id catalog.ID) (*File, error) {
-	f, err := q.open(ctx, id)
+	return q.OpenFor(ctx, id, uint32(os.Geteuid()))
+}
+
+// OpenFor is Open for any user: what he has open, and what he waits for, counts as his.
+func (q *Queue) OpenFor(ctx context.Context, id catalog.ID, user uint32) (*File, error) {
+	f, err := q.open(ctx, id, user)
 	if err != nil {
 		return nil, fmt.Errorf("open version %d: %w", id, err)
 	}
 	return f, nil
 }
 
-func (q *Queue) open(ctx context.Context, id catalog.ID) (*File, error) {
+func (q *Queue) open(ctx context.Context, id catalog.ID, user uint32) (*File, error) {
 	q.mu.Lock()
 	closed := q.closed
 	q.mu.Unlock()
@@ -260,17 +272,20 @@ func (q *Queue) open(ctx context.Context, id catalog.ID) (*File, error) {
 	if loc.Version.Kind != catalog.File {
 		return nil, fmt.Errorf("%q is not a file", loc.Version.Name)
 	}
-	f := &File{q: q, id: id, size: loc.Version.Size}
+	f := &File{q: q, id: id, user: user, size: loc.Version.Size}
 	if loc.Version.ID == id {
 		f.parent = loc.Version.Parent
 	}
 	if f.size == 0 {
 		return f, nil
 	}
-	spool, serr := q.openSpool(loc)
+	spool, serr := q.shareSpool(loc, user)
 	if spool != nil {
 		f.spool, f.spoolTime = spool, loc.Version.MTime
 		return f, nil
+	}
+	if changer.FaultOf(serr) == changer.Shortage {
+		return nil, serr // no reason to load a tape
 	}
 	err = f.useObject(loc)
 	if err != nil && serr != nil {

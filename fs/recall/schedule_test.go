@@ -285,7 +285,7 @@ func byQueue(t *testing.T, list []demand, drives int, atOnce bool, skew float64)
 		var wait sync.WaitGroup
 		read := func(o *object) {
 			p := make([]byte, len(content))
-			if err := q.readExtent(t.Context(), o, 0, p, 0); err != nil || string(p) != string(content) {
+			if err := q.readExtent(t.Context(), 0, o, 0, p, 0); err != nil || string(p) != string(content) {
 				t.Errorf("read: %v", err)
 			}
 		}

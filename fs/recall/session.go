@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"tapefs/catalog"
@@ -20,10 +21,11 @@ type session struct {
 	leasing     context.Context // ends when nobody wants the tape any more
 	stopLeasing context.CancelFunc
 
-	ending  bool  // takes no more requests; protected by Queue.mu
-	way     sweep // used by the session's goroutine alone, as all below
-	aside   bool  // what next took is for no reader
-	idle    bool  // and nobody waits for it
+	ending  bool      // takes no more requests; protected by Queue.mu
+	mounted time.Time // since when it reads; protected by Queue.mu
+	way     sweep     // used by the session's goroutine alone, as all below
+	aside   bool      // what next took is for no reader
+	idle    bool      // and nobody waits for it
 	root    *os.Root
 	file    *os.File // the part read last
 	name    string
@@ -207,6 +209,9 @@ func (s *session) answer(le lease) error {
 	q := s.q
 	mounted := time.Now()
 	s.way.turned = mounted
+	q.mu.Lock()
+	s.mounted = mounted
+	q.mu.Unlock()
 	idleSince := mounted // since when no reader asked for anything
 	background := false  // the last thing read was for Prefetch
 	poll := time.NewTicker(q.poll)
@@ -231,6 +236,7 @@ func (s *session) answer(le lease) error {
 		// A tape that was brought has its turn, however long others waited before: else the robot would be
 		// busy and nothing read once there is more work than fits into MaxWait.
 		if !others.reader.IsZero() && (idle || time.Since(later(others.reader, mounted)) > q.o.MaxWait) ||
+			others.room ||
 			!others.background.IsZero() && aside && (idle && f == nil || time.Since(later(others.background, mounted)) > q.o.MaxWait) {
 			s.giveBack(f)
 			return nil
@@ -314,14 +320,23 @@ func (s *session) next() (*fetch, catalog.CopyPart, elsewhere) {
 			break
 		}
 	}
+	others := q.waitingElsewhere()
+	others.room = q.makesRoom(s)
 	if len(list) == 0 {
-		return nil, catalog.CopyPart{}, q.waitingElsewhere()
+		return nil, catalog.CopyPart{}, others
+	}
+	if first := q.firstForHungry(list); len(first) < len(list) {
+		for i := len(list) - 1; i >= 0; i-- {
+			if !slices.Contains(first, list[i]) {
+				list, copies, at = slices.Delete(list, i, i+1), slices.Delete(copies, i, i+1), slices.Delete(at, i, i+1)
+			}
+		}
 	}
 	i := s.way.choose(at, patient, time.Now())
 	list[i].active = true
 	s.aside, s.idle = list[i].background, list[i].idle
 	s.way.at = at[i]
-	return list[i], copies[i], q.waitingElsewhere()
+	return list[i], copies[i], others
 }
 
 func later(a, b time.Time) time.Time {

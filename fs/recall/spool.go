@@ -86,10 +86,12 @@ func (f *File) readSpool(ctx context.Context, p []byte, off int64) (ok bool, err
 	if spool == nil {
 		return false, nil
 	}
+	f.q.cache.takeFile(p) // each read takes a thread of the system
 	_, err = spool.ReadAt(p, off)
+	<-f.q.cache.files
 	if err == nil || errors.Is(err, io.EOF) {
 		// What was read counts only if the file is still the version now.
-		if cerr := unchanged(spool, f.size, f.spoolTime); cerr != nil {
+		if cerr := unchanged(spool.File, f.size, f.spoolTime); cerr != nil {
 			err = cerr
 		} else if err == nil {
 			return true, nil
@@ -100,7 +102,7 @@ func (f *File) readSpool(ctx context.Context, p []byte, off int64) (ok bool, err
 }
 
 // leaveSpool makes the file read from its object from now on.
-func (f *File) leaveSpool(ctx context.Context, spool *os.File) error {
+func (f *File) leaveSpool(ctx context.Context, spool *spoolFile) error {
 	loc, err := f.q.db.Locate(ctx, f.id)
 	if err != nil {
 		return err

@@ -61,24 +61,24 @@ func SumForeign(ctx context.Context, r io.ReaderAt, size int64, want []byte, eac
 }
 
 // surveyed waits until an imported object has sums.
-func (q *Queue) surveyed(ctx context.Context, o *object) error {
+func (q *Queue) surveyed(ctx context.Context, user uint32, o *object) error {
 	for {
 		_, err := o.sum(ctx, q.db, 0)
 		if !errors.Is(err, errUnsurveyed) {
 			return err
 		}
-		f, err := q.join(o, surveyExtent, [sha256.Size]byte{}, reader)
+		f, err := q.join(o, surveyExtent, [sha256.Size]byte{}, reader, user)
 		if err != nil {
 			return err
 		}
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			q.waited(f)
-			q.leave(f)
+			q.waited(f, user)
+			q.leaveFor(f, user)
 			return ctx.Err()
 		}
-		q.waited(f)
+		q.waited(f, user)
 		if f.err != nil {
 			return f.err
 		}
@@ -207,9 +207,10 @@ func (o *object) setSums(part int, sums []byte) {
 
 // sealedBytes reads an object's sealed bytes, each extent verified. It is one reader's, for the time of one call.
 type sealedBytes struct {
-	ctx context.Context
-	q   *Queue
-	o   *object
+	ctx  context.Context
+	q    *Queue
+	user uint32
+	o    *object
 }
 
 // ReadAt is that of io.ReaderAt.
@@ -222,7 +223,7 @@ func (s sealedBytes) ReadAt(p []byte, off int64) (int, error) {
 		n, in := at/catalog.ExtentSize, at%catalog.ExtentSize
 		_, _, size := s.o.extent(n)
 		piece := p[done:min(int64(len(p)), int64(done)+size-in)]
-		if err := s.q.readExtent(s.ctx, s.o, n, piece, in); err != nil {
+		if err := s.q.readExtent(s.ctx, s.user, s.o, n, piece, in); err != nil {
 			return done, err
 		}
 		done += len(piece)
