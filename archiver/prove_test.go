@@ -64,22 +64,34 @@ func TestCopySealedComparesEachExtent(t *testing.T) {
 // A part of the right size and with other bytes, which a killed run left, is lost and written again.
 func TestRecoveryReadsTheBytes(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{TapeSize: 64 << 20})
-	w.open(onlyA)
-	w.write("far/0", 0, 1<<20)
+	w.write("src/0", 0, 1<<20)
 	w.archive()
 	const block = 512 << 10
 	next := w.durable()[0].StartBlock + 10 // behind the first part, its manifest and the index
-	w.write("far/1", 1, 9<<20)
+	w.write("src/1", 1, 7<<20)
 	w.close()
 	w.must(w.vl.Fault(fmt.Sprintf("wrong-write=VT0001L8:%d", (next+4)*block)))
 	if !w.killAt("sync", 1<<30) {
 		t.Fatal("the failpoint was not reached")
 	}
 	w.must(w.vl.Fault("clear"))
-	w.open(onlyA)
+	w.open(nil)
 	w.archive()
 	w.settled()
-	w.restore("far", "a")
+	lost := 0
+	for id := int64(1); id < 20; id++ {
+		parts, err := w.db.CopyParts(t.Context(), id)
+		w.must(err)
+		for _, p := range parts {
+			if p.State == catalog.PartLost {
+				lost++
+			}
+		}
+	}
+	if lost != 1 {
+		t.Errorf("%d parts are lost, want the one with wrong bytes", lost)
+	}
+	w.restore("src", "a")
 }
 
 // An error that only close tells of makes nothing durable: the part is written whole elsewhere.
