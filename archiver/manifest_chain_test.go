@@ -32,8 +32,8 @@ func TestManifestSaysTwiceWhatWasBefore(t *testing.T) {
 	}
 }
 
-// All manifests of a tape are proved by then. One that follows another one than the tape has is taken and remarked on: an older
-// catalog was put back once. One behind a gap is taken, and the gap is named.
+// A manifest that does not follow the one before it is remarked on, and so is a second one of the same number; one behind a
+// gap is not, and the gap is named.
 func TestManifestsFollowEachOther(t *testing.T) {
 	mac := func(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 	first := foundManifest{Name: "1", Seq: 1, MAC: mac(1), Previous: mac(0)}
@@ -43,17 +43,18 @@ func TestManifestsFollowEachOther(t *testing.T) {
 
 	s := &survey{Manifests: []foundManifest{first, second, fourth}}
 	s.chain()
-	if len(s.Manifests) != 3 || len(s.Refused) != 0 || len(s.Remarks) != 0 || len(s.Gaps) != 1 || s.Gaps[0] != 3 {
-		t.Errorf("manifests %v, refused %v, gaps %v", s.Manifests, s.Refused, s.Gaps)
+	if len(s.Remarks) != 0 || len(s.Gaps) != 1 || s.Gaps[0] != 3 {
+		t.Errorf("remarks %v, gaps %v", s.Remarks, s.Gaps)
 	}
-	s = &survey{Manifests: []foundManifest{first, stranger}}
-	s.chain()
-	if len(s.Manifests) != 2 || len(s.Refused) != 0 || len(s.Remarks) != 1 || s.Remarks[0].Name != "stranger" {
-		t.Errorf("manifests %v, refused %v, remarks %v", s.Manifests, s.Refused, s.Remarks)
-	}
-	s = &survey{Manifests: []foundManifest{{Name: "1", Seq: 1, MAC: mac(1), Previous: mac(5)}}}
-	s.chain()
-	if len(s.Manifests) != 1 || len(s.Refused) != 0 || len(s.Remarks) != 1 {
-		t.Errorf("a first one that follows another: manifests %v, refused %v, remarks %v", s.Manifests, s.Refused, s.Remarks)
+	for what, found := range map[string][]foundManifest{
+		"one that follows another":         {first, stranger},
+		"a second one of the same number":  {first, second, stranger},
+		"a first one that follows another": {{Name: "stranger", Seq: 1, MAC: mac(1), Previous: mac(5)}},
+	} {
+		s := &survey{Manifests: found}
+		s.chain()
+		if len(s.Remarks) != 1 || s.Remarks[0].Name != "stranger" || len(s.Gaps) != 0 {
+			t.Errorf("%s: remarks %v, gaps %v", what, s.Remarks, s.Gaps)
+		}
 	}
 }
