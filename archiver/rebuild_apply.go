@@ -104,6 +104,7 @@ func (b *rebuilder) apply(ctx context.Context) error {
 		}
 		for _, m := range s.Manifests {
 			jobs = append(jobs, job{s, t, m})
+			b.rows.Given(m.LastID, m.Upto) // a number that has to be given anew is none that a later manifest has
 		}
 	}
 	slices.SortStableFunc(jobs, func(x, y job) int {
@@ -242,10 +243,18 @@ type manifestTaker struct {
 
 	object *objectRecord // at hand, until its sums are complete
 	sums   []catalog.Part
+	dirs   []*dirRecord // until all are there that follow each other: those above come first then
 }
 
 // record takes one record over. What contradicts what is known is refused alone.
 func (t *manifestTaker) record(ctx context.Context, record any) error {
+	if dir, ok := record.(*dirRecord); ok {
+		t.dirs = append(t.dirs, dir)
+		return nil
+	}
+	if err := t.endDirs(ctx); err != nil {
+		return err
+	}
 	if sum, ok := record.(*sumRecord); !ok || t.object == nil || sum.Object != t.object.Object {
 		if err := t.end(ctx); err != nil {
 			return err
@@ -254,8 +263,38 @@ func (t *manifestTaker) record(ctx context.Context, record any) error {
 	return t.believed(t.take(ctx, record))
 }
 
-// end takes over the object at hand, whose sums are complete.
+// endDirs takes over directories, each after the one that it lies in.
+func (t *manifestTaker) endDirs(ctx context.Context) error {
+	dirs := t.dirs
+	t.dirs = nil
+	at := make(map[catalog.ID]int, len(dirs))
+	for i, d := range dirs {
+		at[d.ID] = i
+	}
+	var chain []int
+	for i := range dirs {
+		chain = chain[:0]
+		for j, ok := i, true; ok && dirs[j] != nil; j, ok = at[dirs[j].Parent] {
+			if slices.Contains(chain, j) {
+				break // each lies in the other: whoever wrote that
+			}
+			chain = append(chain, j)
+		}
+		for _, j := range slices.Backward(chain) {
+			if err := t.believed(t.node(ctx, &dirs[j].node)); err != nil {
+				return err
+			}
+			dirs[j] = nil
+		}
+	}
+	return nil
+}
+
+// end takes over what is at hand and complete.
 func (t *manifestTaker) end(ctx context.Context) error {
+	if err := t.endDirs(ctx); err != nil {
+		return err
+	}
 	if t.object == nil {
 		return nil
 	}
@@ -286,8 +325,6 @@ func (t *manifestTaker) take(ctx context.Context, record any) error {
 	case *tapeRecord:
 		return rows.Tape(ctx, catalog.Tape{Barcode: r.Barcode, UUID: r.Volume, PoolName: r.Pool, Number: r.Number, Generation: r.Generation, State: r.State,
 			Capacity: r.Capacity, Free: r.Free, Leftover: r.Leftover, Formatted: r.Formatted, Seen: r.Seen, Loads: r.Loads, Place: string(r.Place), Note: string(r.Note)})
-	case *dirRecord:
-		return t.node(ctx, &r.node)
 	case *objectRecord:
 		t.object = r
 		return nil

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
 )
@@ -68,7 +69,8 @@ type foundManifest struct {
 	Salt     []byte
 	Pool     string
 	Number   int
-	Known    bool `json:",omitempty"` // the catalog has it with this very MAC, and there is no copy
+	LastID   catalog.ID // the greatest that was given to a version by then
+	Known    bool       `json:",omitempty"` // the catalog has it with this very MAC, and there is no copy
 }
 
 type foundSnapshot struct {

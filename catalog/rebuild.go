@@ -38,7 +38,8 @@ type Rebuild struct {
 	object int64
 
 	manifest Manifest
-	forward  bool // the manifest is as new as all that was read before: what it says of a node holds
+	alias    map[ID]ID // what the manifest's numbers are in the catalog, where they differ
+	forward  bool      // the manifest is as new as all that was read before: what it says of a node holds
 
 	lastVersion ID
 	lastChange  int64
@@ -46,7 +47,7 @@ type Rebuild struct {
 
 // Rebuild begins, or goes on with, filling the catalog on behalf of a run.
 func (db *DB) Rebuild(run int64) *Rebuild {
-	r := &Rebuild{db: db, run: run}
+	r := &Rebuild{db: db, run: run, alias: map[ID]ID{}}
 	r.forget()
 	return r
 }
@@ -188,7 +189,7 @@ func (r *Rebuild) StartManifest(ctx context.Context, m Manifest) error {
 			return fmt.Errorf("record manifest %s: %w", m.Name, err)
 		}
 	}
-	r.manifest = m
+	r.manifest, r.alias = m, map[ID]ID{}
 	return nil
 }
 

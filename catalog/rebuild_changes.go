@@ -23,18 +23,30 @@ func (r *Rebuild) change(ctx context.Context, c Change, now *Version) error {
 		return errors.New("its number is not positive")
 	}
 	r.lastChange, r.lastVersion = max(r.lastChange, c.ID), max(r.lastVersion, c.Version)
+	if now != nil && now.ID == c.Version {
+		if _, _, err := r.translate(ctx, now, ""); err != nil { // before its own number is looked for
+			return err
+		}
+		was := r.alias
+		defer func() { r.alias = was }()
+		c.Version, r.alias = now.ID, map[ID]ID{} // it is translated
+	} else {
+		c.Version = r.meant(c.Version)
+	}
 	var kind string
 	var version ID
 	found, err := r.get(ctx, []any{&kind, &version}, `SELECT kind, version FROM change WHERE id = ?`, c.ID)
 	if err != nil {
 		return err
 	}
-	if found {
-		if kind != c.Kind || version != c.Version {
-			return fmt.Errorf("%w: it is %q of version %d", ErrContradiction, kind, version)
+	if found && (kind != c.Kind || version != c.Version) {
+		if found, err = r.otherChange(ctx, &c); err != nil {
+			return err
 		}
+	}
+	if found {
 		if r.forward && now != nil {
-			return r.node(ctx, now)
+			return r.node(ctx, now, "")
 		}
 		return nil
 	}
@@ -46,7 +58,7 @@ func (r *Rebuild) change(ctx context.Context, c Change, now *Version) error {
 	if now != nil {
 		was := r.forward
 		r.forward = was || c.ID > last
-		err := r.node(ctx, now)
+		err := r.node(ctx, now, "")
 		r.forward = was
 		if err != nil {
 			return err
@@ -54,6 +66,11 @@ func (r *Rebuild) change(ctx context.Context, c Change, now *Version) error {
 	}
 	if _, found, err = r.row(ctx, c.Version); err != nil || !found {
 		return err
+	}
+	if c.Kind == "replaced" {
+		if err := r.notMerged(ctx, c.Version); err != nil {
+			return err
+		}
 	}
 	return r.exec(ctx, `INSERT INTO change (id, at, run, kind, version, detail) VALUES (?, ?, ?, ?, ?, ?)`, c.ID, nsOf(c.At), r.run, c.Kind, c.Version, c.Detail)
 }

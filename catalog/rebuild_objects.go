@@ -112,7 +112,7 @@ func (r *Rebuild) Member(ctx context.Context, oid string, m Member, v *Version) 
 	}
 	object, err := r.of(ctx, oid)
 	if err == nil {
-		err = r.node(ctx, v)
+		err = r.node(ctx, v, oid)
 	}
 	if err == nil {
 		err = r.exec(ctx, `INSERT INTO member (object, version, header, data) VALUES (?, ?, ?, ?)

@@ -78,13 +78,14 @@ func (r *Rebuild) Node(ctx context.Context, v *Version) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	if err := r.node(ctx, v); err != nil {
+	if err := r.node(ctx, v, ""); err != nil {
 		return fmt.Errorf("record version %d: %w", v.ID, err)
 	}
 	return nil
 }
 
-func (r *Rebuild) node(ctx context.Context, v *Version) error {
+// node records a version, and changes its numbers to those that the catalog has. oid is the object that it is a member of.
+func (r *Rebuild) node(ctx context.Context, v *Version, oid string) error {
 	if v.ID <= Root {
 		return fmt.Errorf("%d is no version's number", v.ID)
 	}
@@ -92,14 +93,14 @@ func (r *Rebuild) node(ctx context.Context, v *Version) error {
 		return err
 	}
 	r.lastVersion = max(r.lastVersion, v.ID)
+	row, found, err := r.translate(ctx, v, oid)
+	if err != nil {
+		return err
+	}
 	if err := r.directory(ctx, v.Parent); err != nil {
 		return err
 	}
 	owner, err := r.owner(ctx, v.Owner)
-	if err != nil {
-		return err
-	}
-	row, found, err := r.row(ctx, v.ID)
 	if err != nil {
 		return err
 	}
@@ -204,6 +205,9 @@ func (r *Rebuild) settleAs(ctx context.Context, id, parent ID, name []byte, sinc
 		loser, at := id, otherSince
 		if since > otherSince || since == otherSince && id > other {
 			loser, at = other, since
+		}
+		if err := r.mergeLater(ctx, loser, id+other-loser); err != nil {
+			return err
 		}
 		if err := r.exec(ctx, `UPDATE version SET current = 0, until = ? WHERE id = ?`, at, loser); err != nil || loser == id {
 			return err

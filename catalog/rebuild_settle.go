@@ -25,6 +25,7 @@ func (r *Rebuild) Finish(ctx context.Context) error {
 		{"objects that were sealed twice", r.chooseSealings},
 		{"objects that no tape holds", r.dropUnbacked},
 		{"versions that no tape holds", r.hideUnbacked},
+		{"directories with two numbers", r.mergeDirectories},
 		{"what lies in replaced directories", r.endBelow},
 		{"versions whose successor was lost", r.revive},
 		{"what was repacked", r.lineage},

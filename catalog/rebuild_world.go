@@ -12,18 +12,15 @@ func (r *Rebuild) Source(ctx context.Context, s Source) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	if err := r.directory(ctx, s.Root); err != nil {
+	err := r.sourceRoot(ctx, &s)
+	if err == nil {
+		err = r.directory(ctx, s.Root)
+	}
+	if err != nil {
 		return fmt.Errorf("record source %s: %w", s.Name, err)
 	}
-	err := r.exec(ctx, `INSERT INTO source (name, url, root, listed) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE SET
+	err = r.exec(ctx, `INSERT INTO source (name, url, root, listed) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE SET
 		url = CASE WHEN ?5 THEN ?2 ELSE url END, listed = max(listed, ?4)`, s.Name, s.URL, s.Root, nsOf(s.Listed), r.forward)
-	if err == nil {
-		var root ID
-		_, err = r.get(ctx, []any{&root}, `SELECT root FROM source WHERE name = ?`, s.Name)
-		if err == nil && root != s.Root {
-			err = fmt.Errorf("%w: its directory is version %d, not %d", ErrContradiction, root, s.Root)
-		}
-	}
 	if err != nil {
 		return fmt.Errorf("record source %s: %w", s.Name, err)
 	}
