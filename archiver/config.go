@@ -33,9 +33,11 @@ type Source struct {
 
 	DedupMin int64 // files of at least this size are written once for all paths with their content; 0: 64 MiB
 
-	Bandwidth int64         // bytes a second that fetching takes, all streams together; 0: no limit
-	Streams   int           // rsyncs that fetch one batch; 0: 1
-	MinAge    time.Duration // files modified more recently are left for a later run; 0: none are
+	Bandwidth int64 // bytes a second that fetching takes, all streams together; 0: no limit
+	Streams   int   // rsyncs that fetch one batch; 0: 1
+	// StallTimeout is how long nothing may come from the source before it is given up for a run; 0: DefaultStall.
+	StallTimeout time.Duration
+	MinAge       time.Duration // files modified more recently are left for a later run; 0: none are
 }
 
 // Pool is one entry of the configuration's pools.

@@ -142,7 +142,7 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 			if err := adopt(s.files, cut, partial); err != nil {
 				return err
 			}
-			r, err := a.rsyncReach(ctx, at, args, list.Bytes(), func(line []byte) error {
+			r, err := a.rsyncReach(ctx, src, at, args, list.Bytes(), func(line []byte) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if names.read(line) {

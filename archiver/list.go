@@ -69,7 +69,7 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 	}
 	special := map[byte]int64{}
 	var val []byte
-	r, err := a.rsyncReach(ctx, at, args, nil, func(line []byte) error {
+	r, err := a.rsyncReach(ctx, src, at, args, nil, func(line []byte) error {
 		e, err := parseEntry(line)
 		switch {
 		case err == nil:

@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,6 +28,31 @@ func (a *Archiver) lockSource(name string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock source %s: %w", name, ErrLocked)
 	}
 	return func() { l.Close() }, nil
+}
+
+// lockFree locks the sources that no other run holds, and says which are busy: the others need not wait for a run that
+// may hang. ErrLocked when all are.
+func (a *Archiver) lockFree(all []Source) (free []Source, busy map[string]error, unlock func(), err error) {
+	var unlocks []func()
+	unlock = func() {
+		for _, u := range unlocks {
+			u()
+		}
+	}
+	busy = map[string]error{}
+	for _, s := range all {
+		u, err := a.lockSource(s.Name)
+		switch {
+		case errors.Is(err, ErrLocked) && (len(free) > 0 || s.Name != all[len(all)-1].Name):
+			busy[s.Name] = err
+		case err != nil:
+			unlock()
+			return nil, nil, nil, err
+		default:
+			free, unlocks = append(free, s), append(unlocks, u)
+		}
+	}
+	return free, busy, unlock, nil
 }
 
 // lockWriter waits for the right to write to tapes: one process at a time, so that whoever has it

@@ -32,7 +32,7 @@ func ProbeSource(ctx context.Context, src Source, rsync, ssh string) error {
 	}
 	defer os.Remove(empty)
 	a := &Archiver{cfg: Config{Rsync: rsync, SSH: ssh}, log: slog.New(slog.DiscardHandler)}
-	r, err := a.rsyncReach(ctx, at, func(secluded bool) []string {
+	r, err := a.rsyncReach(ctx, src, at, func(secluded bool) []string {
 		args := append([]string{"-dtn", "--exclude=*"}, at.remoteOptions(src, ssh, secluded)...)
 		return append(args, "--", at.listed(), empty+"/")
 	}, nil, func([]byte) error { return nil })

@@ -20,6 +20,7 @@ import (
 const (
 	rsyncPartial  = 23 // some files could not be read
 	rsyncVanished = 24 // some files were gone when they were to be sent
+	rsyncTimeout  = 30 // nothing came for --timeout
 )
 
 var rsyncMeanings = map[int]string{
@@ -27,7 +28,7 @@ var rsyncMeanings = map[int]string{
 	4: "the far side cannot do this", 5: "the daemon refused", 10: "the connection failed", 11: "a file could not be written or read",
 	12: "the far side ended early or is no rsync", 13: "message error", 14: "interprocess communication", 20: "interrupted",
 	22: "out of memory", rsyncPartial: "some files were not transferred", rsyncVanished: "some files vanished",
-	30: "timeout", 35: "the daemon did not answer in time", 127: "no rsync on the far side", 255: "ssh failed",
+	rsyncTimeout: "timeout", 35: "the daemon did not answer in time", 127: "no rsync on the far side", 255: "ssh failed",
 }
 
 // rsyncError is an rsync that ended with a failure.
@@ -79,8 +80,9 @@ func (r *rsyncRun) err() error {
 
 // runRsync runs rsync with args and calls line for each line of its output, without the
 // newline, valid until the call returns. Its exit code is in the result; the error is for
-// what kept it from running to its end.
-func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader, line func([]byte) error) (*rsyncRun, error) {
+// what kept it from running to its end: a *stallError when nothing came of it for stall, which is not
+// waited for longer. Whatever rsync does, the call returns soon after ctx ended.
+func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader, stall time.Duration, line func([]byte) error) (*rsyncRun, error) {
 	program := a.cfg.Rsync
 	if program == "" {
 		program = "rsync"
@@ -91,11 +93,6 @@ func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader,
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = rsyncEnv(os.Environ())
 	cmd.Stdin = stdin
-	// The whole group gets the signal (rsync, its receiver, ssh). SIGTERM lets rsync
-	// keep a partial file; when this process dies rsync must not fill the spool alone.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return r, fmt.Errorf("start %s: %w", program, err)
@@ -104,12 +101,33 @@ func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader,
 	if err != nil {
 		return r, fmt.Errorf("start %s: %w", program, err)
 	}
+	// The whole group gets the signal (rsync, its receiver, ssh). SIGTERM lets rsync
+	// keep a partial file; when this process dies rsync must not fill the spool alone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	killed := make(chan struct{}) // closed when nothing more is waited for
+	cmd.Cancel = func() error {
+		time.AfterFunc(rsyncEnds, func() {
+			select {
+			case <-killed:
+				return
+			default:
+			}
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			out.Close()
+			complaints.Close()
+		})
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+	}
+	cmd.WaitDelay = rsyncEnds
 	if err := cmd.Start(); err != nil {
 		return r, fmt.Errorf("start %s: %w", program, err)
 	}
+	watch := watchRsync(cmd.Process.Pid, program, stall, cancel)
+	defer watch.stop()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_ = eachLine(complaints, func(b []byte) error {
+			watch.alive()
 			if len(r.stderr) >= maxStderrLines {
 				r.dropped++
 			} else if s := strings.TrimRight(string(b), " \r"); s != "" {
@@ -118,13 +136,26 @@ func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader,
 			return nil
 		})
 	})
-	readErr := eachLine(out, line)
+	readErr := eachLine(out, func(b []byte) error {
+		watch.alive()
+		return line(b)
+	})
 	if readErr != nil {
 		cancel(readErr)
 		_, _ = io.Copy(io.Discard, out)
 	}
 	wg.Wait()
-	err = cmd.Wait()
+	ended := make(chan error, 1)
+	go func() {
+		err := cmd.Wait()
+		close(killed)
+		ended <- err
+	}()
+	select {
+	case err = <-ended:
+	case <-watch.unkillable(ctx):
+		a.log.Warn("an rsync does not end though it was killed; it is left alone", "pid", cmd.Process.Pid)
+	}
 	if readErr != nil {
 		return r, readErr
 	}
@@ -133,7 +164,9 @@ func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader,
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		r.exit = exit.ExitCode()
+		if r.exit = exit.ExitCode(); r.exit == rsyncTimeout {
+			return r, &stallError{limit: stall, err: r.err()}
+		}
 		return r, nil
 	}
 	if err != nil {
@@ -181,10 +214,10 @@ func eachLine(r io.Reader, fn func([]byte) error) error {
 // rsyncReach runs rsync against a source. A path that a shell would read differently goes
 // over the protocol (--secluded-args); an account that is restricted to rsync refuses that
 // option but has no shell either, so there it is left out.
-func (a *Archiver) rsyncReach(ctx context.Context, at address, args func(secluded bool) []string, stdin []byte, line func([]byte) error) (*rsyncRun, error) {
-	r, err := a.runRsync(ctx, args(at.odd()), bytes.NewReader(stdin), line)
+func (a *Archiver) rsyncReach(ctx context.Context, src Source, at address, args func(secluded bool) []string, stdin []byte, line func([]byte) error) (*rsyncRun, error) {
+	r, err := a.runRsync(ctx, args(at.odd()), bytes.NewReader(stdin), stallOf(src), line)
 	if err == nil && at.odd() && r.exit != 0 && refusedSecluded(r.stderr) {
-		r, err = a.runRsync(ctx, args(false), bytes.NewReader(stdin), line)
+		r, err = a.runRsync(ctx, args(false), bytes.NewReader(stdin), stallOf(src), line)
 	}
 	return r, err
 }

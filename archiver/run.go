@@ -18,13 +18,11 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	if err != nil {
 		return Summary{}, err
 	}
-	for _, s := range chosen {
-		unlock, err := a.lockSource(s.Name)
-		if err != nil {
-			return Summary{}, err
-		}
-		defer unlock()
+	chosen, busy, unlock, err := a.lockFree(chosen)
+	if err != nil {
+		return Summary{}, err
 	}
+	defer unlock()
 	if o.DryRun {
 		return a.dryRun(ctx, chosen, o)
 	}
@@ -41,6 +39,9 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 		return Summary{}, fmt.Errorf("record the run: %w", err)
 	}
 	noted := &problems{a: a, run: run}
+	for name, why := range busy {
+		noted.add(name, "", fmt.Errorf("left out of this run: %w", why))
+	}
 	skipped, held, err := a.archive(ctx, run, chosen, o, noted)
 	if err == nil {
 		err = a.verifyWritten(ctx, run, noted)
@@ -142,16 +143,17 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 		noted.add("", "", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	silent := &silentSources{noted: noted, names: map[string]bool{}}
 	batches := make(chan fetchJob) // unbuffered: planning is one batch ahead of fetching at most
 	g.Go(func() error {
 		defer close(batches)
-		n, err := a.planAll(context.WithValue(ctx, writerKey{}, w), run, sources, o, noted, batches)
+		n, err := a.planAll(context.WithValue(ctx, writerKey{}, w), run, sources, o, noted, silent, batches)
 		skipped = n
 		return err
 	})
 	g.Go(func() error {
 		defer close(w.done)
-		return a.fetchAll(ctx, run, w, o, noted, batches)
+		return a.fetchAll(ctx, run, w, o, noted, silent, batches)
 	})
 	g.Go(func() error { return w.loop(ctx) })
 	err = g.Wait()
@@ -172,7 +174,7 @@ type fetchJob struct {
 }
 
 // planAll lists and plans each source, after what earlier runs planned and did not fetch.
-func (a *Archiver) planAll(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems, batches chan<- fetchJob) (skipped int64, err error) {
+func (a *Archiver) planAll(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems, silent *silentSources, batches chan<- fetchJob) (skipped int64, err error) {
 	send := func(j fetchJob) error {
 		select {
 		case batches <- j:
@@ -207,13 +209,18 @@ func (a *Archiver) planAll(ctx context.Context, run catalog.Run, sources []Sourc
 				return skipped, ctx.Err()
 			}
 		}
+		if silent.has(src.Name) {
+			continue // it would not be listed either
+		}
 		st, err := a.planSource(ctx, run, src, o, func(b catalog.Batch) error { return send(fetchJob{batch: b, src: src}) })
 		skipped += st.Skipped
 		if ctx.Err() != nil {
 			return skipped, ctx.Err()
 		}
 		if err != nil {
-			noted.add(src.Name, "", fmt.Errorf("source %s: %w", src.Name, err))
+			if !silent.add(src.Name, err) {
+				noted.add(src.Name, "", fmt.Errorf("source %s: %w", src.Name, err))
+			}
 		} else if st.doubtful() {
 			noted.partial()
 		}
@@ -224,7 +231,7 @@ func (a *Archiver) planAll(ctx context.Context, run catalog.Run, sources []Sourc
 func late(o Options) bool { return !o.Until.IsZero() && time.Now().After(o.Until) }
 
 // fetchAll brings batches into the spool, one after the other, as far as it has room.
-func (a *Archiver) fetchAll(ctx context.Context, run catalog.Run, w *writer, o Options, noted *problems, batches <-chan fetchJob) error {
+func (a *Archiver) fetchAll(ctx context.Context, run catalog.Run, w *writer, o Options, noted *problems, silent *silentSources, batches <-chan fetchJob) error {
 	stuck := false
 	fetch := func(j fetchJob) error {
 		for !stuck && !late(o) {
@@ -248,15 +255,19 @@ func (a *Archiver) fetchAll(ctx context.Context, run catalog.Run, w *writer, o O
 		return nil
 	}
 	for j := range batches {
-		err := fetch(j)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			noted.add(j.src.Name, "", err)
+		came := false
+		if !silent.has(j.src.Name) {
+			err := fetch(j)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil && !silent.add(j.src.Name, err) {
+				noted.add(j.src.Name, "", err)
+			}
+			came = err == nil
 		}
 		if j.done != nil {
-			j.done <- err == nil
+			j.done <- came
 		}
 		w.wake()
 	}

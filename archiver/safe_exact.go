@@ -171,7 +171,7 @@ func (s *safeJudge) compareExact(ctx context.Context) (err error) {
 		return append(args, "--", operand, dir+"/")
 	}
 	equal := map[string]bool{}
-	r, err := s.a.rsyncReach(ctx, s.at, args, list.Bytes(), func(line []byte) error {
+	r, err := s.a.rsyncReach(ctx, s.src, s.at, args, list.Bytes(), func(line []byte) error {
 		item, rest, _ := bytes.Cut(line, []byte(" "))
 		// ".f" and nothing but blanks and dots: no byte would be sent, and size and time are equal. Modes are not compared.
 		if len(item) < 2 || item[0] != '.' || item[1] != 'f' || len(bytes.Trim(item[2:], ".")) > 0 {

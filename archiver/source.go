@@ -271,7 +271,7 @@ func (a address) relative(p string) (string, bool) {
 
 // remoteOptions are the arguments of rsync that say how to reach a source.
 func (a address) remoteOptions(src Source, ssh string, secluded bool) []string {
-	var args []string
+	args := []string{stallOption(src)}
 	switch a.transport {
 	case overSSH:
 		if ssh == "" {

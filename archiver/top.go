@@ -47,7 +47,7 @@ func (a *Archiver) lookAtTop(ctx context.Context, src Source, b catalog.Batch, d
 	if err := os.MkdirAll(copied, 0o700); err != nil {
 		return nil, err
 	}
-	r, err := a.rsyncReach(ctx, at, func(secluded bool) []string {
+	r, err := a.rsyncReach(ctx, src, at, func(secluded bool) []string {
 		args := append([]string{"-dt", "--exclude=*"}, at.remoteOptions(src, a.cfg.SSH, secluded)...)
 		return append(args, "--", at.listed(), copied+"/")
 	}, nil, func([]byte) error { return nil })

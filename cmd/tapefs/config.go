@@ -101,6 +101,7 @@ type sourceConfig struct {
 	BandwidthLimit size          `yaml:"bandwidth_limit"`
 	Streams        int           `yaml:"streams"`
 	MinAge         time.Duration `yaml:"min_age"`
+	StallTimeout   time.Duration `yaml:"stall_timeout"`
 }
 
 type spoolConfig struct {
@@ -334,6 +335,9 @@ func (c *config) check() error {
 		if s.Streams < 0 || s.Streams > maxStreams {
 			return fmt.Errorf("sources.%s.streams: %d is not between 1 and %d", name, s.Streams, maxStreams)
 		}
+		if s.StallTimeout != 0 && s.StallTimeout < time.Second {
+			return fmt.Errorf("sources.%s.stall_timeout: %s is less than a second", name, s.StallTimeout)
+		}
 		if s.MinAge < 0 {
 			return fmt.Errorf("sources.%s.min_age: %s is negative", name, s.MinAge)
 		}
@@ -446,7 +450,7 @@ func (c *config) archiverSources() []archiver.Source {
 		sources = append(sources, archiver.Source{Name: name, URL: s.URL, Copies: s.Copies, SSH: s.SSH,
 			RsyncPath: s.RsyncPath, Include: s.Include, Exclude: s.Exclude,
 			BundleBelow: int64(s.BundleBelow), DedupMin: int64(s.DedupMin), BundleSize: int64(s.BundleSize),
-			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: s.MinAge})
+			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: s.MinAge, StallTimeout: s.StallTimeout})
 	}
 	slices.SortFunc(sources, func(a, b archiver.Source) int { return strings.Compare(a.Name, b.Name) })
 	return sources
