@@ -145,7 +145,7 @@ func (c *contentCheck) bring(ctx context.Context, files []*suspicion, dir string
 		args = append(args, c.at.remoteOptions(c.src, c.a.cfg.SSH, secluded)...)
 		return append(args, "--", operand, dir+"/")
 	}
-	r, err := c.a.rsyncReach(ctx, c.at, args, list.Bytes(), func([]byte) error { return nil })
+	r, err := c.a.rsyncReach(ctx, c.src, c.at, args, list.Bytes(), func([]byte) error { return nil })
 	if err != nil {
 		return fmt.Errorf("compare by content: %w", err)
 	}

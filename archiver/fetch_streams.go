@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -106,6 +107,9 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 	cut, err := w.cutOff(dir)
 	if err != nil {
 		return nil, nil, err
+	}
+	if checksum { // the far side reads all that is there before it says anything
+		src.StallTimeout = stallOf(src) + time.Duration(b.Bytes/slowRead)*time.Second
 	}
 	streams := share(w.dirs, w.files, max(1, src.Streams))
 	var mu sync.Mutex // guards came, names and done

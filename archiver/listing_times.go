@@ -79,7 +79,7 @@ func (a *Archiver) listTimes(ctx context.Context, src Source, at address, filter
 		args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
 		return append(args, "--", at.listed(), filepath.Join(dir, "nothing")+"/")
 	}
-	r, err := a.rsyncReach(ctx, at, args, nil, func([]byte) error { return nil })
+	r, err := a.rsyncReach(ctx, src, at, args, nil, func([]byte) error { return nil })
 	hold.Close()
 	if err != nil { // a part of rsync that outlives it may have the pipe open
 		_ = in.SetReadDeadline(time.Now())

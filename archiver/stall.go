@@ -18,6 +18,8 @@ const (
 	// DefaultStall is how long a source may be silent before it is given up for a run: longer than the slowest server takes to
 	// look through one directory, or to read what it has of a file again.
 	DefaultStall = 30 * time.Minute
+	// slowRead is what the slowest server reads of its files, bytes a second.
+	slowRead = 10 << 20
 	// rsyncEnds is how long a rsync that is told to end may take before it is killed.
 	rsyncEnds = 2 * time.Second
 )

@@ -114,10 +114,10 @@ func voidShared(ctx context.Context, tx *sql.Tx, object int64) ([]ID, error) {
 }
 
 // voidLinks makes versions void that have their bytes from another one, and journals that: a manifest may
-// have named them as good.
+// have named them as good. Without an inode they are not taken for files that cannot be read.
 func voidLinks(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]ID, error) {
 	ids, err := query(ctx, tx, "versions that share bytes", func(rows *sql.Rows) (id ID, err error) { return id, rows.Scan(&id) },
-		`UPDATE version SET state = 2 WHERE data <> id AND state = 1 AND `+where+` RETURNING id`, args...)
+		`UPDATE version SET state = 2, ino = NULL WHERE data <> id AND state = 1 AND `+where+` RETURNING id`, args...)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func (db *DB) DropSpooled(ctx context.Context, object int64, ids []ID) (links []
 		for i := 0; err == nil && i < len(ids); i++ {
 			_, err = tx.ExecContext(ctx, `DELETE FROM member WHERE object = ? AND version = ?`, object, ids[i])
 			if err == nil {
-				err = changeOne(ctx, tx, `UPDATE version SET state = 2, batch = NULL WHERE id = ? AND state IN (1, 2)`, ids[i])
+				err = changeOne(ctx, tx, `UPDATE version SET state = 2, ino = NULL, batch = NULL WHERE id = ? AND state IN (1, 2)`, ids[i])
 			}
 		}
 		for i := 0; err == nil && i < len(ids); i++ {

@@ -194,7 +194,9 @@ func placeMembers(ctx context.Context, tx *sql.Tx, object int64, members []Packe
 		return nil, err
 	}
 	defer place.Close()
-	sum, err := tx.PrepareContext(ctx, `UPDATE version SET sha256 = coalesce(sha256, ?1), state = CASE WHEN ?2 OR sha256 IS NOT NULL AND sha256 <> ?1 THEN 2 ELSE state END
+	// What differs could be read: without its inode it is not taken for a file that cannot be.
+	sum, err := tx.PrepareContext(ctx, `UPDATE version SET ino = CASE WHEN sha256 IS NOT NULL AND sha256 <> ?1 THEN NULL ELSE ino END,
+		sha256 = coalesce(sha256, ?1), state = CASE WHEN ?2 OR sha256 IS NOT NULL AND sha256 <> ?1 THEN 2 ELSE state END
 		WHERE id = ?3 RETURNING state`)
 	if err != nil {
 		return nil, err
