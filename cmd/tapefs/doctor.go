@@ -175,7 +175,7 @@ func (u *checkup) catalogFile(ctx context.Context) {
 	if err != nil {
 		hint := "restore it from a backup, or from a tape: README.md, and crypto/FORMAT.md"
 		if errors.Is(err, fs.ErrNotExist) {
-			hint = "tapefs init makes one; is the state folder the right one?"
+			hint = noCatalogHint(u.conf)
 		}
 		u.failWith("catalog", fmt.Errorf("open %s: %w", path, err), hint)
 		return

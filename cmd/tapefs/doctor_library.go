@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"tapefs/archiver"
@@ -201,6 +202,14 @@ func (u *checkup) namesAgree(ctx context.Context, d changer.DriveConfig) (text s
 	}
 	if proved {
 		return "serial proved", nil
+	}
+	// Its node has a serial, and it is not this one.
+	if node, err := filepath.EvalSymlinks(d.Tape); err == nil {
+		dir, name := filepath.Split(node)
+		if other := linkSerial(dir, name, "-nst"); other != "" && !wwn.MatchString(other) {
+			return "", withHint(fmt.Errorf("no drive has the serial %s: %s is that of drive %s", d.Serial, d.Tape, other),
+				"set serial: to the one of the drive; tapefs doctor --fix-config shows them")
+		}
 	}
 	return "serial not proved (no link in /dev/tape/by-id tells it)", nil
 }

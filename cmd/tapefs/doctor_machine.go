@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,8 @@ func (u *checkup) folders() {
 		case errors.Is(err, fs.ErrNotExist) && dir != c.State:
 			continue // made when it is needed
 		case err != nil:
-			u.fail("state folder", "tapefs init makes it; is state: in "+c.path+" right?", "%v", err)
+			u.fail("state folder", "is its disk mounted, and state: in "+c.path+" right? If it is lost: mkdir -m 700 "+dir+", put the key files back into "+
+				c.Keys.Dir+", then tapefs catalog rebuild", "%v", err)
 			return
 		case !info.IsDir():
 			u.fail("state folder", "move it away", "%s is not a directory", dir)
@@ -125,7 +127,16 @@ func (u *checkup) programs(ctx context.Context) {
 			}
 			continue
 		}
-		said := said(ctx, path, p.version)
+		said, broken := said(ctx, path, p.version)
+		if broken != nil {
+			detail := fmt.Sprintf("%s does not run: %v", path, broken)
+			if p.needed {
+				u.fail("program "+p.name, reinstall(p.hint), "%s", detail)
+			} else {
+				u.warn("program "+p.name, reinstall(p.hint), "%s", detail)
+			}
+			continue
+		}
 		version := versionText.FindString(said)
 		if version == "" {
 			version = "version unknown"
@@ -138,16 +149,47 @@ func (u *checkup) programs(ctx context.Context) {
 	}
 }
 
-// said is what a program prints when it is asked for its version, whatever its exit code.
-func said(ctx context.Context, path string, args []string) string {
-	ctx, cancel := context.WithTimeout(ctx, versionLimit)
+// reinstall is the hint for a program that is there and does not run.
+func reinstall(hint string) string {
+	return "it may be of another release or another kind of machine, or lack a library (ldd shows which): install it anew; " + hint
+}
+
+// brokenText is what the loader of programs says when it cannot start one.
+var brokenText = regexp.MustCompile(`error while loading shared libraries|symbol lookup error|version .* not found \(required by|[Ee]xec format error|cannot execute`)
+
+// said is what a program prints when it is asked for its version, whatever its exit code: some print it on a usage error. The error
+// tells a program that could not run at all.
+func said(ctx context.Context, path string, args []string) (string, error) {
+	limited, cancel := context.WithTimeout(ctx, versionLimit)
 	defer cancel()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.CommandContext(limited, path, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = time.Second
-	_ = cmd.Run() // some print it on a usage error
-	return out.String()
+	err := cmd.Run()
+	text := out.String()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return text, nil // nobody waits for the answer any more
+	case limited.Err() != nil:
+		return text, fmt.Errorf("no answer to %s after %s", strings.Join(args, " "), versionLimit)
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		return text, nil
+	case !errors.As(err, &exit):
+		return text, err // it could not be started
+	case exit.ExitCode() < 0, exit.ExitCode() == 126, exit.ExitCode() == 127, brokenText.MatchString(text):
+		if line := strings.TrimSpace(text); line != "" {
+			return text, errors.New(oneLine(firstLine(line)))
+		}
+		return text, exit
+	}
+	return text, nil
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }
 
 // virtualDevices tells whether what the configuration names are the files of a virtual library.
@@ -306,24 +348,28 @@ func allowsOther(path string) bool {
 }
 
 // sourceLimit is how long a source may take to show its top directory.
-const sourceLimit = 30 * time.Second
+const sourceLimit = 20 * time.Second
 
-// sources reaches for each source the way archive would.
+// sources reaches for each source the way archive would, for all at the same time.
 func (u *checkup) sources(ctx context.Context) {
 	if len(u.conf.Sources) == 0 {
 		u.warn("sources", "add one under sources: in "+u.conf.path, "none is configured")
 		return
 	}
-	for _, s := range u.conf.archiverSources() {
-		limited, cancel := context.WithTimeoutCause(ctx, sourceLimit, fmt.Errorf("no answer after %s", sourceLimit))
-		err := archiver.ProbeSource(limited, s, u.conf.Tools.Rsync, u.conf.Tools.SSH)
-		cancel()
-		if err != nil {
-			hint := "does that directory exist?"
-			if archiver.NeedsSSH(s) {
-				hint = "it has to work without a password, as this user: rsync -dn " + s.URL + "/ /tmp/x/; ssh keys and known_hosts are the usual reasons"
-			}
-			u.failWith("source "+s.Name, err, hint)
+	sources := u.conf.archiverSources()
+	found := make([]error, len(sources))
+	var all sync.WaitGroup
+	for i, s := range sources {
+		all.Go(func() {
+			limited, cancel := context.WithTimeoutCause(ctx, sourceLimit, fmt.Errorf("no answer after %s", sourceLimit))
+			defer cancel()
+			found[i] = archiver.ProbeSource(limited, s, u.conf.Tools.Rsync, u.conf.Tools.SSH)
+		})
+	}
+	all.Wait()
+	for i, s := range sources {
+		if err := found[i]; err != nil {
+			u.failWith("source "+s.Name, err, archiver.ProbeHint(s, u.conf.Tools.SSH, err))
 			continue
 		}
 		u.ok("source "+s.Name, "%s", s.URL)

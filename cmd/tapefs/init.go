@@ -72,8 +72,13 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 	catalogPath := filepath.Join(state, "catalog.db")
 	for _, path := range []string{configPath, catalogPath} {
 		if _, err := os.Lstat(path); err == nil {
-			return withHint(fmt.Errorf("initialise: %s exists already; nothing was changed", path),
-				"choose another --config and --state, or use what is there")
+			hint := "choose another --config and --state, or use what is there"
+			if c, err := loadConfig(configPath, a.State); path == configPath && err == nil {
+				if _, err := os.Lstat(c.catalogPath()); errors.Is(err, fs.ErrNotExist) {
+					hint = noCatalogHint(c)
+				}
+			}
+			return withHint(fmt.Errorf("initialise: %s exists already; nothing was changed", path), "%s", hint)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("initialise: %w", err)
 		}

@@ -47,9 +47,14 @@ func (a *app) writeCatalog(ctx context.Context) (*config, *catalog.DB, error) {
 func openError(err error, c *config) error {
 	err = fmt.Errorf("open catalog %s: %w", c.catalogPath(), err)
 	if errors.Is(err, fs.ErrNotExist) {
-		return withHint(err, "tapefs init makes one; is the state folder %s the right one?", c.State)
+		return withHint(err, "%s", noCatalogHint(c))
 	}
 	return err
+}
+
+// noCatalogHint is what to do when there is a configuration and no catalog: init refuses then.
+func noCatalogHint(c *config) string {
+	return fmt.Sprintf("is %s the right state folder, and is its disk mounted? If the catalog is lost, tapefs catalog rebuild reads it back from the tapes", c.State)
 }
 
 // library opens the configured library.
