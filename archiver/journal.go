@@ -24,6 +24,7 @@ const (
 	manifestMeta    = "meta.list"
 	manifestMoved   = "moved.list"
 	manifestForget  = "forget.list"
+	manifestGone    = "gone.list"
 )
 
 // journalDB is what a manifest is made of. *catalog.DB has it.
@@ -37,6 +38,8 @@ type journalDB interface {
 	LastVersion(ctx context.Context) (catalog.ID, error)
 	Linked(ctx context.Context, v *catalog.Version) (bool, error)
 	Lookup(ctx context.Context, parent catalog.ID, name string) (catalog.Version, error)
+	Resolve(ctx context.Context, path string) (catalog.Version, error)
+	PlannedAt(ctx context.Context, parent catalog.ID, name string) (bool, error)
 	DataWanted(ctx context.Context, data catalog.ID) (bool, error)
 	ObjectNames(ctx context.Context, id catalog.ID) ([]string, error)
 	Sources(ctx context.Context) ([]catalog.Source, error)
@@ -100,6 +103,7 @@ type journal struct {
 	meta             *scratch // lines of meta.list
 	moved            *scratch // lines of moved.list
 	forgotten        *scratch // lines of forget.list
+	gone             *scratch // lines of gone.list
 	links            *scratch // lines of links.list
 
 	tapes   map[int64]catalog.Tape
@@ -132,7 +136,7 @@ func newJournal(m manifestInput) (*journal, error) {
 		b.previous = make([]byte, sha256.Size)
 	}
 	b.name = manifestName(m.Key.Fingerprint(), m.Label.Volume, b.seq)
-	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta, &b.moved, &b.forgotten, &b.links} {
+	for _, s := range []**scratch{&b.head, &b.body, &b.sums, &b.meta, &b.moved, &b.forgotten, &b.gone, &b.links} {
 		var err error
 		if *s, err = newScratch(m.Scratch); err != nil {
 			b.close()
@@ -144,7 +148,7 @@ func newJournal(m manifestInput) (*journal, error) {
 
 // scratches are all scratch files; nil those that could not be made.
 func (b *journal) scratches() []*scratch {
-	return []*scratch{b.head, b.body, b.sums, b.meta, b.moved, b.forgotten, b.links}
+	return []*scratch{b.head, b.body, b.sums, b.meta, b.moved, b.forgotten, b.gone, b.links}
 }
 
 // flush writes out what the scratch files hold in memory.
@@ -250,6 +254,12 @@ func (b *journal) tar(w io.Writer, first []byte, voids []byte) error {
 		return err
 	}
 	if err := b.forgotten.copyTo(t); err != nil {
+		return err
+	}
+	if err := member(manifestGone, b.gone.size); err != nil {
+		return err
+	}
+	if err := b.gone.copyTo(t); err != nil {
 		return err
 	}
 	if err := member(manifestRecords, int64(len(first))+b.head.size+b.body.size); err != nil {

@@ -49,3 +49,30 @@ func (b *journal) forgetLines(ctx context.Context, c *catalog.Change, v *catalog
 	}
 	return nil
 }
+
+// goneLine tells restore.sh of a path that shows nothing any more since it was forgotten: whatever objects before that moment, moves or
+// links left there goes, once what has its bytes from it has them. FORMAT.md, "gone.list".
+func (b *journal) goneLine(ctx context.Context, c *catalog.Change, v *catalog.Version) error {
+	if c.Kind != "forget" {
+		return nil
+	}
+	path, err := b.DB.Path(ctx, v.ID)
+	if err != nil {
+		return fmt.Errorf("path of a forgotten version: %w", err)
+	}
+	_, err = b.DB.Resolve(ctx, path)
+	if !errors.Is(err, catalog.ErrNotFound) {
+		return err // nil: the path shows something, be it in another directory of that name
+	}
+	planned, err := b.DB.PlannedAt(ctx, v.Parent, v.Name)
+	if err != nil || planned {
+		return err // what was planned before it was forgotten comes after it
+	}
+	line := fmt.Appendf(nil, "- %012x%020x %d ", c.At.UnixMilli(), 0, c.ID)
+	line = appendEscaped(line, path[min(1, len(path)):])
+	if v.Kind == catalog.Directory {
+		line = append(line, '/')
+	}
+	b.gone.write(append(line, '\n'))
+	return nil
+}

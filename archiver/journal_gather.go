@@ -185,7 +185,7 @@ func (b *journal) changes(ctx context.Context) error {
 			}
 		}
 		if err == nil {
-			return errors.Join(b.body.err, b.meta.err, b.moved.err, b.forgotten.err, b.links.err)
+			return errors.Join(b.body.err, b.meta.err, b.moved.err, b.forgotten.err, b.gone.err, b.links.err)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func (b *journal) change(ctx context.Context, c catalog.Change) error {
 		b.want(v.Parent)
 		n := newNode(&v)
 		r.Now = &n
-		if err := errors.Join(b.metaLine(ctx, &c, &v), b.forgetLines(ctx, &c, &v), b.linkLine(ctx, &c, &v)); err != nil {
+		if err := errors.Join(b.metaLine(ctx, &c, &v), b.forgetLines(ctx, &c, &v), b.goneLine(ctx, &c, &v), b.linkLine(ctx, &c, &v)); err != nil {
 			return err
 		}
 	case !errors.Is(err, catalog.ErrNotFound):

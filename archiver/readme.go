@@ -3,6 +3,7 @@ package archiver
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -32,6 +33,9 @@ const (
 // tapeFormat is the number in the first line of README.txt. Any change of what FORMAT.md
 // describes that an older program would misread needs a higher one.
 const tapeFormat = 1
+
+// RestoreScriptSum is the SHA-256 of the restore.sh that is written to tapes, in hex.
+func RestoreScriptSum() string { return fmt.Sprintf("%x", sha256.Sum256(restoreScript)) }
 
 // labelLineMax bounds the first line of README.txt, in bytes.
 const labelLineMax = 1024

@@ -6,7 +6,7 @@
 
 usage() {
 	cat <<'TEXT'
-usage: sh restore.sh [--check] [--parts DIR] KEY TARGET [TAPE-DIR...]
+usage: sh restore.sh [--check] [--set-id] [--parts DIR] KEY TARGET [TAPE-DIR...]
 
 KEY        a key file, or a directory with several (*.key); openssl asks for the passphrase of
            those that are sealed with one
@@ -16,12 +16,16 @@ TAPE-DIR   mounted tapes or copies of tapes; without any: where restore.sh lies
 --parts DIR  for one drive: pieces of objects that lie on more than one tape are collected in DIR
              until all are there. Run once for each tape, lowest number first, always with
              the same TARGET and DIR. DIR may be removed after the last tape.
---check      compare everything with SHA256SUMS before it is used, and leave out what is damaged
-             (reads it twice). Without it, sums are compared while files are unpacked, and
-             damage is reported
+--check      compare everything with its sums before it is used, and leave out what is damaged (reads
+             it twice), and prove by the key that manifests and catalogs were not forged: what fails
+             that is not used, and objects that no proved manifest names are reported. Without it,
+             sums are compared while files are unpacked, and damage is reported; SHA256SUMS itself
+             can be forged
+--set-id     restore set-uid, set-gid and sticky bits, too
 
 Later objects hold newer states of files: give all tapes at once, or the lowest number first.
 Of pieces that lie on several of the tapes, the one is taken whose sum is right.
+Nothing is written outside of TARGET (and DIR), whatever names and links the objects have.
 Options of tar can be given in TAR_OPTIONS, such as --numeric-owner.
 Exit code: 0 all restored, 1 failed, 2 wrong usage, 3 restored, but something is missing.
 TEXT
@@ -35,10 +39,12 @@ die() {
 
 parts_dir=
 check=
+set_id=
 while :; do
 	case ${1-} in
 	--help | -h) usage; exit 0 ;;
 	--check) check=1; shift ;;
+	--set-id) set_id=1; shift ;;
 	--parts) [ $# -ge 2 ] || { usage >&2; exit 2; }; parts_dir=$2; shift 2 ;;
 	--parts=*) parts_dir=${1#--parts=}; shift ;;
 	--) shift; break ;;
@@ -57,9 +63,12 @@ LC_ALL=C
 export LC_ALL
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/tapefs-restore.XXXXXX") || die "no temporary directory"
 hidden=$(mktemp -d /dev/shm/tapefs-restore.XXXXXX 2>/dev/null) || hidden=$tmp # memory, for keys
-trap 'rm -rf "$tmp" "$hidden"' EXIT
+work=
+trap 'links_back 2>/dev/null; rm -rf "$tmp" "$hidden" ${work:+"$work"}' EXIT
 trap 'exit 1' HUP INT TERM
 : >"$tmp/bad"
+
+links_back() { :; } # until there is a target
 
 # A name that begins with - would be taken for an option.
 plain_path() { case $1 in -*) path=./$1 ;; *) path=$1 ;; esac; }
@@ -147,6 +156,60 @@ key_for() {
 }
 
 decrypt() { openssl enc -d -aes-256-ctr -pbkdf2 -iter 10000 -md sha256 -pass "file:$keyfile" "$@"; }
+
+# ---- proofs: an HMAC-SHA256 over the lines of a .mac file before "mac=" and the sealed file
+#
+# Its key is HKDF-SHA256 of the key. openssl takes such keys as arguments only, which every user of the machine can see,
+# so both are made of plain sums here: HMAC(k, m) = sum(k ^ 5c.. , sum(k ^ 36.., m)).
+
+# bytes_of HEX [MASK LENGTH]: these bytes, each XORed with MASK, filled up with zeros.
+bytes_of() {
+	left=$1
+	count=0
+	while [ -n "$left" ] || [ "$count" -lt "${3:-0}" ]; do
+		byte=0
+		if [ -n "$left" ]; then
+			byte=$((0x${left%"${left#??}"}))
+			left=${left#??}
+		fi
+		byte=$((byte ^ ${2:-0}))
+		# shellcheck disable=SC2059  # an octal escape
+		printf "\\$((byte / 64))$((byte / 8 % 8))$((byte % 8))"
+		count=$((count + 1))
+	done
+}
+
+# hmac KEY: of stdin; both as hex digits. Arguments of functions are no arguments of programs.
+hmac() {
+	{
+		bytes_of "$1" 92 64
+		{ bytes_of "$1" 54 64; cat; } | openssl dgst -sha256 -binary
+	} | openssl dgst -sha256 -r | cut -c1-64
+}
+
+# mac_key FINGERPRINT: sets mac_key.
+mac_key() {
+	key_for "$1" || return
+	if [ ! -s "$hidden/mac.$n" ]; then
+		read -r secret <"$keyfile"
+		secret=$(bytes_of "$secret" | hmac '')
+		(umask 077 && { printf 'tapefs manifest v1'; printf '\001'; } | hmac "$secret" >"$hidden/mac.$n")
+		secret=
+	fi
+	read -r mac_key <"$hidden/mac.$n"
+}
+
+# proved FINGERPRINT MAC-FILE: whether the proof of the sealed file beside it holds.
+proved() {
+	mac_key "$1" || return
+	want=$(sed -n "s/^mac=\\($h64\\)\$/\\1/p" "$2" | head -n 1)
+	about=${2##*/}
+	case $about in
+	manifest-*) about=${about#manifest-}; [ "$(sed -n 's/^volume=//p' "$2")-$(printf '%06d' "$(sed -n 's/^seq=\([1-9][0-9]*\)$/\1/p' "$2")")" = "${about%.mac}" ] || return ;;
+	*) [ "catalog-$(sed -n 's/^time=//p' "$2")" = "${about%.mac}" ] || return ;;
+	esac
+	[ -n "$want" ] && [ "$({ sed '/^mac=/d' "$2"; cat "${2%.mac}.tar.enc"; } | hmac "$mac_key")" = "$want" ]
+}
 
 # ---- what is on the tapes
 #
@@ -288,8 +351,14 @@ summed() {
 }
 mkfifo "$tmp/fifo" || die "no pipe can be made in $tmp"
 
-# right KEY-ID NAME SUM: whether SHA256SUMS has this sum, or none at all, for a file.
+# right KEY-ID NAME SUM: whether SHA256SUMS has this sum, or none at all, for a file; with --check what proved manifests say
+# counts more.
 right() {
+	if [ -s "$tmp/proved" ]; then
+		part=0
+		case $2 in *.tar.enc.????) part=$(expr "${2##*.}" - 1) ;; esac
+		grep -q "^$(echo "$2" | cut -c1-32) $part " "$tmp/proved" && { grep -q -x "$(echo "$2" | cut -c1-32) $part $3" "$tmp/proved"; return; }
+	fi
 	awk -v id="$1" -v name="$2" -v sum="$3" '
 		$1 == id && $2 == name { known = 1; if ($3 == sum) ok = 1 }
 		END { exit !ok && known }' "$tmp/sums"
@@ -365,6 +434,33 @@ while read -r id; do
 	problem "no key for fingerprint $id: $(awk -v id="$id" '$2 == id { n++ } END { print n }' "$tmp/all") objects are left out"
 done <"$tmp/without"
 
+# With --check: which manifests and catalogs are proved ($tmp/unproved: which are not), and the sums of the proved manifests.
+# $tmp/proved: OBJECT PART SUM.
+: >"$tmp/unproved"
+: >"$tmp/proved"
+if [ -n "$check" ]; then
+	for d; do
+		plain_path "$d"; d=$path
+		for m in "$d"/tapefs/*/manifest-*.mac "$d"/tapefs/*/catalog-*.mac; do
+			[ -f "$m" ] || continue
+			id=${m%/*}
+			id=${id##*/}
+			case $id in $x8$x8) ;; *) continue ;; esac
+			key_for "$id" || continue
+			say "proving ${m%.mac}"
+			if ! proved "$id" "$m"; then
+				problem "${m%.mac}.tar.enc: its proof does not hold: it is damaged or FORGED, and is not used"
+				printf '%s\n' "${m%.mac}.tar.enc" >>"$tmp/unproved"
+				continue
+			fi
+			case $m in */manifest-*) ;; *) continue ;; esac
+			decrypt -in "${m%.mac}.tar.enc" 2>/dev/null | tar -xOf - manifest.jsonl 2>/dev/null |
+				sed -n "s!^{\"type\":\"sum\",\"object\":\"\\($h32\\)\",\"number\":\\([0-9]\\{1,4\\}\\),\"size\":[0-9]*,\"sha256\":\"\\($h64\\)\".*!\\1 \\2 \\3!p" >>"$tmp/proved"
+		done
+	done
+fi
+unproved() { grep -q -x -F -e "$1" "$tmp/unproved"; }
+
 inode() { ls -di "$1" | awk '{ print "inode", $1 }'; }
 
 # Missing ones, and trials; $tmp/plan holds what will be restored. With --parts, DIR/restored names
@@ -379,7 +475,7 @@ if [ -n "$parts_dir" ] && [ -f "$parts_dir/restored" ]; then
 		done_before=$parts_dir/restored
 		latest=$(grep -x "$h32" "$done_before" | sort | tail -n 1)
 	else
-		rm -f "$parts_dir/restored"
+		rm -rf "$parts_dir/restored" "$parts_dir/events" "$parts_dir/forgotten"
 	fi
 fi
 while read -r oid id state plain files <&3; do
@@ -414,6 +510,9 @@ while read -r oid id state plain files <&3; do
 		;;
 	esac
 	choose "$id" "$files" "$@"
+	if [ -s "$tmp/proved" ] && ! grep -q "^$oid " "$tmp/proved"; then
+		problem "object $oid: no proved manifest names it; whoever could write to the tape may have made it"
+	fi
 	if [ -n "$damaged" ]; then
 		# A later tape may have what is damaged here.
 		if [ -n "$parts_dir" ]; then
@@ -440,6 +539,7 @@ for d; do
 	plain_path "$d"; d=$path
 	for m in "$d"/tapefs/*/manifest-*.tar.enc; do
 		[ -f "${m%.tar.enc}.mac" ] || continue # where a tape was full, half a manifest may lie
+		unproved "$m" && continue
 		id=${m%/*}
 		id=${id##*/}
 		case $id in $x8$x8) ;; *) continue ;; esac
@@ -448,7 +548,7 @@ for d; do
 			problem "$m: cannot be read; files that changed while they were archived may come out wrong"
 		cat "$tmp/void"
 		# Tapes of older programs have none of these. Their lines cannot be mistaken for each other.
-		decrypt -in "$m" 2>/dev/null | tar -xOf - meta.list moved.list forget.list >"$tmp/lists" 2>/dev/null
+		decrypt -in "$m" 2>/dev/null | tar -xOf - meta.list moved.list forget.list gone.list >"$tmp/lists" 2>/dev/null
 		cat "$tmp/lists" >>"$tmp/meta"
 		cat "$tmp/lists"
 	done
@@ -489,11 +589,88 @@ letters='A-Za-z0-9/._+@%=:\\-'
 touch "$tmp/meta"
 sed -n "s!^\\($h32\\) \\([$letters]\\{1,\\}\\) \\([$letters]\\{1,\\}\\)\$!\\1 \\2 \\3!p" "$tmp/meta" | sort -u >"$tmp/moves"
 
-# inside PATH: whether it lies below the target, with no symlink on the way. Sets at.
+# gone.list in the manifests: - OBJECT CHANGE PATH. Before objects from that name on are unpacked, what is at PATH (with a slash at
+# its end: an empty directory) was forgotten. Others may have their bytes from it still, so it is put aside: at PATH below
+# $stash, with --parts until DIR goes. $tmp/moves gets them, too: OBJECT gone CHANGE PATH.
+sed -n "s!^- \\($h32\\) \\([0-9]\\{1,15\\}\\) \\([$letters]\\{1,\\}\\)\$!\\1 \\2 \\3!p" "$tmp/meta" |
+	awk '{ printf "%s gone %015.0f %s\n", $1, $2, $3 }' | sort -u >"$tmp/goners"
+sort -u "$tmp/goners" "$tmp/moves" >"$tmp/moves.all"
+: >"$tmp/events" # what was done of them; not again, when a tape is given again
+if [ -n "$done_before" ] && [ -f "$parts_dir/events" ]; then
+	sort -u "$parts_dir/events" | comm -23 "$tmp/moves.all" - >"$tmp/moves"
+else
+	mv "$tmp/moves.all" "$tmp/moves"
+fi
+
+# What was forgotten, and symlinks while something is unpacked, lie aside, in a folder whose name no object can know.
+[ -d "$target" ] || mkdir -p "$target" || die "cannot make $target"
+case $tmp in /*) ;; *) tmp=$PWD/$tmp ;; esac
+top=$(cd "$target" && pwd && echo .) || die "$target: cannot be entered"
+top=${top%??}
+
+# links_aside: puts all symlinks below the target aside. tar would follow those that an earlier tar has left, out of the target, too.
+cat >"$tmp/aside" <<'TEXT'
+when=$1
+park=$2
+shift 2
+for link; do
+	link=${link#./}
+	case $link in */*) dir=${link%/*} ;; *) dir=. ;; esac
+	up=$park
+	rest=$dir
+	while [ -n "$rest" ]; do # an older link where a directory is now counts for nothing
+		up=$up/${rest%%/*}
+		case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
+		[ ! -L "$up" ] || rm -f "$up"
+	done
+	mkdir -p "$park/$dir"
+	rm -rf "${park:?}/$link"
+	touch -r "$dir" "$when"
+	mv -f "./$link" "$park/$link"
+	touch -r "$when" "$dir"
+done
+TEXT
+links_aside() {
+	(cd "$target" && find . -path "./${work##*/}" -prune -o -type l -exec sh "$tmp/aside" "$tmp/when" "$park" {} +) ||
+		die "the symlinks in $target could not be put aside"
+}
+
+# links_back: puts them back where nothing else has taken their place.
+cat >"$tmp/back" <<'TEXT'
+when=$1
+top=$2
+shift 2
+for link; do
+	link=${link#./}
+	[ ! -e "$top/$link" ] && [ ! -L "$top/$link" ] || continue
+	case $link in */*) dir=$top/${link%/*} ;; *) dir=$top ;; esac
+	mkdir -p "$dir" 2>/dev/null
+	touch -r "$dir" "$when"
+	mv -f "./$link" "$top/$link"
+	touch -r "$when" "$dir"
+done
+TEXT
+links_back() {
+	[ -z "$park" ] || [ -L "$park" ] || [ ! -d "$park" ] && return
+	(cd "$park" && find . -type l -exec sh "$tmp/back" "$tmp/when" "$top" {} +)
+	rm -rf "$park"
+}
+for work in "$top"/.tapefs-restore.*; do # an earlier run was killed
+	[ -d "$work" ] && [ ! -L "$work" ] || continue
+	park=$work/links
+	links_back
+	rm -rf "$work"
+done
+work=$(mktemp -d "$top/.tapefs-restore.XXXXXX") || die "nothing can be made in $target"
+park=$work/links
+stash=$work/forgotten
+[ -z "$parts_dir" ] || stash=$parts_dir/forgotten/files
+
+# inside PATH [DIR]: whether it lies below the target, or DIR, with no symlink on the way. Sets at.
 inside() {
 	case /$1/ in *//* | */./* | */../*) return 1 ;; esac
 	rest=$1
-	at=$target
+	at=${2-$target}
 	while :; do
 		case $rest in
 		*/*) at=$at/${rest%%/*}; rest=${rest#*/}; [ -L "$at" ] && return 1 ;;
@@ -507,25 +684,68 @@ inside() {
 moved() {
 	[ -f "$1" ] || return 0
 	for time in $(cut -d' ' -f1 "$1" | sort -u); do
-		grep "^$time " "$1" >"$tmp/move"
-		moved_once
+		grep "^$time " "$1" | grep -v "^$time gone " >"$tmp/move" && moved_once
+		grep "^$time gone " "$1" | sort -u >"$tmp/gone" && forgotten_once
 	done
+}
+
+# older_than_before MOMENT: whether an earlier run restored objects that came after it: what they left is newer.
+older_than_before() { [ "$(printf '%s\n' "$1" "$latest" | sort | head -n 1)" = "$1" ]; }
+
+# keeping_time COMMAND...: runs it and leaves the time of the directory of $at as it was.
+keeping_time() {
+	touch -r "${at%/*}" "$tmp/when"
+	"$@"
+	set -- $?
+	touch -r "$tmp/when" "${at%/*}"
+	return "$1"
+}
+
+forgotten_once() {
+	while read -r moment word change named <&3; do
+		echo "$moment $word $change $named" >>"$tmp/events"
+		path=$(printf '%b.' "$named")
+		path=${path%.}
+		inside "${path%/}" || continue
+		case $path in
+		*/) [ -d "$at" ] && [ ! -L "$at" ] && keeping_time rmdir "$at" 2>/dev/null; continue ;;
+		esac
+		[ -n "$latest" ] && older_than_before "$moment" && continue
+		inside "$path" "$park" && [ -L "$at" ] && rm -f "$at"
+		inside "$path"
+		if [ -L "$at" ]; then
+			keeping_time rm -f "$at"
+			continue
+		fi
+		[ -f "$at" ] || continue
+		case $path in */*) mkdir -p "$stash/${path%/*}" ;; *) mkdir -p "$stash" ;; esac
+		keeping_time mv -f "$at" "$stash/$path" || problem "$path was forgotten, and could not be put aside"
+	done 3<"$tmp/gone"
 }
 
 moved_once() {
 	for step in copy name; do
-		while read -r before new listed <&3; do
-			new=$(printf '%b.' "$new")
+		while read -r before named listed <&3; do
+			new=$(printf '%b.' "$named")
 			old=$(printf '%b.' "$listed")
 			inside "${old%.}" || continue
 			from=$at
 			inside "${new%.}" || continue
 			if [ $step = name ]; then
-				[ ! -f "$at.tapefs-moved" ] || { [ ! -d "$at" ] && mv -f "$at.tapefs-moved" "$at"; } || problem "${new%.}: something else is in its place"
+				[ -f "$at.tapefs-moved" ] || continue
+				if [ ! -d "$at" ] && mv -f "$at.tapefs-moved" "$at"; then
+					echo "$before $named $listed" >>"$tmp/events"
+				else
+					problem "${new%.}: something else is in its place"
+				fi
 				continue
 			fi
-			if [ -e "$at" ] && [ "$(printf '%s\n' "$before" "$latest" | sort | head -n 1)" = "$before" ]; then
+			if [ -e "$at" ] && older_than_before "$before"; then
 				continue # an earlier run restored something newer
+			fi
+			# What was forgotten already lies aside.
+			if [ -L "$from" ] || [ ! -f "$from" ]; then
+				from=$stash/${old%.}
 			fi
 			if [ -L "$from" ] || [ ! -f "$from" ]; then
 				cut -d' ' -f2 "$tmp/voids" | grep -qxF -e "$listed" && continue # both names were forgotten
@@ -534,9 +754,14 @@ moved_once() {
 			fi
 			mkdir -p "${at%/*}"
 			rm -f "$at.tapefs-moved"
+			# Names of one file stay names of one file.
+			same=$tmp/copied.$(ls -di "$from" | awk '{ print $1; exit }')
+			[ ! -L "$same" ] || [ "$(ls -ldn "$from" | awk '{ print $2; exit }')" -lt 2 ] || ! ln -L "$same" "$at.tapefs-moved" 2>/dev/null || continue
 			cp -p --reflink=auto "$from" "$at.tapefs-moved" 2>/dev/null || cp -p "$from" "$at.tapefs-moved" || problem "${new%.} could not be copied from ${old%.}"
+			case $at in /*) ln -sf "$at.tapefs-moved" "$same" ;; *) ln -sf "$PWD/$at.tapefs-moved" "$same" ;; esac
 		done 3<"$tmp/move"
 	done
+	rm -f "$tmp"/copied.*
 }
 
 # Objects go through one tar, but those with void files through one of their own, and those that are
@@ -557,7 +782,6 @@ awk -v gnu="$gnu" -v latest="$latest" -v out="$tmp/run." '
 
 total=$(($(wc -l <"$tmp/plan")))
 all_bytes=$(awk '{ n += $3 } END { printf "%.0f", n }' "$tmp/plan")
-[ -d "$target" ] || mkdir -p "$target" || die "cannot make $target"
 
 # plain RUN TAPE-DIR...: the tar stream of the objects in a run. Each gives exactly the bytes it
 # should, zeros for what cannot be read, so that a bad one does not spoil those after it.
@@ -583,12 +807,18 @@ plain() {
 unpack() {
 	run=$1
 	set --
+	if [ -n "$set_id" ]; then
+		set -- -p
+	else
+		set -- --no-same-permissions # but with a umask of 0: all of the mode but its first digit
+		umask 0
+	fi
 	if [ -z "$gnu" ]; then
-		cd "$target" && "$tar" -xpf -
+		cd "$target" && "$tar" -x "$@" -f -
 		return
 	fi
 	read -r oid _ <"$run"
-	[ ! -f "$tmp/exclude.$oid" ] || set -- --anchored --no-wildcards "--exclude-from=$tmp/exclude.$oid"
+	[ ! -f "$tmp/exclude.$oid" ] || set -- "$@" --anchored --no-wildcards "--exclude-from=$tmp/exclude.$oid"
 	if [ -f "$tmp/odd.$oid" ]; then
 		set -- "$@" --anchored --no-wildcards
 		while read -r _ name <&4; do
@@ -600,13 +830,14 @@ unpack() {
 		say "object $oid is older than what is restored already: newer files stay"
 		set -- "$@" --keep-newer-files
 	fi
-	"$tar" -xp -i --delay-directory-restore -C "$target" "$@" -f -
+	"$tar" -x -i --delay-directory-restore -C "$target" "$@" -f -
 }
 
 echo 0 0 >"$tmp/number"
 for run in "$tmp"/run.???????; do
 	[ -f "$run" ] || continue
 	moved "$run.moved"
+	[ "$(ls -A "$target")" = "${work##*/}" ] || links_aside
 	plain "$run" "$@" | unpack "$run" || { : >"$tmp/tar"; problem "tar reported errors, see above"; }
 done
 
@@ -702,6 +933,8 @@ while read -r _ oid size sum mode uid gid user group time from to <&4; do
 	if [ ! -f "$to" ] || [ -L "$to" ] || [ "$(sum_of "$to")" != "$sum" ]; then
 		if inside "$from" && [ -f "$at" ] && [ ! -L "$at" ] && [ "$(sum_of "$at")" = "$sum" ]; then
 			have=$at
+		elif inside "$from" && [ -f "$stash/$from" ] && [ ! -L "$stash/$from" ] && [ "$(sum_of "$stash/$from")" = "$sum" ]; then
+			have=$stash/$from
 		elif member_of "$oid" "$sum" "$from" "$@"; then
 			have=$tmp/content
 		else
@@ -723,14 +956,14 @@ while read -r _ oid size sum mode uid gid user group time from to <&4; do
 	if [ "$me" = 0 ]; then
 		owned chown "$user" "$uid"
 		owned chgrp "$group" "$gid"
-	else
-		mode=0${mode#?}
 	fi
+	[ -n "$set_id" ] && [ "$me" = 0 ] || mode=0${mode#?}
 	chmod "$mode" "$at" || problem "$at: its mode could not be set"
 	touch -d "@$time" "$at" || problem "$at: its time could not be set"
 	touch -r "$tmp/when" "$dir"
 done 4<"$tmp/links"
 
+links_back
 while read -r _ _ mode uid gid user group time path <&3; do
 	path=$(printf '%b.' "$path")
 	inside "${path%.}" || continue
@@ -738,13 +971,14 @@ while read -r _ _ mode uid gid user group time path <&3; do
 	if [ "$me" = 0 ]; then
 		owned chown "$user" "$uid"
 		owned chgrp "$group" "$gid"
-	else
-		mode=0${mode#?} # set-id bits are for another owner
 	fi
+	[ -n "$set_id" ] && [ "$me" = 0 ] || mode=0${mode#?} # set-id bits are for another owner, or not wanted
 	[ -L "$at" ] && continue
 	chmod "$mode" "$at" || problem "$at: its mode could not be set"
 	[ "$time" = - ] || touch -d "@$time" "$at" || problem "$at: its time could not be set"
 done 3<"$tmp/metas"
+
+rm -rf "$work"
 
 # ---- pieces of objects for the next tape
 
@@ -771,6 +1005,7 @@ if [ -n "$parts_dir" ]; then
 			collect "$files" "$@" || problem "$parts_dir: pieces could not be copied there"
 		done 3<"$tmp/collect"
 	fi
+	cat "$tmp/events" >>"$parts_dir/events"
 	# What is restored well is not restored again, and its pieces there are not needed any more.
 	[ -f "$tmp/tar" ] || while read -r oid id _ files <&3; do
 		grep -q "$oid" "$tmp/bad" && continue

@@ -230,6 +230,8 @@ func TestRestore(t *testing.T) {
 			t.Run("healed late", func(t *testing.T) { restoreHealedLate(t, shell) })
 			t.Run("by hand", func(t *testing.T) { restoreByHand(t, shell) })
 			t.Run("hostile", func(t *testing.T) { restoreHostile(t, shell) })
+			t.Run("outside", func(t *testing.T) { restoreOutside(t, shell) })
+			t.Run("gone", func(t *testing.T) { restoreGone(t, shell) })
 		})
 	}
 }
@@ -508,12 +510,16 @@ func restoreMeta(t *testing.T, shell []string) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	for name, mode := range map[string]os.FileMode{"src/one": 0o640, "src/odd \xff\n": 0o601, "src/d/new": 0o640, "src/e/old": 0o700, "src/f": 0o711} {
-		if info, err := os.Stat(filepath.Join(target, name)); err != nil || info.Mode().Perm() != mode {
-			t.Errorf("%q: %v, %v, want %o", name, info.Mode(), err, mode)
+		if info, err := os.Stat(filepath.Join(target, name)); err != nil {
+			t.Errorf("%q: %v", name, err)
+		} else if info.Mode().Perm() != mode {
+			t.Errorf("%q: %v, want %o", name, info.Mode(), mode)
 		}
 	}
-	if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o644 {
-		t.Errorf("outside of the target: %v %v", info.Mode(), err)
+	if info, err := os.Stat(outside); err != nil {
+		t.Errorf("outside of the target: %v", err)
+	} else if info.Mode().Perm() != 0o644 {
+		t.Errorf("outside of the target: %v", info.Mode())
 	}
 }
 

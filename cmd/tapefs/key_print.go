@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 	"rsc.io/qr"
 
+	"tapefs/archiver"
 	"tapefs/crypto"
 )
 
@@ -65,13 +66,18 @@ must print %s. With that file each object on a tape opens like this:
 
   openssl enc -d -aes-256-ctr -pbkdf2 -iter 10000 -md sha256 -pass file:KEYFILE -in OBJECT | tar -x
 
-README.txt on each tape says the rest. A key file that is sealed with a passphrase (it begins
+README.txt on each tape says the rest, and restore.sh there does it. But who had a tape in
+hands may have changed both. Keep a copy of restore.sh that you trust with this page, and run
+that one, with --check. The one that this tapefs writes has the SHA-256
+%s
+
+A key file that is sealed with a passphrase (it begins
 with "Salted__") opens like this:
 
   openssl enc -d -aes-256-cbc -pbkdf2 -iter %d -md sha256 -in SEALED-KEYFILE -out KEYFILE
 
 Printed on %s at %s.
-`, key.Fingerprint(), crypto.SealedIterations, time.Now().Format("2006-01-02"), host)
+`, key.Fingerprint(), archiver.RestoreScriptSum(), crypto.SealedIterations, time.Now().Format("2006-01-02"), host)
 	return errors.Join(err, e)
 }
 
