@@ -124,6 +124,9 @@ func (c *prefetchCmd) prefetch(ctx context.Context, a *app, conf *config, who pr
 	if plan == nil {
 		return err
 	}
+	if ctx.Err() != nil { // nobody counted
+		result.Kept = plan.Bytes - plan.Missing + result.Read
+	}
 	if a.JSON {
 		err = errors.Join(err, printJSON(a.stdout, prefetchJSON{plan, result}))
 	} else if err == nil || ctx.Err() != nil {
@@ -139,7 +142,7 @@ func (c *prefetchCmd) prefetch(ctx context.Context, a *app, conf *config, who pr
 			"put %s into the library and run it again: what is cached is skipped", strings.Join(result.Wanted, ", "))
 	case result.Failed > 0:
 		return &prefetchError{fmt.Errorf("%s could not be read: %s", bytesText(result.Failed), result.Why)}
-	case result.Left > 0 || plan.Lost > 0:
+	case result.Left > 0 || plan.Lost > 0 || notKept(plan, result) > 0:
 		return &prefetchError{errors.New("not all is in the cache")}
 	}
 	return nil
@@ -165,6 +168,11 @@ func sayPlan(a *app, conf *config, p *recall.PrefetchPlan) {
 	}
 }
 
+// notKept is how much of what was cached or read is in the cache no longer.
+func notKept(p *recall.PrefetchPlan, r recall.PrefetchResult) int64 {
+	return p.Bytes - p.Missing + r.Read - r.Kept
+}
+
 func prefetchLine(p *recall.PrefetchPlan, r recall.PrefetchResult, pin bool) string {
 	line := fmt.Sprintf("prefetched: %s read, %s cached before, %s", bytesText(r.Read), bytesText(p.Bytes-p.Missing), count(p.Files, "file", "files"))
 	if pin {
@@ -172,6 +180,9 @@ func prefetchLine(p *recall.PrefetchPlan, r recall.PrefetchResult, pin bool) str
 	}
 	if p.Spooled > 0 {
 		line += fmt.Sprintf("; %s in the spool", count(p.Spooled, "file", "files"))
+	}
+	if gone := notKept(p, r); gone > 0 {
+		line += fmt.Sprintf("; %s kept, %s are gone from the cache again", bytesText(r.Kept), bytesText(gone))
 	}
 	if r.Left > 0 {
 		line += fmt.Sprintf("; %s left on tape: the cache is full", bytesText(r.Left))

@@ -237,12 +237,16 @@ func (o *cached) stays(n int64) bool { return o.holds[n] > 0 || o.pinned[n] > 0 
 // keeps tells whether this process puts anything into the cache.
 func (c *Cache) keeps() bool { return c.dir != "" && c.own.Load() }
 
-// touch makes an extent the most recently used. It reports whether it is there.
+// touch makes an extent the most recently used. It reports whether it is there, on disk as well: somebody may have emptied the cache.
 func (c *Cache) touch(oid string, n int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entry(oid, n)
 	if e == nil {
+		return false
+	}
+	if st, err := os.Lstat(c.file(oid, n)); errors.Is(err, os.ErrNotExist) || err == nil && st.Size() != e.size {
+		c.drop(e)
 		return false
 	}
 	e.used = time.Now()

@@ -47,6 +47,7 @@ type PrefetchResult struct {
 	Left   int64    `json:"left"`   // the cache is full
 	Away   int64    `json:"away"`   // on tapes outside the library
 	Failed int64    `json:"failed"` // could not be read
+	Kept   int64    `json:"kept"`   // of all that was listed, what the cache has at the end
 	Wanted []string `json:"wanted"` // these tapes
 	Why    string   `json:"why,omitempty"`
 }
@@ -123,6 +124,7 @@ func (q *Queue) Prefetch(ctx context.Context, r PrefetchRequest, report func(Pre
 	if err == nil {
 		err = p.note(ctx, r.IDs)
 	}
+	p.countKept()
 	slices.Sort(p.result.Wanted)
 	return p.result, err
 }
@@ -202,6 +204,12 @@ func (p *prefetch) note(ctx context.Context, ids []catalog.ID) error {
 		}
 	}
 	return nil
+}
+
+// countKept looks what of the list the cache has now: what was read may have made room for others meanwhile, and what was there may have
+// been removed.
+func (p *prefetch) countKept() {
+	p.result.Kept = p.plan.Bytes - p.missing()
 }
 
 // run reads from as many tapes at once as there are drives.

@@ -32,20 +32,34 @@ func (p *prefetch) collect(ctx context.Context, ids []catalog.ID) error {
 	p.byOID = make(map[string]*needed, len(p.objects))
 	for _, w := range p.objects {
 		p.byOID[w.o.oid] = w
-		_, _, size := w.o.extent(0)
-		for n := int64(0); size > 0; n++ {
-			if _, _, size = w.o.extent(n); size <= 0 || !w.want.get(n) {
-				continue
-			}
-			p.plan.Bytes += size
-			if !p.q.cache.touch(w.o.oid, n) {
-				p.plan.Missing += size
-			}
-		}
 	}
+	p.each(func(_ *object, _, size int64) { p.plan.Bytes += size })
+	p.plan.Missing = p.missing()
 	p.room = max(0, min(p.plan.Missing, p.q.cache.capacity(p.wants)-(p.plan.Bytes-p.plan.Missing)))
 	p.plan.Room = p.room
 	return nil
+}
+
+// each calls fn for every extent on the list.
+func (p *prefetch) each(fn func(o *object, n, size int64)) {
+	for _, w := range p.objects {
+		_, _, size := w.o.extent(0)
+		for n := int64(0); size > 0; n++ {
+			if _, _, size = w.o.extent(n); size > 0 && w.want.get(n) {
+				fn(w.o, n, size)
+			}
+		}
+	}
+}
+
+// missing is how many bytes of the list are not in the cache; those that are become the most recently used.
+func (p *prefetch) missing() (bytes int64) {
+	p.each(func(o *object, n, size int64) {
+		if !p.q.cache.touch(o.oid, n) {
+			bytes += size
+		}
+	})
+	return bytes
 }
 
 // wants tells whether an extent is on the list.

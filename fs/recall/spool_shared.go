@@ -84,9 +84,16 @@ func (q *Queue) shareSpool(loc catalog.Location, user uint32) (*spoolFile, error
 	return s, nil
 }
 
-// sameSpool checks again what openSpool checked.
+// sameSpool checks again what openSpool checked, and that the file was not removed since.
 func (q *Queue) sameSpool(s *spoolFile, loc catalog.Location) error {
-	err := unchanged(s.File, loc.Version.Size, loc.Version.MTime)
+	var st unix.Stat_t
+	err := unix.Fstat(int(s.Fd()), &st)
+	if err == nil && st.Nlink == 0 {
+		err = errChanged
+	}
+	if err == nil {
+		err = unchanged(s.File, loc.Version.Size, loc.Version.MTime)
+	}
 	if err == nil && loc.Batch.Local {
 		err = sameInode(s.File, &loc.Version)
 	}

@@ -163,10 +163,12 @@ func (a *archive) write(barcode, name string, size, partSize int64) (catalog.ID,
 	if len(owed) != 1 {
 		a.Fatalf("%d copies owed", len(owed))
 	}
+	var written []int64
 	parts := slices.Collect(slices.Chunk(sealed.Bytes(), int(partSize)))
 	for i, part := range parts {
 		file := fmt.Sprintf("%s.tar.enc.%04d", oid, i)
 		cp := ok(a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: owed[0].ID, Number: i, Tape: tape.ID, Name: file}))(a)
+		written = append(written, cp.ID)
 		a.must(os.WriteFile(filepath.Join(vol.Dir, file), part, 0o600))
 		sum := sha256.Sum256(part)
 		closed := catalog.ClosedPart{CopyPart: cp.ID, StartBlock: ok(vol.StartBlock(file))(a),
@@ -185,6 +187,8 @@ func (a *archive) write(barcode, name string, size, partSize int64) (catalog.ID,
 		}
 		a.must(a.db.PartClosed(ctx, closed, packing))
 	}
+	// Durable is what a durable manifest names.
+	ok(a.db.AddManifest(ctx, catalog.Manifest{Tape: tape.ID, Seq: 1, Name: "manifest", MAC: salt, Previous: make([]byte, 32)}, written))(a)
 	generation := ok(vol.Sync(ctx))(a)
 	a.must(a.db.MarkDurable(ctx, tape.ID, generation, 0, time.Now()))
 	a.must(a.db.ReleaseBatch(ctx, batch.ID))
