@@ -211,7 +211,7 @@ func (c *comparison) join(ctx context.Context, l *listed, w *walker) error {
 			c.known++
 		}
 		if order > 0 {
-			if err := c.missing(&w.head); err != nil {
+			if err := c.missing(&w.head, w.path); err != nil {
 				return err
 			}
 			if err := w.advance(); err != nil {

@@ -21,13 +21,16 @@ var (
 
 // Source is one entry of the configuration's sources.
 type Source struct {
-	Name        string
-	URL         string   // user@host:/path, rsync://host/module/path, or a local path
-	Copies      []string // pool names
-	SSH         []string // further arguments of ssh: -p 2222 -i FILE …
-	RsyncPath   string   // program on the far side
-	Exclude     []string // rsync patterns
-	Include     []string
+	Name      string
+	URL       string   // user@host:/path, rsync://host/module/path, or a local path
+	Copies    []string // pool names
+	SSH       []string // further arguments of ssh: -p 2222 -i FILE …
+	RsyncPath string   // program on the far side
+	Exclude   []string // rsync patterns
+	Include   []string
+
+	OneFileSystem bool // what is mounted below the source is left out
+
 	BundleBelow int64 // files smaller than this are bundled; 0: 64 MiB
 	BundleSize  int64 // 0: 4 GiB
 
@@ -63,6 +66,7 @@ type Config struct {
 	SpoolDir   string
 	SpoolMax   int64 // bytes; 0: leave 10 % of the spool's file system
 	RunDir     string
+	Own        []string // folders with files of the archive itself, which no source is to hold
 	Sources    []Source
 	Pools      []Pool
 	Rsync, SSH string        // programs; "" the usual names

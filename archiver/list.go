@@ -34,8 +34,11 @@ type listStats struct {
 	Compared   int64 // by content
 	Uncompared int64 // of these, could not be
 	maybeMoved int64 // new names with the size and time of files that are missing
-	Seconds    bool  // the source tells times in whole seconds only
-	Partial    bool  // the source could not be listed whole, or an entry not be read
+	Excluded   int64 // not in the listing, and at the source all the same: its filters leave them out
+	LeftOut    int64 // of these, when they are others than in the run before
+	Filtered   bool
+	Seconds    bool // the source tells times in whole seconds only
+	Partial    bool // the source could not be listed whole, or an entry not be read
 }
 
 func (s *listStats) counts() map[string]int64 {
@@ -43,7 +46,7 @@ func (s *listStats) counts() map[string]int64 {
 		"listed": s.Listed, "directories": s.Dirs, "skipped": s.Skipped, "new": s.New, "changed": s.Changed,
 		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "again": s.Again, "young": s.Young, "vanished": s.Vanished, "unmarked": s.Unmarked,
 		"revived": s.Revived, "planned": s.Planned, "planned_bytes": s.Bytes, "list_errors": s.Errors,
-		"unreadable": s.Unreadable, "compared": s.Compared, "uncompared": s.Uncompared,
+		"unreadable": s.Unreadable, "compared": s.Compared, "excluded": s.Excluded, "left_out": s.LeftOut, "uncompared": s.Uncompared,
 	}
 	for k, v := range all {
 		if v == 0 {
@@ -56,18 +59,27 @@ func (s *listStats) counts() map[string]int64 {
 // doubtful says that something of the source could not be seen, or too little to be believed.
 func (s *listStats) doubtful() bool { return s.Errors > 0 || s.Partial || s.Unmarked > 0 }
 
+// maxJunk is how many lines of a listing that cannot be read are recorded; the others are counted.
+const maxJunk = 100
+
 // list runs rsync against nothing and puts what it prints into the sorter. With a nil error the
 // sorter holds all that could be listed; st.Partial says that this is not all there is.
 func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, into *sorter, st *listStats) error {
 	// Compared with a directory that is not there, every entry is printed, the top too.
 	nowhere := filepath.Join(into.dir, "nothing")
-	filters := a.filters(src, at)
+	filters, err := a.filters(ctx, src, at)
+	if err != nil {
+		return err
+	}
+	st.Filtered = len(filters) > 0
 	args := func(secluded bool) []string {
 		args := append([]string{"-rlptgoDnH", "--numeric-ids", listFormat}, filters...)
 		args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
 		return append(args, "--", at.listed(), nowhere+"/")
 	}
 	special := map[byte]int64{}
+	junk := 0
+	var refused *nameTooLong
 	var val []byte
 	r, err := a.rsyncReach(ctx, src, at, args, nil, func(line []byte) error {
 		e, err := parseEntry(line)
@@ -79,9 +91,15 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 			special[line[1]]++
 			st.Skipped++
 			return nil
+		case errors.As(err, &refused): // it alone: what is beside it is as good as ever
+			st.Errors++
+			return a.runError(ctx, run, src.Name, refused.path, refused.Error())
 		default: // it may be a file: what is not understood must not count as vanished
 			st.Partial = true
 			st.Errors++
+			if junk++; junk > maxJunk {
+				return nil
+			}
 			return a.runError(ctx, run, src.Name, "", err.Error())
 		}
 		if e.kind == catalog.Directory {
@@ -103,9 +121,14 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 	if r.exit != 0 && !r.partial() {
 		return fmt.Errorf("list source %s: %w", src.Name, r.err())
 	}
+	if junk > maxJunk {
+		if err := a.runError(ctx, run, src.Name, "", fmt.Sprintf("%d more lines of the listing could not be read", junk-maxJunk)); err != nil {
+			return err
+		}
+	}
 	if r.exit == 0 {
-		for _, l := range r.stderr { // banners and warnings of ssh
-			a.log.Info("listing says", "source", src.Name, "line", l)
+		for _, l := range r.stderr[:min(len(r.stderr), maxJunk)] { // banners and warnings of ssh
+			a.log.Info("listing says", "source", src.Name, "line", shortened(l))
 		}
 	} else {
 		st.Partial = true
@@ -123,8 +146,9 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 		}
 	}
 	if at.transport != inPlace {
+		var stalled *stallError
 		switch err := a.listTimes(ctx, src, at, filters, into); {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, errors.As(err, &stalled):
 			return fmt.Errorf("list source %s: %w", src.Name, err)
 		case errors.Is(err, errSecondsOnly):
 			st.Seconds = true
@@ -140,32 +164,31 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 	return nil
 }
 
-// filters are rsync's options for what of a source is listed.
-func (a *Archiver) filters(src Source, at address) []string {
-	var args []string
+// filters are rsync's options for what of a source is listed. The archive's own folders come first: nothing that is
+// configured brings them back.
+func (a *Archiver) filters(ctx context.Context, src Source, at address) ([]string, error) {
+	args, err := a.ownFilters(ctx, src, at)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range src.Include {
 		args = append(args, "--include="+p)
 	}
 	for _, p := range src.Exclude {
 		args = append(args, "--exclude="+p)
 	}
-	if p, ok := a.spoolWithin(at); ok {
-		args = append(args, "--exclude="+p)
+	if src.OneFileSystem {
+		args = append(args, "--one-file-system")
 	}
-	return args
+	return args, nil
 }
 
-// spoolWithin is the pattern that keeps the spool out of a local source it lies in.
-func (a *Archiver) spoolWithin(at address) (string, bool) {
-	spool, err := filepath.Abs(a.cfg.SpoolDir)
-	if at.transport != inPlace || err != nil || a.cfg.SpoolDir == "" {
-		return "", false
+// globLiteral makes a pattern of rsync that matches a path as it is: a backslash quotes only where there are wildcards.
+func globLiteral(path string) string {
+	if !strings.ContainsAny(path, "*?[") {
+		return path
 	}
-	rel, err := filepath.Rel(at.path, spool)
-	if err != nil || rel == "." || rel == ".." || strings.HasPrefix(rel, "../") {
-		return "", false
-	}
-	return "/" + globQuote.Replace(rel) + "/", true
+	return globQuote.Replace(path)
 }
 
 var globQuote = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

@@ -49,7 +49,8 @@ func parseEntry(line []byte) (listEntry, error) {
 		return listEntry{}, errNoEntry
 	}
 	bad := func(what string) (listEntry, error) {
-		return listEntry{}, fmt.Errorf("listing line %q: %s", line, what)
+		const shown = 200
+		return listEntry{}, fmt.Errorf("listing line %q: %s", line[:min(len(line), shown)], what)
 	}
 	item, rest, ok := bytes.Cut(line, []byte(" "))
 	if !ok || len(item) < 2 || bytes.IndexByte([]byte("<>ch."), item[0]) < 0 {
@@ -112,6 +113,9 @@ func parseEntry(line []byte) (listEntry, error) {
 	} else if !properPath(e.path) {
 		return bad("no proper path")
 	}
+	if overlong(e.path) {
+		return listEntry{}, &nameTooLong{e.path}
+	}
 	if t, ok := bytes.CutPrefix(tail, []byte(" => ")); ok && item[0] == 'h' {
 		if e.link = string(unescape(t)); !properPath(e.link) {
 			return bad("no proper path of a hard link")
@@ -122,6 +126,26 @@ func parseEntry(line []byte) (listEntry, error) {
 		return bad("unknown end")
 	}
 	return e, nil
+}
+
+// maxName is the longest name that Linux file systems hold, bytes. Others hold longer ones, and one such name would
+// make a whole directory of the mount unreadable.
+const maxName = 255
+
+// nameTooLong is a listed path with a name that could never be given back.
+type nameTooLong struct{ path string }
+
+func (e *nameTooLong) Error() string {
+	return fmt.Sprintf("not archived: a name in its path is longer than %d bytes, which no Linux file system holds", maxName)
+}
+
+func overlong(path string) bool {
+	for name := range strings.SplitSeq(path, "/") {
+		if len(name) > maxName {
+			return true
+		}
+	}
+	return false
 }
 
 // properPath: relative, clean, and without a NUL.

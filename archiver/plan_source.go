@@ -138,6 +138,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
 		src: src, at: at, bytes: o.Checksum, doubts: doubts,
 	}
+	defer func() { c.gone.close() }() // what filters leave out is sorted anew
 	if at.transport == inPlace {
 		if tree, err := openTree(at.path); err == nil { // otherwise the listing has said what is wrong
 			c.tree = tree
@@ -160,6 +161,15 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	}
 	if err := p.finish(ctx); err != nil {
 		return st, err
+	}
+	if st.Excluded > 0 && run.ID != 0 {
+		before, err := a.db.LastCount(ctx, run.ID, src.Name, "excluded")
+		if err != nil {
+			return st, err
+		}
+		if before != st.Excluded {
+			st.LeftOut = st.Excluded
+		}
 	}
 	if st.Metadata > 0 {
 		a.log.Info("only mode or owner changed: no bytes are written again", "source", src.Name, "files", st.Metadata)

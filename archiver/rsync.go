@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,14 +47,18 @@ func (e *rsyncError) Error() string {
 	if len(lines) > last {
 		lines = lines[len(lines)-last:]
 	}
-	if len(lines) > 0 {
-		s += ": " + strings.Join(lines, "; ")
+	for i, line := range lines {
+		s += []string{": ", "; "}[min(i, 1)] + shortened(line)
 	}
 	return s
 }
 
 // maxStderrLines bounds what is kept of an rsync that complains about each file.
-const maxStderrLines = 20000
+const (
+	maxStderrLines = 20000
+	maxStderrLine  = 8 << 10 // bytes, of one
+	maxStderr      = 4 << 20 // of all
+)
 
 // maxLine bounds one line of rsync: two paths of 4096 bytes, each byte escaped, and the rest.
 const maxLine = 64 << 10
@@ -126,15 +129,18 @@ func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader,
 	defer watch.stop()
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		_ = eachLine(complaints, func(b []byte) error {
+		kept := 0
+		_ = eachLineCut(complaints, func(b []byte) error {
 			watch.alive()
-			if len(r.stderr) >= maxStderrLines {
+			if len(r.stderr) >= maxStderrLines || kept+len(b) > maxStderr {
 				r.dropped++
-			} else if s := strings.TrimRight(string(b), " \r"); s != "" {
+			} else if s := strings.TrimRight(string(b[:min(len(b), maxStderrLine)]), " \r"); s != "" {
 				r.stderr = append(r.stderr, s)
+				kept += len(s)
 			}
 			return nil
 		})
+		_, _ = io.Copy(io.Discard, complaints) // rsync must not wait for a reader
 	})
 	readErr := eachLine(out, func(b []byte) error {
 		watch.alive()
@@ -190,6 +196,25 @@ func rsyncEnv(env []string) []string {
 	return append(out, "LC_ALL=C", "TZ=UTC0")
 }
 
+// eachLineCut is eachLine, and gives no more than the beginning of a line that is too long.
+func eachLineCut(r io.Reader, fn func([]byte) error) error {
+	br := bufio.NewReaderSize(r, maxLine)
+	for {
+		b, err := br.ReadSlice('\n')
+		if len(b) > 0 {
+			if err := fn(bytes.TrimSuffix(b, []byte("\n"))); err != nil {
+				return err
+			}
+		}
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = br.ReadSlice('\n')
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
 func eachLine(r io.Reader, fn func([]byte) error) error {
 	br := bufio.NewReaderSize(r, maxLine)
 	for {
@@ -236,7 +261,30 @@ func refusedSecluded(stderr []string) bool {
 //	rsync: [sender] send_files failed to open "/src/x": Permission denied (13)
 //	rsync: [sender] opendir "/src/d" failed: Permission denied (13)
 //	file has vanished: "/src/x" (in module)
-var fileComplaint = regexp.MustCompile(`^(?:rsync: (?:\[[^\]]*\] )?)?([^"]*[^" ]) ?"(.*)"(?: \(in [^)]*\))?(.*)$`)
+
+// splitComplaint takes such a message apart: what could not be done, the path, and why.
+func splitComplaint(line string) (what, path, why string, ok bool) {
+	first, last := strings.IndexByte(line, '"'), strings.LastIndexByte(line, '"')
+	if first < 0 || last <= first {
+		return "", "", "", false
+	}
+	what, path, why = line[:first], line[first+1:last], line[last+1:]
+	if rest, found := strings.CutPrefix(what, "rsync: "); found {
+		what = rest
+		if _, rest, found := strings.Cut(what, "] "); found && strings.HasPrefix(what, "[") {
+			what = rest
+		}
+	}
+	if what = strings.TrimSuffix(what, " "); what == "" || strings.HasSuffix(what, " ") {
+		return "", "", "", false
+	}
+	if strings.HasPrefix(why, " (in ") {
+		if _, rest, found := strings.Cut(why, ")"); found {
+			why = rest
+		}
+	}
+	return what, path, why, true
+}
 
 // complaint is one line of rsync's stderr.
 type complaint struct {
@@ -252,10 +300,10 @@ func complaints(at address, lines []string) []complaint {
 			continue
 		}
 		c := complaint{text: l}
-		if m := fileComplaint.FindStringSubmatch(l); m != nil {
-			if rel, ok := at.relative(string(unescape([]byte(m[2])))); ok {
+		if what, path, why, ok := splitComplaint(l); ok {
+			if rel, ok := at.relative(string(unescape([]byte(path)))); ok {
 				c.path = rel
-				c.text = strings.TrimSuffix(m[1], ":") + m[3]
+				c.text = strings.TrimSuffix(what, ":") + why
 			}
 		}
 		out = append(out, c)

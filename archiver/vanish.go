@@ -20,7 +20,7 @@ func tooManyLost(lost, known int64) bool { return lost*lostShare > known }
 
 // missing: the catalog shows v and the listing did not have it. Nothing is marked before the whole
 // listing was compared.
-func (c *comparison) missing(v *catalog.Version) error {
+func (c *comparison) missing(v *catalog.Version, path string) error {
 	if !v.Vanished.IsZero() {
 		return nil
 	}
@@ -28,10 +28,7 @@ func (c *comparison) missing(v *catalog.Version) error {
 		c.stats.Missing++
 		c.lost(v)
 	}
-	if !c.whole || c.dry {
-		return nil
-	}
-	return c.gone.add(binary.BigEndian.AppendUint64(nil, uint64(v.ID)), nil)
+	return c.addAbsent(v, path)
 }
 
 // revived: something that counts as vanished is there again, whatever else the listing lacks.
@@ -57,6 +54,14 @@ func (c *comparison) revive(ctx context.Context) error {
 
 // vanish marks what the listing lacked, if the listing can be believed. Otherwise it says why not.
 func (c *comparison) vanish(ctx context.Context) error {
+	if err := c.sparesLeftOut(ctx); ctx.Err() != nil {
+		return ctx.Err()
+	} else if err != nil {
+		c.whole = false
+		if err := c.warn(ctx, err.Error()); err != nil {
+			return err
+		}
+	}
 	lost := c.stats.Missing
 	switch {
 	case !c.whole:

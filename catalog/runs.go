@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -49,6 +50,19 @@ func (db *DB) Count(ctx context.Context, run int64, source string, counts map[st
 		return fmt.Errorf("count: %w", err)
 	}
 	return nil
+}
+
+// LastCount is what the last run before one that listed a source counted under a name; 0: nothing.
+func (db *DB) LastCount(ctx context.Context, before int64, source, name string) (n int64, err error) {
+	err = db.reader.QueryRowContext(ctx, `SELECT coalesce((SELECT value FROM run_count c WHERE c.run = l.run AND c.source = ?2 AND c.name = ?3), 0)
+		FROM run_count l WHERE l.run < ?1 AND l.source = ?2 AND l.name = 'listed' ORDER BY l.run DESC LIMIT 1`, before, source, name).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("read what runs counted: %w", err)
+	}
+	return n, err
 }
 
 // AddRunError records what a run could not do.

@@ -206,7 +206,7 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	for _, o := range []struct{ name, text string }{
 		{"unreadable", "could not be read"}, {"cut_short", "cut short since listed"}, {"became_other", "became something else since listed"},
 		{"gone", "vanished while archiving"}, {"grown", "grew since listed, and archived as found"},
-		{"uncompared", "could not be compared by content"},
+		{"left_out", "left out by filters now, and kept in the archive"}, {"uncompared", "could not be compared by content"},
 	} {
 		if n := sum(o.name); n > 0 {
 			line += fmt.Sprintf("; %s %s", count(n, "file", "files"), o.text)

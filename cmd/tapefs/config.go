@@ -102,6 +102,7 @@ type sourceConfig struct {
 	Streams        int           `yaml:"streams"`
 	MinAge         time.Duration `yaml:"min_age"`
 	StallTimeout   time.Duration `yaml:"stall_timeout"`
+	OneFileSystem  bool          `yaml:"one_file_system"`
 }
 
 type spoolConfig struct {
@@ -450,7 +451,7 @@ func (c *config) archiverSources() []archiver.Source {
 		sources = append(sources, archiver.Source{Name: name, URL: s.URL, Copies: s.Copies, SSH: s.SSH,
 			RsyncPath: s.RsyncPath, Include: s.Include, Exclude: s.Exclude,
 			BundleBelow: int64(s.BundleBelow), DedupMin: int64(s.DedupMin), BundleSize: int64(s.BundleSize),
-			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: s.MinAge, StallTimeout: s.StallTimeout})
+			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: s.MinAge, StallTimeout: s.StallTimeout, OneFileSystem: s.OneFileSystem})
 	}
 	slices.SortFunc(sources, func(a, b archiver.Source) int { return strings.Compare(a.Name, b.Name) })
 	return sources

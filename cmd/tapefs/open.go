@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"tapefs/archiver"
 	"tapefs/catalog"
@@ -156,6 +157,7 @@ func (c *config) archiver(a *app, db *catalog.DB, keys *crypto.Keyring, lib *cha
 		SpoolDir:       c.Spool.Dir,
 		SpoolMax:       int64(c.Spool.Max),
 		RunDir:         c.runDir(),
+		Own:            c.ownFolders(),
 		Sources:        c.archiverSources(),
 		Pools:          c.archiverPools(),
 		Rsync:          c.Tools.Rsync,
@@ -167,4 +169,16 @@ func (c *config) archiver(a *app, db *catalog.DB, keys *crypto.Keyring, lib *cha
 		Progress:       progress,
 		Version:        version,
 	}
+}
+
+// ownFolders are the folders with files of the archive itself.
+func (c *config) ownFolders() []string {
+	own := []string{c.State, c.Keys.Dir, c.Spool.Dir, c.Cache.Dir}
+	// The programs of a virtual library lie in its folder, beside its tapes.
+	if bin := filepath.Dir(c.Library.Programs.Mtx); filepath.IsAbs(bin) {
+		if _, err := os.Lstat(filepath.Join(filepath.Dir(bin), "library.json")); err == nil {
+			own = append(own, filepath.Dir(bin))
+		}
+	}
+	return own
 }

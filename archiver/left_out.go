@@ -1,0 +1,119 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"tapefs/catalog"
+)
+
+// leftOutPage is how many missing files one rsync is asked for.
+const leftOutPage = 20000
+
+// absent is a path that the catalog shows and the listing did not have.
+type absent struct {
+	id   catalog.ID
+	file bool // or symlink
+	path string
+}
+
+// addAbsent keeps a path until all is listed. What has filters needs the path, to ask for it.
+func (c *comparison) addAbsent(v *catalog.Version, path string) error {
+	key := binary.BigEndian.AppendUint64(nil, uint64(v.ID))
+	if !c.stats.Filtered {
+		return c.gone.add(key, nil)
+	}
+	kind := byte(0)
+	if v.Kind != catalog.Directory {
+		kind = 1
+	}
+	return c.gone.add(key, append([]byte{kind}, path...))
+}
+
+// sparesLeftOut takes those out of what is missing that the source still has: its filters leave them out since they
+// were archived, or what is mounted there is not looked at any more. They have not vanished.
+func (c *comparison) sparesLeftOut(ctx context.Context) error {
+	if !c.stats.Filtered {
+		return nil
+	}
+	if err := c.gone.sort(); err != nil {
+		return err
+	}
+	all := c.gone
+	c.gone = &sorter{dir: all.dir}
+	var page []absent
+	sift := func() error {
+		there, err := c.stillThere(ctx, page)
+		if err != nil {
+			return fmt.Errorf("look for what the filters of source %s leave out: %w", c.source, err)
+		}
+		for _, v := range page {
+			switch {
+			case !there[v.path]:
+				if err := c.gone.add(binary.BigEndian.AppendUint64(nil, uint64(v.id)), nil); err != nil {
+					return err
+				}
+			case v.file:
+				c.stats.Excluded++
+				c.stats.Missing--
+				c.known--
+			}
+		}
+		page = page[:0]
+		return nil
+	}
+	for {
+		key, val, more, err := all.next()
+		if err != nil {
+			return err
+		}
+		if more {
+			page = append(page, absent{catalog.ID(binary.BigEndian.Uint64(key)), val[0] == 1, string(val[1:])})
+		}
+		if len(page) == leftOutPage || !more && len(page) > 0 {
+			if err := sift(); err != nil {
+				return err
+			}
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// stillThere tells which paths the source has, whatever its filters say.
+func (c *comparison) stillThere(ctx context.Context, page []absent) (map[string]bool, error) {
+	there := map[string]bool{}
+	if c.tree != nil {
+		for _, v := range page {
+			_, err := c.tree.lstat(v.path)
+			there[v.path] = err == nil
+		}
+		return there, nil
+	}
+	operand, prefix := c.at.fetched()
+	var list bytes.Buffer
+	for _, v := range page {
+		list.WriteString(prefix + v.path + "\x00")
+	}
+	args := func(secluded bool) []string {
+		args := []string{"-ldn", "--no-implied-dirs", "--ignore-missing-args", "--out-format=%n", "--from0", "--files-from=-"}
+		args = append(args, c.at.remoteOptions(c.src, c.a.cfg.SSH, secluded)...)
+		return append(args, "--", operand, filepath.Join(c.gone.dir, "nothing")+"/")
+	}
+	r, err := c.a.rsyncReach(ctx, c.src, c.at, args, list.Bytes(), func(line []byte) error {
+		there[strings.TrimSuffix(string(unescape(line)), "/")] = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.exit != 0 && !r.partial() {
+		return nil, r.err()
+	}
+	return there, nil
+}
