@@ -62,7 +62,8 @@ var rules = []rule{
 	{"used space", `SELECT 'tape ' || t.barcode || ' is said to hold ' || t.used || ' bytes, and its parts have ' || coalesce(sum(p.size), 0) FROM tape t
 		LEFT JOIN copy_part p ON p.tape = t.id AND p.state IN (1, 2) GROUP BY t.id HAVING t.used <> coalesce(sum(p.size), 0)`},
 	{"manifests", `SELECT 'manifest ' || m.seq || ' of tape ' || t.barcode || ' does not follow the one before it' FROM manifest m JOIN tape t ON t.id = m.tape
-		JOIN manifest b ON b.tape = m.tape AND b.seq = m.seq - 1 AND b.state < 3 WHERE m.state < 3 AND m.previous <> b.mac`},
+		JOIN manifest b ON b.tape = m.tape AND b.seq = m.seq - 1 AND b.state < 3 WHERE m.state < 3 AND m.previous <> b.mac
+		AND NOT EXISTS (SELECT 1 FROM meta WHERE key = '` + oddChain + `' || m.tape || ':' || m.seq)`},
 	{"journal", `SELECT 'pool ' || name || ' is said to have journalled change ' || journalled || ', and there is none' FROM pool
 		WHERE journalled > coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'change'), 0)`},
 	{"ids", `SELECT 'version ' || max(id) || ' has a greater id than was ever given' FROM version HAVING max(id) > (SELECT seq FROM sqlite_sequence WHERE name = 'version')`},

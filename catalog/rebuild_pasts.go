@@ -178,6 +178,16 @@ func (r *Rebuild) otherChange(ctx context.Context, c *Change) (known bool, err e
 	return false, err
 }
 
+// oddChain, a tape and a number are a key in meta: this manifest does not follow the one before it, which a rebuild remarked on.
+// It can never be mended, so it is no finding of a check.
+const oddChain = "odd-chain:"
+
+// knowOddChains notes the manifests that do not follow the one before them.
+func (r *Rebuild) knowOddChains(ctx context.Context) error {
+	return r.db.exec(ctx, "note odd manifests", `INSERT INTO meta (key, value) SELECT ? || m.tape || ':' || m.seq, hex(b.mac) FROM manifest m
+		JOIN manifest b ON b.tape = m.tape AND b.seq = m.seq - 1 AND b.state = 2 WHERE m.state = 2 AND m.previous <> b.mac ON CONFLICT DO NOTHING`, oddChain)
+}
+
 // mergeInto and the id of a directory are a key in meta: the directory shares its path with the one that the value names.
 const mergeInto = "merge-directory:"
 

@@ -30,6 +30,7 @@ func (r *Rebuild) Finish(ctx context.Context) error {
 		{"versions whose successor was lost", r.revive},
 		{"what was repacked", r.lineage},
 		{"tapes and pools", r.sums},
+		{"manifests", r.knowOddChains},
 	} {
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("settle %s: %w", step.what, err)
