@@ -17,7 +17,7 @@ const idleLook = 2 * time.Second
 func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Options, noted *problems) *writer {
 	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, noted: noted,
 		worthy: map[string]bool{}, held: map[string]Held{},
-		tried: map[changer.Barcode]bool{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
+		tried: map[changer.Barcode]bool{}, removed: map[changer.Barcode]int{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
 		losses: &spoolLosses{}, stageName: "write", peers: newPeers(), followers: map[string]*follower{},
 		fromCopy: map[int64]bool{}, uncopied: map[int64]bool{}, shared: map[int64]bool{}, absent: map[string]error{},
 		calls: make(chan call), work: make(chan struct{}, 1), needed: make(chan struct{}),

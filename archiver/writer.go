@@ -31,6 +31,7 @@ type writer struct {
 	unsynced  int64 // bytes written since the last sync
 	synced    time.Time
 	tried     map[changer.Barcode]bool // tapes that this run will not take again
+	removed   map[changer.Barcode]int  // how often a tape was taken out of its drive while this run wrote to it
 	blocked   map[string]error         // pools without a tape, and why
 	failed    map[int64]bool           // copies that this run gave up
 	again     *int64                   // the next manifest names all changes after this one
@@ -415,6 +416,9 @@ func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
 	ctx = context.WithoutCancel(ctx)
 	t := w.tape
 	w.failures.Add(1)
+	if out, err := w.takenOut(ctx, t, why); out || err != nil {
+		return err
+	}
 	w.a.log.Warn("tape failed", "tape", t.Barcode, "error", why)
 	state := catalog.TapeSuspect
 	if full {
