@@ -145,7 +145,9 @@ func (a *Archiver) proveManifest(root *os.Root, t catalog.Tape, name string) (p 
 }
 
 // unproved reports whether an error is about a manifest's content: it is there, and it does not hold.
-func unproved(err error) bool { return errors.Is(err, ErrUnproved) || errors.Is(err, fs.ErrNotExist) }
+func unproved(err error) bool {
+	return errors.Is(err, ErrUnproved) || errors.Is(err, errHalf) || errors.Is(err, fs.ErrNotExist)
+}
 
 // checkJournal holds a mounted tape's manifests against the catalog before the tape is written: ErrOlder when there is a newer one that
 // no session of this catalog wrote. What a session of its own left that died is told by its salt, which is in the catalog before a byte
