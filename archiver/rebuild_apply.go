@@ -142,8 +142,26 @@ func (b *rebuilder) seen(ctx context.Context, s *survey) (catalog.Tape, error) {
 	return b.rows.SeenTape(ctx, t)
 }
 
+// vouchedElsewhere reports whether proved manifests on other tapes name files of a volume, and such a file lies there: so does a tape look
+// whose last manifest did not fit on it any more. What is read from it is held against the sums in those manifests.
+func (b *rebuilder) vouchedElsewhere(ctx context.Context, s *survey, t catalog.Tape) (bool, error) {
+	durable, err := b.db.DurableManifests(ctx)
+	if err != nil {
+		return false, err
+	}
+	vouched := false
+	err = b.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+		if p.State == catalog.PartDurable && durable[p.Manifest] {
+			f, found := s.file(p.Name)
+			vouched = vouched || found && f.Size == p.Size
+		}
+		return nil
+	})
+	return vouched, err
+}
+
 // adopt takes in tapes that only claim to be of this catalog: those of which the journal of another tape says so and which
-// have nothing on them yet, and all when that was asked for.
+// have nothing on them yet, or what it says, and all when that was asked for.
 func (b *rebuilder) adopt(ctx context.Context, tapes map[*survey]catalog.Tape) error {
 	claims := b.claims
 	b.claims = nil
@@ -166,7 +184,13 @@ func (b *rebuilder) adopt(ctx context.Context, tapes map[*survey]catalog.Tape) e
 				empty = false
 			}
 		}
-		if !empty && !b.o.AcceptUnproved {
+		vouched := false
+		if err == nil && t.Barcode == s.Barcode && !empty {
+			if vouched, err = b.vouchedElsewhere(ctx, s, t); err != nil {
+				return err
+			}
+		}
+		if !empty && !vouched && !b.o.AcceptUnproved {
 			b.pass(s, "its label names this catalog, and nothing on it proves that; --accept-unproved takes it all the same")
 			b.claims = append(b.claims, s)
 			continue
