@@ -257,8 +257,8 @@ func TestImportTapebackup(t *testing.T) {
 			t.Errorf("restore: %s: %v, %d bytes", name, err, len(b))
 		}
 	}
-	out = a.run("verify", "--source", "tapebackup") // the bad one is known
-	if !strings.Contains(out, "verified: 5 parts") {
+	out = a.fails(1, "verify", "--source", "tapebackup") // the bad one is known
+	if !strings.Contains(out, "verified: 5 parts") || !strings.Contains(out, "damaged copies: 1") {
 		t.Errorf("verify: %s", out)
 	}
 	if out := a.run("status"); !strings.Contains(out, "DAMAGED in tapebackup") {
