@@ -264,12 +264,18 @@ func (v *verifier) mount(ctx context.Context, barcode string) (bool, error) {
 			return false, err
 		}
 	}
-	err := v.load(ctx, barcode)
+	err := changer.WithPatience(ctx, 0, func() error {
+		err := v.load(ctx, barcode)
+		if err == nil {
+			return nil
+		}
+		if lerr := v.leave(ctx); lerr != nil {
+			v.a.log.Warn("drive not given back in order", "tape", barcode, "error", lerr)
+		}
+		return err
+	})
 	if err == nil {
 		return true, nil
-	}
-	if lerr := v.leave(ctx); lerr != nil {
-		v.a.log.Warn("drive not given back in order", "tape", barcode, "error", lerr)
 	}
 	if ctx.Err() != nil {
 		return false, ctx.Err()

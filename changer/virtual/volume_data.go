@@ -53,6 +53,11 @@ func (v *volume) open(n *node) syscall.Errno {
 			flags = os.O_RDONLY
 		}
 		f, err := os.OpenFile(filepath.Join(v.dir, n.data), flags, 0)
+		for _, short := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+			if errors.Is(err, short) { // this machine's, and nothing of the tape
+				return short
+			}
+		}
 		if err != nil {
 			return syscall.EIO
 		}

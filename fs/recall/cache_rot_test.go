@@ -185,9 +185,6 @@ func TestProvedDamageIsForgotten(t *testing.T) {
 		w.mu.Lock()
 		w.proved[place.Parts[0].ID] = time.Now()
 		w.mu.Unlock()
-		q.mu.Lock()
-		clear(q.proofAsked) // as if a second had passed
-		q.mu.Unlock()
 		w.read(f, want, 0, 100)
 	}
 }

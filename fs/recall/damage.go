@@ -165,19 +165,14 @@ func (q *Queue) hopeless(f *fetch, inv *inventory) error {
 	return fmt.Errorf("%s: %w", what, ErrNoBytes)
 }
 
-// proofEvery is how often the catalog is asked whether a damaged file was proved since.
-const proofEvery = time.Second
-
 // forgetProved forgets the damage of files that were proved since it was found, as verify does in another process. It must be called
-// without the queue's lock: it asks the catalog, about files with damage only, and seldom.
+// without the queue's lock: it asks the catalog, about files with damage only.
 func (q *Queue) forgetProved(ctx context.Context, copies []catalog.CopyPart) {
 	q.mu.Lock()
 	var ask []int64
 	if len(q.damagedParts)+len(q.lostParts) > 0 {
 		for _, cp := range copies {
-			bad := remembered(q.damagedParts, cp.ID) || remembered(q.lostParts, cp.ID)
-			if bad && time.Since(q.proofAsked[cp.ID]) >= proofEvery {
-				q.proofAsked[cp.ID] = time.Now()
+			if remembered(q.damagedParts, cp.ID) || remembered(q.lostParts, cp.ID) {
 				ask = append(ask, cp.ID)
 			}
 		}
@@ -193,7 +188,6 @@ func (q *Queue) forgetProved(ctx context.Context, copies []catalog.CopyPart) {
 		if found := q.found(id); !found.IsZero() && at.After(found) {
 			delete(q.damagedParts, id)
 			delete(q.lostParts, id)
-			delete(q.proofAsked, id)
 			maps.DeleteFunc(q.damaged, func(b badExtent, _ mark) bool { return b.copyPart == id })
 		}
 		q.mu.Unlock()

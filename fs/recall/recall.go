@@ -171,7 +171,6 @@ type Queue struct {
 	damagedParts map[int64]mark // by CopyPart.ID, as the next two
 	lostParts    map[int64]mark
 	served       map[uint32]time.Time // when a user was last given something from tape, as long as he waits for more
-	proofAsked   map[int64]time.Time  // when the catalog was last asked
 	unread       map[badExtent]trouble
 	trouble      map[string]trouble        // by barcode
 	short        map[string]time.Time      // tapes that cannot be reached for lack of something on this machine, and since when
@@ -228,7 +227,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},
-		damaged:  map[badExtent]mark{}, damagedParts: map[int64]mark{}, lostParts: map[int64]mark{}, proofAsked: map[int64]time.Time{},
+		damaged:  map[badExtent]mark{}, damagedParts: map[int64]mark{}, lostParts: map[int64]mark{},
 		unread: map[badExtent]trouble{}, short: map[string]time.Time{},
 		trouble: map[string]trouble{}, wanted: map[string]bool{}, following: map[catalog.ID]*following{},
 	}
