@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -247,181 +246,22 @@ func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape
 		}
 		return take.record(ctx, record)
 	})
-	if err != nil {
-		return fmt.Errorf("take over %s of tape %s: %w", m.Name, s.Barcode, err)
+	if err == nil {
+		err = take.end(ctx)
 	}
-	if err := take.end(ctx); err != nil {
+	if n := take.refused - refusalsMax; n > 0 {
+		b.refuse(s.Barcode, m.Name, fmt.Errorf("%d further records of it cannot be taken over", n))
+	}
+	if errors.Is(err, ErrUnproved) { // what came before it was taken, and a newer tapefs may read the rest
+		b.refuse(s.Barcode, m.Name, err)
+		return b.rows.Flush()
+	}
+	if err != nil {
 		return fmt.Errorf("take over %s of tape %s: %w", m.Name, s.Barcode, err)
 	}
 	b.rows.Given(head.LastID, head.Upto)
 	failpoint("rebuild-manifest")
 	return b.rows.EndManifest(ctx)
-}
-
-// manifestTaker turns a manifest's records into rows.
-type manifestTaker struct {
-	b             *rebuilder
-	barcode, name string
-	planned       string          // the object at hand when it was not packed yet: its members have no place
-	skip          map[string]bool // objects that contradict what is known
-
-	object *objectRecord // at hand, until its sums are complete
-	sums   []catalog.Part
-	dirs   []*dirRecord // until all are there that follow each other: those above come first then
-}
-
-// record takes one record over. What contradicts what is known is refused alone.
-func (t *manifestTaker) record(ctx context.Context, record any) error {
-	if dir, ok := record.(*dirRecord); ok {
-		t.dirs = append(t.dirs, dir)
-		return nil
-	}
-	if err := t.endDirs(ctx); err != nil {
-		return err
-	}
-	if sum, ok := record.(*sumRecord); !ok || t.object == nil || sum.Object != t.object.Object {
-		if err := t.end(ctx); err != nil {
-			return err
-		}
-	}
-	return t.believed(t.take(ctx, record))
-}
-
-// endDirs takes over directories, each after the one that it lies in.
-func (t *manifestTaker) endDirs(ctx context.Context) error {
-	dirs := t.dirs
-	t.dirs = nil
-	at := make(map[catalog.ID]int, len(dirs))
-	for i, d := range dirs {
-		at[d.ID] = i
-	}
-	var chain []int
-	for i := range dirs {
-		chain = chain[:0]
-		for j, ok := i, true; ok && dirs[j] != nil; j, ok = at[dirs[j].Parent] {
-			if slices.Contains(chain, j) {
-				break // each lies in the other: whoever wrote that
-			}
-			chain = append(chain, j)
-		}
-		for _, j := range slices.Backward(chain) {
-			if err := t.believed(t.node(ctx, &dirs[j].node)); err != nil {
-				return err
-			}
-			dirs[j] = nil
-		}
-	}
-	return nil
-}
-
-// end takes over what is at hand and complete.
-func (t *manifestTaker) end(ctx context.Context) error {
-	if err := t.endDirs(ctx); err != nil {
-		return err
-	}
-	if t.object == nil {
-		return nil
-	}
-	r, sums := t.object, t.sums
-	t.object, t.sums = nil, nil
-	return t.believed(t.sealing(ctx, r, sums))
-}
-
-// believed refuses what contradicts what is known, and passes all other errors on.
-func (t *manifestTaker) believed(err error) error {
-	if errors.Is(err, catalog.ErrContradiction) {
-		t.b.refuse(t.barcode, t.name, err)
-		return nil
-	}
-	return err
-}
-
-func (t *manifestTaker) take(ctx context.Context, record any) error {
-	rows := t.b.rows
-	switch r := record.(type) {
-	case *sourceRecord:
-		return rows.Source(ctx, catalog.Source{Name: r.Name, URL: string(r.URL), Root: r.Root, Listed: r.Listed})
-	case *keyRecord:
-		return rows.Key(ctx, catalog.SealKey{Fingerprint: r.Key, Cipher: r.Cipher, Iterations: r.Iterations, Added: r.Added, CopySeen: r.CopySeen})
-	case *poolRecord:
-		_, err := rows.Pool(ctx, r.Name)
-		return err
-	case *tapeRecord:
-		return rows.Tape(ctx, catalog.Tape{Barcode: r.Barcode, UUID: r.Volume, PoolName: r.Pool, Number: r.Number, Generation: r.Generation, State: r.State,
-			Capacity: r.Capacity, Free: r.Free, Leftover: r.Leftover, Formatted: r.Formatted, Seen: r.Seen, Loads: r.Loads, Place: string(r.Place), Note: string(r.Note)})
-	case *objectRecord:
-		t.object = r
-		return nil
-	case *sumRecord:
-		if t.object == nil {
-			return nil // of an object that was refused, or that the manifest does not tell of
-		}
-		sum, err := hex.DecodeString(r.SHA256)
-		if err != nil {
-			return fmt.Errorf("sum of part %d of object %s: %w", r.Number, r.Object, err)
-		}
-		t.sums = append(t.sums, catalog.Part{Number: r.Number, Size: r.Size, SHA256: sum, Sums: r.Sums})
-		return nil
-	case *memberRecord:
-		if t.skip[r.Object] || t.planned == r.Object {
-			return nil
-		}
-		v, err := r.node.version()
-		if err != nil {
-			return fmt.Errorf("member %d of object %s: %w", r.ID, r.Object, err)
-		}
-		return rows.Member(ctx, r.Object, catalog.Member{Version: r.ID, Header: r.Header, Data: r.Data}, &v)
-	case *partRecord:
-		if t.skip[r.Object] {
-			return nil
-		}
-		state, err := partStates.number(r.State)
-		if err != nil {
-			return fmt.Errorf("part %s: %w", r.Name, err)
-		}
-		return rows.CopyPart(ctx, catalog.RebuiltPart{OID: r.Object, Pool: r.Pool, Number: r.Number, Volume: r.Volume, Barcode: r.Barcode, Name: r.Name,
-			Size: r.Size, StartBlock: r.StartBlock, State: catalog.PartState(state)})
-	case *changeRecord:
-		var now *catalog.Version
-		if r.Now != nil {
-			v, err := r.Now.version()
-			if err != nil {
-				return fmt.Errorf("change %d: %w", r.ID, err)
-			}
-			now = &v
-		}
-		return rows.Change(ctx, catalog.Change{ID: r.ID, At: r.At, Kind: r.Kind, Version: r.Version, Detail: string(r.Detail)}, now)
-	}
-	return nil
-}
-
-func (t *manifestTaker) node(ctx context.Context, n *node) error {
-	v, err := n.version()
-	if err != nil {
-		return fmt.Errorf("directory %d: %w", n.ID, err)
-	}
-	return t.b.rows.Node(ctx, &v)
-}
-
-func (t *manifestTaker) sealing(ctx context.Context, r *objectRecord, sums []catalog.Part) error {
-	state, err := objectStates.number(r.State)
-	if err != nil {
-		return fmt.Errorf("object %s: %w", r.Object, err)
-	}
-	salt, err := hex.DecodeString(r.Salt)
-	if err != nil {
-		return fmt.Errorf("object %s: salt: %w", r.Object, err)
-	}
-	t.planned = ""
-	if state == int(catalog.ObjectPlanned) {
-		t.planned = r.Object
-	}
-	err = t.b.rows.Sealing(ctx, &catalog.Object{OID: r.Object, Fingerprint: r.Key, Salt: salt, PartSize: r.PartSize, PlainSize: r.PlainSize,
-		SealedSize: r.SealedSize, State: catalog.ObjectState(state), Created: r.Created}, r.Source, sums)
-	if errors.Is(err, catalog.ErrContradiction) {
-		t.skip[r.Object] = true
-	}
-	return err
 }
 
 // applyTape holds what manifests say of a tape against the files on it, and records that it was read.

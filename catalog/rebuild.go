@@ -6,11 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // ErrContradiction: a record says something else of an object than what is recorded already. Each
 // object has one salt and one set of sums, so one of the two is not what was written.
 var ErrContradiction = errors.New("it contradicts what is recorded")
+
+// Refusable reports whether an error of a Rebuild's call is about the record that was given to it. Any other is about the
+// catalog's file or the moment, and nothing goes on after it.
+func Refusable(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return false
+	}
+	var e *sqlite.Error
+	return !errors.As(err, &e) || e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT
+}
 
 // rebuildChunk is how long a transaction of a rebuild stays open.
 const rebuildChunk = 300 * time.Millisecond
