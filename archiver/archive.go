@@ -28,6 +28,7 @@ type Archiver struct {
 	lib  *changer.Library // may be nil: then nothing that needs a tape works
 
 	activity  activity
+	locked    sync.Map // names of the sources whose locks are held here
 	moved     sync.Map // by source and path: versions that a planned file may be, under another name
 	again     sync.Map // by source and path: files that are taken because the archive has lost their bytes
 	flow      flow

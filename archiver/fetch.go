@@ -115,7 +115,11 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 		}
 		defer disk.close()
 		if came, err = a.fetchFiles(ctx, run, src, b, w, dir, names); err != nil {
-			return fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err)
+			err = fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err)
+			if _, all, ferr := a.spoolFree(); ferr == nil && all < spareDisk && len(w.marked) == 0 {
+				err = errors.Join(err, a.removeBatch(b)) // others need the disk, and tapes could not be written without it
+			}
+			return err
 		}
 		a.flow.fetched.Add(b.Bytes)
 		failpoint("fetch")

@@ -32,6 +32,7 @@ type listStats struct {
 	Errors     int64
 	Unreadable int64 // could not be read before, and are not tried again yet
 	Compared   int64 // by content
+	TooLarge   int64 // not planned because the spool cannot hold them
 	Uncompared int64 // of these, could not be
 	maybeMoved int64 // new names with the size and time of files that are missing
 	Excluded   int64 // not in the listing, and at the source all the same: its filters leave them out
@@ -46,7 +47,7 @@ func (s *listStats) counts() map[string]int64 {
 		"listed": s.Listed, "directories": s.Dirs, "skipped": s.Skipped, "new": s.New, "changed": s.Changed,
 		"same": s.Same, "metadata": s.Metadata, "waiting": s.Waiting, "left": s.Left, "again": s.Again, "young": s.Young, "vanished": s.Vanished, "unmarked": s.Unmarked,
 		"revived": s.Revived, "planned": s.Planned, "planned_bytes": s.Bytes, "list_errors": s.Errors,
-		"unreadable": s.Unreadable, "compared": s.Compared, "excluded": s.Excluded, "left_out": s.LeftOut, "uncompared": s.Uncompared,
+		"unreadable": s.Unreadable, "compared": s.Compared, "excluded": s.Excluded, "left_out": s.LeftOut, "uncompared": s.Uncompared, "too_large": s.TooLarge,
 	}
 	for k, v := range all {
 		if v == 0 {
@@ -57,7 +58,9 @@ func (s *listStats) counts() map[string]int64 {
 }
 
 // doubtful says that something of the source could not be seen, or too little to be believed.
-func (s *listStats) doubtful() bool { return s.Errors > 0 || s.Partial || s.Unmarked > 0 }
+func (s *listStats) doubtful() bool {
+	return s.Errors > 0 || s.Partial || s.Unmarked > 0 || s.TooLarge > 0
+}
 
 // maxJunk is how many lines of a listing that cannot be read are recorded; the others are counted.
 const maxJunk = 100

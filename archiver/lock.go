@@ -27,7 +27,11 @@ func (a *Archiver) lockSource(name string) (unlock func(), err error) {
 	if !ok {
 		return nil, fmt.Errorf("lock source %s: %w", name, ErrLocked)
 	}
-	return func() { l.Close() }, nil
+	a.locked.Store(name, true)
+	return func() {
+		a.locked.Delete(name)
+		l.Close()
+	}, nil
 }
 
 // lockFree locks the sources that no other run holds, and says which are busy: the others need not wait for a run that

@@ -50,6 +50,7 @@ type planner struct {
 	links   *sorter // hard-linked names by the first name of their group
 	lastMS  int64   // time half of the last object id
 	ready   bool    // prepare is done
+	has     int64   // what an empty spool could hold, bytes; 0: not asked yet
 	stopped bool    // the limit or the end of time was reached
 
 	objects []planned // of the batch being made
@@ -167,6 +168,21 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 	if p.stopped {
 		p.stats.Left += int64(files)
 		return nil
+	}
+	if p.local == "" && data > 0 {
+		why, err := p.tooLarge(ctx, data)
+		if err != nil {
+			return err
+		}
+		if why != nil {
+			for _, m := range ms {
+				p.stats.TooLarge++
+				if err := p.a.runError(ctx, p.run.ID, p.src.Name, m.path, "not archived: "+why.Error()); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
 	}
 	p.stats.Planned += int64(files)
 	p.stats.Bytes += data

@@ -74,6 +74,22 @@ func (p *planner) prepare(ctx context.Context) error {
 	return nil
 }
 
+// askSpool is the size from which on a file is held against the room in the spool, bytes: that is not asked for each.
+const askSpool = 1 << 20
+
+// tooLarge says of a file's bytes that the spool cannot hold them, however empty it is.
+func (p *planner) tooLarge(ctx context.Context, data int64) (why, err error) {
+	if data < askSpool {
+		return nil, nil
+	}
+	if p.has == 0 {
+		if p.has, err = p.a.spoolHas(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return tooLarge(data, p.has), nil
+}
+
 // planSource lists a source, compares it with the catalog and records what is to be archived in
 // batches; emit gets each as soon as it is recorded. The stats are good also with an error.
 func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, o Options, emit func(catalog.Batch) error) (st listStats, err error) {

@@ -234,7 +234,7 @@ func late(o Options) bool { return !o.Until.IsZero() && time.Now().After(o.Until
 func (a *Archiver) fetchAll(ctx context.Context, run catalog.Run, w *writer, o Options, noted *problems, silent *silentSources, batches <-chan fetchJob) error {
 	stuck := false
 	fetch := func(j fetchJob) error {
-		for !stuck && !late(o) {
+		for !late(o) {
 			ok, err := a.spoolFits(ctx, j.batch)
 			if err != nil {
 				return err
@@ -242,15 +242,26 @@ func (a *Archiver) fetchAll(ctx context.Context, run catalog.Run, w *writer, o O
 			if ok {
 				return a.fetchBatch(ctx, run, j.src, j.batch)
 			}
+			has, err := a.spoolHas(ctx)
+			if err != nil {
+				return err
+			}
+			if why := tooLarge(j.batch.Bytes, has); why != nil {
+				if j.done == nil {
+					return fmt.Errorf("a batch of source %s is left for a later run: %w", j.src.Name, why)
+				}
+				a.log.Info("a batch of an earlier run is planned anew", "source", j.src.Name, "why", why)
+				return a.giveUpBatch(ctx, run, j.batch)
+			}
+			if stuck {
+				return errNoRoom
+			}
 			a.log.Info("the spool is full; waiting until something in it is safe")
 			freed, err := w.makeRoom(ctx)
 			if err != nil {
 				return err
 			}
 			stuck = !freed
-		}
-		if stuck {
-			return errors.New("the spool is full, and what is in it cannot be written")
 		}
 		return nil
 	}

@@ -216,41 +216,6 @@ func (a *Archiver) spoolUseBut(ctx context.Context, but int64) (int64, error) {
 	return use, nil
 }
 
-// spoolMax is what the spool may hold in all, bytes: what was configured, or what leaves 10 %
-// of its file system free.
-func (a *Archiver) spoolMax(ctx context.Context) (int64, error) {
-	if a.cfg.SpoolMax > 0 {
-		return a.cfg.SpoolMax, nil
-	}
-	use, err := a.spoolUse(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if err := os.MkdirAll(a.cfg.SpoolDir, 0o700); err != nil {
-		return 0, fmt.Errorf("make the spool: %w", err)
-	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(a.cfg.SpoolDir, &st); err != nil {
-		return 0, fmt.Errorf("look at the spool's file system: %w", err)
-	}
-	free := (int64(st.Bavail) - int64(st.Blocks)/10) * st.Bsize
-	return max(use+free, 0), nil
-}
-
-// spoolFits says whether a batch may be fetched now: it has room beside the others, or there
-// is nothing to wait for. Ask again whenever a batch was released.
-func (a *Archiver) spoolFits(ctx context.Context, b catalog.Batch) (bool, error) {
-	if b.Local {
-		return true, nil
-	}
-	use, err := a.spoolUseBut(ctx, b.ID)
-	if err != nil || use == 0 {
-		return err == nil, err
-	}
-	limit, err := a.spoolMax(ctx)
-	return use+b.Bytes <= limit, err
-}
-
 // disk is the spool's file system. Opened before files are written it hears of each error
 // of writing them back (syncfs reports those since Linux 5.8).
 type disk struct{ f *os.File }
