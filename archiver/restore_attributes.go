@@ -48,9 +48,10 @@ func (r *restoration) attributes(f, dir *os.File, name string, v *catalog.Versio
 		mode &^= 0o6000 // set-id bits are for another owner
 	}
 	var refused []error
+	said := false
 	chmod := func(mode uint32) {
 		if err := unix.Fchmod(int(f.Fd()), mode); err != nil {
-			refused = append(refused, fmt.Errorf("set mode: %w", err))
+			refused, said = append(refused, fmt.Errorf("set mode: %w", err)), true
 		}
 	}
 	if lent := mode & 0o6000; !give {
@@ -66,24 +67,45 @@ func (r *restoration) attributes(f, dir *os.File, name string, v *catalog.Versio
 		}
 	}
 	if give {
-		if err := f.Chown(uid, gid); err != nil {
-			refused = append(refused, fmt.Errorf("set owner: %w", bare(err)))
+		if err := giveTo(f, uid, gid); err != nil {
+			refused = append(refused, fmt.Errorf("set owner: %w", err))
 			mode &^= 0o6000
 		} else if mode&0o6000 != 0 { // giving it away took the bits
 			chmod(mode)
 		}
 	}
-	// Some file systems say yes and do nothing.
+	var now unix.Stat_t // some file systems say yes and do nothing
+	if err := unix.Fstat(int(f.Fd()), &now); err == nil && now.Mode&0o7777 != mode && !said {
+		refused = append(refused, fmt.Errorf("set mode: it is still %04o", now.Mode&0o7777))
+	}
+	return refusals(refused)
+}
+
+// giveTo changes an owner, and looks whether that has happened.
+func giveTo(f *os.File, uid, gid int) error {
+	if err := f.Chown(uid, gid); err != nil {
+		return bare(err)
+	}
 	var now unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &now); len(refused) == 0 && err == nil {
-		if int(now.Uid) != uid || int(now.Gid) != gid {
-			refused = append(refused, fmt.Errorf("set owner: it is still %d:%d", now.Uid, now.Gid))
-		}
-		if now.Mode&0o7777 != mode {
-			refused = append(refused, fmt.Errorf("set mode: it is still %04o", now.Mode&0o7777))
+	if err := unix.Fstat(int(f.Fd()), &now); err != nil {
+		return err
+	}
+	if int(now.Uid) != uid || int(now.Gid) != gid {
+		return fmt.Errorf("it is still %d:%d", now.Uid, now.Gid)
+	}
+	return nil
+}
+
+// refusals are several errors in one line.
+func refusals(list []error) (all error) {
+	for _, err := range list {
+		if all == nil {
+			all = err
+		} else {
+			all = fmt.Errorf("%w; %w", all, err)
 		}
 	}
-	return errors.Join(refused...)
+	return all
 }
 
 // bare takes the name out of an error of package os: it is a temporary one.
@@ -95,8 +117,8 @@ func bare(err error) error {
 	return err
 }
 
-// mend gives a file that is there already, with the right bytes, the attributes it should have.
-func (r *restoration) mend(dest string, v *catalog.Version) error {
+// mend gives a file that is there already, with the right bytes, the attributes it should have; also is what else it lacks, if anything.
+func (r *restoration) mend(dest string, v *catalog.Version, also error) error {
 	info, err := r.root.Lstat(dest)
 	if err != nil {
 		return err
@@ -111,7 +133,14 @@ func (r *restoration) mend(dest string, v *catalog.Version) error {
 		return err
 	}
 	defer dir.Close()
-	r.without(dest, r.attributes(f, dir, name, v))
+	refused := r.attributes(f, dir, name, v)
+	switch {
+	case refused == nil:
+		refused = also
+	case also != nil:
+		refused = refusals([]error{also, refused})
+	}
+	r.without(dest, refused)
 	return nil
 }
 
@@ -148,7 +177,7 @@ func (r *restoration) linkAttributes(dest string, v *catalog.Version) error {
 			refused = append(refused, fmt.Errorf("set owner: %w", bare(err)))
 		}
 	}
-	r.without(dest, errors.Join(refused...))
+	r.without(dest, refusals(refused))
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,9 +40,43 @@ func (r *restoration) copyLinked(ctx context.Context, p *primary, dest string) (
 		r.drop(as)
 		return fmt.Errorf("copy it from %q: %w", p.dest, err)
 	}
-	if err := r.complete(as); err != nil {
-		return err
+	as.refused = errCopied(p)
+	return r.complete(as)
+}
+
+func errCopied(p *primary) error {
+	return fmt.Errorf("link it to %q: the file system cannot; it is a copy", p.dest)
+}
+
+// linkCopy makes a link of a copy that an earlier restore had to make, or keeps it where that is still so. False: dest is something else.
+func (r *restoration) linkCopy(ctx context.Context, p *primary, dest string) (done bool, err error) {
+	v, err := r.a.db.Get(ctx, p.id)
+	if err != nil {
+		return false, err
 	}
-	r.without(dest, fmt.Errorf("link it to %q: the file system cannot; it is a copy", p.dest))
-	return nil
+	if same, err := r.present(dest, &v); err != nil || !same {
+		return false, nil //nolint:nilerr // the caller says what is in its place
+	}
+	temp := tempLink(p, dest)
+	if err := r.root.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return true, err
+	}
+	if err := r.root.Link(p.dest, temp); err != nil {
+		if !cannotLink(err) {
+			return true, err
+		}
+		r.sum.Present++
+		return true, r.mend(dest, &v, errCopied(p))
+	}
+	if err := r.root.Rename(temp, dest); err != nil {
+		return true, errors.Join(err, r.root.Remove(temp))
+	}
+	r.sum.Present++
+	return true, nil
+}
+
+// tempLink is the temporary name of a link.
+func tempLink(p *primary, dest string) string {
+	dir, _ := path.Split(dest)
+	return dir + fmt.Sprintf(".tapefs-%d.link", p.id)
 }

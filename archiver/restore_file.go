@@ -29,6 +29,7 @@ type assembly struct {
 	file       *os.File
 	of         int
 	sum        hash.Hash
+	refused    error // what it will lack beside what the target refuses
 	left       atomic.Int64
 	failed     atomic.Bool
 	drop       sync.Once
@@ -154,6 +155,12 @@ func (r *restoration) place(as *assembly) (err error) {
 	}
 	defer dir.Close()
 	refused := r.attributes(as.file, dir, tempName, &as.v)
+	switch {
+	case refused == nil:
+		refused = as.refused
+	case as.refused != nil:
+		refused = refusals([]error{as.refused, refused})
+	}
 	if err := r.rename(dir, tempName, path.Base(as.dest)); err != nil {
 		return err
 	}

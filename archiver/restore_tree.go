@@ -43,7 +43,7 @@ func (r *restoration) prepare(ctx context.Context, arg int, dest string, v *cata
 			r.sum.Present++
 			r.linkable(v)
 			r.mu.Unlock()
-			err = r.mend(dest, v)
+			err = r.mend(dest, v, nil)
 		case v.Size == 0:
 			err = r.empty(arg, dest, v)
 		default:
@@ -191,14 +191,18 @@ func (r *restoration) link(ctx context.Context, p *primary, dest string) error {
 			r.sum.Present++
 			return nil
 		}
+		if info.Mode().IsRegular() {
+			if done, err := r.linkCopy(ctx, p, dest); done || err != nil {
+				return err
+			}
+		}
 		if info.IsDir() || !r.o.Overwrite {
 			return errors.New("something else is in its place; --overwrite replaces files")
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	dirName, _ := path.Split(dest)
-	temp := dirName + fmt.Sprintf(".tapefs-%d.link", p.id)
+	temp := tempLink(p, dest)
 	if err := r.root.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

@@ -112,7 +112,8 @@ func (db *DB) unread(ctx context.Context) (map[ID]Entry, error) {
 		all[id] = e
 		return struct{}{}, err
 	}, `SELECT id, parent, name FROM version WHERE state = 2 AND current = 1 UNION
-		SELECT v.id, v.parent, v.name FROM (SELECT DISTINCT object FROM copy WHERE state = 4) g JOIN member n ON n.object = g.object
-			JOIN version v ON (v.id = n.version OR v.data = n.version AND v.data <> v.id) WHERE v.kind = 1 AND v.current = 1 AND `+textLost+` LIMIT ?`, maxUnread)
+		SELECT v.id, v.parent, v.name FROM object o JOIN member n ON n.object = o.id
+			JOIN version v ON (v.id = n.version OR v.data = n.version AND v.data <> v.id) WHERE o.id IN (SELECT object FROM copy WHERE state = 4)
+			AND NOT (`+textWritten+` OR `+textWhole+`) AND v.kind = 1 AND v.current = 1 AND `+textLost+` LIMIT ?`, maxUnread)
 	return all, err
 }
