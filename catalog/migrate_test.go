@@ -162,6 +162,7 @@ func TestQueryPlans(t *testing.T) {
 		"Get": textGet, "Lookup": textLookup, "Children": textChildren, "ChildrenByName": textChildrenByName, "parent": textParent,
 		"OwedCopies": textOwedCopies + textOwedOrder, "OwedAlone": textOwedCopies + textAlone + textOwedOrder, "Unmanifested": textUnmanifested, "UnsafeParts": textUnsafeParts, "members": textMembers, "objects": textBatchObjects,
 		"release": textReleasable, "PlannedAt": textPlannedAt,
+		"is lost": textIsLost, "on tape": textOnTape, "lost in a listing": markLost(textChildren),
 		// What SQLite looks for when a row goes that others may refer to.
 		"children of a version": `SELECT 1 FROM version WHERE parent = ?`, "changes of a version": `SELECT 1 FROM change WHERE version = ?`,
 		"members of a version": `SELECT 1 FROM member WHERE version = ?`, "copies of an object": `SELECT 1 FROM copy WHERE object = ?`,
@@ -340,5 +341,55 @@ func TestUnnamedCopiesAreNotDurableAfterMigration(t *testing.T) {
 		if err != nil || len(copies) != 1 || copies[0].State != state || copies[0].Verified.IsZero() != (state != Durable) {
 			t.Errorf("copy %d: %+v, want state %d (%v)", id, copies, state, err)
 		}
+	}
+}
+
+// Of tapes that were suspect already it is known since when, at the latest, and whether damage was found on them; no other is touched.
+func TestSuspectTapesAfterMigration(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(ctx, path, schemaBefore(t, "0010")); err != nil {
+		t.Fatal(err)
+	}
+	old, err := connect(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.connectWriter(ctx); err != nil {
+		t.Fatal(err)
+	}
+	_, err = old.writer.ExecContext(ctx, `INSERT INTO tape (barcode, uuid, state, note) VALUES ('A', 'a', 'open', ''),
+		('B', 'b', 'suspect', 'sync volume b: index was not proved to be on tape'), ('C', 'c', 'suspect', 'damage found on 2026-01-02: another sum')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tapes, err := db.Tapes(ctx)
+	if err != nil || len(tapes) != 3 {
+		t.Fatalf("%d tapes, %v", len(tapes), err)
+	}
+	for i, want := range []struct{ suspect, damaged bool }{{false, false}, {true, false}, {true, true}} {
+		if tapes[i].Suspected.IsZero() == want.suspect || tapes[i].FoundDamaged != want.damaged || tapes[i].Was != "" {
+			t.Errorf("tape %s: %+v", tapes[i].Barcode, tapes[i])
+		}
+	}
+	if ended, err := db.EndSuspicions(ctx); err != nil || len(ended) != 0 {
+		t.Errorf("taken out of suspicion unread: %+v, %v", ended, err)
+	}
+	if _, was, err := db.TrustTape(ctx, tapes[1].ID); err != nil || was != TapeSuspect {
+		t.Errorf("was %q, %v", was, err)
+	}
+	if b, err := db.TapeByBarcode(ctx, "B"); err != nil || b.State != TapeOpen || !b.Suspected.IsZero() || b.Note != "" {
+		t.Errorf("trusted: %+v, %v", b, err)
 	}
 }

@@ -11,10 +11,12 @@ import (
 // View then shows the newest older version that can be read. The rows stay as they are: archive compares with the newest one,
 // so that it takes the file again, and a copy that is healed brings the newest state back.
 
-// textWhole holds for an object o that lies whole on tape: a copy of it is durable, or its parts are, be it in several copies.
+// textWhole holds for an object o that lies whole on tape: a copy of it is durable, or its parts are and durable manifests name them,
+// be it in several copies.
 const textWhole = `o.state IN (1, 2) AND (EXISTS (SELECT 1 FROM copy k WHERE k.object = o.id AND k.state = 3)
 	OR EXISTS (SELECT 1 FROM part q WHERE q.object = o.id) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
-		SELECT 1 FROM copy k JOIN copy_part e ON e.copy = k.id WHERE k.object = o.id AND k.state < 5 AND e.number = q.number AND e.state = 2)))`
+		SELECT 1 FROM copy k JOIN copy_part e ON e.copy = k.id WHERE k.object = o.id AND k.state < 5 AND e.number = q.number AND e.state = 2
+			AND EXISTS (SELECT 1 FROM manifest n WHERE n.id = e.manifest AND n.state = 2))))`
 
 // textWritten holds for an object o that is being written, or about to be: its bytes are in the spool.
 const textWritten = `o.state IN (0, 1) AND EXISTS (SELECT 1 FROM copy k WHERE k.object = o.id AND k.state < 3)`
@@ -32,8 +34,8 @@ const (
 	// Older versions of a path that can be read, the newest first.
 	textReadableBefore = `SELECT ` + versionColumns + ` FROM version v INDEXED BY version_past WHERE v.parent = ? AND v.name = ? AND v.current = 0
 		AND v.kind <> 2 AND v.state = 1 AND v.id <> ? AND v.since <= ? AND NOT (v.kind = 1 AND ` + textLost + `) ORDER BY v.since DESC, v.id DESC LIMIT 1`
-	// Nothing that is only in the spool: it may turn out void.
-	textOnTape = `SELECT EXISTS (SELECT 1 FROM version v WHERE v.id = ? AND v.state = 1 AND v.batch IS NULL
+	// What is only in the spool does not count: it may turn out void.
+	textOnTape = `SELECT EXISTS (SELECT 1 FROM version v WHERE v.id = ? AND v.state = 1
 		AND EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.data AND ` + textWhole + `))`
 )
 
