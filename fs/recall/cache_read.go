@@ -84,7 +84,9 @@ func (c *Cache) read(ctx context.Context, oid string, n, size int64, sum [sha256
 	name := c.file(oid, n)
 	var fresh []uint64
 	err := changer.WithPatience(ctx, 0, func() (err error) {
-		c.takeFile(dst)
+		if err := takeSlot(ctx, c.files, dst); err != nil {
+			return err
+		}
 		defer func() { <-c.files }()
 		if marks == nil {
 			fresh, err = verifyFile(name, size, sum, dst, offset)
@@ -123,13 +125,19 @@ func (c *Cache) read(ctx context.Context, oid string, n, size int64, sum [sha256
 	return false, nil
 }
 
-// takeFile waits until one more file may be open. A buffer that is to be filled then holds no memory meanwhile.
-func (c *Cache) takeFile(dst []byte) {
+// takeSlot waits until one more read may be under way, or until ctx ends. A buffer that is to be filled then holds no memory meanwhile.
+func takeSlot(ctx context.Context, slots chan struct{}, dst []byte) error {
 	select {
-	case c.files <- struct{}{}:
+	case slots <- struct{}{}:
+		return nil
 	default:
-		giveBackPages(dst)
-		c.files <- struct{}{}
+	}
+	giveBackPages(dst)
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

@@ -156,6 +156,7 @@ type Queue struct {
 	// The constants above and changer.Patience, but in tests.
 	poll, linger, inventoryLifetime, offlinePoll, patience, userSlice time.Duration
 	spoolBounds                                                       spoolBounds
+	spoolReads                                                        chan struct{} // as many as may be under way at once
 
 	onRead func(barcode string, at position) // told of each extent before it is read from tape; nil but in tests
 
@@ -223,7 +224,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	q := &Queue{
 		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
 		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience, userSlice: userSlice,
-		spoolBounds: spoolBoundsOf(), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
+		spoolBounds: spoolBoundsOf(), spoolReads: make(chan struct{}, maxSpoolReads), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},

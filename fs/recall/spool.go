@@ -86,9 +86,11 @@ func (f *File) readSpool(ctx context.Context, p []byte, off int64) (ok bool, err
 	if spool == nil {
 		return false, nil
 	}
-	f.q.cache.takeFile(p) // each read takes a thread of the system
+	if err := takeSlot(ctx, f.q.spoolReads, p); err != nil {
+		return false, err
+	}
 	_, err = spool.ReadAt(p, off)
-	<-f.q.cache.files
+	<-f.q.spoolReads
 	if err == nil || errors.Is(err, io.EOF) {
 		// What was read counts only if the file is still the version now.
 		if cerr := unchanged(spool.File, f.size, f.spoolTime); cerr != nil {

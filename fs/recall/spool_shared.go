@@ -29,6 +29,10 @@ const keptDescriptors = 192
 // maxSpoolFiles bounds them where descriptors are plenty.
 const maxSpoolFiles = 1 << 16
 
+// maxSpoolReads bounds the reads of spool files that are under way: each takes a thread of the system, and a source that is read in
+// place may hang.
+const maxSpoolReads = 256
+
 // spoolBoundsOf divides this process's limit of descriptors. (The Go runtime raised it to the hard limit when the process began.)
 func spoolBoundsOf() spoolBounds {
 	all := maxSpoolFiles
