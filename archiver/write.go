@@ -55,8 +55,11 @@ func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedC
 			return err
 		}
 		n, left, err := w.missing(ctx, c, p, first, mine)
-		if err != nil || left == 0 {
+		if err != nil {
 			return err
+		}
+		if left == 0 {
+			return w.a.db.SettleCopy(ctx, c.ID) // it may count as owed though others wrote all of it
 		}
 		if err := w.openTape(ctx, pool, p.partLen(n)); err != nil {
 			return err

@@ -77,8 +77,11 @@ func (r *Rebuild) settleCopies(ctx context.Context) error {
 		err := tx.QueryRowContext(ctx, `SELECT o.state, o.batch, c.state, (SELECT count(*) FROM copy_part p WHERE p.copy = c.id AND p.state = 4),
 			(SELECT count(*) FROM copy_part p WHERE p.copy = c.id AND p.state = 2)
 			FROM copy c JOIN object o ON o.id = c.object WHERE c.id = ?`, id).Scan(&object, &batch, &state, &bad, &good)
-		if err != nil || batch.Valid { // what is in the spool is the archiver's
+		if err != nil {
 			return err
+		}
+		if batch.Valid { // what is in the spool is the archiver's to write; what a manifest just told of it counts
+			return settleCopy(ctx, tx, id)
 		}
 		set := func(s CopyState) error {
 			_, err := tx.ExecContext(ctx, `UPDATE copy SET state = ?1 WHERE id = ?2 AND state <> ?1`, s, id)

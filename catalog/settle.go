@@ -46,6 +46,15 @@ func settleCopy(ctx context.Context, tx *sql.Tx, copyID int64) error {
 	return err
 }
 
+// SettleCopy derives a copy's state from its parts once more.
+func (db *DB) SettleCopy(ctx context.Context, copyID int64) error {
+	err := db.update(ctx, func(tx *sql.Tx) error { return settleCopy(ctx, tx, copyID) })
+	if err != nil {
+		return fmt.Errorf("settle copy %d: %w", copyID, err)
+	}
+	return nil
+}
+
 // PartFailed moves a part to abandoned, damaged or lost; size is what lies uselessly on its tape.
 // Its copy is owed again while the part was not durable or the spool still has the bytes, and damaged
 // otherwise. An object that is not packed and has no written part any more loses its part rows, so
