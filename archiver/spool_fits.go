@@ -117,6 +117,10 @@ func (a *Archiver) fetchedElsewhere(ctx context.Context) (total int64, err error
 		if _, ours := a.locked.Load(name); ours || b.Local || b.State != catalog.Fetching {
 			continue
 		}
+		has := a.onDisk(b)
+		if has == 0 {
+			continue // not begun
+		}
 		if _, asked := busy[b.Source]; !asked {
 			unlock, err := a.lockSource(name)
 			if err == nil {
@@ -124,7 +128,7 @@ func (a *Archiver) fetchedElsewhere(ctx context.Context) (total int64, err error
 			}
 			busy[b.Source] = errors.Is(err, ErrLocked)
 		}
-		if has := a.onDisk(b); has > 0 && busy[b.Source] {
+		if busy[b.Source] {
 			total += max(0, b.Bytes-has)
 		}
 	}
