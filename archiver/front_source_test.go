@@ -143,7 +143,7 @@ func TestRemoteOptionsKeepTheUsersChoiceFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := a.remoteOptions(Source{SSH: []string{"-i", "a key"}, RsyncPath: "sudo rsync"}, "", true)
-	want := []string{"-e", "ssh -i 'a key' -p 2222 -o BatchMode=yes -o ServerAliveInterval=60", "--rsync-path=sudo rsync", "--secluded-args"}
+	want := []string{"--timeout=1800", "-e", "ssh -i 'a key' -p 2222 -o BatchMode=yes -o ServerAliveInterval=60", "--rsync-path=sudo rsync", "--secluded-args"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
