@@ -328,7 +328,11 @@ func (w *writer) partFailed(ctx context.Context, row catalog.CopyPart, size int6
 			return fmt.Errorf("record a failed part: %w", err)
 		}
 		w.tried[barcodeOf(w.tape)] = true
-		w.noted.add("", "", why)
+		if errors.Is(why, errNamed) {
+			w.a.log.Info("another tape is taken", "why", why)
+		} else {
+			w.noted.add("", "", why)
+		}
 		return w.closeTape(ctx)
 	}
 	if err := w.a.db.PartFailed(ctx, row.ID, catalog.PartAbandoned, size); err != nil {
@@ -340,8 +344,11 @@ func (w *writer) partFailed(ctx context.Context, row catalog.CopyPart, size int6
 	return w.tapeFailed(ctx, isFull(why), why)
 }
 
-// errOccupied: a leftover file bears the name and cannot be removed.
-var errOccupied = errors.New("a leftover file has this name and cannot be removed")
+// errOccupied: a file on the tape bears the name, and cannot be removed or must not be.
+var errOccupied = errors.New("a file on the tape has this name")
+
+// errNamed: a manifest names that file, so that the part belongs onto another tape. Nothing is wrong.
+var errNamed = errors.New("and a manifest names it")
 
 // putFile makes a file on the mounted tape that must not exist. A leftover of a crash is never
 // adopted: it is removed. Errors of the tape are *writeError.
@@ -357,6 +364,13 @@ func (w *writer) putFile(ctx context.Context, name string, fill func(*os.File) (
 	f, err := changer.OpenFile(root, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		if info, serr := root.Lstat(name); serr == nil {
+			named, err := w.a.db.NamedOnTape(ctx, w.tape.ID, name)
+			if err != nil {
+				return catalog.Part{}, err
+			}
+			if named { // no name on a tape is used twice: a rebuild would take one file for the other
+				return catalog.Part{}, &writeError{fmt.Errorf("%w, %w", errOccupied, errNamed)}
+			}
 			if err := w.addLeftover(ctx, info.Size()); err != nil {
 				return catalog.Part{}, err
 			}

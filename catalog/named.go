@@ -181,3 +181,13 @@ func (db *DB) SaltDrawn(ctx context.Context, fingerprint string, salt []byte) (b
 	}
 	return drawn, nil
 }
+
+// NamedOnTape reports whether a manifest that is on tape, or may be, names a file of a tape.
+func (db *DB) NamedOnTape(ctx context.Context, tape int64, name string) (named bool, err error) {
+	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM copy_part p INDEXED BY copy_part_tape JOIN manifest m ON m.id = p.manifest
+		WHERE p.tape = ? AND p.name = ? AND m.state < 3)`, tape, name).Scan(&named)
+	if err != nil {
+		err = fmt.Errorf("look whether a manifest names %s: %w", name, err)
+	}
+	return named, err
+}
