@@ -415,7 +415,7 @@ func restoreWithoutTapefs(t *testing.T, a *archive) string {
 		}
 		t.Cleanup(func() { unmountBelow(dir) })
 		program("ltfs", "-o", "devname="+lib.Drives[0].Device, dir)
-		cmd := exec.Command("/bin/sh", filepath.Join(dir, "restore.sh"), keys[0], target, dir)
+		cmd := exec.Command("/bin/sh", filepath.Join(dir, "restore.sh"), "--set-id", keys[0], target, dir)
 		cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("restore.sh: %v\n%s", err, out)
