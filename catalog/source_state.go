@@ -17,12 +17,13 @@ type SourceState struct {
 }
 
 // UpdateSourceStates records what a source tells of files, so that the next comparison need not read them. No tape
-// is told: a catalog rebuilt from tapes learns it again.
+// is told: a catalog rebuilt from tapes learns it again. What waits in the spool keeps its time, for it is still to be
+// sealed as it was planned.
 func (db *DB) UpdateSourceStates(ctx context.Context, states []SourceState) error {
 	for page := range slices.Chunk(states, changePage) {
 		err := db.update(ctx, func(tx *sql.Tx) error {
 			for _, s := range page {
-				_, err := tx.ExecContext(ctx, `UPDATE version SET mtime_ns = ?, ctime = ?, ino = ? WHERE id = ? AND kind = 1 AND state = 1`,
+				_, err := tx.ExecContext(ctx, `UPDATE version SET mtime_ns = CASE WHEN batch IS NULL THEN ? ELSE mtime_ns END, ctime = ?, ino = ? WHERE id = ? AND kind = 1 AND state = 1`,
 					s.Nsec, nullIfZero(nsOf(s.CTime)), nullIfZero(int64(s.Ino)), s.ID)
 				if err != nil {
 					return err

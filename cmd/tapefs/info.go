@@ -34,6 +34,7 @@ type versionJSON struct {
 	Until   *time.Time `json:"until,omitempty"`
 	Inode   catalog.ID `json:"inode"`
 	Links   uint32     `json:"links"`
+	Grew    bool       `json:"grew,omitempty"` // while it was archived: these are the bytes it had when it was listed
 	Spooled string     `json:"spooled,omitempty"`
 	Cached  int64      `json:"cached,omitempty"` // bytes
 	Pinned  bool       `json:"pinned,omitempty"`
@@ -115,6 +116,7 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 		if use, err := cached(versions[i].Inode); err == nil {
 			described.Cached, described.Pinned = use.Cached, use.Pinned
 		}
+		described.Grew = versions[i].Grew
 		described.Number, described.Of = first+i, all
 		if versions[i].ID == v.ID {
 			described.Shown, described.Newer = true, newer
@@ -234,6 +236,9 @@ func printVersion(a *app, v *catalog.Version, d *versionJSON) {
 	}
 	if d.Until != nil {
 		t.row("  replaced", dateOr(d.Until, ""))
+	}
+	if d.Grew {
+		t.row("  grew", "while it was archived: this is what it held when it was listed")
 	}
 	if d.Vanished != nil {
 		t.row("  vanished", dateOr(d.Vanished, ""))

@@ -46,14 +46,14 @@ func (q *Queue) openSpool(loc catalog.Location) (*os.File, error) {
 	return f, nil
 }
 
-// unchanged checks that an open file has a version's size and modification time, to the nanosecond.
+// unchanged checks that an open file has a version's size and modification time, to the nanosecond if its file system can hold it.
 func unchanged(f *os.File, size int64, mtime catalog.Time) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	t := st.ModTime()
-	if !st.Mode().IsRegular() || st.Size() != size || t.Unix() != mtime.Sec || t.Nanosecond() != int(mtime.Nsec) {
+	found := catalog.Time{Sec: st.ModTime().Unix(), Nsec: int32(st.ModTime().Nanosecond())}
+	if !st.Mode().IsRegular() || st.Size() != size || !mtime.KeptAs(found) {
 		return errChanged
 	}
 	return nil
