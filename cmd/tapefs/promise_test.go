@@ -64,7 +64,6 @@ type rebuilt struct {
 	name    string
 	tapes   []string // barcodes; the others are not in the library
 	rebuild []string // further arguments of catalog rebuild
-	verbose bool     // the losses say what the commands printed
 }
 
 // broken rebuilds a catalog from tapes and keys alone, in a library that has nothing but those tapes, restores all from
