@@ -196,6 +196,8 @@ func (w *tortured) quick() (losses []string) {
 
 	for _, c := range []struct{ what, text string }{
 		{"copies are not durable", `SELECT c.id, c.state, o.oid FROM copy c JOIN object o ON o.id = c.object WHERE c.state < 3 AND o.state < 2`},
+		{"durable parts are named by no durable manifest", `SELECT p.id, p.name FROM copy_part p JOIN copy c ON c.id = p.copy
+			WHERE p.state = 2 AND c.state = 3 AND NOT EXISTS (SELECT 1 FROM manifest m WHERE m.id = p.manifest AND m.state = 2)`},
 		{"parts are not settled", `SELECT p.id, p.state, p.name FROM copy_part p WHERE p.state < 2`},
 		{"batches are not released", `SELECT id, state, dir FROM batch WHERE state < 2`},
 		{"objects have more than one live copy in a pool", `SELECT object, pool, count(*) FROM copy WHERE state < 4 GROUP BY object, pool HAVING count(*) > 1`},

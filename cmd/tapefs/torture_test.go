@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -19,7 +21,9 @@ const (
 
 // TestTorture runs rounds: an archive that has files already, a few changes at its sources, one trouble in
 // the middle of a run; then runs without trouble, until one says that all is done, and a compare of everything: what is
-// believed with the bytes on tape, and the sources with what openssl and tar bring back from the tapes and with the mount.
+// believed with the bytes on tape, the sources with what openssl and tar bring back from the tapes and with the mount, and
+// what safe named with what a rebuild from tapes and keys alone gives back: in each round in one of six ways (all tapes or
+// one pool's, with snapshots or without), and in all six when an archive is done with.
 //
 // TAPEFS_ROUNDS is how many rounds, "once" for one of each kind. TAPEFS_SEED repeats the choices of an earlier
 // run (not the moments at which the machine meets them). TAPEFS_KIND runs kinds with that prefix only.
@@ -108,9 +112,11 @@ func (w *tortured) oneRound(n int, kind trouble) {
 	w.t.Helper()
 	w.round = fmt.Sprintf("round %d, %s, TAPEFS_SEED=%d", n, kind.name, w.seed)
 	count := w.count(kind.name)
+	w.now = count
 	start := time.Now()
 	w.log.Reset()
 	w.change()
+	w.forgetChanged()
 	if w.r.IntN(2) == 0 {
 		w.emptyDrives()
 	}
@@ -119,12 +125,16 @@ func (w *tortured) oneRound(n int, kind trouble) {
 	}
 	w.clear()
 	losses := w.believed()
+	w.vow(false)
 	w.settle(kind.name)
 	losses = append(losses, w.quick()...)
+	losses = append(losses, w.vow(true)...)
 	w.keep()
 	compared := time.Now()
 	losses = append(losses, w.restored()...)
 	losses = append(losses, w.mounted()...)
+	ways := w.waysBack()
+	losses = append(losses, w.keptVows(ways[n%len(ways)])...)
 	count.compare += time.Since(compared)
 	count.took += time.Since(start)
 	count.losses += len(losses)
@@ -141,6 +151,9 @@ func (w *tortured) fromTapes(n int) {
 	start := time.Now()
 	w.must(os.RemoveAll(w.path("state/cache")))
 	losses := w.mounted()
+	for _, way := range w.waysBack() {
+		losses = append(losses, w.keptVows(way)...)
+	}
 	count.met++
 	count.took += time.Since(start)
 	count.losses += len(losses)
@@ -152,10 +165,19 @@ func (w *tortured) fromTapes(n int) {
 // count is the tally of a kind, in which one more round begins.
 func (w *tortured) count(kind string) *tallied {
 	if w.tally[kind] == nil {
-		w.tally[kind] = &tallied{}
+		w.tally[kind] = &tallied{codes: map[int]int{}}
 	}
 	w.tally[kind].rounds++
 	return w.tally[kind]
+}
+
+// codesText lists exit codes and how often each came.
+func codesText(codes map[int]int) string {
+	var parts []string
+	for _, code := range slices.Sorted(maps.Keys(codes)) {
+		parts = append(parts, fmt.Sprintf("%d×%d", code, codes[code]))
+	}
+	return strings.Join(parts, " ")
 }
 
 const emptyCache = "the mount with an empty cache" // beside the kinds in a tally
@@ -163,7 +185,8 @@ const emptyCache = "the mount with an empty cache" // beside the kinds in a tall
 // tallied counts rounds of one kind: met are those in which the trouble came in time.
 type tallied struct {
 	rounds, met, losses int
-	took, compare       time.Duration // in all; of it restore.sh and the mount
+	took, compare       time.Duration // in all; of it restore.sh, the mount and a rebuild
+	codes               map[int]int   // exit codes of archive, -1 for a signal, and how often
 }
 
 func tableOf(tally map[string]*tallied) string {
@@ -174,7 +197,7 @@ func tableOf(tally map[string]*tallied) string {
 	sort.Strings(names)
 	var b strings.Builder
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "kind of trouble\trounds\tmet\tlosses\tseconds a round\tof it compares\t")
+	fmt.Fprintln(tw, "kind of trouble\trounds\tmet\tlosses\tseconds a round\tof it compares\texit codes\t")
 	var all tallied
 	mounts := tally[emptyCache]
 	for _, name := range names {
@@ -182,12 +205,12 @@ func tableOf(tally map[string]*tallied) string {
 		if c == mounts {
 			continue
 		}
-		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%.1f\t%.1f\t\n", name, c.rounds, c.met, c.losses, c.took.Seconds()/float64(c.rounds), c.compare.Seconds()/float64(c.rounds))
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%.1f\t%.1f\t%s\t\n", name, c.rounds, c.met, c.losses, c.took.Seconds()/float64(c.rounds), c.compare.Seconds()/float64(c.rounds), codesText(c.codes))
 		all.rounds, all.met, all.losses = all.rounds+c.rounds, all.met+c.met, all.losses+c.losses
 		all.took, all.compare = all.took+c.took, all.compare+c.compare
 	}
 	if all.rounds > 0 {
-		fmt.Fprintf(tw, "all\t%d\t%d\t%d\t%.1f\t%.1f\t\n", all.rounds, all.met, all.losses, all.took.Seconds()/float64(all.rounds), all.compare.Seconds()/float64(all.rounds))
+		fmt.Fprintf(tw, "all\t%d\t%d\t%d\t%.1f\t%.1f\t\t\n", all.rounds, all.met, all.losses, all.took.Seconds()/float64(all.rounds), all.compare.Seconds()/float64(all.rounds))
 	}
 	tw.Flush()
 	if mounts != nil {

@@ -39,19 +39,21 @@ type tortured struct {
 	round  string
 	seed   uint64
 	tally  map[string]*tallied // by kind
+	now    *tallied            // that of the round
 	log    bytes.Buffer
 	serial int            // of file contents
 	tapes  map[string]int // tapes added, by barcode prefix
 	slot   int            // the last slot that was filled
 	proved map[int64]bool // rows of copy_part whose bytes were compared with their sums
 	run1   time.Duration  // what a run takes, about
+	vowed  promise        // what safe named, as it was then; a file that changed at its source since is not in it
 }
 
 func newTortured(t *testing.T, r *rand.Rand) *tortured {
 	needFuse(t)
 	dir := t.TempDir()
 	w := &tortured{archive: &archive{t: t, dir: dir, conf: filepath.Join(dir, "config.yaml")}, t: t, r: r,
-		tapes: map[string]int{}, proved: map[int64]bool{}, run1: 2 * time.Second, round: "the beginning"}
+		tapes: map[string]int{}, proved: map[int64]bool{}, run1: 2 * time.Second, round: "the beginning", vowed: promise{}}
 	t.Cleanup(func() { w.end() })
 	for _, d := range []string{"source/far", "source/near", "kept/far", "kept/near", "state"} {
 		w.must(os.MkdirAll(w.path(d), 0o755))
@@ -71,6 +73,7 @@ func newTortured(t *testing.T, r *rand.Rand) *tortured {
 	w.edit("# include: [\"*\"]", `include: ["VT*"]`)
 	w.edit("# copies: [main]", "copies: [main, off]")
 	w.edit("# bundle_below: 64MiB", "bundle_below: 64KiB")
+	w.edit("# dedup_min: 64MiB", "dedup_min: 1MiB")
 	w.edit("# max: 500GiB", "max: 1GiB")
 	w.edit("# max: 20GiB", "max: 192MiB") // all that is current
 	w.edit("# ssh: ssh", "ssh: "+w.path("ssh"))
@@ -161,6 +164,13 @@ func (w *tortured) change() {
 		if source == "far" && w.r.IntN(3) == 0 || w.r.IntN(8) == 0 {
 			write(fmt.Sprintf("films/film %d.mkv", w.r.IntN(2)), 9<<20+int64(w.r.IntN(11<<20))) // two or three parts
 		}
+		if clips, _ := filepath.Glob(filepath.Join(root, "clips", "*")); len(clips) > 0 && w.r.IntN(3) == 0 { // of dedup size, many of them
+			from := clips[w.r.IntN(len(clips))]
+			w.serial++
+			to, at := filepath.Join(root, "clips", fmt.Sprintf("copy %d.mp4", w.r.IntN(3))), time.Unix(1_500_000_000+int64(w.serial)*977, 5)
+			w.must(copyContent(from, to))
+			w.must(os.Chtimes(to, at, at))
+		}
 		if w.r.IntN(2) == 0 {
 			link := filepath.Join(root, fmt.Sprintf("link %d", w.r.IntN(3)))
 			w.must(os.RemoveAll(link))
@@ -192,7 +202,7 @@ func (w *tortured) change() {
 // keep copies what is new at the sources to a tree from which nothing is ever removed: vanished files stay archived.
 func (w *tortured) keep() {
 	w.t.Helper()
-	out, err := exec.Command("rsync", "-a", w.path("source")+"/", w.path("kept")+"/").CombinedOutput()
+	out, err := exec.Command("rsync", "-ac", w.path("source")+"/", w.path("kept")+"/").CombinedOutput()
 	if err != nil {
 		w.t.Fatalf("rsync: %v\n%s", err, out)
 	}
@@ -232,6 +242,9 @@ func (w *tortured) ends(s *started) int {
 		w.t.Fatalf("%s: a run does not end\nbefore:\n%s\nit says:\n%s\nits ltfs says:\n%s", w.round, w.log.String(), s.out.String(), w.ltfsLogs())
 	}
 	code := s.cmd.ProcessState.ExitCode()
+	if w.now != nil {
+		w.now.codes[code]++
+	}
 	fmt.Fprintf(&w.log, "--- archive, exit code %d, %.1f s\n%s", code, time.Since(s.began).Seconds(), s.out.String())
 	if strings.Contains(s.out.String(), "panic:") || strings.Contains(s.out.String(), "fatal error:") {
 		w.t.Fatalf("%s: a panic\n%s", w.round, w.log.String())
@@ -272,6 +285,7 @@ func (w *tortured) settle(why string) {
 			w.run1 = (3*w.run1 + time.Since(began)) / 4
 			return
 		case exitFailed, exitPartial: // says what is wrong, and the next run goes on
+			w.trustTapes()
 		case exitOperator:
 			w.operate()
 		default:
@@ -281,8 +295,33 @@ func (w *tortured) settle(why string) {
 	w.t.Fatalf("%s: %d runs after %s did not end it\n%s", w.round, settleRuns, why, w.log.String())
 }
 
+// trustTapes is an operator's part, too: tapes that the trouble made suspect are checked and read, and trusted by hand where
+// that does not end it.
+func (w *tortured) trustTapes() {
+	w.t.Helper()
+	for _, barcode := range w.suspects() {
+		for _, args := range [][]string{{"tape", "check", barcode}, {"verify", "--tape", barcode}} {
+			out, err := w.command(args...).CombinedOutput()
+			fmt.Fprintf(&w.log, "--- %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	for _, barcode := range w.suspects() {
+		out, err := w.command("tape", "trust", barcode, "--yes").CombinedOutput()
+		fmt.Fprintf(&w.log, "--- tape trust %s: %v\n%s", barcode, err, out)
+	}
+}
+
+func (w *tortured) suspects() (barcodes []string) {
+	w.t.Helper()
+	for _, r := range w.query(`SELECT barcode FROM tape WHERE state = 'suspect' AND uuid <> ''`) {
+		barcodes = append(barcodes, r[0].(string))
+	}
+	return barcodes
+}
+
 func (w *tortured) operate() {
 	w.t.Helper()
+	w.trustTapes()
 	for _, d := range w.lib.Drives {
 		if out, err := w.command("drive", "trust", d.Serial).CombinedOutput(); err != nil {
 			w.t.Fatalf("drive trust: %v\n%s", err, out)
