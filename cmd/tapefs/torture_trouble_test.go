@@ -142,6 +142,7 @@ func (w *tortured) troubles() []trouble {
 			})
 		}},
 	)
+	all = append(all, w.unkindTroubles()...)
 	if w.tmpfs {
 		all = append(all,
 			trouble{"spool's disk full", func() bool {
