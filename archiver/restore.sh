@@ -88,7 +88,8 @@ else
 	given=$#
 fi
 for d; do
-	[ -d "$d/tapefs" ] || die "$d: there is no directory tapefs in it: not a tape of tapefs, or not mounted"
+	# A tape that was labelled and not written to yet holds nothing: the others are restored.
+	[ -d "$d/tapefs" ] || sed -n 1p "$d/README.txt" 2>/dev/null | grep -q '^tapefs-format ' || die "$d: there is no directory tapefs in it: not a tape of tapefs, or not mounted"
 done
 
 # tape N DIR...: sets dir to the N-th.
