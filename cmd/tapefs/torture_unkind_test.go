@@ -24,8 +24,6 @@ func (w *tortured) unkindTroubles() []trouble {
 		{"write error told by close", at("close-eio")},
 		{"write error that sticks", at("sticky-eio")},
 		{"write error for good", at("write-perm")},
-		{"bytes lost on tape", func() bool { return w.wrongBytes("lost-write") }},
-		{"bytes wrong on tape", func() bool { return w.wrongBytes("wrong-write") }},
 		{"sync lies", func() bool { return w.faulty("sync-lies") }},
 		{"sync and unmount lie", func() bool { return w.faulty("sync-lies", "umount-lies") }},
 		{"unmount lies", func() bool { w.faulty("umount-lies"); return true }},
@@ -59,26 +57,6 @@ func (w *tortured) unkindTroubles() []trouble {
 		{"spool rotten", func() bool { return w.hurtSpool(flipByte) }},
 		{"older catalog put back", w.olderCatalog},
 	}
-}
-
-// wrongBytes lets a run write what comes back as other bytes, or not at all: nobody can tell before it is read. Then it is
-// read, and healed.
-func (w *tortured) wrongBytes(fault string) bool {
-	w.t.Helper()
-	_, places := w.writing()
-	w.must(w.lib.Fault(places(fault, 12)...))
-	w.ends(w.start())
-	w.clear()
-	cmd := w.command("verify")
-	out, _ := cmd.CombinedOutput()
-	code := cmd.ProcessState.ExitCode()
-	fmt.Fprintf(&w.log, "--- verify, exit code %d\n%s", code, out)
-	for _, args := range [][]string{{"archive", "--heal", "--accept-deletions"}, {"archive", "--heal", "--accept-deletions"}} {
-		out, err := w.command(args...).CombinedOutput()
-		fmt.Fprintf(&w.log, "--- %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	w.trustTapes() // what is left on them reads well
-	return code != exitDone
 }
 
 // changeInSecret gives a file of the local source other bytes of the same size, and its time back.
