@@ -135,6 +135,7 @@ func (w *tortured) olderCatalog() bool {
 	if w.ends(w.start()) != exitDone {
 		return false
 	}
+	w.keep() // the archive has it, whatever changes below
 	for _, ending := range []string{"", "-wal", "-shm"} {
 		w.must(os.RemoveAll(w.path("state/catalog.db" + ending)))
 	}
