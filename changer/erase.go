@@ -33,7 +33,7 @@ func (le *Lease) Erase(ctx context.Context, r EraseRequest) error {
 	}
 	le.proved = ""
 	if r.Volume {
-		if err := le.unpartition(ctx, op); err != nil {
+		if err := le.unpartition(ctx, op, r.Barcode); err != nil {
 			return err
 		}
 	}
@@ -61,7 +61,7 @@ func (le *Lease) Erase(ctx context.Context, r EraseRequest) error {
 }
 
 // unpartition has mkltfs take the partitions off. It exits 1 on success too: only its message tells.
-func (le *Lease) unpartition(ctx context.Context, op string) error {
+func (le *Lease) unpartition(ctx context.Context, op string, b Barcode) error {
 	const unformatted = "15040I"
 	res, pending, err := le.act(ctx, le.l.cfg.MountTimeout, le.l.cfg.Programs.Mkltfs, "-w", "-d", le.d.Device)
 	if pending != nil {
@@ -74,7 +74,7 @@ func (le *Lease) unpartition(ctx context.Context, op string) error {
 	if err == nil {
 		err = errors.New("mkltfs did not say that it unformatted the medium")
 	}
-	return ltfsFail(op, err, log)
+	return ltfsFail(op, err, log, b)
 }
 
 // MayErase refuses, before anything is lost, what cannot be erased: another tape than named, a write-protected one, one that

@@ -80,7 +80,7 @@ func FuzzParseMessages(f *testing.F) {
 				t.Fatalf("%+v", s)
 			}
 		}
-		ltfsCause(text)
+		ltfsCause(text, "A00001L8")
 		mtxCause(text)
 		if u := formattedUUID(text); u != "" && len(u) != 36 {
 			t.Fatalf("UUID %q", u)

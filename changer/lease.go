@@ -32,6 +32,7 @@ type Lease struct {
 	vol     *Volume         // mounted, or nil
 	doing   []string        // the program that pending is about
 	pending <-chan struct{} // closed when a program that we no longer waited for is gone; or nil
+	tape    Barcode         // that Load or LoadSlot brought; "" when it was here before
 	proved  Barcode         // without a changer: the tape that a mount proved to be in the drive
 	left    bool            // pending is an ltfs that nobody waits for any more
 	ended   <-chan struct{} // closed when the command that leased the drive is told to end
@@ -246,6 +247,18 @@ func (le *Lease) Wanted() bool {
 
 // Volume returns the mounted volume of this lease, nil when there is none.
 func (le *Lease) Volume() *Volume { return le.vol }
+
+// label is the barcode of the loaded tape, for hints: what was loaded for this lease, or what the changer reads; "" unknown.
+func (le *Lease) label(ctx context.Context) Barcode {
+	if le.tape != "" {
+		return le.tape
+	}
+	b, _, err := le.Loaded(ctx)
+	if err != nil {
+		le.l.log.Debug("look which tape a hint is about", "drive", le.d.Serial, "err", err)
+	}
+	return b
+}
 
 func (le *Lease) unlock() {
 	if le.lock != nil {

@@ -27,6 +27,7 @@ func (le *Lease) Load(ctx context.Context, b Barcode) error {
 		return fail(op, fmt.Errorf("%w: a volume is mounted", ErrBusy), "")
 	}
 	if le.l.none() {
+		le.tape = b // what the operator was asked for
 		return le.noneLoad(ctx, b)
 	}
 	if _, err := le.l.NamesAgree(ctx, le.d); err != nil {
@@ -49,6 +50,7 @@ func (le *Lease) Load(ctx context.Context, b Barcode) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
+		le.tape = b
 		return nil
 	}
 }
@@ -158,7 +160,7 @@ func (le *Lease) unload(ctx context.Context) (to int, err error) {
 	if err := le.l.unused(le.d); err != nil {
 		return 0, fmt.Errorf("%s: %w", op, err)
 	}
-	le.proved, le.right = "", false
+	le.tape, le.proved, le.right = "", "", false
 	if le.l.none() || le.l.cfg.EjectBeforeUnload {
 		if err := le.eject(ctx); err != nil {
 			return 0, fmt.Errorf("%s: %w", op, err)

@@ -156,7 +156,7 @@ func (le *Lease) Format(ctx context.Context, r FormatRequest) (uuid string, err 
 		return "", fail(op, err, "mkltfs goes on; look at the tape again when it has ended")
 	}
 	if err != nil {
-		return "", ltfsFail(op, err, res.stdout+res.stderr)
+		return "", ltfsFail(op, err, res.stdout+res.stderr, r.Barcode)
 	}
 	uuid = formattedUUID(res.stdout + res.stderr)
 	if uuid == "" {

@@ -148,7 +148,7 @@ func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
 		if c.cmd.ProcessState.ExitCode() == 0 {
 			return nil, fail(op, fmt.Errorf("ltfs ended well but mounted nothing: %w", c.failure()), "see "+c.log)
 		}
-		return nil, ltfsFail(op, c.failure(), log)
+		return nil, ltfsFail(op, c.failure(), log, le.label(ctx))
 	case err != nil:
 		pid := c.cmd.Process.Pid
 		gone := le.leave(c, dir)

@@ -1,6 +1,7 @@
 package changer
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -48,23 +49,28 @@ func formattedUUID(log string) string {
 }
 
 // ltfsCauses maps message codes of OpenLTFS 2.4 to errors that callers know. Those of no medium, busy,
-// unformatted and write-protected were recorded, the others are of its list of messages.
+// unformatted and write-protected were recorded, the others are of its list of messages. Hints name the
+// tape where they say %s.
 var ltfsCauses = []struct {
 	err   error
 	hint  string
 	codes []string
 }{
 	{ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape", []string{"11095E"}},
-	{ErrNotBlank, "say --erase BARCODE to format over what is there", []string{"15047E"}},
+	{ErrNotBlank, "say --erase %s to format over what is there", []string{"15047E"}},
 	{ErrIncompatible, "the drive cannot use this kind of cartridge for LTFS: look at its generation", []string{"11298E", "11299E"}},
-	{ErrNotFormatted, "format it with: tapefs tape format BARCODE", []string{"17168E", "11176E"}},
-	{ErrNeedsCheck, "nothing was changed on it; check and repair it with: tapefs tape check BARCODE", []string{"11020E", "11021E", "11023E", "11024E",
+	{ErrNotFormatted, "format it with: tapefs tape format %s", []string{"17168E", "11176E"}},
+	{ErrNeedsCheck, "nothing was changed on it; check and repair it with: tapefs tape check %s", []string{"11020E", "11021E", "11023E", "11024E",
 		"11027E", "11205E", "11206E", "11207E", "11219E", "11220E", "11221E", "11231E", "11253E"}},
 	{ErrNoMedium, "see what the drive holds with: tapefs drive status", []string{"11331E", "12016E", "12017E", "11006E"}},
 }
 
-// ltfsCause finds the known cause in the log of ltfs, mkltfs or ltfsck.
-func ltfsCause(log string) (hint string, cause error) {
+// unlabelled stands in hints for a tape whose barcode nobody knows.
+const unlabelled = "followed by the barcode on its label"
+
+// ltfsCause finds the known cause in the log of ltfs, mkltfs or ltfsck. The hint spells the tape out; "" when
+// its barcode is not known.
+func ltfsCause(log string, tape Barcode) (hint string, cause error) {
 	codes := ltfsCodes(log)
 	if slices.Contains(codes, "12012E") { // the drive could not be opened
 		errno := openErrno(log)
@@ -82,9 +88,20 @@ func ltfsCause(log string) (hint string, cause error) {
 	for _, c := range ltfsCauses {
 		for _, code := range c.codes {
 			if slices.Contains(codes, code) {
-				return c.hint, c.err
+				return hintAbout(c.hint, tape), c.err
 			}
 		}
 	}
 	return "", nil
+}
+
+// hintAbout fills in the tape that a hint is about.
+func hintAbout(hint string, tape Barcode) string {
+	if !strings.Contains(hint, "%s") {
+		return hint
+	}
+	if tape == "" {
+		tape = unlabelled
+	}
+	return fmt.Sprintf(hint, tape)
 }

@@ -338,12 +338,20 @@ func TestLtfsCauses(t *testing.T) {
 		"kill9-ltfsck":                    nil,
 	} {
 		r := recorded(t, name)
-		hint, err := ltfsCause(r.stdout + r.stderr)
+		hint, err := ltfsCause(r.stdout+r.stderr, "A00001L8")
 		if err != want {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
 		if err != nil && hint == "" {
 			t.Errorf("%s: no hint", name)
+		}
+		if strings.Contains(hint, "BARCODE") || strings.Contains(hint, "%") {
+			t.Errorf("%s: the hint does not spell the tape out: %s", name, hint)
+		}
+	}
+	for tape, want := range map[Barcode]string{"A00001L8": "tapefs tape check A00001L8", "": "tapefs tape check " + unlabelled} {
+		if hint, _ := ltfsCause("LTFS11021E", tape); !strings.HasSuffix(hint, want) {
+			t.Errorf("tape %q: hint %q", tape, hint)
 		}
 	}
 	r := recorded(t, "mkltfs-ok")

@@ -182,9 +182,9 @@ func mtxFail(op string, err error, stderr string) error {
 	return fail(op, err, hint)
 }
 
-// ltfsFail explains a failed ltfs, mkltfs or ltfsck by the messages in its log.
-func ltfsFail(op string, err error, log string) error {
-	hint, cause := ltfsCause(log)
+// ltfsFail explains a failed ltfs, mkltfs or ltfsck by the messages in its log; hints name the tape.
+func ltfsFail(op string, err error, log string, tape Barcode) error {
+	hint, cause := ltfsCause(log, tape)
 	if cause != nil {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}

@@ -87,7 +87,7 @@ func (le *Lease) mayUnload(ctx context.Context, op string) error {
 	if err := le.mayUse(ctx, op); err != nil {
 		return err
 	}
-	le.proved, le.right = "", false
+	le.tape, le.proved, le.right = "", "", false
 	return nil
 }
 
@@ -148,6 +148,9 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 			},
 		}, nil
 	})
+	if err == nil {
+		le.tape = want
+	}
 	le.right = err == nil && empty // once the node holds a tape, which Ready waits for
 	return err
 }
@@ -209,7 +212,7 @@ func (le *Lease) Check(ctx context.Context, deep bool) (codes []string, err erro
 		return codes, nil
 	}
 	if err != nil {
-		return codes, ltfsFail(op, err, res.stdout+res.stderr)
+		return codes, ltfsFail(op, err, res.stdout+res.stderr, le.label(ctx))
 	}
 	return codes, nil
 }
