@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 )
 
 // sync makes what was written to the mounted tape durable: manifest, index, proof, catalog. A tape
@@ -37,7 +38,7 @@ func (w *writer) sync(ctx context.Context) error {
 	}
 	failpoint("sync")
 	generation, err := w.volume.Sync(ctx)
-	if shortage(err) {
+	if changer.BlamesNoTape(err) {
 		return errors.Join(unnamed, err) // what was written stays unproved; the next run reads it back
 	}
 	if err != nil {

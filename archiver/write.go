@@ -18,7 +18,7 @@ import (
 // isTapeError reports whether an error is one of the tape that was written, and not one of this machine.
 func isTapeError(err error) bool {
 	var we *writeError
-	return errors.As(err, &we) && !shortage(err)
+	return errors.As(err, &we) && !changer.BlamesNoTape(err)
 }
 
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) }

@@ -14,7 +14,10 @@ import (
 // kind of file has taken its place.
 var ErrAltered = errors.New("it is not what was written")
 
-// Fault is what an error of reading a volume stands for. Only Damaged and Missing say anything about the file; all else is
+// ErrDiskFull says that a disk of this machine is full. The bare ENOSPC of a write may be a tape's.
+var ErrDiskFull = errors.New("a disk of this machine is full, no tape is")
+
+// Fault is what an error of reading or writing a volume stands for. Only Damaged and Missing say anything about the file; all else is
 // about this machine, the drive or the moment, and is never recorded against a file, a copy or a tape.
 type Fault int
 
@@ -22,68 +25,84 @@ const (
 	Unknown  Fault = iota // nothing says whose fault it is, so it is not the file's
 	Damaged               // the medium cannot be read there, or gives other bytes than were written
 	Missing               // the volume has no such file
+	Full                  // the volume takes no more; only writing can meet that
 	Shortage              // this machine lacks something just now: descriptors, memory, disk space, a permission
 	Stopped               // the work was interrupted or called off
 	Absent                // no medium in the drive, or the tape is elsewhere
 	Gone                  // the volume is no longer mounted: ltfs died, or the cartridge was taken away
 )
 
-// faults is the one table by which errors are told apart, in mount, verify, restore, heal, repack and rebuild. The first entry
-// that matches counts: an excuse comes before damage, because an error may carry both.
+// faults is the one table by which errors are told apart, in mount, archive, verify, restore, heal, repack and rebuild. The first
+// entry that matches counts: an excuse comes before damage, because an error may carry both. Writing stands beside reading where the same
+// number means something else: what is opened to be read may be refused to this process, while a tape that refuses to be written is
+// one to be looked at.
 var faults = []struct {
-	err   error
-	fault Fault
+	err              error
+	reading, writing Fault
 }{
-	{unix.ENOTCONN, Gone},
-	{unix.ECONNABORTED, Gone},
-	{unix.ENODEV, Gone},
-	{unix.EAGAIN, Gone}, // recorded: what LTFS says after the cartridge was taken away
+	{ErrDiskFull, Shortage, Shortage},
 
-	{context.Canceled, Stopped},
-	{context.DeadlineExceeded, Stopped},
-	{unix.EINTR, Stopped},
+	{unix.ENOTCONN, Gone, Gone},
+	{unix.ECONNABORTED, Gone, Gone},
+	{unix.ENODEV, Gone, Gone},
+	{unix.EAGAIN, Gone, Gone}, // recorded: what LTFS says after the cartridge was taken away
 
-	{unix.ENOMEDIUM, Absent},
-	{ErrNoMedium, Absent},
-	{ErrNotInLibrary, Absent},
-	{ErrDoorOpen, Absent},
+	{context.Canceled, Stopped, Stopped},
+	{context.DeadlineExceeded, Stopped, Stopped},
+	{unix.EINTR, Stopped, Stopped},
 
-	{unix.EMFILE, Shortage},
-	{unix.ENFILE, Shortage},
-	{unix.ENOMEM, Shortage},
-	{unix.ENOBUFS, Shortage},
-	{unix.ENOSPC, Shortage},
-	{unix.EDQUOT, Shortage},
-	{unix.EACCES, Shortage},
-	{unix.EPERM, Shortage},
+	{unix.ENOMEDIUM, Absent, Absent},
+	{ErrNoMedium, Absent, Absent},
+	{ErrNotInLibrary, Absent, Absent},
+	{ErrDoorOpen, Absent, Absent},
 
-	{ErrAltered, Damaged},
-	{unix.EIO, Damaged},
-	{unix.EREMOTEIO, Damaged},
-	{unix.ENODATA, Damaged}, // the kernel's word for a critical medium error
-	{unix.EILSEQ, Damaged},  // and for a failed protection check
-	{unix.EBADMSG, Damaged},
-	{unix.EUCLEAN, Damaged},
-	{unix.EISDIR, Damaged}, // these three: another kind of file is in its place
-	{unix.ENOTDIR, Damaged},
-	{unix.ELOOP, Damaged},
-	{io.ErrUnexpectedEOF, Damaged},
-	{io.EOF, Damaged},
+	{unix.EMFILE, Shortage, Shortage},
+	{unix.ENFILE, Shortage, Shortage},
+	{unix.ENOMEM, Shortage, Shortage},
+	{unix.ENOBUFS, Shortage, Shortage},
+	{unix.ENOSPC, Shortage, Full},
+	{unix.EDQUOT, Shortage, Unknown},
+	{unix.EACCES, Shortage, Unknown},
+	{unix.EPERM, Shortage, Unknown},
 
-	{fs.ErrNotExist, Missing},
+	{ErrAltered, Damaged, Damaged},
+	{unix.EIO, Damaged, Damaged},
+	{unix.EREMOTEIO, Damaged, Damaged},
+	{unix.ENODATA, Damaged, Damaged}, // the kernel's word for a critical medium error
+	{unix.EILSEQ, Damaged, Damaged},  // and for a failed protection check
+	{unix.EBADMSG, Damaged, Damaged},
+	{unix.EUCLEAN, Damaged, Damaged},
+	{unix.EISDIR, Damaged, Damaged}, // these three: another kind of file is in its place
+	{unix.ENOTDIR, Damaged, Damaged},
+	{unix.ELOOP, Damaged, Damaged},
+	{io.ErrUnexpectedEOF, Damaged, Damaged},
+	{io.EOF, Damaged, Damaged},
+
+	{fs.ErrNotExist, Missing, Missing},
 }
 
 // FaultOf says what an error of reading a volume stands for. A nil error is Unknown.
 func FaultOf(err error) Fault {
+	reading, _ := lookUp(err)
+	return reading
+}
+
+// WriteFaultOf is FaultOf for an error of writing to a volume, or of syncing it.
+func WriteFaultOf(err error) Fault {
+	_, writing := lookUp(err)
+	return writing
+}
+
+func lookUp(err error) (reading, writing Fault) {
 	if err == nil {
-		return Unknown
+		return Unknown, Unknown
 	}
 	for _, f := range faults {
 		if errors.Is(err, f.err) {
-			return f.fault
+			return f.reading, f.writing
 		}
 	}
-	return Unknown
+	return Unknown, Unknown
 }
 
 // OfFile reports whether the fault is the file's on the tape, and so to be recorded.
@@ -96,6 +115,13 @@ func (f Fault) Passing() bool { return f >= Shortage }
 // told are the errors that a reader is told as they are: they say what to wait for, or what to put right.
 var told = []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.ENOSPC, unix.EDQUOT, unix.EINTR, unix.EACCES,
 	unix.EPERM, unix.ENOMEDIUM, unix.ENOTCONN}
+
+// BlamesNoTape reports whether an error of writing to a volume, or of syncing it, tells of something that this machine lacks, or of a
+// signal: no tape and no drive is at fault. A time limit that was reached is none of these.
+func BlamesNoTape(err error) bool {
+	f := WriteFaultOf(err)
+	return f == Shortage || f == Stopped && errors.Is(err, unix.EINTR)
+}
 
 // Errno is the error number that a reader is told for a passing fault; 0 for all others.
 func Errno(err error) unix.Errno {

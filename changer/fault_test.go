@@ -83,6 +83,72 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestWriteFaults is what differs when a volume is written, and what of it blames no tape.
+func TestWriteFaults(t *testing.T) {
+	for _, c := range []struct {
+		err       error
+		want      Fault
+		blameless bool
+	}{
+		{nil, Unknown, false},
+		{unix.ENOSPC, Full, false},
+		{unix.EROFS, Unknown, false},
+		{unix.EACCES, Unknown, false},
+		{unix.EPERM, Unknown, false},
+		{unix.EDQUOT, Unknown, false},
+		{unix.EIO, Damaged, false},
+		{unix.EAGAIN, Gone, false},
+		{unix.ENOTCONN, Gone, false},
+		{unix.ENOMEDIUM, Absent, false},
+		{context.DeadlineExceeded, Stopped, false}, // no index within the limit
+		{unix.EINTR, Stopped, true},
+		{unix.EMFILE, Shortage, true},
+		{unix.ENFILE, Shortage, true},
+		{unix.ENOMEM, Shortage, true},
+		{unix.ENOBUFS, Shortage, true},
+		{fmt.Errorf("%w: %w", ErrDiskFull, unix.ENOSPC), Shortage, true},
+	} {
+		wrapped := error(nil)
+		if c.err != nil {
+			wrapped = fmt.Errorf("write it: %w", &fs.PathError{Op: "write", Path: "x", Err: c.err})
+		}
+		if got := WriteFaultOf(wrapped); got != c.want {
+			t.Errorf("%v: fault %d, not %d", c.err, got, c.want)
+		}
+		if got := BlamesNoTape(wrapped); got != c.blameless {
+			t.Errorf("%v: blames no tape: %v", c.err, got)
+		}
+	}
+}
+
+// TestFaultsOfAllNumbers: every number that a system call can give is damage, absence or shortage only if the table says so, and what
+// is damage when it is read never excuses a tape that is written.
+func TestFaultsOfAllNumbers(t *testing.T) {
+	listed := map[unix.Errno]bool{}
+	for _, f := range faults {
+		if e, ok := f.err.(unix.Errno); ok {
+			if listed[e] {
+				t.Errorf("%v is listed twice", e)
+			}
+			listed[e] = true
+		}
+	}
+	for n := unix.Errno(1); n < 134; n++ { // EHWPOISON is the last one of Linux
+		got := FaultOf(n)
+		switch {
+		case listed[n], n == unix.ENOENT: // fs.ErrNotExist stands for the latter
+			if got == Unknown {
+				t.Errorf("%v is listed and unknown", n)
+			}
+		case got != Unknown || WriteFaultOf(n) != Unknown || BlamesNoTape(n) || Errno(n) != 0:
+			t.Errorf("%v is not listed, and taken for %d", n, got)
+		}
+		if got.OfFile() && (BlamesNoTape(n) || Errno(n) != 0) {
+			t.Errorf("%v is damage, and excused", n)
+		}
+	}
+}
+
 func TestWithPatience(t *testing.T) {
 	tries := 0
 	err := WithPatience(t.Context(), time.Minute, func() error {
