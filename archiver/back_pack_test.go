@@ -360,11 +360,47 @@ func TestPartIsWrittenAgainIdentical(t *testing.T) {
 	}
 }
 
+// Nothing is packed in place of a local file whose bytes are not to be had.
+func TestLackingFileIsNotPacked(t *testing.T) {
+	for what, open := range map[string]opener{
+		"gone":      func(string) (*os.File, error) { return nil, os.ErrNotExist },
+		"dead":      func(string) (*os.File, error) { return nil, syscall.ENOTCONN },
+		"cut short": func(p string) (*os.File, error) { f, err := os.Open(p); os.Truncate(p, 1000); return f, err },
+	} {
+		root := t.TempDir()
+		for _, n := range []string{"a", "b"} {
+			if err := os.WriteFile(filepath.Join(root, n), backRandom(n[0], 6<<20), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, err := newLayout("src", backMembers(t, root))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := newPacking(l, func(p string) (*os.File, error) {
+			if p == "a" {
+				return os.Open(filepath.Join(root, p))
+			}
+			return open(filepath.Join(root, p))
+		}, false, backKey(t), []byte("12345678"), 1<<30, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.close()
+		_, err = p.writePart(t.Context(), 0, io.Discard)
+		var bad *spoolError
+		if !errors.As(err, &bad) || bad.path != "b" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // A local file that changes while it is read keeps the header's size and is void.
 func TestChangedFileIsVoid(t *testing.T) {
 	root := t.TempDir()
+	sizes := map[string]int{"a": 6 << 20, "b": 80 << 20, "c": 6 << 20, "d": 6 << 20} // more of b than is on its way at a time
 	for _, n := range []string{"a", "b", "c", "d"} {
-		if err := os.WriteFile(filepath.Join(root, n), backRandom(n[0], 6<<20), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(root, n), backRandom(n[0], sizes[n]), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -377,10 +413,6 @@ func TestChangedFileIsVoid(t *testing.T) {
 		full := filepath.Join(root, p)
 		f, err := os.Open(full)
 		switch p {
-		case "b": // shrinks once it is open
-			os.Truncate(full, 1<<20)
-		case "c":
-			return nil, os.ErrNotExist
 		case "d": // grows
 			if g, e := os.OpenFile(full, os.O_APPEND|os.O_WRONLY, 0); e == nil {
 				g.Write([]byte("more"))
@@ -400,7 +432,10 @@ func TestChangedFileIsVoid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = p.writePart(t.Context(), 0, f)
+	_, err = p.writePart(t.Context(), 0, writerFunc(func(b []byte) (int, error) {
+		os.Chtimes(filepath.Join(root, "b"), time.Time{}, time.Unix(12345, 0))
+		return f.Write(b)
+	}))
 	f.Close()
 	if err != nil {
 		t.Fatal(err)
@@ -417,14 +452,14 @@ func TestChangedFileIsVoid(t *testing.T) {
 		}
 	}
 	// What grows is archived as it was when it was listed.
-	if void["a"] || !void["b"] || !void["c"] || void["d"] || !slices.Equal(p.grown(), []string{"d"}) {
+	if void["a"] || !void["b"] || void["c"] || void["d"] || !slices.Equal(p.grown(), []string{"d"}) {
 		t.Errorf("void: %v (%v)", void, p.voided())
 	}
 	dir := t.TempDir()
 	backUntar(t, k, dir, sealed)
 	for _, n := range []string{"a", "b", "c", "d"} {
 		info, err := os.Stat(filepath.Join(dir, "src", n))
-		if err != nil || info.Size() != 6<<20 {
+		if err != nil || info.Size() != int64(sizes[n]) {
 			t.Errorf("%s: %v", n, err)
 		}
 	}
@@ -490,3 +525,7 @@ func TestPackingStops(t *testing.T) {
 		t.Errorf("canceled: %v", err)
 	}
 }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

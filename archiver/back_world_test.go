@@ -332,6 +332,9 @@ func (w *backWorld) settled() {
 			break
 		}
 		w.must(err)
+		if c.State == catalog.CopyDropped {
+			continue // all its files went elsewhere
+		}
 		copies++
 		if c.State != catalog.Durable {
 			w.Errorf("copy %d is in state %d", c.ID, c.State)

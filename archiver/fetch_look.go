@@ -24,6 +24,8 @@ const (
 	longer     outcome = "grown" // since it was listed: it is archived as it is now
 )
 
+const vanishedWhy = "it vanished after it was listed"
+
 // looked is a planned file as it was found.
 type looked struct {
 	catalog.Fetched
@@ -101,7 +103,7 @@ func (l looked) lost(o outcome, why string) looked {
 // missing judges a file that is not where it was to be.
 func (c *arrival) missing(it wanted, err error) looked {
 	l := looked{Fetched: catalog.Fetched{Version: it.ID}}
-	gone := looked{Fetched: catalog.Fetched{Version: it.ID, Gone: true}, outcome: vanished, why: "it vanished after it was listed"}
+	gone := looked{Fetched: catalog.Fetched{Version: it.ID, Gone: true}, outcome: vanished, why: vanishedWhy}
 	if c == nil {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

@@ -19,7 +19,7 @@ func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Option
 		worthy: map[string]bool{}, held: map[string]Held{},
 		tried: map[changer.Barcode]bool{}, removed: map[changer.Barcode]int{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
 		losses: &spoolLosses{}, stageName: "write", peers: newPeers(), followers: map[string]*follower{},
-		fromCopy: map[int64]bool{}, uncopied: map[int64]bool{}, shared: map[int64]bool{}, absent: map[string]error{},
+		fromCopy: map[int64]bool{}, uncopied: map[int64]bool{}, shared: map[int64]bool{}, absent: map[string]error{}, away: map[int64]bool{},
 		calls: make(chan call), work: make(chan struct{}, 1), needed: make(chan struct{}),
 		done: make(chan struct{}), stopped: make(chan struct{}), freed: make(chan bool)}
 }
@@ -307,6 +307,10 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 				w.noted.add(w.sources[c.Object.Source].Name, "", fmt.Errorf("object %s is owed to pool %s, and its files are not in the spool", c.Object.OID, p.Name))
 				continue
 			}
+			if b.Local && w.away[b.Source] {
+				w.failed[c.ID] = true
+				continue
+			}
 			if at != b.ID {
 				if objects, err = w.objects(ctx, b.ID); err != nil {
 					return made, err
@@ -335,6 +339,9 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 					continue
 				}
 				w.failed[c.ID] = true
+				if b.Local && w.away[b.Source] && c.Object.State != catalog.ObjectPacked {
+					continue // said once, of the source
+				}
 				if c.Object.State == catalog.ObjectPacked && !errors.Is(err, errTooSmall) {
 					w.fromCopy[c.ID] = true // another pool's copy has the bytes that were sealed
 					w.a.log.Info("copy will be made from another pool's", "object", c.Object.OID, "pool", p.Name, "why", err)

@@ -21,19 +21,26 @@ const packBuffers = 6
 var (
 	// errReseal: bytes to be sealed again are not those that were sealed under this salt before.
 	errReseal = errors.New("the bytes are not those that were sealed before")
-	// errUnreadable: a spooled file is not what was fetched. It is a *spoolError.
-	errUnreadable = errors.New("spooled file is damaged")
+	// errUnreadable: a file is not what was fetched, or listed where it is read in place. It is a *spoolError.
+	errUnreadable = errors.New("a file could not be packed")
 	// errOtherSum: the bytes of a file are not those that were summed when it was fetched.
 	errOtherSum = errors.New("its bytes are not those that were fetched")
 )
 
-// spoolError is what is wrong with one file in the spool.
+// spoolError is what is wrong with one file in the spool, or in a source that is read in place.
 type spoolError struct {
-	path string // within the source
-	err  error
+	path  string // within the source
+	place bool   // read in place
+	err   error
 }
 
-func (e *spoolError) Error() string { return fmt.Sprintf("%v: %q: %v", errUnreadable, e.path, e.err) }
+func (e *spoolError) Error() string {
+	if e.place {
+		return fmt.Sprintf("file %q could not be read: %v", e.path, e.err)
+	}
+	return fmt.Sprintf("spooled file is damaged: %q: %v", e.path, e.err)
+}
+
 func (e *spoolError) Unwrap() error { return e.err }
 
 // Is lets errors.Is find errUnreadable.
@@ -50,7 +57,7 @@ func (e *writeError) Unwrap() error { return e.err }
 type packing struct {
 	l        *layout
 	plain    *plainStream
-	strict   bool // a member that cannot be read as planned is an error, not void
+	strict   bool // a member that changes while it is read is an error, not void
 	key      *crypto.Stream
 	salt     []byte
 	partSize int64
@@ -195,6 +202,9 @@ func (p *packing) readStage(ctx context.Context, start, size int64, free <-chan 
 		got, c.spans = p.plain.read(c.buf[c.head:], c.spans[:0])
 		if got != len(c.buf)-c.head {
 			return fmt.Errorf("lay out: the stream ends at %d", c.plain+int64(got))
+		}
+		if p.plain.bad != nil {
+			return p.plain.bad
 		}
 		if p.strict {
 			for i, err := range p.plain.void {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 	"tapefs/fs/recall/beneath"
 )
 
@@ -117,10 +118,17 @@ func (w *writer) spoolFailed(ctx context.Context, c catalog.OwedCopy, b catalog.
 	}
 	var bad *spoolError
 	switch {
-	case errors.As(why, &bad) && !b.Local:
+	case errors.As(why, &bad):
+		if gone := placeGone(b, bad.err); gone != nil {
+			w.leaveAway(o.Source, gone)
+			return false, nil
+		}
 		lost, err := w.lostMembers(ctx, b, o, bad)
 		if err != nil || len(lost) == 0 {
 			return false, err
+		}
+		if b.Local {
+			return true, w.giveUpUnread(ctx, o, lost)
 		}
 		return true, w.giveUpSpooled(ctx, o, lost)
 	case errors.Is(why, errReseal) && o.State == catalog.ObjectPacked && !w.repacked[c.ID]:
@@ -138,8 +146,8 @@ func (w *writer) unpack(ctx context.Context, object int64) error {
 	return w.a.db.Unpack(ctx, object)
 }
 
-// lostMembers lists the files of an object whose bytes the spool does not have any more, with all their hard-linked names. Once
-// one is known the others are summed, too.
+// lostMembers lists the files of an object whose bytes the spool, or the source that is read in place, does not have any more,
+// with all their hard-linked names. Once one is known the others in the spool are summed, too.
 func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.PlannedObject, known *spoolError) ([]spoolLoss, error) {
 	source := w.sources[o.Source].Name
 	l, err := w.a.layoutOf(ctx, source, o)
@@ -153,14 +161,14 @@ func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.Pla
 			continue
 		}
 		isKnown := known != nil && e.Path == known.path
-		why := w.a.lookAtSpooled(ctx, b, e, known != nil && !isKnown)
+		why := w.a.lookAtMember(ctx, b, e, known != nil && !isKnown)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if why == nil && isKnown {
 			why = known.err
 		}
-		if why != nil && saysLost(why) {
+		if why != nil && saysLost(why, b.Local) {
 			bad[i] = why
 		}
 	}
@@ -185,17 +193,20 @@ func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.Pla
 	return lost, nil
 }
 
-// lookAtSpooled says what is wrong with a file in the spool. A deep look reads it.
-func (a *Archiver) lookAtSpooled(ctx context.Context, b catalog.Batch, e *entry, deep bool) error {
+// lookAtMember says what is wrong with a file that waits for its tape. A deep look reads it, unless it is read in place.
+func (a *Archiver) lookAtMember(ctx context.Context, b catalog.Batch, e *entry, deep bool) error {
 	f, err := a.openMember(b, e.Path)
 	if err != nil {
 		return err
 	}
 	now, err := stateOf(f)
-	if err == nil {
+	if err == nil && !(b.Local && now.size > e.Size) { // one that grows is archived as far as it was listed
 		err = e.asPlanned(now)
 	}
-	if err != nil || !deep || len(e.SHA256) == 0 {
+	if err == nil && b.Local {
+		err = e.asListed(now)
+	}
+	if err != nil || b.Local || !deep || len(e.SHA256) == 0 {
 		f.Close()
 		return err
 	}
@@ -206,9 +217,12 @@ func (a *Archiver) lookAtSpooled(ctx context.Context, b catalog.Batch, e *entry,
 	return err
 }
 
-// saysLost reports whether an error of a file in the spool means that its bytes are gone. Want of memory, descriptors or rights
-// does not.
-func saysLost(err error) bool {
+// saysLost reports whether an error of a file means that its bytes are not to be had. Want of memory or descriptors does not; want
+// of rights does not in the spool, which is ours.
+func saysLost(err error, inPlace bool) bool {
+	if inPlace {
+		return !changer.BlamesNoTape(err)
+	}
 	for _, gone := range []error{fs.ErrNotExist, beneath.ErrNotRegular, errNotAsPlanned, errOtherSum, syscall.ENOTDIR, syscall.ELOOP, syscall.EISDIR,
 		syscall.EIO, syscall.EUCLEAN, syscall.EBADMSG} {
 		if errors.Is(err, gone) {
@@ -222,11 +236,7 @@ func saysLost(err error) bool {
 func (w *writer) giveUpSpooled(ctx context.Context, o catalog.PlannedObject, lost []spoolLoss) error {
 	w.a.log.Warn("files are not in the spool any more as they were fetched: they are given up there", "source", lost[0].source, "files", len(lost),
 		"first", lost[0].path, "why", shortError(lost[0].why))
-	free := w.abandon
-	if o.State == catalog.ObjectPacked {
-		free = w.unpack
-	}
-	if err := free(ctx, o.ID); err != nil {
+	if err := w.toBePacked(ctx, o); err != nil {
 		return err
 	}
 	if is, err := w.a.db.IsReplacement(ctx, o.ID); err != nil {
@@ -238,7 +248,7 @@ func (w *writer) giveUpSpooled(ctx context.Context, o catalog.PlannedObject, los
 	for i, l := range lost {
 		ids[i] = l.version.ID
 	}
-	links, err := w.a.db.DropSpooled(ctx, o.ID, ids)
+	links, err := w.a.db.DropSpooled(ctx, o.ID, ids, catalog.TryAgain)
 	if err != nil {
 		return err
 	}
@@ -250,6 +260,14 @@ func (w *writer) giveUpSpooled(ctx context.Context, o catalog.PlannedObject, los
 	}
 	w.losses.add(lost)
 	return w.noteVoided(ctx, links)
+}
+
+// toBePacked gives up what tapes have of an object, so that it can be packed again with other members.
+func (w *writer) toBePacked(ctx context.Context, o catalog.PlannedObject) error {
+	if o.State == catalog.ObjectPacked {
+		return w.unpack(ctx, o.ID)
+	}
+	return w.abandon(ctx, o.ID)
 }
 
 // noteLosses says which files the spool lost and this run did not fetch again. Call it at the run's end.

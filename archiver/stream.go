@@ -49,6 +49,7 @@ type plainStream struct {
 	index int               // of the entry whose file is open
 	seen  map[int]fileState // at the first opening, of the file that may be opened again
 	void  map[int]error     // why a member is void
+	bad   *spoolError       // the first member whose bytes could not be had; one that changed while it was read is none
 	place bool              // the files are read in place, where other people may exchange them
 	grew  map[int]bool      // members that were longer than planned: what they held up to there is what is read
 }
@@ -136,6 +137,14 @@ func (s *plainStream) spoil(i int, err error) {
 	}
 }
 
+// lack is spoil for a member whose bytes are not to be had.
+func (s *plainStream) lack(i int, err error) {
+	s.spoil(i, err)
+	if s.bad == nil {
+		s.bad = &spoolError{path: s.l.Entries[i].Path, place: s.place, err: err}
+	}
+}
+
 // content reads a member's bytes at off, or zeros where there are none.
 func (s *plainStream) content(i int, off int64, p []byte) {
 	e := &s.l.Entries[i]
@@ -155,7 +164,7 @@ func (s *plainStream) content(i int, off int64, p []byte) {
 			err = errors.New("shorter than planned")
 		}
 		if err != nil && err != io.EOF {
-			s.spoil(i, err)
+			s.lack(i, err)
 		}
 	}
 	clear(p[n:])
@@ -165,13 +174,13 @@ func (s *plainStream) content(i int, off int64, p []byte) {
 func (s *plainStream) openFile(i int, e *entry) {
 	f, err := s.open(e.Path)
 	if err != nil {
-		s.spoil(i, err)
+		s.lack(i, err)
 		return
 	}
 	now, err := stateOf(f)
 	if err != nil {
 		f.Close()
-		s.spoil(i, err)
+		s.lack(i, err)
 		return
 	}
 	s.file = f
@@ -192,7 +201,7 @@ func (s *plainStream) openFile(i int, e *entry) {
 		err = fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)
 	}
 	if err != nil {
-		s.spoil(i, err)
+		s.lack(i, err)
 	}
 }
 

@@ -40,6 +40,7 @@ type writer struct {
 	fromCopy  map[int64]bool           // copies that the spool cannot repeat: another copy must give them
 	uncopied  map[int64]bool           // copies that no other copy could give in this run
 	shared    map[int64]bool           // objects of other sources that have bytes of this run's files, and lack a copy
+	away      map[int64]bool           // sources that could not be read any more in this run
 	absent    map[string]error         // tapes that could not be copied from in this run, and why
 	worthy    map[string]bool          // pools whose owed bytes were worth a mount in this run
 	held      map[string]Held          // pools that are owed too little, as last seen

@@ -7,10 +7,23 @@ import (
 	"fmt"
 )
 
-// DropSpooled gives up files of a planned object because the spool does not have the bytes that were fetched any more.
-// They become void, so that the next listing takes them again, and so do the paths elsewhere that share their bytes,
-// which are returned. ids must name all hard-linked names of a file. The parts of the object must have been given up.
-func (db *DB) DropSpooled(ctx context.Context, object int64, ids []ID) (links []ID, err error) {
+// Retry says when a file that could not be archived is taken again.
+type Retry int
+
+const (
+	TryAgain Retry = iota // when it is listed the next time
+	TryLater              // when it changes, or after a while: nothing else will make it readable
+)
+
+// DropSpooled gives up files of a planned object because the bytes that were fetched, or listed where they are read in place,
+// are not to be had any more. They become void, so that a later listing takes them again, and so do the paths elsewhere that
+// share their bytes, which are returned. ids must name all hard-linked names of a file. The parts of the object must have
+// been given up.
+func (db *DB) DropSpooled(ctx context.Context, object int64, ids []ID, retry Retry) (links []ID, err error) {
+	forget := `, ino = NULL` // what is known of its inode says that nothing changed
+	if retry == TryLater {
+		forget = ""
+	}
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		var ok bool
 		err := tx.QueryRowContext(ctx, `SELECT o.state = 0 AND o.replaces IS NULL AND NOT EXISTS (SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id
@@ -24,7 +37,7 @@ func (db *DB) DropSpooled(ctx context.Context, object int64, ids []ID) (links []
 		for i := 0; err == nil && i < len(ids); i++ {
 			_, err = tx.ExecContext(ctx, `DELETE FROM member WHERE object = ? AND version = ?`, object, ids[i])
 			if err == nil {
-				err = changeOne(ctx, tx, `UPDATE version SET state = 2, ino = NULL, batch = NULL WHERE id = ? AND state IN (1, 2)`, ids[i])
+				err = changeOne(ctx, tx, `UPDATE version SET state = 2, batch = NULL`+forget+` WHERE id = ? AND state IN (1, 2)`, ids[i])
 			}
 		}
 		for i := 0; err == nil && i < len(ids); i++ {

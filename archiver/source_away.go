@@ -1,0 +1,108 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"tapefs/catalog"
+)
+
+// awayErrors are what a file system says of all its files when the server, the disk or the process behind it is gone. EIO is
+// none: it is also what one bad sector gives.
+var awayErrors = []error{syscall.ENOTCONN, syscall.ESTALE, syscall.ENODEV, syscall.ENXIO, syscall.ENOMEDIUM, syscall.ESHUTDOWN, syscall.EREMOTEIO, syscall.ENOLINK,
+	syscall.ETIMEDOUT, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.ENETRESET, syscall.ECONNABORTED, syscall.ECONNRESET,
+	syscall.ECONNREFUSED}
+
+// placeGone says why a source that is read in place cannot be read at all; nil if it is only the file that gave err.
+func placeGone(b catalog.Batch, err error) error {
+	if !b.Local {
+		return nil
+	}
+	for _, away := range awayErrors {
+		if errors.Is(err, away) {
+			return err
+		}
+	}
+	top, oerr := os.Open(b.Dir)
+	if oerr != nil {
+		return oerr
+	}
+	defer top.Close()
+	switch _, rerr := top.ReadDir(1); {
+	case rerr == nil:
+		return nil
+	case rerr != io.EOF:
+		return rerr
+	case errors.Is(err, fs.ErrNotExist): // an empty directory where something was listed: most likely a place where nothing is mounted
+		return fmt.Errorf("%s is empty", b.Dir)
+	}
+	return nil
+}
+
+// leaveAway gives a source up for this run because it cannot be read any more: what is still to be written of it waits there.
+func (w *writer) leaveAway(source int64, why error) {
+	if w.away[source] {
+		return
+	}
+	w.away[source] = true
+	name := w.sources[source].Name
+	w.noted.add(name, "", fmt.Errorf("source %s cannot be read any more: %w; what is still to be written of it stays there until a later run", name, why))
+}
+
+// giveUpUnread takes files out of an object because they cannot be read where they are, or are not any more what was listed. What else
+// is in the object is written as planned. No tape is used for them.
+func (w *writer) giveUpUnread(ctx context.Context, o catalog.PlannedObject, lost []spoolLoss) error {
+	if err := w.toBePacked(ctx, o); err != nil {
+		return err
+	}
+	for _, wait := range []catalog.Retry{catalog.TryAgain, catalog.TryLater} {
+		var ids []catalog.ID
+		for _, l := range lost {
+			if retryOf(l.why) == wait {
+				ids = append(ids, l.version.ID)
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		links, err := w.a.db.DropSpooled(ctx, o.ID, ids, wait)
+		if err != nil {
+			return err
+		}
+		if err := w.noteVoided(ctx, links); err != nil {
+			return err
+		}
+	}
+	if err := w.a.db.DropLinked(ctx, o.ID); err != nil {
+		return err
+	}
+	counts := map[string]int64{}
+	for _, l := range lost {
+		if errors.Is(l.why, fs.ErrNotExist) {
+			counts[string(vanished)]++
+			if err := w.a.runNote(ctx, w.run.ID, l.source, l.path, vanishedWhy); err != nil {
+				return err
+			}
+			continue
+		}
+		counts["void"]++
+		w.noted.add(l.source, l.path, fmt.Errorf("not archived this time: %w", l.why))
+	}
+	return w.a.db.Count(ctx, w.run.ID, lost[0].source, counts)
+}
+
+// retryOf says when a file that could not be read is tried again. One that cannot be read though it is what was listed will most
+// likely not be readable tomorrow.
+func retryOf(why error) catalog.Retry {
+	for _, e := range []error{syscall.EIO, syscall.EUCLEAN, syscall.EBADMSG, syscall.EACCES, syscall.EPERM} {
+		if errors.Is(why, e) {
+			return catalog.TryLater
+		}
+	}
+	return catalog.TryAgain
+}
