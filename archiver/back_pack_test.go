@@ -432,8 +432,11 @@ func TestChangedFileIsVoid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	extents := 0
 	_, err = p.writePart(t.Context(), 0, writerFunc(func(b []byte) (int, error) {
-		os.Chtimes(filepath.Join(root, "b"), time.Time{}, time.Unix(12345, 0))
+		if extents++; extents == 3 { // b was begun, and cannot have been read to its end
+			os.Chtimes(filepath.Join(root, "b"), time.Time{}, time.Unix(12345, 0))
+		}
 		return f.Write(b)
 	}))
 	f.Close()

@@ -114,7 +114,19 @@ func (a *Archiver) ownFilters(ctx context.Context, src Source, at address) ([]st
 	if a.cfg.SpoolDir != "" {
 		own = append([]string{a.cfg.SpoolDir}, own...)
 	}
-	found, err := ownWithin(at.path, own, mounts)
+	var found []string
+	err = answered(ctx, stallOf(src), func() error {
+		if at.transport == inPlace {
+			topReadable(at.path) // only whether it answers: the listing says what is wrong with it
+		}
+		var err error
+		found, err = ownWithin(at.path, own, mounts)
+		return err
+	})
+	var silent *stallError
+	if ctx.Err() != nil || errors.As(err, &silent) {
+		return nil, fmt.Errorf("look at source %s: %w", src.Name, err)
+	}
 	if at.transport == overSSH && (err != nil || len(found) > 0) {
 		if here, hereErr := a.isHere(ctx, src, at); !here {
 			return nil, hereErr

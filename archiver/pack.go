@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -57,12 +58,14 @@ func (e *writeError) Unwrap() error { return e.err }
 type packing struct {
 	l        *layout
 	plain    *plainStream
-	strict   bool // a member that changes while it is read is an error, not void
+	patience time.Duration // how long reading a chunk of files in place may take; 0: as long as it takes
+	strict   bool          // a member that changes while it is read is an error, not void
 	key      *crypto.Stream
 	salt     []byte
 	partSize int64
 	known    map[int][]byte // by part: sums of the extents that were sealed already
 	contents contentSums
+	hangs    bool                    // a read did not come back
 	given    map[string]map[int]bool // by pool: parts that followers took whole
 }
 
@@ -86,8 +89,12 @@ func newPacking(l *layout, open opener, strict bool, key *crypto.Key, salt []byt
 	return p, nil
 }
 
-// close closes the file that may be open.
-func (p *packing) close() { p.plain.closeFile() }
+// close closes the file that may be open, unless a read of it never came back.
+func (p *packing) close() {
+	if !p.hangs {
+		p.plain.closeFile()
+	}
+}
 
 // sealedSize is the object's size, bytes.
 func (p *packing) sealedSize() int64 { return p.l.Size + crypto.HeaderSize }
@@ -197,9 +204,10 @@ func (p *packing) readStage(ctx context.Context, start, size int64, free <-chan 
 			c.head = copy(c.buf, p.key.Header())
 		}
 		c.plain = off + int64(c.head) - crypto.HeaderSize
-		p.plain.seek(c.plain)
-		var got int
-		got, c.spans = p.plain.read(c.buf[c.head:], c.spans[:0])
+		got, err := p.readChunk(ctx, c)
+		if err != nil {
+			return err
+		}
 		if got != len(c.buf)-c.head {
 			return fmt.Errorf("lay out: the stream ends at %d", c.plain+int64(got))
 		}
@@ -219,6 +227,26 @@ func (p *packing) readStage(ctx context.Context, start, size int64, free <-chan 
 		}
 	}
 	return nil
+}
+
+// readChunk fills a chunk from its plain offset on. After a read of a file in place that did not come back the packing is of no use.
+func (p *packing) readChunk(ctx context.Context, c *chunk) (got int, err error) {
+	var n int
+	read := func() error {
+		p.plain.seek(c.plain)
+		n, c.spans = p.plain.read(c.buf[c.head:], c.spans[:0])
+		return nil
+	}
+	if p.patience == 0 {
+		err = read()
+		return n, err
+	}
+	if err := answered(context.WithoutCancel(ctx), p.patience, read); err != nil { // read may still set n
+		p.hangs = true
+		path := p.l.Entries[min(p.l.find(c.plain), len(p.l.Entries)-1)].Path
+		return 0, &spoolError{path: path, place: true, err: err}
+	}
+	return n, nil
 }
 
 // seal encrypts a chunk in place and compares or records its sum.

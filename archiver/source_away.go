@@ -23,25 +23,36 @@ func placeGone(b catalog.Batch, err error) error {
 	if !b.Local {
 		return nil
 	}
+	var silent *stallError
+	if errors.As(err, &silent) {
+		return err
+	}
 	for _, away := range awayErrors {
 		if errors.Is(err, away) {
 			return err
 		}
 	}
-	top, oerr := os.Open(b.Dir)
-	if oerr != nil {
-		return oerr
+	empty, terr := topReadable(b.Dir)
+	if terr != nil {
+		return terr
 	}
-	defer top.Close()
-	switch _, rerr := top.ReadDir(1); {
-	case rerr == nil:
-		return nil
-	case rerr != io.EOF:
-		return rerr
-	case errors.Is(err, fs.ErrNotExist): // an empty directory where something was listed: most likely a place where nothing is mounted
+	if empty && errors.Is(err, fs.ErrNotExist) { // most likely a place where nothing is mounted
 		return fmt.Errorf("%s is empty", b.Dir)
 	}
 	return nil
+}
+
+// topReadable reads the beginning of a source's directory.
+func topReadable(dir string) (empty bool, err error) {
+	top, err := os.Open(dir)
+	if err != nil {
+		return false, err
+	}
+	defer top.Close()
+	if _, err = top.ReadDir(1); err == io.EOF {
+		return true, nil
+	}
+	return false, err
 }
 
 // leaveAway gives a source up for this run because it cannot be read any more: what is still to be written of it waits there.

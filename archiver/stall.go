@@ -77,6 +77,23 @@ func stallOf(src Source) time.Duration {
 	return DefaultStall
 }
 
+// answered runs f, which looks at files of this machine, and waits for it no longer than limit: a system call on a file server that
+// is gone may never return, and cannot be called off. After an error f may run still.
+func answered(ctx context.Context, limit time.Duration, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return &stallError{limit: limit}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // stallOption is rsync's --timeout, in whole seconds.
 func stallOption(src Source) string {
 	return "--timeout=" + strconv.FormatInt(int64((stallOf(src)+time.Second-1)/time.Second), 10)

@@ -121,6 +121,9 @@ func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, 
 	if err != nil {
 		return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
 	}
+	if b.Local {
+		p.patience = stallOf(src)
+	}
 	if recorded != nil && p.sealedSize() != o.SealedSize {
 		return nil, fmt.Errorf("repeat object %s: %w: %d bytes, not %d", o.OID, errReseal, p.sealedSize(), o.SealedSize)
 	}

@@ -1,0 +1,68 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"tapefs/catalog"
+)
+
+// A file server that is gone may never answer a read. The source is given up; the object is written when it answers.
+func TestHungFileIsGivenUp(t *testing.T) {
+	root := t.TempDir()
+	for _, n := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(root, n), bytes.Repeat([]byte(n), 6<<20), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := newLayout("src", backMembers(t, root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hang, over := make(chan struct{}), make(chan struct{})
+	p, err := newPacking(l, func(p string) (*os.File, error) {
+		if p == "b" {
+			defer close(over)
+			<-hang
+		}
+		return os.Open(filepath.Join(root, p))
+	}, false, backKey(t), []byte("12345678"), 1<<30, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.patience = 300 * time.Millisecond
+	_, err = p.writePart(t.Context(), 0, io.Discard)
+	p.close()
+	close(hang)
+	<-over
+	var silent *stallError
+	if !errors.As(err, &silent) || !errors.Is(err, errUnreadable) {
+		t.Fatalf("a read that hangs: %v", err)
+	}
+	if gone := placeGone(catalog.Batch{Local: true, Dir: root}, err); gone == nil {
+		t.Error("the source is not given up")
+	}
+}
+
+func TestAnswered(t *testing.T) {
+	never := make(chan struct{})
+	defer close(never)
+	var silent *stallError
+	if err := answered(t.Context(), time.Millisecond, func() error { <-never; return nil }); !errors.As(err, &silent) {
+		t.Errorf("no answer: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := answered(ctx, time.Hour, func() error { <-never; return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("called off: %v", err)
+	}
+	if err := answered(t.Context(), time.Hour, func() error { return io.EOF }); err != io.EOF {
+		t.Errorf("an answer: %v", err)
+	}
+}
