@@ -143,7 +143,7 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 	if err := lease.Load(ctx, b); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	if err := lease.MayErase(ctx, b); err != nil {
+	if err := lease.MayErase(ctx, b, o.Unproved); err != nil {
 		return err
 	}
 	// Read again: what was waited for may have written to it.
@@ -181,7 +181,7 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 	a.noteSeen(is.uuid, 0)
 	failpoint("erase-forgotten")
 	a.note("erasing %s", b)
-	if err := lease.Erase(ctx, changer.EraseRequest{Barcode: b, Volume: is.content == changer.ContentLTFS || is.content == changer.ContentUnknown, Long: o.Long}); err != nil {
+	if err := lease.Erase(ctx, changer.EraseRequest{Barcode: b, Volume: is.content == changer.ContentLTFS || is.content == changer.ContentUnknown, Long: o.Long, Unasked: o.Unproved}); err != nil {
 		return err
 	}
 	if t.ID == 0 {

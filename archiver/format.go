@@ -174,7 +174,7 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		a.noteSeen(is.uuid, 0)
 	}
 	a.note("formatting %s", b)
-	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase, Begin: func() error {
+	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase, Unasked: o.Unproved, Begin: func() error {
 		if err := a.forgetVolume(ctx, b); err != nil {
 			return err
 		}

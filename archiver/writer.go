@@ -277,7 +277,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			}
 		}
 		if failed || errors.Is(err, changer.ErrNotBlank) || errors.Is(err, changer.ErrUnknown) || errors.Is(err, changer.ErrWriteProtected) ||
-			errors.Is(err, changer.ErrReadOnly) || errors.Is(err, changer.ErrIncompatible) || errors.Is(err, changer.ErrStuck) {
+			errors.Is(err, changer.ErrReadOnly) || errors.Is(err, changer.ErrIncompatible) || errors.Is(err, changer.ErrStuck) || errors.Is(err, changer.ErrOtherCartridge) {
 			return pass(err)
 		}
 		return false, err

@@ -18,6 +18,8 @@ type DriveConfig struct {
 	Device  string // sg node for ltfs, mkltfs, ltfsck; "" finds it by serial in /dev/tape/by-id and /sys
 	Tape    string // nst node for mt; "" likewise
 	Element int    // data transfer element of the changer
+
+	Proved Proof // what the configuration says of when it was proved; see Library.Proof
 }
 
 // Config is the library section of the configuration.
@@ -35,7 +37,7 @@ type Config struct {
 }
 
 // Programs are paths or names in PATH; empty ones get their usual name.
-type Programs struct{ Mtx, Mt, Mkltfs, Ltfs, Ltfsck, Lsscsi string }
+type Programs struct{ Mtx, Mt, Mkltfs, Ltfs, Ltfsck, Lsscsi, SgReadAttr string }
 
 // None as Config.Changer is a single drive without changer.
 const None = "none"
@@ -64,6 +66,7 @@ func (c Config) withDefaults() Config {
 	name(&c.Programs.Ltfs, "ltfs")
 	name(&c.Programs.Ltfsck, "ltfsck")
 	name(&c.Programs.Lsscsi, "lsscsi")
+	name(&c.Programs.SgReadAttr, "sg_read_attr")
 	return c
 }
 

@@ -15,6 +15,7 @@ const eraseTimeout = 24 * time.Hour
 type EraseRequest struct {
 	Barcode Barcode
 	Volume  bool // it holds an LTFS volume: its partitions go first
+	Unasked bool // whatever barcode the cartridge's own memory holds
 	Long    bool // write over all of it: hours. Otherwise the end of data is put at the beginning
 }
 
@@ -25,7 +26,7 @@ func (le *Lease) Erase(ctx context.Context, r EraseRequest) error {
 	if err := le.settle(ctx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	if err := le.MayErase(ctx, r.Barcode); err != nil {
+	if err := le.MayErase(ctx, r.Barcode, r.Unasked); err != nil {
 		return err
 	}
 	if err := le.l.unused(le.d); err != nil {
@@ -78,8 +79,8 @@ func (le *Lease) unpartition(ctx context.Context, op string, b Barcode) error {
 }
 
 // MayErase refuses, before anything is lost, what cannot be erased: another tape than named, a write-protected one, one that
-// the drive cannot write.
-func (le *Lease) MayErase(ctx context.Context, b Barcode) error {
+// the drive cannot write. With unasked the cartridge's memory may name another tape.
+func (le *Lease) MayErase(ctx context.Context, b Barcode, unasked bool) error {
 	op := "erase tape " + string(b)
 	switch {
 	case le.vol != nil:
@@ -89,11 +90,11 @@ func (le *Lease) MayErase(ctx context.Context, b Barcode) error {
 	case b.worm():
 		return fail(op, fmt.Errorf("it is write-once media: %w", ErrIncompatible), "")
 	}
-	return le.mayOverwrite(ctx, op, b)
+	return le.mayOverwrite(ctx, op, b, unasked)
 }
 
 // mayOverwrite proves that the named tape is loaded, and that tape and drive are such that it can be written.
-func (le *Lease) mayOverwrite(ctx context.Context, op string, want Barcode) error {
+func (le *Lease) mayOverwrite(ctx context.Context, op string, want Barcode, unasked bool) error {
 	if g := le.l.driveGeneration(ctx, le.d); !writable(g, want) {
 		return fail(op, fmt.Errorf("an LTO-%d drive cannot write LTO-%d media: %w", g, want.Generation(), ErrIncompatible), "")
 	}
@@ -115,5 +116,8 @@ func (le *Lease) mayOverwrite(ctx context.Context, op string, want Barcode) erro
 	case st.WriteProtected:
 		return fail(op, ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape")
 	}
-	return le.proveRight(ctx, op)
+	if err := le.proveRight(ctx, op); err != nil || unasked {
+		return err
+	}
+	return le.memoryAgrees(ctx, op, want)
 }

@@ -27,6 +27,8 @@ var (
 	ErrLibraryFull    = errors.New("no free slot")
 	ErrStuck          = errors.New("a program that does not come to an end keeps the drive busy")
 	ErrMixedDrives    = errors.New("changer and drives disagree on which drive is which")
+	ErrUnproved       = errors.New("nothing proves that this is the drive which the changer fills")
+	ErrOtherCartridge = errors.New("the cartridge is another one than its label says")
 )
 
 // Error carries the hint that the command line prints.

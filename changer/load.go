@@ -13,8 +13,9 @@ import (
 // Load brings the tape into the drive: nothing to do when it is there; another tape goes home first.
 // A tape in another drive is brought home from there once that drive's lease can be had. Waits until
 // the drive is ready. Refuses cleaning cartridges and tapes that this drive cannot read.
-func (le *Lease) Load(ctx context.Context, b Barcode) error {
+func (le *Lease) Load(ctx context.Context, b Barcode) (err error) {
 	op := "load tape " + string(b)
+	defer func() { le.deny(err) }()
 	if err := le.settle(ctx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -91,30 +92,38 @@ func (le *Lease) bring(ctx context.Context, op string, b Barcode) (there bool, e
 			}
 			continue
 		}
-		empty, err := le.nodeEmpty(ctx, op)
-		if err != nil {
-			return false, err
+		fill := le.fill
+		if _, proved := le.l.Proof(le.d); !proved {
+			fill = le.fillProving
 		}
-		loaded := false
-		err = le.move(ctx, op, func(inv *Inventory) (step, error) {
-			s, stored := inv.FindSlot(b)
-			if e, ok := inv.element(le.d.Element); !stored || !ok || e.Full {
-				return step{}, nil // somebody was faster: look again
-			}
-			loaded = true
-			return step{
-				args: []string{"load", strconv.Itoa(s.Number), strconv.Itoa(le.d.Element)},
-				done: func(inv *Inventory) bool {
-					e, _ := inv.element(le.d.Element)
-					return e.Full && e.Barcode == b
-				},
-			}, nil
-		})
-		if err != nil || loaded {
-			le.right = err == nil && empty // once the node holds a tape, which Load waits for
+		if loaded, err := fill(ctx, op, b); err != nil || loaded {
 			return false, err
 		}
 	}
+}
+
+// fill lets the robot bring a tape from its slot into our empty drive. false without an error: somebody was faster.
+func (le *Lease) fill(ctx context.Context, op string, b Barcode) (loaded bool, err error) {
+	empty, err := le.nodeEmpty(ctx, op)
+	if err != nil {
+		return false, err
+	}
+	err = le.move(ctx, op, func(inv *Inventory) (step, error) {
+		s, stored := inv.FindSlot(b)
+		if e, ok := inv.element(le.d.Element); !stored || !ok || e.Full {
+			return step{}, nil
+		}
+		loaded = true
+		return step{
+			args: []string{"load", strconv.Itoa(s.Number), strconv.Itoa(le.d.Element)},
+			done: func(inv *Inventory) bool {
+				e, _ := inv.element(le.d.Element)
+				return e.Full && e.Barcode == b
+			},
+		}, nil
+	})
+	le.right = loaded && err == nil && empty // once the node holds a tape, which Load waits for
+	return loaded, err
 }
 
 // fetchFrom brings a tape home from another drive, whose lease must be had for it. Two holders that want
@@ -318,6 +327,7 @@ func (l *Library) mtStatus(ctx context.Context, d DriveConfig) (MTStatus, error)
 // DriveState is what mt status and the lease say.
 type DriveState struct {
 	DriveConfig
+	Proof   Proof  // that it is the drive which the changer fills; zero when nothing proves it
 	Holder  string // who holds the lease, "" free
 	Status  MTStatus
 	Barcode Barcode
@@ -335,6 +345,7 @@ func (l *Library) Drives(ctx context.Context) ([]DriveState, error) {
 	var out []DriveState
 	for _, d := range l.cfg.Drives {
 		s := DriveState{DriveConfig: d}
+		s.Proof, _ = l.Proof(d)
 		path := l.driveLock(d.Serial)
 		f, err := tryLock(path, unix.LOCK_SH)
 		if err != nil {

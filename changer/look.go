@@ -113,6 +113,7 @@ func (le *Lease) mtWithin(ctx context.Context, limit time.Duration, words ...str
 type FormatRequest struct {
 	Barcode Barcode
 	Erase   bool
+	Unasked bool         // whatever barcode the cartridge's own memory holds
 	Begin   func() error // called when nothing speaks against it, just before mkltfs is started; its error ends it. May be nil
 }
 
@@ -187,5 +188,5 @@ func (le *Lease) mayFormat(ctx context.Context, op string, r FormatRequest) erro
 	case !r.Barcode.formattable():
 		return fail(op, fmt.Errorf("its barcode does not begin with 6 letters and digits, as LTFS wants: %w", ErrIncompatible), "put a standard label on it")
 	}
-	return le.mayOverwrite(ctx, op, r.Barcode)
+	return le.mayOverwrite(ctx, op, r.Barcode, r.Unasked)
 }

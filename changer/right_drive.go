@@ -14,7 +14,8 @@ import (
 // A drive is one thing under three names: an element of the changer, a tape node for mt, an sg node for ltfs. Nothing
 // but the configuration says that they belong together, and a configuration gets old: sg numbers change between boots,
 // cables are put back the other way round. What destroys a tape therefore wants proof that the node in our hands is the
-// drive that the robot filled: the node was empty before the move and holds a tape after it.
+// drive that the robot filled. It wants two: of the drive, once, while no other drive was filled (Proof), and of the tape, each
+// time: the node was empty before the move that brought it and holds a tape after it.
 
 // emptyWait is how long a drive that the changer calls empty may still say that it holds a tape.
 const emptyWait = 5 * time.Second
@@ -90,15 +91,24 @@ func (l *Library) otherSide(ctx context.Context, ours DriveConfig, holds bool) s
 	return ""
 }
 
+// proveHint is what a person does about a drive that nothing proves.
+const proveHint = "nothing was written; prove the drives with a tape that is not written to: tapefs doctor --fix-config --prove"
+
 func nameOf(d DriveConfig) string { return fmt.Sprintf("drive %d (%s)", d.Element, d.Serial) }
 
 // proveRight proves, before anything is destroyed, that the node of this drive is the drive that the changer fills for us. A tape that
 // was there when we came is unloaded and loaded again for it, unless it is the only one in any drive.
-func (le *Lease) proveRight(ctx context.Context, op string) error {
-	if _, err := le.l.NamesAgree(ctx, le.d); err != nil {
+func (le *Lease) proveRight(ctx context.Context, op string) (err error) {
+	defer func() { le.deny(err) }()
+	told, err := le.l.NamesAgree(ctx, le.d)
+	if err != nil {
 		return fail(op, err, rightHint)
 	}
-	if le.right || le.l.none() {
+	if le.l.none() {
+		return nil
+	}
+	_, proved := le.l.Proof(le.d)
+	if proved && le.right {
 		return nil
 	}
 	inv, err := le.l.Inventory(ctx)
@@ -115,11 +125,23 @@ func (le *Lease) proveRight(ctx context.Context, op string) error {
 			full++
 		}
 	}
-	if e, ok := inv.element(le.d.Element); ok && e.Full && st.Online && full == 1 {
-		le.right = true
-		return nil
+	if e, ok := inv.element(le.d.Element); ok && e.Full && st.Online && full == 1 && (proved || told) {
+		after, err := le.l.Inventory(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		if le.right = filledAlone(inv, after, le.d.Element); le.right {
+			le.l.noteProof(le.d, false)
+			return nil
+		}
 	}
-	return le.reload(ctx, op)
+	if err := le.reload(ctx, op); err != nil {
+		return err
+	}
+	if _, proved := le.l.Proof(le.d); !proved {
+		return fail(op, fmt.Errorf("%w: %s is not proved", ErrUnproved, nameOf(le.d)), proveHint)
+	}
+	return nil
 }
 
 // reload brings the loaded tape to its slot and back, which proves the drive, and waits until it is ready.

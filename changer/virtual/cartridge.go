@@ -43,6 +43,7 @@ type meta struct {
 	Formatted      bool      `json:"formatted,omitempty"`
 	UUID           string    `json:"uuid,omitempty"`
 	Serial         string    `json:"serial,omitempty"`
+	Memory         string    `json:"memory,omitempty"` // barcode in the cartridge's memory, which outlives an erase
 	FormatTime     time.Time `json:"format_time,omitzero"`
 	Full           bool      `json:"full,omitempty"` // a write has met the end of the tape
 	Loads          int64     `json:"loads"`

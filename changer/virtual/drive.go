@@ -197,7 +197,7 @@ func (l *Library) format(id string, m *meta, serial, volumeName string) error {
 	if err := writePosition(f, tapePosition{block: indexPartitionStart + 2, used: n}); err != nil {
 		return err
 	}
-	m.Formatted, m.UUID, m.Serial, m.FormatTime = true, newUUID(), serial, now
+	m.Formatted, m.UUID, m.Serial, m.Memory, m.FormatTime = true, newUUID(), serial, serial, now
 	return l.saveMeta(id, m)
 }
 

@@ -51,6 +51,7 @@ var faultKinds = []faultKind{
 	{"noise", "", "mtx prints sense data on stderr, and works all the same"},
 	{"eject-first", "", "the robot gets a tape only after mt offline"},
 	{"wants-cleaning", "DRIVE", "the drive asks for cleaning until a cleaning cartridge is loaded"},
+	{"memory", "BARCODE:TEXT", "the memory of the tape's cartridge names TEXT as its barcode; none for a drive that does not tell"},
 	{"exchanged-nodes", "DRIVE:DRIVE", "the device nodes of two drives change places, as sg numbers do between boots"},
 	{"exchanged-elements", "DRIVE:DRIVE", "the changer numbers two drives the other way round"},
 }

@@ -121,6 +121,10 @@ func checkFault(kind, arg string) error {
 		if _, err = time.ParseDuration(d); err == nil && (!ok || b == "") {
 			err = errors.New("wants BARCODE:DURATION")
 		}
+	case "BARCODE:TEXT":
+		if b, text, _ := strings.Cut(arg, ":"); b == "" || text == "" {
+			err = errors.New("wants BARCODE:TEXT")
+		}
 	case "SLOT:TAG":
 		s, tag, ok := strings.Cut(arg, ":")
 		if _, err = strconv.Atoi(s); err == nil && (!ok || tag == "") {

@@ -57,14 +57,14 @@ type Library struct {
 	Dir     string
 	Changer string // device to give to mtx
 	Drives  []Drive
-	Bin     string // folder with mtx, mt, mkltfs, ltfs, ltfsck, lsscsi
+	Bin     string // folder with mtx, mt, mkltfs, ltfs, ltfsck, lsscsi, sg_read_attr
 
 	generation int
 	program    []string
 }
 
 // programs are the names under which scripts are made in bin/.
-var programs = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi"}
+var programs = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi", "sg_read_attr"}
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Slots == 0 {

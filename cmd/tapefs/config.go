@@ -62,6 +62,16 @@ type driveConfig struct {
 	Element int    `yaml:"element"`
 	Device  string `yaml:"device"`
 	Tape    string `yaml:"tape"`
+
+	Proved provedConfig `yaml:"proved"`
+}
+
+// provedConfig is what doctor --fix-config --prove saw of a drive.
+type provedConfig struct {
+	Serial  string `yaml:"serial"`
+	Element int    `yaml:"element"`
+	Node    string `yaml:"node"` // tape node of that day
+	Date    string `yaml:"date"` // RFC 3339
 }
 
 type programsConfig struct {
@@ -71,6 +81,8 @@ type programsConfig struct {
 	Ltfs   string `yaml:"ltfs"`
 	Ltfsck string `yaml:"ltfsck"`
 	Lsscsi string `yaml:"lsscsi"`
+
+	SgReadAttr string `yaml:"sg_read_attr"`
 }
 
 type keysConfig struct {
@@ -148,6 +160,18 @@ type toolsConfig struct {
 	SSH       string        `yaml:"ssh"`
 	SyncBytes size          `yaml:"sync_bytes"`
 	SyncEvery time.Duration `yaml:"sync_every"`
+}
+
+// proof is the entry as the changer wants it, the zero value when there is none.
+func (p provedConfig) proof() (changer.Proof, error) {
+	if p == (provedConfig{}) {
+		return changer.Proof{}, nil
+	}
+	at, err := time.Parse(time.RFC3339, p.Date)
+	if err != nil {
+		return changer.Proof{}, fmt.Errorf("%q is not a time such as 2026-01-31T12:00:00Z; take proved: out and have it written anew: tapefs doctor --fix-config --prove", p.Date)
+	}
+	return changer.Proof{Serial: p.Serial, Element: p.Element, Node: p.Node, At: at}, nil
 }
 
 // size is a number of bytes, written as 64MiB, 1.5TB or a plain number.
@@ -309,6 +333,9 @@ func (c *config) check() error {
 			return fmt.Errorf("library.drives[%d]: serial %s or element %d is named twice", i, d.Serial, d.Element)
 		}
 		serials[d.Serial], elements[d.Element] = true, true
+		if _, err := d.Proved.proof(); err != nil {
+			return fmt.Errorf("library.drives[%d].proved.date: %w", i, err)
+		}
 	}
 	if len(c.Pools) == 0 {
 		c.Pools = map[string]poolConfig{"main": {}}
@@ -409,7 +436,8 @@ func (c *config) changerConfig() changer.Config {
 	l := c.Library
 	drives := make([]changer.DriveConfig, len(l.Drives))
 	for i, d := range l.Drives {
-		drives[i] = changer.DriveConfig{Serial: d.Serial, Element: d.Element, Device: d.Device, Tape: d.Tape}
+		proof, _ := d.Proved.proof() // checked
+		drives[i] = changer.DriveConfig{Serial: d.Serial, Element: d.Element, Device: d.Device, Tape: d.Tape, Proved: proof}
 	}
 	return changer.Config{
 		Changer:           l.Changer,

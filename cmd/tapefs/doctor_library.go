@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"tapefs/archiver"
 	"tapefs/catalog"
@@ -181,6 +182,13 @@ func (u *checkup) drive(ctx context.Context, s changer.DriveState) {
 	element, mark := u.elementAgrees(s)
 	state := driveStateOf(s)
 	text := fmt.Sprintf("%s %s%s, %s, %s", s.Serial, kind, state.State, serial, element)
+	hint := ""
+	if u.inv != nil {
+		text += ", " + provedText(s.Proof)
+	}
+	if u.inv != nil && s.Proof.At.IsZero() {
+		hint = "its next load proves it, and nothing is formatted or erased in it before; or at once, with a tape that is not written to: tapefs doctor --fix-config --prove"
+	}
 	const mixed = "the element numbers may be mixed up, or the tape is ejected: load a tape and look again; tapefs doctor --fix-config"
 	switch {
 	case mark == markFailed:
@@ -190,8 +198,16 @@ func (u *checkup) drive(ctx context.Context, s changer.DriveState) {
 	case s.Status.Cleaning:
 		u.warn(check, fmt.Sprintf("tapefs drive clean %d", s.Element), "%s, it asks to be cleaned", text)
 	default:
-		u.ok(check, "%s", text)
+		u.findings = append(u.findings, finding{Check: check, Mark: markOK, Detail: text, Hint: hint})
 	}
+}
+
+// provedText says whether and since when a drive is known to be the one that the changer fills.
+func provedText(p changer.Proof) string {
+	if p.At.IsZero() {
+		return "not proved"
+	}
+	return "proved " + p.At.Local().Format(time.DateOnly)
 }
 
 // namesAgree compares a drive's names with what the kernel tells of them.

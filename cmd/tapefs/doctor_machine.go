@@ -96,6 +96,8 @@ func (u *checkup) programList() []program {
 		{"ltfs", or(p.Ltfs, "ltfs"), ltfs, true, v},
 		{"ltfsck", or(p.Ltfsck, "ltfsck"), ltfs, true, v},
 		{"lsscsi", or(p.Lsscsi, "lsscsi"), "apt-get install lsscsi", false, v},
+		{"sg_read_attr", or(p.SgReadAttr, "sg_read_attr"), "apt-get install sg3-utils: with it the barcode in a cartridge's memory is compared with the label before a format",
+			false, v},
 		{"rsync", or(c.Tools.Rsync, "rsync"), "apt-get install rsync", remote, v},
 		{"ssh", or(c.Tools.SSH, "ssh"), "apt-get install openssh-client", ssh, []string{"-V"}},
 		{"fusermount3", "fusermount3", "apt-get install fuse3", true, v},

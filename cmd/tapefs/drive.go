@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"tapefs/changer"
 )
@@ -35,12 +36,14 @@ type driveStateJSON struct {
 	Block          int64  `json:"block"` // position, -1 unknown
 	Holder         string `json:"holder,omitempty"`
 	Problem        string `json:"problem,omitempty"`
+
+	Proved *time.Time `json:"proved,omitempty"` // when the drive was last seen to be the one that the changer fills
 }
 
 func driveStateOf(s changer.DriveState) driveStateJSON {
 	d := driveStateJSON{Element: s.Element, Serial: s.Serial, Device: s.Device, Tape: s.Tape, Barcode: string(s.Barcode),
 		WriteProtected: s.Status.WriteProtected, WantsCleaning: s.Status.Cleaning, Density: s.Status.Density,
-		File: s.Status.File, Block: s.Status.Block, Holder: s.Holder, Problem: s.Problem}
+		File: s.Status.File, Block: s.Status.Block, Holder: s.Holder, Problem: s.Problem, Proved: timeOrNil(s.Proof.At)}
 	switch {
 	case s.Mounted:
 		d.State = "mounted"
@@ -105,6 +108,9 @@ func (c *driveStatusCmd) Run(ctx context.Context, a *app) error {
 		return ferr
 	}
 	for _, r := range rows {
+		if r.Proved == nil && h.lib.Changer() != changer.None {
+			fmt.Fprintf(a.stdout, "drive %d is not proved: nothing is formatted or erased in it before its next load has proved it, or: tapefs doctor --fix-config --prove\n", r.Element)
+		}
 		if r.Problem != "" {
 			fmt.Fprintf(a.stdout, "drive %d: %s\n", r.Element, r.Problem)
 		}

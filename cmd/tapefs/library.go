@@ -39,6 +39,8 @@ type driveJSON struct {
 	WantsCleaning  bool   `json:"wants_cleaning,omitempty"`
 	Density        string `json:"density,omitempty"`
 	Suspect        string `json:"suspect,omitempty"` // why nothing is written with it
+
+	Proved *time.Time `json:"proved,omitempty"` // when the drive was last seen to be the one that the changer fills
 }
 
 type slotJSON struct {
@@ -84,6 +86,7 @@ func (c *libraryStatusCmd) Run(ctx context.Context, a *app) error {
 
 func (l *libraryJSON) print(w io.Writer) error {
 	printDrives(w, l.Drives)
+	l.printUnproved(w)
 	if len(l.Wanted) > 0 {
 		fmt.Fprintln(w)
 		t := newTable(w, "WANTED", "FOR", "SINCE", "WHERE IT IS")
@@ -155,6 +158,7 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 			if s.Element == d.Number {
 				row.Serial, row.Holder, row.Mounted = s.Serial, s.Holder, s.Mounted
 				row.Online, row.WriteProtected, row.WantsCleaning, row.Density = s.Status.Online, s.Status.WriteProtected, s.Status.Cleaning, s.Status.Density
+				row.Proved = timeOrNil(s.Proof.At)
 			}
 		}
 		out.Drives = append(out.Drives, row)
@@ -202,6 +206,15 @@ func printDrives(w io.Writer, drives []driveJSON) {
 	}
 	t.flush()
 	printSuspects(w, drives)
+}
+
+// printUnproved names the drives of which nothing proves that the changer fills them.
+func (l *libraryJSON) printUnproved(w io.Writer) {
+	for _, d := range l.Drives {
+		if d.Proved == nil && d.Serial != "" && l.Changer != changer.None {
+			fmt.Fprintf(w, "drive %d is not proved yet: its next load does it, or: tapefs doctor --fix-config --prove\n", d.Element)
+		}
+	}
 }
 
 // markDrives adds which drives the archive does not write with any more.
