@@ -12,7 +12,7 @@ import (
 	"tapefs/changer"
 )
 
-// TapeCheck is what a tape holds against what the catalog says of it. Nothing is read but names and sizes.
+// TapeCheck is what a tape holds against what the catalog says of it. Nothing is read but names and sizes, and its manifests.
 type TapeCheck struct {
 	Barcode   string
 	Files     int // sealed objects and parts on it
@@ -115,8 +115,26 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 	if err != nil {
 		return err
 	}
-	known := map[string]bool{}
+	known, lost, bad := map[string]bool{}, map[string]bool{}, map[int64]error{}
 	wrong := func(name, why string) { c.Wrong = append(c.Wrong, Refusal{Barcode: t.Barcode, Name: name, Why: why}) }
+	journal, err := a.db.Manifests(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	for _, m := range journal {
+		if m.State != 2 {
+			continue
+		}
+		err := a.proveJournalFile(ctx, root, t, catalog.JournalFile{Manifest: m})
+		switch {
+		case err == nil || a.lacksKey(m.Name):
+		case journalLost(v, err):
+			bad[m.ID], lost[m.Name], lost[macName(m.Name)] = err, true, true
+			wrong(m.Name, fmt.Sprintf("it is not the manifest that was written: %v; tapefs verify --tape %s records that, and the next tapefs archive writes another", err, t.Barcode))
+		default:
+			return err
+		}
+	}
 	err = a.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
 		f, found := s.file(p.Name)
 		known[p.Name] = known[p.Name] || found
@@ -130,6 +148,8 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 			wrong(p.Name, fmt.Sprintf("it has %d bytes, not %d", f.Size, p.Size))
 		case f.Start >= 0 && p.StartBlock >= 0 && f.Start != p.StartBlock:
 			wrong(p.Name, fmt.Sprintf("it lies at block %d, not %d: another file has its name", f.Start, p.StartBlock))
+		case bad[p.Manifest] != nil:
+			wrong(p.Name, "the manifest that names it is lost: without the catalog it would be, too")
 		case !named[p.Manifest]:
 			wrong(p.Name, "no durable manifest names it: without the catalog it would be lost; the next tapefs archive writes one")
 		}
@@ -138,13 +158,13 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 	if err != nil {
 		return err
 	}
-	journal, err := a.db.JournalFiles(ctx, t.ID)
+	journalled, err := a.db.JournalFiles(ctx, t.ID)
 	if err != nil {
 		return err
 	}
-	for _, name := range journal {
+	for _, name := range journalled {
 		for _, name := range []string{name, macName(name)} {
-			if _, found := s.file(name); !found {
+			if _, found := s.file(name); !found && !lost[name] {
 				wrong(name, "it is not there")
 			}
 			known[name] = true

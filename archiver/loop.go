@@ -117,6 +117,13 @@ func (w *writer) noteBlocked(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		owes, err := w.owesJournal(ctx, row.ID)
+		if err != nil {
+			return err
+		}
+		if len(owed)+len(copied)+awaiting == 0 && owes {
+			w.noted.add("", "", fmt.Errorf("pool %s has lost a manifest with changes that no other names (deletions and the like): %w", pool, why))
+		}
 		if len(owed)+len(copied)+awaiting > 0 {
 			var none noTapeError
 			if errors.As(why, &none) {

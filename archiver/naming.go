@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// awaiting counts the copies of this run's sources, and of others whose bytes they share, that are whole on a pool's tapes and that no
-// manifest names yet: until one does they are not durable.
+// awaiting counts the copies that are whole on a pool's tapes and that no manifest names yet: until one does they are not durable. Whose
+// files they hold makes no difference: a manifest names all that lack one.
 func (w *writer) awaiting(ctx context.Context, pool int64) (n int, err error) {
 	if w.late() {
 		return 0, nil
@@ -16,16 +16,23 @@ func (w *writer) awaiting(ctx context.Context, pool int64) (n int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("look for copies that wait for a manifest: %w", err)
 	}
-	for source, copies := range bySource {
-		if _, ours := w.sources[source]; ours {
-			n += copies
-		}
+	for _, copies := range bySource {
+		n += copies
 	}
 	return n, nil
 }
 
+// owesJournal reports whether changes of the catalog are named by no manifest of a pool any more, since one was lost.
+func (w *writer) owesJournal(ctx context.Context, pool int64) (bool, error) {
+	if w.late() {
+		return false, nil
+	}
+	return w.a.db.OwesJournal(ctx, pool)
+}
+
 // nameAwaiting writes the manifests that pools lack: of parts that a run left behind which was killed before it wrote one, whose tape
-// ended within its last one, or whose manifest was lost with another tape. Any tape of the pool that can be written takes it.
+// ended within its last one, or whose manifest was lost, alone or with its tape. Likewise of changes of the catalog that only a lost
+// manifest named. Any tape of the pool that can be written takes it.
 func (w *writer) nameAwaiting(ctx context.Context) error {
 	for _, p := range w.a.cfg.Pools {
 		if w.blocked[p.Name] != nil {
@@ -40,10 +47,14 @@ func (w *writer) nameAwaiting(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if n == 0 || n == left {
+			owes, err := w.owesJournal(ctx, row.ID)
+			if err != nil {
+				return err
+			}
+			if n == 0 && !owes || n == left {
 				break // all are named, or the manifest that was written could not help
 			}
-			w.a.log.Info("copies on tape wait for a manifest that names them", "pool", p.Name, "copies", n)
+			w.a.log.Info("what is on tape waits for a manifest that names it", "pool", p.Name, "copies", n)
 			if err := w.openTape(ctx, p.Name, 0); err != nil {
 				if errors.Is(err, ErrNeedsOperator) {
 					break // the pool is blocked now

@@ -102,13 +102,12 @@ func eachName(root *os.Root, dir string, fn func(string)) error {
 // provedManifest is a manifest that was read back whole from its tape.
 type provedManifest struct {
 	catalog.Manifest
-	salt  []byte
-	after int64 // the last change that the manifests before it name
+	salt []byte
 }
 
 // proveManifest reads a manifest back from a mounted tape. salt is that of its file also when it is not proved (nil: it has none).
 // Errors about its content are ErrUnproved or fs.ErrNotExist.
-func (a *Archiver) proveManifest(root *os.Root, t catalog.Tape, name string) (p provedManifest, err error) {
+func (a *Archiver) proveManifest(ctx context.Context, root *os.Root, t catalog.Tape, name string) (p provedManifest, err error) {
 	key, err := a.keys.Key(path.Base(path.Dir(name)))
 	if err != nil {
 		return p, err
@@ -119,10 +118,7 @@ func (a *Archiver) proveManifest(root *os.Root, t catalog.Tape, name string) (p 
 	}
 	defer sealed.Close()
 	if p.salt, err = headerSalt(sealed); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = fmt.Errorf("%w: it is cut short", ErrUnproved)
-		}
-		return p, err
+		return p, badHeader(err)
 	}
 	proof, err := readProof(root, name)
 	if err != nil {
@@ -135,12 +131,11 @@ func (a *Archiver) proveManifest(root *os.Root, t catalog.Tape, name string) (p 
 	if text.Catalog != a.db.UUID() || text.Volume != t.UUID {
 		return p, fmt.Errorf("%w: it belongs to catalog %s, volume %s", ErrUnproved, text.Catalog, text.Volume)
 	}
-	head, err := readManifest(name, sealed, proof, key, func(any) error { return nil })
+	head, err := readManifest(name, ctxFile{ctxReader{ctx, sealed}, sealed}, proof, key, func(any) error { return nil })
 	if err != nil {
 		return p, err
 	}
-	p.Manifest = catalog.Manifest{Tape: t.ID, Seq: text.Seq, Name: name, MAC: text.MAC, Previous: text.Previous, Upto: head.Upto, Written: head.Written.UTC()}
-	p.after = head.After
+	p.Manifest = catalog.Manifest{Tape: t.ID, Seq: text.Seq, Name: name, MAC: text.MAC, Previous: text.Previous, After: head.After, Upto: head.Upto, Written: head.Written.UTC()}
 	return p, nil
 }
 
@@ -197,7 +192,7 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 		if seq, err = strconv.Atoi(manifestNames.FindStringSubmatch(path.Base(name))[2]); err != nil || seq <= live.Seq || volume != t.UUID {
 			continue // no newer one
 		}
-		p, err := a.proveManifest(root, t, name)
+		p, err := a.proveManifest(ctx, root, t, name)
 		switch {
 		case err != nil && volumeGone(v, err):
 			return last, err
@@ -219,7 +214,7 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 		case err == nil && !ours:
 			return last, olderError(t.Barcode, "its manifest %d of %s is not known to the catalog, which knows %d", seq, p.Written.Format(time.DateTime), live.Seq)
 		case err == nil && mend:
-			p.Upto = p.after // its changes are named again: the lists for restore.sh were written after it
+			p.Upto = p.After // its changes are named again: the lists for restore.sh were written after it
 			if err := a.db.ManifestProved(ctx, p.Manifest); err != nil {
 				return last, err
 			}

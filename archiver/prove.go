@@ -168,7 +168,7 @@ func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalo
 		if m.State != 1 {
 			continue
 		}
-		p, err := w.a.proveManifest(root, t, m.Name)
+		p, err := w.a.proveManifest(ctx, root, t, m.Name)
 		if err == nil { // its list of sums was written last
 			_, err = root.Lstat(sumsName(m.Seq))
 		}

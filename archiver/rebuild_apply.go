@@ -232,7 +232,7 @@ func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape
 	}
 	defer sealed.Close()
 	b.note("reading manifest %d of tape %s", m.Seq, s.Barcode)
-	err = b.rows.StartManifest(ctx, catalog.Manifest{Tape: t.ID, Seq: m.Seq, Name: m.Name, MAC: m.MAC, Previous: m.Previous, Upto: m.Upto, Written: m.Written})
+	err = b.rows.StartManifest(ctx, catalog.Manifest{Tape: t.ID, Seq: m.Seq, Name: m.Name, MAC: m.MAC, Previous: m.Previous, After: m.After, Upto: m.Upto, Written: m.Written})
 	if err != nil {
 		return err
 	}

@@ -214,7 +214,7 @@ func (b *rebuilder) manifest(ctx context.Context, s *survey, root *os.Root, f ta
 	if err := os.WriteFile(filepath.Join(s.dir, localName(macName(f.Name))), proof, 0o600); err != nil {
 		return m, &localError{err}
 	}
-	m.Upto, m.Written, m.Pool, m.Number, m.LastID = head.Upto, head.Written.UTC(), head.Pool, head.Number, head.LastID
+	m.After, m.Upto, m.Written, m.Pool, m.Number, m.LastID = head.After, head.Upto, head.Written.UTC(), head.Pool, head.Number, head.LastID
 	return m, nil
 }
 

@@ -64,6 +64,7 @@ type foundManifest struct {
 	Seq      int
 	MAC      []byte
 	Previous []byte
+	After    int64 `json:",omitempty"` // what it names of changes comes after this one, up to Upto
 	Upto     int64
 	Written  time.Time
 	Salt     []byte

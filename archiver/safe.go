@@ -283,7 +283,7 @@ func (s *safeJudge) count(ctx context.Context, v *catalog.Version, f *SafeFile) 
 		return taken, err
 	}
 	own := len(objects) > 0
-	var named map[int64]bool // pools that know of the path; nil: each that has the object
+	var named map[int64]bool // pools whose tapes tell of the path, and whether that was read back; nil: each that has the object
 	if v.Data != v.ID {
 		if !own {
 			if named, err = s.a.db.LinkNamed(ctx, v.ID); err != nil {
@@ -312,12 +312,13 @@ func (s *safeJudge) count(ctx context.Context, v *catalog.Version, f *SafeFile) 
 				closed = true
 				continue
 			}
-			if named != nil && !named[h.Pool] {
+			proved, is := named[h.Pool]
+			if named != nil && !is {
 				unnamed = true
 				continue
 			}
 			pools[h.Pool] = true
-			if h.Verified {
+			if h.Verified && (named == nil || proved) {
 				verified[h.Pool] = true
 			}
 			if at, err := catalog.TakenAt(h.OID); err == nil && own && at.Before(taken) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -53,6 +54,10 @@ type VerifySummary struct {
 	// Recovered parts counted as damaged and were read without a fault: the drive may have been at fault.
 	Recovered int
 	Damaged   []VerifyDamage
+	Manifests int // read back whole, like Snapshots of the catalog
+	Snapshots int
+	Lost      []VerifyDamage // manifests and snapshots that are not on tape as they were written
+	Unnamed   int            // manifests that were lost, these included, and that no other replaces yet
 	Known     int            // copies known to be damaged and not healed, those of this run included
 	Trusted   []catalog.Tape // that were suspect, and are so no more
 	Wanted    []string       // barcodes of tapes that are not in the library
@@ -72,7 +77,7 @@ func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, 
 		return VerifySummary{}, err
 	}
 	noted := &problems{a: a, run: run}
-	v := &verifier{a: a, run: run, noted: noted, openssl: o.OpenSSL, away: map[string]error{}, sum: VerifySummary{Run: run.ID}}
+	v := &verifier{a: a, run: run, noted: noted, openssl: o.OpenSSL, away: map[string]error{}, journal: map[string][]journalItem{}, closed: map[string]error{}, sum: VerifySummary{Run: run.ID}}
 	err = v.verify(ctx, o)
 	err = errors.Join(err, v.leave(ctx))
 	if err == nil || errors.Is(err, ErrNeedsOperator) {
@@ -85,7 +90,8 @@ func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, 
 	state, message := endOf(ctx, err)
 	ctx = context.WithoutCancel(ctx)
 	counts := map[string]int64{"verified_parts": int64(v.sum.Parts), "verified_bytes": v.sum.Bytes, "verified_files": int64(v.sum.Files),
-		"damaged": int64(len(v.sum.Damaged))}
+		"damaged":            int64(len(v.sum.Damaged)),
+		"verified_manifests": int64(v.sum.Manifests), "lost_manifests": int64(len(v.sum.Lost))}
 	return v.sum, errors.Join(err, a.db.Count(ctx, run.ID, "", counts), a.db.FinishRun(ctx, run.ID, state, message))
 }
 
@@ -94,7 +100,10 @@ type verifier struct {
 	run     catalog.Run
 	noted   *problems
 	openssl bool
-	away    map[string]error // tapes that could not be read, and why
+	away    map[string]error         // tapes that could not be read, and why
+	journal map[string][]journalItem // by tape: manifests and snapshots still to be read
+	closed  map[string]error         // keys that are not at hand, and why: what they seal of the journal was not proved
+	cut     bool                     // the budget left parts out
 	sum     VerifySummary
 
 	lease  *changer.Lease
@@ -182,7 +191,7 @@ func (v *verifier) choose(ctx context.Context, o VerifyOptions) ([][]catalog.Ver
 		left := o.Budget
 		for i, item := range items {
 			if left <= 0 {
-				items = items[:i]
+				items, v.cut = items[:i], true
 				break
 			}
 			left -= sizeOf(item)
@@ -228,12 +237,23 @@ func (v *verifier) verify(ctx context.Context, o VerifyOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := v.chooseJournal(ctx, o, items); err != nil {
+		return err
+	}
 	var done, total int64
 	for _, item := range items {
 		total += sizeOf(item)
 	}
-	for _, item := range items {
+	for i, item := range items {
 		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if i > 0 && items[i-1][0].Barcode != item[0].Barcode {
+			if err := v.readJournal(ctx, items[i-1][0].Barcode, math.MaxInt64); err != nil {
+				return err
+			}
+		}
+		if err := v.readJournal(ctx, item[0].Barcode, item[0].StartBlock); err != nil {
 			return err
 		}
 		if v.openssl {
@@ -246,6 +266,14 @@ func (v *verifier) verify(ctx context.Context, o VerifyOptions) error {
 		}
 		done += sizeOf(item)
 		v.a.stage("verify", done, total)
+	}
+	if n := len(items); n > 0 {
+		if err := v.readJournal(ctx, items[n-1][0].Barcode, math.MaxInt64); err != nil {
+			return err
+		}
+	}
+	if err := v.restOfJournal(ctx); err != nil {
+		return err
 	}
 	return v.want(ctx)
 }
@@ -390,6 +418,9 @@ func (v *verifier) want(ctx context.Context) error {
 		v.sum.Wanted = append(v.sum.Wanted, barcode)
 	}
 	slices.Sort(v.sum.Wanted)
+	for key, why := range v.closed {
+		v.noted.add("", "", fmt.Errorf("manifests and snapshots sealed with key %s could not be verified: %w", key, why))
+	}
 	return nil
 }
 
@@ -401,17 +432,27 @@ func (v *verifier) result(ctx context.Context, o VerifyOptions) error {
 	for _, d := range damages {
 		v.sum.Known += d.Copies
 	}
-	if n := len(v.sum.Damaged); n > 0 {
+	missed, err := v.a.db.MissedManifests(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range missed {
+		v.sum.Unnamed += n
+	}
+	if n := len(v.sum.Damaged) + len(v.sum.Lost); n > 0 {
 		return fmt.Errorf("%w: %d files on tape are not what was written", ErrDamaged, n)
 	}
 	if v.sum.Known > 0 && o.written.IsZero() { // a run's own reading back is about what it wrote
 		return fmt.Errorf("%w earlier, and is not healed (damaged copies: %d)", ErrDamaged, v.sum.Known)
 	}
+	if v.sum.Unnamed > 0 && o.written.IsZero() {
+		return fmt.Errorf("%w earlier: no manifest names yet what %d lost ones named", ErrDamaged, v.sum.Unnamed)
+	}
 	if len(v.sum.Wanted) > 0 {
 		return fmt.Errorf("%w: tapes to be verified are not in the library: %v", ErrNeedsOperator, v.sum.Wanted)
 	}
 	if err := v.noted.result(); err != nil {
-		return errors.New("some tapes could not be verified")
+		return errors.New("some of what is on tape could not be verified")
 	}
 	return nil
 }

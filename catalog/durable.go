@@ -21,6 +21,10 @@ func (db *DB) MarkDurable(ctx context.Context, tape int64, indexGeneration, free
 		if err != nil {
 			return err
 		}
+		manifests, err := query(ctx, tx, "written manifests", scanID, `SELECT id FROM manifest WHERE tape = ? AND state = 1 ORDER BY upto, id`, tape)
+		if err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = 2, durable = ? WHERE tape = ? AND state = 1`, nsOf(at), tape); err != nil {
 			return err
 		}
@@ -37,7 +41,12 @@ func (db *DB) MarkDurable(ctx context.Context, tape int64, indexGeneration, free
 				return err
 			}
 		}
-		if err := moveJournal(ctx, tx, tape); err != nil {
+		for _, id := range manifests {
+			if err := moveJournal(ctx, tx, id); err != nil {
+				return err
+			}
+		}
+		if err := settleMissed(ctx, tx, tape); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE tape SET generation_index = ?, free = ?, seen = ? WHERE id = ?`, indexGeneration, free, nsOf(at), tape)

@@ -101,11 +101,11 @@ func (db *DB) Changes(ctx context.Context, after int64, fn func(*Change) error) 
 	}
 }
 
-const manifestColumns = `id, tape, seq, name, mac, previous, upto, state, written`
+const manifestColumns = `id, tape, seq, name, mac, previous, coalesce(after, 0), upto, state, written`
 
 func scanManifest(rows *sql.Rows) (m Manifest, err error) {
 	var written int64
-	err = rows.Scan(&m.ID, &m.Tape, &m.Seq, &m.Name, &m.MAC, &m.Previous, &m.Upto, &m.State, &written)
+	err = rows.Scan(&m.ID, &m.Tape, &m.Seq, &m.Name, &m.MAC, &m.Previous, &m.After, &m.Upto, &m.State, &written)
 	m.Written = timeOf(written)
 	return m, err
 }
@@ -131,8 +131,8 @@ func (db *DB) AddManifest(ctx context.Context, m Manifest, copyParts []int64) (M
 		m.Written = time.Now().UTC()
 	}
 	err := db.update(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `INSERT INTO manifest (tape, seq, name, mac, previous, upto, state, written) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-			m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.Upto, m.State, nsOf(m.Written))
+		res, err := tx.ExecContext(ctx, `INSERT INTO manifest (tape, seq, name, mac, previous, after, upto, state, written) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.After, m.Upto, m.State, nsOf(m.Written))
 		if err != nil {
 			return err
 		}
@@ -168,8 +168,7 @@ func (db *DB) LoseManifests(ctx context.Context, tape int64) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE manifest SET state = 3 WHERE tape = ? AND state = 1`, tape); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE snapshot SET state = 3 WHERE tape = ? AND state = 1`, tape)
-		return err
+		return loseSnapshots(ctx, tx, `s.tape = ? AND s.state = 1`, tape)
 	})
 	if err != nil {
 		return fmt.Errorf("record lost manifests: %w", err)

@@ -82,19 +82,10 @@ func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 		}
 	}
 	err := db.update(ctx, func(tx *sql.Tx) error {
-		var first sql.NullInt64
-		var pool sql.NullInt64
-		err := tx.QueryRowContext(ctx, `SELECT t.pool, (SELECT min(m.id) FROM manifest m WHERE m.tape = t.id AND m.state = 2
-			AND NOT (t.state = 'superseded' AND t.note LIKE ?2 || '%')) FROM tape t WHERE t.id = ?1`, tape, NoteRepacked).Scan(&pool, &first)
+		// What a tape named that was repacked is named again already.
+		err := rewindJournal(ctx, tx, `m.tape = ? AND NOT (t.state = 'superseded' AND t.note LIKE ? || '%')`, tape, NoteRepacked)
 		if err != nil {
 			return err
-		}
-		if first.Valid && pool.Valid {
-			_, err := tx.ExecContext(ctx, `UPDATE pool SET journalled = (SELECT coalesce(max(m.upto), 0) FROM manifest m JOIN tape t ON t.id = m.tape
-				WHERE t.pool = ?1 AND m.state = 2 AND m.id < ?2) WHERE id = ?1`, pool.Int64, first.Int64)
-			if err != nil {
-				return err
-			}
 		}
 		if err := settleUnnamed(ctx, tx, `p.manifest IN (SELECT id FROM manifest WHERE tape = ?1)`, tape); err != nil {
 			return err
@@ -192,7 +183,7 @@ func oweAgain(ctx context.Context, tx *sql.Tx, id int64) error {
 }
 
 // RetireTape records that a tape is written and counted on no more, though still read where nothing else is: each
-// durable copy with a part on it is owed to its pool anew. It returns how many are. why is noted with the tape.
+// durable copy with a part on it is owed to its pool anew, and changes that its manifests name are to be named again. It returns how many are. why is noted with the tape.
 func (db *DB) RetireTape(ctx context.Context, tape int64, why string) (owed int, err error) {
 	_, err = db.UpdateTape(ctx, tape, func(t *Tape) error {
 		t.State, t.Note = TapeRetired, why
@@ -200,6 +191,10 @@ func (db *DB) RetireTape(ctx context.Context, tape int64, why string) (owed int,
 	})
 	if err != nil {
 		return 0, err
+	}
+	err = db.update(ctx, func(tx *sql.Tx) error { return rewindJournal(ctx, tx, `m.tape = ?`, tape) })
+	if err != nil {
+		return 0, fmt.Errorf("name again what tape %d names: %w", tape, err)
 	}
 	for {
 		n := 0

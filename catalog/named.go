@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // partNamed holds for a part p that a rebuild would find: a durable manifest names it. Tapes of imported archives have no
@@ -131,17 +132,17 @@ func (db *DB) DurableManifests(ctx context.Context) (map[int64]bool, error) {
 func (db *DB) ManifestProved(ctx context.Context, m Manifest) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		if m.ID == 0 {
-			_, err := tx.ExecContext(ctx, `INSERT INTO manifest (tape, seq, name, mac, previous, upto, state, written) VALUES (?, ?, ?, ?, ?, ?, 2, ?)`,
-				m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.Upto, nsOf(m.Written))
+			_, err := tx.ExecContext(ctx, `INSERT INTO manifest (tape, seq, name, mac, previous, after, upto, state, written, verified) VALUES (?, ?, ?, ?, ?, ?, ?, 2, ?, ?)`,
+				m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.After, m.Upto, nsOf(m.Written), time.Now().UnixNano())
 			return err
 		}
-		if err := changeOne(ctx, tx, `UPDATE manifest SET state = 2 WHERE id = ?`, m.ID); err != nil {
+		if err := changeOne(ctx, tx, `UPDATE manifest SET state = 2, missed = 0, verified = ? WHERE id = ?`, time.Now().UnixNano(), m.ID); err != nil {
 			return err
 		}
 		if err := settleNamed(ctx, tx, `m.id = ?`, m.ID); err != nil {
 			return err
 		}
-		return moveJournal(ctx, tx, m.Tape)
+		return moveJournal(ctx, tx, m.ID)
 	})
 	if err != nil {
 		return fmt.Errorf("record manifest %s as proved: %w", m.Name, err)
@@ -163,10 +164,26 @@ func settleNamed(ctx context.Context, tx *sql.Tx, where string, args ...any) err
 	return nil
 }
 
-// moveJournal lets a tape's pool go on after the last change that its durable manifests name.
-func moveJournal(ctx context.Context, tx *sql.Tx, tape int64) error {
-	_, err := tx.ExecContext(ctx, `UPDATE pool SET journalled = max(journalled, (SELECT coalesce(max(m.upto), 0) FROM manifest m JOIN tape t ON t.id = m.tape
-		WHERE t.pool = pool.id AND m.state = 2)) WHERE id = (SELECT pool FROM tape WHERE id = ?)`, tape)
+// moveJournal lets a pool go on after the last change that a manifest names which became durable: unless there is a gap before it,
+// since another manifest was lost meanwhile.
+func moveJournal(ctx context.Context, tx *sql.Tx, manifest int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE pool SET journalled = m.upto FROM manifest m JOIN tape t ON t.id = m.tape
+		WHERE m.id = ? AND pool.id = t.pool AND journalled < m.upto AND journalled >= coalesce(m.after, 0)`, manifest)
+	return err
+}
+
+// textBefore is the last change that durable manifests of a pool name beside a manifest m on tape t, and those after it. Of
+// manifests that older programs recorded it is made up of the others, where none of them was ever lost.
+const textBefore = `coalesce(m.after, CASE WHEN EXISTS (SELECT 1 FROM manifest l JOIN tape lt ON lt.id = l.tape WHERE lt.pool = t.pool AND l.state = 3) THEN 0
+	ELSE (SELECT coalesce(max(b.upto), 0) FROM manifest b JOIN tape bt ON bt.id = b.tape
+		WHERE bt.pool = t.pool AND bt.state IN ('open', 'full', 'superseded') AND b.state = 2 AND b.upto < m.upto) END)`
+
+// rewindJournal lets the next manifest of a pool name again what durable manifests m on tapes t name of changes. Call it before they
+// are lost.
+func rewindJournal(ctx context.Context, tx *sql.Tx, where string, args ...any) error {
+	_, err := tx.ExecContext(ctx, `UPDATE pool SET journalled = min(journalled, r.before) FROM (
+		SELECT t.pool AS pool, min(`+textBefore+`) AS before FROM manifest m JOIN tape t ON t.id = m.tape WHERE m.state = 2 AND `+where+` GROUP BY t.pool) r
+		WHERE pool.id = r.pool`, args...)
 	return err
 }
 

@@ -60,6 +60,12 @@ func TestDurableMeansNamed(t *testing.T) {
 	l.wantCopy(t, o.ID, 0, catalog.Written)
 	check(t, l.db.MarkDurable(ctx, next.ID, 2, 0, time.Now()))
 	l.wantCopy(t, o.ID, 0, catalog.Durable)
+	if h := must(l.db.HeldCopies(ctx, o.ID))(t); len(h) != 1 || h[0].Verified {
+		t.Errorf("held, and its manifest was not read back: %+v", h)
+	}
+	for _, f := range must(l.db.JournalToVerify(ctx))(t) {
+		check(t, l.db.JournalVerified(ctx, f, time.Now()))
+	}
 	if h := must(l.db.HeldCopies(ctx, o.ID))(t); len(h) != 1 || !h[0].Verified {
 		t.Errorf("held: %+v", h)
 	}
@@ -97,4 +103,45 @@ func TestManifestProved(t *testing.T) {
 	if got := must(l.db.Pools(ctx))(t)[0].Journalled; got != 7 {
 		t.Errorf("journalled: %d", got)
 	}
+}
+
+// A durable manifest that its tape lost takes back what it named: parts, and changes, which a later manifest does not hide.
+func TestLoseManifest(t *testing.T) {
+	ctx := context.Background()
+	l := newLife(t)
+	o, p := l.onePart(t, "01")
+	check(t, l.db.PartProved(ctx, p.ID))
+	first := must(l.db.AddManifest(ctx, catalog.Manifest{Tape: l.tapes[0].ID, Seq: 1, Name: "m1", MAC: sum, Previous: make([]byte, 32), Upto: 5}, []int64{p.ID}))(t)
+	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 2, 0, time.Now()))
+	must(l.db.AddManifest(ctx, catalog.Manifest{Tape: l.tapes[0].ID, Seq: 2, Name: "m2", MAC: sum, Previous: sum, After: 5, Upto: 9}, nil))(t)
+	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 3, 0, time.Now()))
+	journalled := func() int64 { t.Helper(); return must(l.db.Pools(ctx))(t)[0].Journalled }
+	if got := journalled(); got != 9 {
+		t.Fatalf("journalled: %d", got)
+	}
+	copies := must(l.db.LoseJournalFile(ctx, catalog.JournalFile{Manifest: first}, time.Now()))(t)
+	if copies != 1 || journalled() != 0 {
+		t.Errorf("%d copies are named no more, journalled is %d", copies, journalled())
+	}
+	l.wantCopy(t, o.ID, 0, catalog.Written)
+	if m := must(l.db.MissedManifests(ctx))(t); len(m) != 1 {
+		t.Errorf("missed: %v", m)
+	}
+	// A manifest that goes on behind the gap does not hide it.
+	must(l.db.AddManifest(ctx, catalog.Manifest{Tape: l.tapes[0].ID, Seq: 3, Name: "m3", MAC: sum, Previous: sum, After: 9, Upto: 12}, nil))(t)
+	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 4, 0, time.Now()))
+	if got := journalled(); got != 0 {
+		t.Errorf("journalled over a gap: %d", got)
+	}
+	must(l.db.AddManifest(ctx, catalog.Manifest{Tape: l.tapes[0].ID, Seq: 4, Name: "m4", MAC: sum, Previous: sum, Upto: 12}, []int64{p.ID}))(t)
+	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 5, 0, time.Now()))
+	l.wantCopy(t, o.ID, 0, catalog.Durable)
+	if m := must(l.db.MissedManifests(ctx))(t); len(m) != 0 || journalled() != 12 {
+		t.Errorf("missed: %v, journalled %d", m, journalled())
+	}
+	// It is lost once.
+	if n := must(l.db.LoseJournalFile(ctx, catalog.JournalFile{Manifest: first}, time.Now()))(t); n != 0 || journalled() != 12 {
+		t.Errorf("lost again: %d, journalled %d", n, journalled())
+	}
+	l.copiesSound(t)
 }

@@ -196,8 +196,8 @@ func (r *Rebuild) StartManifest(ctx context.Context, m Manifest) error {
 		return fmt.Errorf("rebuild: %w", err)
 	}
 	if m.ID == 0 {
-		_, err = r.get(ctx, []any{&m.ID}, `INSERT INTO manifest (tape, seq, name, mac, previous, upto, state, written) VALUES (?, ?, ?, ?, ?, ?, 1, ?) RETURNING id`,
-			m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.Upto, nsOf(m.Written))
+		_, err = r.get(ctx, []any{&m.ID}, `INSERT INTO manifest (tape, seq, name, mac, previous, after, upto, state, written) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?) RETURNING id`,
+			m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.After, m.Upto, nsOf(m.Written))
 		if err != nil {
 			return fmt.Errorf("record manifest %s: %w", m.Name, err)
 		}
@@ -233,8 +233,8 @@ func (r *Rebuild) EndManifest(ctx context.Context) error {
 		return err
 	}
 	m := &r.manifest
-	err := r.exec(ctx, `UPDATE manifest SET state = 2, name = ?, mac = ?, previous = ?, upto = ?, written = ? WHERE id = ?`,
-		m.Name, m.MAC, m.Previous, m.Upto, nsOf(m.Written), m.ID)
+	err := r.exec(ctx, `UPDATE manifest SET state = 2, name = ?, mac = ?, previous = ?, after = ?, upto = ?, written = ?, verified = ? WHERE id = ?`,
+		m.Name, m.MAC, m.Previous, m.After, m.Upto, nsOf(m.Written), time.Now().UnixNano(), m.ID)
 	if err != nil {
 		return fmt.Errorf("record manifest %s: %w", m.Name, err)
 	}

@@ -185,13 +185,14 @@ func (r *Rebuild) sums(ctx context.Context) error {
 	return r.db.update(ctx, func(tx *sql.Tx) error {
 		for _, text := range []string{
 			`UPDATE tape SET used = (SELECT coalesce(sum(p.size), 0) FROM copy_part p WHERE p.tape = tape.id AND p.state IN (1, 2))`,
-			`UPDATE pool SET journalled = max(journalled, (SELECT coalesce(max(m.upto), 0) FROM manifest m JOIN tape t ON t.id = m.tape WHERE t.pool = pool.id AND m.state = 2)),
-				unsnapped = (SELECT coalesce(sum(p.size), 0) FROM copy_part p JOIN tape t ON t.id = p.tape WHERE t.pool = pool.id AND p.state = 2
-					AND p.durable > (SELECT coalesce(max(s.written), 0) FROM snapshot s JOIN tape u ON u.id = s.tape WHERE u.pool = pool.id AND s.state = 2))`,
+			`UPDATE pool SET unsnapped = (` + textUnsnapped + `)`,
 		} {
 			if _, err := tx.ExecContext(ctx, text); err != nil {
 				return err
 			}
+		}
+		if err := followJournals(ctx, tx); err != nil {
+			return err
 		}
 		for table, last := range map[string]int64{"version": int64(r.lastVersion), "change": r.lastChange} {
 			res, err := tx.ExecContext(ctx, `UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?`, last, table)
@@ -210,6 +211,21 @@ func (r *Rebuild) sums(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// followJournals lets each pool go on after the changes that its durable manifests name one after the other. What comes after a gap is
+// named again by the next one.
+func followJournals(ctx context.Context, tx *sql.Tx) error {
+	manifests, err := query(ctx, tx, "durable manifests", scanID, `SELECT id FROM manifest WHERE state = 2 ORDER BY coalesce(after, 0), upto, id`)
+	if err != nil {
+		return err
+	}
+	for _, id := range manifests {
+		if err := moveJournal(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Unresolved counts directories that were named and never told of.

@@ -337,10 +337,8 @@ func (db *DB) TapeNeeded(ctx context.Context, tape int64) (n int, err error) {
 // JournalBefore is the last change that other tapes of the pool name before a tape's own manifests begin: what comes
 // after it must be named again when that tape goes. named: the tape has manifests at all.
 func (db *DB) JournalBefore(ctx context.Context, tape int64) (after int64, named bool, err error) {
-	err = db.reader.QueryRowContext(ctx, `SELECT coalesce((SELECT max(m.upto) FROM manifest m JOIN tape u ON u.id = m.tape
-			WHERE u.pool = t.pool AND u.id <> t.id AND u.state IN ('open', 'full') AND m.state = 2
-			AND m.upto < (SELECT min(upto) FROM manifest WHERE tape = t.id AND state < 3)), 0),
-		EXISTS (SELECT 1 FROM manifest WHERE tape = t.id AND state < 3) FROM tape t WHERE t.id = ?`, tape).Scan(&after, &named)
+	err = db.reader.QueryRowContext(ctx, `SELECT coalesce(min(`+textBefore+`), 0), count(m.id) > 0 FROM tape t
+		LEFT JOIN manifest m ON m.tape = t.id AND m.state < 3 WHERE t.id = ?`, tape).Scan(&after, &named)
 	if err != nil {
 		err = fmt.Errorf("look what the manifests of tape %d name: %w", tape, err)
 	}

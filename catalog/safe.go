@@ -14,11 +14,13 @@ type HeldCopy struct {
 	OID         string
 	Fingerprint string // of the key that opens it
 	Pool        int64
-	Verified    bool // its bytes were read back
+	Verified    bool // its bytes were read back, and so were the manifests that name them
 }
 
 // textHeldCopies leaves out copies with a part, or its manifest, on a tape that is suspect, retired or not ours any more.
-const textHeldCopies = `SELECT o.id, o.oid, k.fingerprint, c.pool, c.verified FROM copy c JOIN object o ON o.id = c.object JOIN seal_key k ON k.id = o.key
+const textHeldCopies = `SELECT o.id, o.oid, k.fingerprint, c.pool, CASE WHEN EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
+		SELECT 1 FROM copy_part p JOIN manifest m ON m.id = p.manifest WHERE p.copy = c.id AND p.number = q.number AND p.state = 2 AND m.verified > 0))
+		THEN 0 ELSE c.verified END FROM copy c JOIN object o ON o.id = c.object JOIN seal_key k ON k.id = o.key
 	WHERE c.object = ? AND c.state = 3 AND o.state IN (1, 2) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
 		SELECT 1 FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.copy = c.id AND p.number = q.number AND p.state = 2
 		AND t.uuid <> '' AND t.state IN ('open', 'full', 'superseded') AND ` + partNamedWell + `))
@@ -41,16 +43,21 @@ func (db *DB) ObjectsWith(ctx context.Context, id ID) ([]int64, error) {
 	}, `SELECT m.object FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state IN (1, 2) ORDER BY m.object`, id)
 }
 
-// LinkNamed lists the pools whose durable manifests name a version that has its bytes from another path: without
-// a manifest nothing on tape tells of it.
+// LinkNamed lists the pools of which a durable manifest, on a tape that can be counted on, names a version that has its bytes from
+// another path, and whether that was read back: without a manifest nothing on tape tells of it.
 func (db *DB) LinkNamed(ctx context.Context, id ID) (map[int64]bool, error) {
 	pools := map[int64]bool{}
 	_, err := query(ctx, db.reader, "pools that name a link", func(rows *sql.Rows) (struct{}, error) {
 		var pool int64
-		err := rows.Scan(&pool)
-		pools[pool] = true
+		var verified bool
+		err := rows.Scan(&pool, &verified)
+		pools[pool] = verified
 		return struct{}{}, err
-	}, `SELECT id FROM pool WHERE journalled >= (SELECT max(id) FROM change WHERE version = ? AND kind IN ('link', 'moved'))`, id)
+	}, `SELECT l.id, max(m.verified) > 0 FROM pool l JOIN tape t ON t.pool = l.id JOIN manifest m ON m.tape = t.id,
+		(SELECT max(id) AS id FROM change WHERE version = ? AND kind IN ('link', 'moved')) h
+		WHERE l.journalled >= h.id AND m.state = 2 AND m.upto >= h.id AND `+goodTape+` AND (m.after < h.id OR m.after IS NULL AND NOT EXISTS (
+			SELECT 1 FROM manifest b JOIN tape bt ON bt.id = b.tape WHERE bt.pool = l.id AND b.state = 2 AND b.upto >= h.id AND b.upto < m.upto))
+		GROUP BY l.id`, id)
 	return pools, err
 }
 

@@ -23,13 +23,14 @@ const textMissing = `p.state = 5 AND EXISTS (SELECT 1 FROM copy c JOIN object o 
 // TapeDoubt is what is known of a suspect tape.
 type TapeDoubt struct {
 	Parts   int // that count
-	Unread  int // of them, or damaged: not read back well since it became suspect
+	Unread  int // of them, or damaged, or manifests: not read back well since it became suspect
 	Missing int // parts that are not on it any more and that nothing has replaced
 }
 
 func doubtOf(ctx context.Context, q querier, tape int64) (d TapeDoubt, err error) {
-	err = q.QueryRowContext(ctx, `SELECT count(CASE WHEN p.state = 2 THEN 1 END), count(CASE WHEN `+textUnreadSince+` THEN 1 END), count(CASE WHEN `+textMissing+` THEN 1 END)
-		FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.tape = ?`, tape).Scan(&d.Parts, &d.Unread, &d.Missing)
+	err = q.QueryRowContext(ctx, `SELECT count(CASE WHEN p.state = 2 THEN 1 END), count(CASE WHEN `+textUnreadSince+` THEN 1 END) + (
+		SELECT count(*) FROM manifest m JOIN tape t ON t.id = m.tape WHERE t.id = ?1 AND m.state = 2 AND m.verified <= t.suspected), count(CASE WHEN `+textMissing+` THEN 1 END)
+		FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.tape = ?1`, tape).Scan(&d.Parts, &d.Unread, &d.Missing)
 	if err != nil {
 		err = fmt.Errorf("look what is known of tape %d: %w", tape, err)
 	}

@@ -264,6 +264,7 @@ type Manifest struct {
 	Name     string // path on the tape
 	MAC      []byte
 	Previous []byte
+	After    int64 // last Change that the pool's manifests before it name; what it names comes after
 	Upto     int64 // last Change it names
 	State    int   // 1 written, 2 durable, 3 lost
 	Written  time.Time

@@ -65,6 +65,15 @@ func conditionsOf(ctx context.Context, db *catalog.DB) ([]condition, error) {
 			Message: fmt.Sprintf("%s damaged in pool %s (%s)", count(int64(d.Copies), "copy is", "copies are"), d.Pool, bytesText(d.Bytes)),
 			Hint:    "tapefs archive --heal"})
 	}
+	manifests, err := manifestRows(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range manifests {
+		out = append(out, condition{Event: eventDamage, Pool: m.Pool, key: "damage/" + m.Pool + "/manifests", level: int64(m.Manifests),
+			Message: fmt.Sprintf("%s lost in pool %s: what only that named would not be rebuilt", count(int64(m.Manifests), "manifest is", "manifests are"), m.Pool),
+			Hint:    "tapefs archive"})
+	}
 	return out, nil
 }
 

@@ -27,11 +27,13 @@ type statusJSON struct {
 	Library string       `json:"library_error,omitempty"`
 	Owed    []owedJSON   `json:"owed"`
 	Damaged []owedJSON   `json:"damaged"`
-	Lost    lostJSON     `json:"lost"`
-	Wanted  []wantedJSON `json:"wanted"`
-	Spool   folderJSON   `json:"spool"`
-	Cache   folderJSON   `json:"cache"`
-	Recall  *recall.Live `json:"recall,omitempty"` // what the process that owns the cache says of its queue
+
+	Manifests []missedJSON `json:"missing_manifests"` // found lost, and not written anew yet
+	Lost      lostJSON     `json:"lost"`
+	Wanted    []wantedJSON `json:"wanted"`
+	Spool     folderJSON   `json:"spool"`
+	Cache     folderJSON   `json:"cache"`
+	Recall    *recall.Live `json:"recall,omitempty"` // what the process that owns the cache says of its queue
 
 	RecallError string   `json:"recall_error,omitempty"`
 	LastRun     *runJSON `json:"last_run,omitempty"`
@@ -121,6 +123,9 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 		return nil, err
 	}
 	if s.Damaged, err = damageRows(ctx, db); err != nil {
+		return nil, err
+	}
+	if s.Manifests, err = manifestRows(ctx, db); err != nil {
 		return nil, err
 	}
 	if s.Lost.Versions, s.Lost.Current, s.Lost.Bytes, err = db.Losses(ctx); err != nil {
@@ -258,6 +263,9 @@ func (s *statusJSON) print(a *app) {
 	}
 	for _, w := range s.Wanted {
 		t.row("wanted", strings.TrimSpace(fmt.Sprintf("%s  %s since %s  %s", w.Tape, w.Reason, dateOr(&w.Since, ""), printable(w.Place))))
+	}
+	for _, m := range s.Manifests {
+		t.row("LOST in "+m.Pool, fmt.Sprintf("%s; the next tapefs archive names anew what only that named", count(int64(m.Manifests), "manifest", "manifests")))
 	}
 	for _, d := range s.Damaged {
 		t.row("DAMAGED in "+d.Pool, fmt.Sprintf("%s, %s: tapefs archive --heal", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes)))

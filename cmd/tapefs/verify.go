@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,9 +132,13 @@ type verifyJSON struct {
 	Skipped   int          `json:"skipped"`
 	Recovered int          `json:"recovered"`
 	Damaged   []damageJSON `json:"damaged"`
-	Known     int          `json:"known_damaged"` // copies that are damaged and not healed, also those found earlier
-	Trusted   []string     `json:"trusted"`       // tapes that are suspect no more
-	Suspect   []string     `json:"suspect"`       // tapes that still are
+	Manifests int          `json:"manifests"`
+	Snapshots int          `json:"snapshots"`
+	Lost      []damageJSON `json:"lost"`              // manifests and snapshots of the catalog that are not on tape as they were written
+	Unnamed   int          `json:"missing_manifests"` // that were lost, also earlier, and that no other replaces yet
+	Known     int          `json:"known_damaged"`     // copies that are damaged and not healed, also those found earlier
+	Trusted   []string     `json:"trusted"`           // tapes that are suspect no more
+	Suspect   []string     `json:"suspect"`           // tapes that still are
 	Wanted    []string     `json:"wanted"`
 }
 
@@ -156,10 +162,8 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	end := a.working(ctx, "verify", conf, db)
 	defer func() { end(err, nil) }()
-	if c.Openssl {
-		if err := conf.openKeys(); err != nil {
-			return err
-		}
+	if err := conf.openKeys(); err != nil && c.Openssl { // else only manifests need them: verify names those that it could not prove
+		return err
 	}
 	arch, err := a.newArchiver(conf, db, newProgress(a))
 	if err != nil {
@@ -172,9 +176,13 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 			err = serr
 		}
 		if a.JSON {
-			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Damaged: []damageJSON{}, Known: sum.Known, Trusted: []string{}, Suspect: []string{}, Wanted: append([]string{}, sum.Wanted...)}
+			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Damaged: []damageJSON{}, Lost: []damageJSON{},
+				Manifests: sum.Manifests, Snapshots: sum.Snapshots, Unnamed: sum.Unnamed, Known: sum.Known, Trusted: []string{}, Suspect: []string{}, Wanted: append([]string{}, sum.Wanted...)}
 			for _, d := range sum.Damaged {
 				j.Damaged = append(j.Damaged, damageJSON{d.Object, d.Pool, d.Barcode, d.File, d.Why})
+			}
+			for _, d := range sum.Lost {
+				j.Lost = append(j.Lost, damageJSON{d.Object, d.Pool, d.Barcode, d.File, d.Why})
 			}
 			for _, t := range sum.Trusted {
 				j.Trusted = append(j.Trusted, t.Barcode)
@@ -193,7 +201,7 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 		}
 	}
 	if errors.Is(err, archiver.ErrDamaged) {
-		return withHint(fmt.Errorf("verify: %w", err), "tapefs archive --heal makes new copies from good ones")
+		return withHint(fmt.Errorf("verify: %w", err), "%s", verifyHint(sum))
 	}
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -201,9 +209,24 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 	return nil
 }
 
+// verifyHint says how to mend what a verify found.
+func verifyHint(s archiver.VerifySummary) string {
+	const heal, name = "tapefs archive --heal makes new copies from good ones", "tapefs archive writes manifests anew that were lost"
+	switch {
+	case s.Unnamed == 0 && len(s.Lost) == 0:
+		return heal
+	case s.Known == 0 && len(s.Damaged) == 0:
+		return name
+	}
+	return heal + "; " + name
+}
+
 func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 	for _, d := range s.Damaged {
 		fmt.Fprintf(a.stdout, "damaged: tape %s, pool %s, object %s: %s\n", d.Barcode, d.Pool, d.Object, d.Why)
+	}
+	for _, d := range s.Lost {
+		fmt.Fprintf(a.stdout, "lost: tape %s, pool %s, %s: %s\n", d.Barcode, d.Pool, d.File, d.Why)
 	}
 	for _, b := range s.Wanted {
 		fmt.Fprintf(a.stdout, "wanted: tape %s is not in the library\n", b)
@@ -215,6 +238,9 @@ func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 	if c.Openssl {
 		line += fmt.Sprintf("; %s compared by openssl", count(int64(s.Files), "file", "files"))
 	}
+	if s.Manifests > 0 {
+		line += fmt.Sprintf("; %s", count(int64(s.Manifests), "manifest", "manifests"))
+	}
 	if s.Recovered > 0 {
 		line += fmt.Sprintf("; %s that counted as damaged: good again", count(int64(s.Recovered), "part", "parts"))
 	}
@@ -223,6 +249,18 @@ func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 	}
 	if n := len(s.Damaged); n > 0 {
 		line += fmt.Sprintf("; %s DAMAGED", count(int64(n), "part", "parts"))
+	}
+	manifests := int64(0)
+	for _, d := range s.Lost {
+		if strings.Contains(d.File, "/manifest-") {
+			manifests++
+		}
+	}
+	if manifests > 0 {
+		line += fmt.Sprintf("; %s LOST", count(manifests, "manifest", "manifests"))
+	}
+	if n := int64(len(s.Lost)) - manifests; n > 0 {
+		line += fmt.Sprintf("; %s of the catalog LOST", count(n, "snapshot", "snapshots"))
 	}
 	fmt.Fprintln(a.stdout, line)
 }
@@ -255,6 +293,25 @@ func damageRows(ctx context.Context, db *catalog.DB) ([]owedJSON, error) {
 	rows := make([]owedJSON, 0, len(damages))
 	for _, d := range damages {
 		rows = append(rows, owedJSON{Pool: d.Pool, Copies: d.Copies, Bytes: d.Bytes})
+	}
+	return rows, nil
+}
+
+// missedJSON is a pool with manifests that were lost and not written anew yet.
+type missedJSON struct {
+	Pool      string `json:"pool"`
+	Manifests int    `json:"manifests"`
+}
+
+// manifestRows is what status shows of lost manifests.
+func manifestRows(ctx context.Context, db *catalog.DB) ([]missedJSON, error) {
+	missed, err := db.MissedManifests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]missedJSON, 0, len(missed))
+	for _, pool := range slices.Sorted(maps.Keys(missed)) {
+		rows = append(rows, missedJSON{pool, missed[pool]})
 	}
 	return rows, nil
 }

@@ -1,0 +1,304 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tapefs/catalog"
+	"tapefs/changer"
+	"tapefs/crypto"
+)
+
+// journalItem is a manifest or snapshot that a verify reads, and where it lies on its tape.
+type journalItem struct {
+	catalog.JournalFile
+	start int64 // LTFS block; -1 unknown, or not looked up yet
+}
+
+// chooseJournal picks the manifests and snapshots to be read, by tape. A verify of everything, or of a tape, reads all of them. One of
+// some parts reads the manifests that name these: a manifest lies behind the parts that were synced with it, so that this costs no
+// long way. What is due by its age is read wherever a tape is read anyway, and on other tapes unless the budget was used up.
+func (v *verifier) chooseJournal(ctx context.Context, o VerifyOptions, items [][]catalog.VerifyPart) error {
+	files, err := v.a.db.JournalToVerify(ctx)
+	if err != nil {
+		return err
+	}
+	since, err := v.a.db.CampaignSince(ctx, v.run)
+	if err != nil {
+		return err
+	}
+	naming, read := map[int64]bool{}, map[string]bool{}
+	for _, item := range items {
+		for _, p := range item {
+			naming[p.Manifest], read[p.Barcode] = true, true
+		}
+	}
+	some := o.Sample > 0 || o.Budget > 0 || o.Due > 0 || o.Source != "" || len(o.Paths) > 0 || !o.written.IsZero()
+	now := time.Now()
+	for _, f := range files {
+		names := !f.Snapshot && naming[f.ID]
+		switch {
+		case o.Tape != "" && o.Tape != f.Barcode && !names:
+			continue
+		case since.Before(v.run.Started) && !f.Verified.Before(since):
+			continue // the run that this one resumes has read it
+		case !some:
+		case o.Due > 0:
+			last := f.Verified
+			if !f.Snapshot && last.IsZero() {
+				last = f.Written
+			}
+			due := now.Sub(last) >= o.Due && (read[f.Barcode] || !v.cut)
+			if !due && !(names && f.Verified.IsZero()) {
+				continue
+			}
+		case !o.written.IsZero():
+			if share := o.pools[f.Pool]; !names && (f.Snapshot || f.Written.Before(o.written) || share < 1) {
+				continue
+			}
+		case !names:
+			continue
+		}
+		v.journal[f.Barcode] = append(v.journal[f.Barcode], journalItem{JournalFile: f, start: -1})
+	}
+	return nil
+}
+
+// readJournal reads the manifests and snapshots chosen of a tape that lie before a block, so that the tape is read forwards.
+func (v *verifier) readJournal(ctx context.Context, barcode string, before int64) error {
+	if len(v.journal[barcode]) == 0 {
+		return nil
+	}
+	ok, err := v.mount(ctx, barcode)
+	if err != nil || !ok {
+		return err
+	}
+	list := v.journal[barcode]
+	for i := range list {
+		if list[i].start < 0 {
+			if list[i].start, err = v.volume.StartBlock(list[i].Name); err != nil {
+				list[i].start = 0 // if it is not there, that is said at once
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(x, y journalItem) int { return int(min(1, max(-1, x.start-y.start))) })
+	for len(list) > 0 && list[0].start < before {
+		ok, err := v.mount(ctx, barcode)
+		if err != nil || !ok {
+			return err
+		}
+		if err := v.readJournalFile(ctx, list[0].JournalFile); err != nil {
+			return err
+		}
+		list = list[1:]
+		v.journal[barcode] = list
+	}
+	return nil
+}
+
+// restOfJournal reads what is left of all tapes, tape by tape.
+func (v *verifier) restOfJournal(ctx context.Context) error {
+	var barcodes []string
+	for b := range v.journal {
+		barcodes = append(barcodes, b)
+	}
+	slices.Sort(barcodes)
+	for _, b := range barcodes {
+		if err := v.readJournal(ctx, b, math.MaxInt64); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readJournalFile reads one back, and records that it is good or lost.
+func (v *verifier) readJournalFile(ctx context.Context, f catalog.JournalFile) error {
+	t, err := v.a.db.TapeByBarcode(ctx, f.Barcode)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(v.volume.Dir)
+	if err != nil {
+		return fmt.Errorf("open the volume of tape %s: %w", f.Barcode, err)
+	}
+	prove := func() error { return v.a.proveJournalFile(ctx, root, t, f) }
+	err = changer.WithPatience(ctx, 0, prove)
+	if err != nil && !excused(v.volume, err) {
+		dropCached(root, f.Name, macName(f.Name))
+		err = changer.WithPatience(ctx, 0, prove)
+	}
+	_ = root.Close()
+	switch {
+	case err == nil:
+		if f.Snapshot {
+			v.sum.Snapshots++
+		} else {
+			v.sum.Manifests++
+		}
+		return v.a.db.JournalVerified(ctx, f, time.Now())
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case journalLost(v.volume, err):
+		return v.lostJournalFile(ctx, f, err)
+	case v.a.lacksKey(f.Name):
+		v.closed[path.Base(path.Dir(f.Name))] = err
+		return nil
+	}
+	v.away[f.Barcode] = err
+	return v.leave(ctx)
+}
+
+// journalLost reports whether an error of reading a manifest or snapshot is the file's own: it is not there as it was written.
+func journalLost(v *changer.Volume, err error) bool {
+	return unproved(err) && !volumeGone(v, err) || damaged(v, "", 0, err) != nil
+}
+
+func (v *verifier) lostJournalFile(ctx context.Context, f catalog.JournalFile, why error) error {
+	copies, err := v.a.db.LoseJournalFile(context.WithoutCancel(ctx), f, time.Now())
+	if err != nil {
+		return err
+	}
+	v.sum.Lost = append(v.sum.Lost, VerifyDamage{Pool: f.Pool, Barcode: f.Barcode, File: f.Name, Why: why.Error()})
+	what := "what it named is written again by the next tapefs archive"
+	switch {
+	case f.Snapshot:
+		what = "it is a copy of the catalog, and another is written when it is due"
+	case copies > 0:
+		what = fmt.Sprintf("%d copies are not safe before the next tapefs archive has written another manifest that names them", copies)
+	}
+	v.noted.add("", "", fmt.Errorf("%s in pool %s is not on tape %s as it was written: %w (%s)", f.Name, f.Pool, f.Barcode, why, what))
+	return nil
+}
+
+// dropCached lets this machine forget what it has read of files, so that they are read from tape once more.
+func dropCached(root *os.Root, names ...string) {
+	for _, name := range names {
+		if f, err := root.Open(name); err == nil {
+			_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+			f.Close()
+		}
+	}
+}
+
+// proveJournalFile reads a manifest or snapshot of the catalog back from its tape: it must have the MAC that was recorded.
+func (a *Archiver) proveJournalFile(ctx context.Context, root *os.Root, t catalog.Tape, f catalog.JournalFile) error {
+	if f.Snapshot {
+		return a.proveKnownSnapshot(ctx, root, t, f)
+	}
+	p, err := a.proveManifest(ctx, root, t, f.Name)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(p.MAC, f.MAC) {
+		return fmt.Errorf("%w: another manifest has its name", ErrUnproved)
+	}
+	return proveSums(ctx, root, f)
+}
+
+// proveKnownSnapshot is proveManifest for a snapshot that the catalog knows.
+func (a *Archiver) proveKnownSnapshot(ctx context.Context, root *os.Root, t catalog.Tape, f catalog.JournalFile) error {
+	match := snapshotNames.FindStringSubmatch(f.Name)
+	if match == nil {
+		return fmt.Errorf("%w: it has no name of a snapshot", ErrUnproved)
+	}
+	at, err := time.Parse(snapshotTime, match[2])
+	if err != nil {
+		return fmt.Errorf("%w: its name has no time", ErrUnproved)
+	}
+	key, err := a.keys.Key(match[1])
+	if err != nil {
+		return err
+	}
+	proof, err := readProof(root, f.Name)
+	if err != nil {
+		return err
+	}
+	text := snapshotText(a.db.UUID(), t.UUID, at)
+	if !bytes.Equal(proof, fmt.Appendf(bytes.Clone(text), "mac=%x\n", f.MAC)) {
+		return fmt.Errorf("%w: its .mac file is not the one that was written", ErrUnproved)
+	}
+	sum, err := sumOnTape(ctx, root, f.Name, key, text, snapshotMax)
+	if err == nil && !bytes.Equal(sum, f.MAC) {
+		err = fmt.Errorf("%w: the MAC is wrong", ErrUnproved)
+	}
+	return err
+}
+
+// sumsMax bounds how much of a SHA256SUMS file is looked at, in bytes: a line of about 150 for each object of one sync.
+const sumsMax = 1 << 30
+
+// proveSums holds the list of sums that was written with a manifest against the manifest and its list of links: restore.sh goes by it.
+func proveSums(ctx context.Context, root *os.Root, f catalog.JournalFile) error {
+	in, err := root.Open(sumsName(f.Seq))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	text, err := io.ReadAll(io.LimitReader(ctxReader{ctx, in}, sumsMax))
+	if err != nil {
+		return err
+	}
+	wanted := []string{linksName(path.Base(path.Dir(f.Name)), f.Seq), f.Name}
+	found := false
+	for line := range strings.Lines(string(text)) {
+		sum, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		if !slices.Contains(wanted, name) {
+			continue
+		}
+		found = found || name == f.Name
+		is, err := sha256OnTape(ctx, root, name)
+		if err != nil {
+			return err
+		}
+		if is != sum {
+			return fmt.Errorf("%w: %s and what %s says of it differ", ErrUnproved, path.Base(name), sumsName(f.Seq))
+		}
+	}
+	if !found {
+		return fmt.Errorf("%w: %s does not list it", ErrUnproved, sumsName(f.Seq))
+	}
+	return nil
+}
+
+func sha256OnTape(ctx context.Context, root *os.Root, name string) (string, error) {
+	in, err := root.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, ctxReader{ctx, in})
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// ctxFile is a file whose reading ends when its context does.
+type ctxFile struct {
+	ctxReader
+	*os.File
+}
+
+func (c ctxFile) Read(p []byte) (int, error) { return c.ctxReader.Read(p) }
+
+// badHeader makes what a sealed file's first bytes lack an error about its content.
+func badHeader(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: it is cut short", ErrUnproved)
+	case errors.Is(err, crypto.ErrNotSealed):
+		return fmt.Errorf("%w: %w", ErrUnproved, err)
+	}
+	return err
+}
