@@ -352,7 +352,7 @@ func TestPartIsWrittenAgainIdentical(t *testing.T) {
 	}
 	f.Close()
 	var again bytes.Buffer
-	if _, err := p.writePart(t.Context(), 1, &again); !errors.Is(err, errReseal) {
+	if _, err := p.writePart(t.Context(), 1, &again); !errors.Is(err, errReseal) && !errors.Is(err, errUnreadable) {
 		t.Fatalf("changed bytes: %v", err)
 	}
 	if !bytes.HasPrefix(parts[1].Bytes(), again.Bytes()) || again.Len() > 8<<20 {
