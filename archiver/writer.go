@@ -329,7 +329,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			return false, uerr
 		}
 		return pass(err)
-	case errors.Is(err, changer.ErrWriteProtected), errors.Is(err, changer.ErrStuck):
+	case errors.Is(err, changer.ErrWriteProtected), errors.Is(err, changer.ErrStuck), errors.Is(err, changer.ErrNotChecked):
 		return pass(err)
 	default:
 		return false, err

@@ -34,6 +34,8 @@ type Config struct {
 	ReadyTimeout      time.Duration // 0: 10 min from load to ready
 	MountTimeout      time.Duration // 0: 60 min (recovery of an index may take long)
 	UnmountTimeout    time.Duration // 0: 60 min
+	CheckTimeout      time.Duration // 0: 3 h; how long ltfsck is waited for
+	CheckByHand       bool          // a volume on which a session died is left to Lease.Check, see Lease.Mount
 }
 
 // Programs are paths or names in PATH; empty ones get their usual name.
@@ -55,6 +57,7 @@ func (c Config) withDefaults() Config {
 	duration(&c.ReadyTimeout, 10*time.Minute)
 	duration(&c.MountTimeout, time.Hour)
 	duration(&c.UnmountTimeout, time.Hour)
+	duration(&c.CheckTimeout, 3*time.Hour)
 	name := func(p *string, otherwise string) {
 		if *p == "" {
 			*p = otherwise
@@ -83,6 +86,7 @@ type Library struct {
 	knows      []Barcode                                // what it said
 	asked      time.Time                                // when
 	readAs     map[Barcode]Barcode                      // of the last inventory
+	onCheck    func(context.Context, Checked) error     // see OnCheck; nil: nobody listens
 
 	alone Barcode // without a changer: what a mount proved to be in the drive when we looked last
 }

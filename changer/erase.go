@@ -21,7 +21,7 @@ type EraseRequest struct {
 
 // Erase makes a blank tape of the loaded one, as mt erase does, and proves it blank. Partitions of LTFS are taken off
 // first, because mt erase would leave all but one of them. Refuses another tape than named and a write-protected one.
-func (le *Lease) Erase(ctx context.Context, r EraseRequest) error {
+func (le *Lease) Erase(ctx context.Context, r EraseRequest) (err error) {
 	op := "erase tape " + string(r.Barcode)
 	if err := le.settle(ctx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
@@ -33,6 +33,11 @@ func (le *Lease) Erase(ctx context.Context, r EraseRequest) error {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	le.proved = ""
+	defer func() {
+		if err == nil {
+			le.l.forgetOthers(r.Barcode, "")
+		}
+	}()
 	if r.Volume {
 		if err := le.unpartition(ctx, op, r.Barcode); err != nil {
 			return err

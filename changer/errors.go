@@ -14,6 +14,7 @@ var (
 	ErrWrongVolume    = errors.New("another volume than expected is in the drive")
 	ErrNotFormatted   = errors.New("no LTFS volume on the tape")
 	ErrNeedsCheck     = errors.New("LTFS volume needs ltfsck")
+	ErrNotChecked     = errors.New("LTFS volume needs ltfsck, which could not be run")
 	ErrWriteProtected = errors.New("tape is write-protected")
 	ErrReadOnly       = errors.New("volume mounted read-only")
 	ErrNoMedium       = errors.New("no tape in the drive")

@@ -357,7 +357,7 @@ func (l *Library) Drives(ctx context.Context) ([]DriveState, error) {
 			s.Holder = holderOf(path)
 		}
 		if pid := l.stuckPid(d); pid != 0 {
-			s.Holder = fmt.Sprintf("ltfs (pid %d), given up on", pid)
+			s.Holder = fmt.Sprintf("%s (pid %d), given up on", l.programOf(pid), pid)
 		}
 		if s.Status, err = l.mtStatus(ctx, d); err != nil {
 			s.Problem = err.Error()

@@ -170,6 +170,7 @@ func (le *Lease) Format(ctx context.Context, r FormatRequest) (uuid string, err 
 	if err := v.Unmount(ctx); err != nil {
 		return "", fmt.Errorf("%s: look at the new volume: %w", op, err)
 	}
+	le.l.forgetOthers(r.Barcode, uuid)
 	if le.l.none() {
 		le.proved = r.Barcode
 	}

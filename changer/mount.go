@@ -118,8 +118,27 @@ func (l *Library) startLtfs(d DriveConfig, readOnly bool, dir string) (*child, e
 
 // Mount starts ltfs -f as a child and waits until the mount is proved: in mountinfo, by this
 // process, with the expected UUID. A volume that ltfs mounts read-only by itself (write-protected,
-// full) is given with ReadOnly set.
+// full) is given with ReadOnly set. A volume that needs ltfsck because a session of ours died on it is checked
+// first, unless Config.CheckByHand says no; what else needs it is ErrNeedsCheck.
 func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
+	v, err := le.mount(ctx, r)
+	if r.UUID == "" || !errors.Is(err, ErrNeedsCheck) {
+		return v, err
+	}
+	if done, err := le.recoverVolume(ctx, r.UUID, err); !done {
+		return nil, err
+	}
+	if v, err = le.mount(ctx, r); err != nil {
+		return nil, err
+	}
+	if err := le.l.toldChecked(ctx, v, le.label(ctx)); err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// mount is Mount of a volume that needs no check.
+func (le *Lease) mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	op := "mount the tape in drive " + le.d.Serial
 	if err := le.settle(ctx); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
@@ -134,8 +153,13 @@ func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	if err := le.freeMountPoint(ctx, dir); err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
+	unnote := func() {}
+	if !r.ReadOnly && r.UUID != "" {
+		unnote = le.begin(le.label(ctx), r.UUID)
+	}
 	c, err := le.l.startLtfs(le.d, r.ReadOnly, dir)
 	if err != nil {
+		unnote()
 		return nil, fail(op, err, notFound(err))
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, le.l.cfg.MountTimeout, fmt.Errorf("no mount after %s", le.l.cfg.MountTimeout))
@@ -145,6 +169,9 @@ func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	switch {
 	case errors.As(err, &early):
 		log := c.output()
+		if c.signal() == nil {
+			unnote() // it gave up by itself
+		}
 		if c.cmd.ProcessState.ExitCode() == 0 {
 			return nil, fail(op, fmt.Errorf("ltfs ended well but mounted nothing: %w", c.failure()), "see "+c.log)
 		}
@@ -167,12 +194,17 @@ func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	v, err := le.prove(limited, m, c, r)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("%s: %w", op, err), le.undo(c, dir))
+		unnote() // nothing was written
 		return nil, le.wrongTape(ctx, op, err)
 	}
 	if r.UUID != "" {
 		le.right = true // the volume that was expected is its own proof
 	}
 	le.vol = v
+	if c.readOnly {
+		unnote()
+		le.l.mountedAgain(v.UUID)
+	}
 	return v, nil
 }
 

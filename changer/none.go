@@ -52,6 +52,12 @@ func (le *Lease) Identify(ctx context.Context) (Barcode, error) {
 	if errors.Is(err, ErrNotFormatted) {
 		return "", nil
 	}
+	if errors.Is(err, ErrNeedsCheck) {
+		if b = le.sessionHere(ctx); b != "" {
+			le.l.sawAlone(b)
+			return b, nil // not proved: Load looks again
+		}
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", op, err)
 	}
@@ -95,6 +101,9 @@ func (le *Lease) noneLoad(ctx context.Context, b Barcode) error {
 	name, serial, err := le.look(ctx)
 	if errors.Is(err, ErrNotFormatted) {
 		return nil
+	}
+	if errors.Is(err, ErrNeedsCheck) && le.sessionHere(ctx) == b {
+		return nil // Mount proves it
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)

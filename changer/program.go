@@ -126,6 +126,7 @@ func (l *Library) query(ctx context.Context, args ...string) (result, error) {
 // errStillRuns is the error of a program that changes the state of the machine and that we no longer wait for.
 type errStillRuns struct {
 	args []string
+	pid  int
 	err  error // why we stopped waiting
 }
 
@@ -155,7 +156,7 @@ func (l *Library) act(ctx context.Context, limit time.Duration, keep []*os.File,
 	case <-timer.C:
 		err = fmt.Errorf("no end after %s", limit)
 	}
-	return result{code: -1}, p.done, &errStillRuns{args: args, err: err}
+	return result{code: -1}, p.done, &errStillRuns{args: args, pid: p.cmd.Process.Pid, err: err}
 }
 
 // notFound is the hint for a program that is not installed.

@@ -116,6 +116,7 @@ func (l *Library) endLeftover(ctx context.Context, d DriveConfig, p ltfsProcess,
 			return fmt.Errorf("wait for ltfs (pid %d): %w: %w", p.pid, ErrUnknown, err)
 		}
 	}
+	l.endedLeftover(d)
 	return nil
 }
 

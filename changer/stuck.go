@@ -26,7 +26,7 @@ func (l *Library) stuckFile(serial string) string {
 	return filepath.Join(l.cfg.RunDir, "stuck."+serial)
 }
 
-// noteStuck tells every process that the ltfs on a drive is given up on.
+// noteStuck tells every process that the ltfs or ltfsck on a drive is given up on.
 func (l *Library) noteStuck(serial string, pid int) {
 	started := l.startTime(pid)
 	if started == "" {
@@ -62,8 +62,22 @@ func (l *Library) stuckPid(d DriveConfig) int {
 	return pid
 }
 
+// programOf is the name of a process that keeps a drive: ltfs, unless it is ltfsck.
+func (l *Library) programOf(pid int) string {
+	text, err := os.ReadFile(filepath.Join(l.roots.proc, strconv.Itoa(pid), "cmdline"))
+	if err != nil {
+		return "ltfs"
+	}
+	for _, word := range strings.Split(string(text), "\x00") {
+		if name := filepath.Base(word); name == "ltfsck" || name == filepath.Base(l.cfg.Programs.Ltfsck) {
+			return "ltfsck"
+		}
+	}
+	return "ltfs"
+}
+
 func (l *Library) stuckError(d DriveConfig, pid int) error {
-	return fail("use "+nameOf(d), fmt.Errorf("%w: ltfs (pid %d)", ErrStuck, pid),
+	return fail("use "+nameOf(d), fmt.Errorf("%w: %s (pid %d)", ErrStuck, l.programOf(pid), pid),
 		"the drive is used again when that process has ended, which switching the drive off and on may bring about; see "+l.ltfsLog(d))
 }
 

@@ -202,17 +202,18 @@ func (le *Lease) Check(ctx context.Context, deep bool) (codes []string, err erro
 	if deep {
 		args = append(args, "--deep-recovery")
 	}
-	res, pending, err := le.act(ctx, le.l.cfg.MountTimeout, append(args, le.d.Device)...)
+	defer le.says("ltfsck of " + string(le.label(ctx)))()
+	res, pending, err := le.act(ctx, le.l.cfg.CheckTimeout, append(args, le.d.Device)...)
 	if pending != nil {
-		return nil, fail(op, err, "ltfsck goes on; never kill it")
+		return nil, le.leaveCheck(ctx, op, err)
 	}
 	codes = ltfsCodes(res.stderr + res.stdout)
 	var pe *ProgramError
-	if errors.As(err, &pe) && pe.Err == nil && pe.Code == ltfsckConsistent {
-		return codes, nil
-	}
-	if err != nil {
+	if err != nil && !(errors.As(err, &pe) && pe.Err == nil && pe.Code == ltfsckConsistent) {
 		return codes, ltfsFail(op, err, res.stdout+res.stderr, le.label(ctx))
+	}
+	if uuid, _ := readLabel(res.stdout + "\n" + res.stderr); uuid != "" {
+		le.l.forget(uuid) // whatever session died on it
 	}
 	return codes, nil
 }

@@ -39,6 +39,8 @@ var faultKinds = []faultKind{
 	{"full-no-sync", "", "once the end of a tape was met, user.ltfs.sync fails until the volume is unmounted"},
 	{"write-protect", "BARCODE", "the tape is write-protected"},
 	{"needs-check", "BARCODE", "ltfs does not mount the tape until ltfsck was run"},
+	{"check-fails", "BARCODE", "ltfsck cannot make the volume consistent"},
+	{"stuck-check", "BARCODE", "ltfsck does not end, whatever signal it gets, until this is cleared"},
 	{"kill-needs-check", "", "a volume whose ltfs is killed after a change is not mounted until ltfsck was run"},
 	{"eod-eio", "", "mt eod fails and says nothing of the tape"},
 

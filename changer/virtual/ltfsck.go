@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Further exit codes of ltfsck, as recorded.
@@ -80,11 +83,6 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 	if !ok {
 		return exitNoMedium, nil
 	}
-	if !f.list && d.f.names("needs-check", d.m.Barcode) {
-		if err := l.endFault("needs-check", d.m.Barcode); err != nil {
-			return 0, err
-		}
-	}
 	if f.list {
 		m.say("LTFS16018I Listing LTFS file system rollback points on '%s'.", f.device)
 	} else {
@@ -120,6 +118,20 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 		return 0, nil
 	}
 	m.say("LTFS11026I Performing a full medium consistency check.")
+	if err := l.stuckCheck(d); err != nil {
+		return 0, err
+	}
+	if d.f.names("check-fails", d.m.Barcode) {
+		m.say("LTFS11024E Cannot mount volume: read index failed on the index partition.")
+		m.say("LTFS16021E Volume is inconsistent and was not corrected.")
+		m.protection()
+		return exitUncorrected, nil
+	}
+	if d.f.names("needs-check", d.m.Barcode) {
+		if err := l.endFault("needs-check", d.m.Barcode); err != nil {
+			return 0, err
+		}
+	}
 	if err := errors.Join(v.check(f), v.markClean()); err != nil {
 		return 0, err
 	}
@@ -130,6 +142,22 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 	m.say("LTFS16022I Volume is consistent.")
 	m.protection()
 	return exitConsistent, nil
+}
+
+// stuckCheck is a check that does not come to an end while that fault is set.
+func (l *Library) stuckCheck(d *openedDrive) error {
+	if !d.f.names("stuck-check", d.m.Barcode) {
+		return nil
+	}
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM)
+	for d.f.names("stuck-check", d.m.Barcode) {
+		time.Sleep(readyPoll)
+		var err error
+		if d.f, err = l.loadFaults(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // check writes a new index behind data that no index tells of.

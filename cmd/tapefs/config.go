@@ -54,6 +54,8 @@ type libraryConfig struct {
 	ReadyTimeout      time.Duration  `yaml:"ready_timeout"`
 	MountTimeout      time.Duration  `yaml:"mount_timeout"`
 	UnmountTimeout    time.Duration  `yaml:"unmount_timeout"`
+	AutoCheck         *bool          `yaml:"auto_check"`
+	CheckTimeout      time.Duration  `yaml:"check_timeout"`
 	IdleUnmount       time.Duration  `yaml:"idle_unmount"`
 }
 
@@ -323,6 +325,9 @@ func (c *config) check() error {
 	if f := c.Library.Flavor; f != "" && f != "open" {
 		return fmt.Errorf("library.flavor: %q is not known; open is for OpenLTFS", f)
 	}
+	if t := c.Library.CheckTimeout; t < 0 || t > 0 && t < time.Second {
+		return fmt.Errorf("library.check_timeout: %s is less than a second", t)
+	}
 	serials := map[string]bool{}
 	elements := map[int]bool{}
 	for i, d := range c.Library.Drives {
@@ -450,6 +455,8 @@ func (c *config) changerConfig() changer.Config {
 		ReadyTimeout:      l.ReadyTimeout,
 		MountTimeout:      l.MountTimeout,
 		UnmountTimeout:    l.UnmountTimeout,
+		CheckTimeout:      l.CheckTimeout,
+		CheckByHand:       l.AutoCheck != nil && !*l.AutoCheck,
 	}
 }
 

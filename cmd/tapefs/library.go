@@ -23,7 +23,8 @@ type libraryJSON struct {
 	Drives  []driveJSON `json:"drives"`
 	Slots   []slotJSON  `json:"slots"`
 
-	Wanted []wantedJSON `json:"wanted"` // tapes that somebody waits for
+	Wanted []wantedJSON   `json:"wanted"` // tapes that somebody waits for
+	Checks []checkDueJSON `json:"checks"` // tapes of sessions that died
 }
 
 type driveJSON struct {
@@ -97,6 +98,14 @@ func (l *libraryJSON) print(w io.Writer) error {
 			return err
 		}
 	}
+	if len(l.Checks) > 0 {
+		fmt.Fprintln(w)
+		t := newTable(w)
+		printChecks(t, l.Checks)
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
 	if len(l.Slots) == 0 {
 		return nil // changer: none
 	}
@@ -151,7 +160,7 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 	if err != nil {
 		return nil, err
 	}
-	out := &libraryJSON{Changer: conf.Library.Changer, Wanted: wanted}
+	out := &libraryJSON{Changer: conf.Library.Changer, Wanted: wanted, Checks: checksDue(conf, lib)}
 	for _, d := range inv.Drives {
 		row := driveJSON{Element: d.Number, Serial: d.Serial, Full: d.Full, Barcode: string(d.Barcode), FromSlot: d.FromSlot}
 		for _, s := range states {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"tapefs/archiver"
 	"tapefs/catalog"
@@ -72,7 +73,23 @@ func (a *app) library(c *config) (*changer.Library, error) {
 		return nil, fmt.Errorf("open library: %w", err)
 	}
 	lib.Know(c.knownTapes)
+	lib.OnCheck(func(_ context.Context, found changer.Checked) error { return recordCheck(c, found) })
 	return lib, nil
+}
+
+// recordCheck records what was found of a tape that was checked by itself, because a session died on it.
+func recordCheck(c *config, found changer.Checked) error {
+	return recordInCatalog(c, func(ctx context.Context, db *catalog.DB) error {
+		t, err := db.TapeByBarcode(ctx, string(found.Barcode))
+		if err != nil {
+			return err
+		}
+		if !strings.EqualFold(t.UUID, found.UUID) {
+			return fmt.Errorf("tape %s: %w: the catalog knows %s, and %s was checked", t.Barcode, changer.ErrWrongVolume, t.UUID, found.UUID)
+		}
+		_, err = archiver.Checked(ctx, db, t, found.Generation, found.At)
+		return err
+	})
 }
 
 // knownTapes lists the tapes of the catalog, none while there is no catalog.

@@ -28,12 +28,13 @@ type statusJSON struct {
 	Owed    []owedJSON   `json:"owed"`
 	Damaged []owedJSON   `json:"damaged"`
 
-	Manifests []missedJSON `json:"missing_manifests"` // found lost, and not written anew yet
-	Lost      lostJSON     `json:"lost"`
-	Wanted    []wantedJSON `json:"wanted"`
-	Spool     folderJSON   `json:"spool"`
-	Cache     folderJSON   `json:"cache"`
-	Recall    *recall.Live `json:"recall,omitempty"` // what the process that owns the cache says of its queue
+	Manifests []missedJSON   `json:"missing_manifests"` // found lost, and not written anew yet
+	Lost      lostJSON       `json:"lost"`
+	Wanted    []wantedJSON   `json:"wanted"`
+	Checks    []checkDueJSON `json:"checks"` // tapes of sessions that died
+	Spool     folderJSON     `json:"spool"`
+	Cache     folderJSON     `json:"cache"`
+	Recall    *recall.Live   `json:"recall,omitempty"` // what the process that owns the cache says of its queue
 
 	RecallError string   `json:"recall_error,omitempty"`
 	LastRun     *runJSON `json:"last_run,omitempty"`
@@ -218,6 +219,7 @@ func wantedRows(ctx context.Context, db *catalog.DB) ([]wantedJSON, error) {
 func (s *statusJSON) readDrives(ctx context.Context, a *app, conf *config, db *catalog.DB) {
 	lib, err := a.library(conf)
 	if err == nil {
+		s.Checks = checksDue(conf, lib)
 		var status *libraryJSON
 		if status, err = readLibrary(ctx, conf, db, lib); err == nil {
 			s.Drives = status.Drives
@@ -267,6 +269,7 @@ func (s *statusJSON) print(a *app) {
 	for _, m := range s.Manifests {
 		t.row("LOST in "+m.Pool, fmt.Sprintf("%s; the next tapefs archive names anew what only that named", count(int64(m.Manifests), "manifest", "manifests")))
 	}
+	printChecks(t, s.Checks)
 	for _, d := range s.Damaged {
 		t.row("DAMAGED in "+d.Pool, fmt.Sprintf("%s, %s: tapefs archive --heal", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes)))
 	}

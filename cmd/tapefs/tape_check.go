@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"tapefs/archiver"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -64,7 +65,7 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err = lease.Check(ctx, false); err != nil && mayRecover(err) {
+	if _, err = lease.Check(ctx, false); err != nil && changer.CheckFailed(err) {
 		if !c.Deep {
 			return withHint(err, "tapefs tape check %s --deep takes the volume back to its last whole index; what was written behind that may be lost", c.Barcode)
 		}
@@ -77,20 +78,12 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.prove(ctx, lease, t, &row); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	if t.ID != 0 && row.Generation >= row.Proved {
-		if err := db.TapeChecked(ctx, t.ID, time.Now().UTC()); err != nil {
-			return err
-		}
-		if _, err := db.EndSuspicions(ctx); err != nil {
-			return err
-		}
-		if t, err = db.TapeByBarcode(ctx, c.Barcode); err != nil {
-			return err
-		}
+	if t.ID != 0 {
+		t, err = archiver.Checked(ctx, db, t, row.Generation, time.Now())
 		row.State, row.Remedy = t.State, remedy(t)
 	}
 	if a.JSON {
-		err = printJSON(a.stdout, row)
+		err = errors.Join(printJSON(a.stdout, row), err)
 	} else {
 		known := ""
 		if t.ID == 0 {
@@ -101,24 +94,7 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 			fmt.Fprintf(a.stdout, "hint: it stays suspect: %s\n", row.Remedy)
 		}
 	}
-	if err == nil && row.Generation < row.Proved {
-		err = withHint(fmt.Errorf("%s: its index is of generation %d, and %d was proved: files may be missing", op, row.Generation, row.Proved),
-			"somebody took the volume back to an older index; its files have to be read back before they count")
-	}
 	return err
-}
-
-// mayRecover tells whether a failed check leaves a deeper one to be tried: not where the drive, the
-// cartridge or the program is the trouble.
-func mayRecover(err error) bool {
-	for _, other := range []error{changer.ErrNotFormatted, changer.ErrNoMedium, changer.ErrBusy, changer.ErrUnknown,
-		changer.ErrIncompatible, changer.ErrWriteProtected} {
-		if errors.Is(err, other) {
-			return false
-		}
-	}
-	var program *changer.ProgramError
-	return errors.As(err, &program) && program.Code > 0
 }
 
 // prove mounts the checked volume and reads who it is.
