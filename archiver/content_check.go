@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -168,7 +169,7 @@ func (c *contentCheck) compare(ctx context.Context, from *tree, s *suspicion) er
 		s.why = "it changes"
 		return nil
 	}
-	sum, err := sumFile(ctx, in, before.size, catalog.Time{Sec: before.mtime.Sec, Nsec: int32(before.mtime.Nsec)}, map[string]int64{})
+	sum, err := sumFile(ctx, in, before.size, catalog.Time{Sec: before.mtime.Sec, Nsec: int32(before.mtime.Nsec)}, map[string]int64{}, io.Discard)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"tapefs/catalog"
+	"tapefs/fs/recall/blocksums"
 )
 
 const (
@@ -70,7 +71,7 @@ func (a *Archiver) findSame(ctx context.Context, run catalog.Run, src Source, b 
 		in, err := t.openFile(w.files[i].path)
 		var sum [sha256.Size]byte
 		if err == nil {
-			sum, err = sumFile(ctx, in, f.Size, f.MTime, count)
+			sum, err = a.sumFetched(ctx, b, in, f, count)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -154,7 +155,7 @@ func (a *Archiver) sumOthers(ctx context.Context, size int64, counts map[string]
 		in, err := a.openMember(*loc.Batch, loc.Path)
 		var sum [sha256.Size]byte
 		if err == nil {
-			sum, err = sumFile(ctx, in, v.Size, v.MTime, counts)
+			sum, err = sumFile(ctx, in, v.Size, v.MTime, counts, io.Discard)
 		}
 		if ctx.Err() != nil {
 			return false, ctx.Err()
@@ -169,8 +170,38 @@ func (a *Archiver) sumOthers(ctx context.Context, size int64, counts map[string]
 	return a.db.SameSize(ctx, size)
 }
 
-// sumFile sums a file, counts that, and closes it. It must be what was looked at, before and after.
-func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time, counts map[string]int64) (sum [sha256.Size]byte, err error) {
+// sumFetched sums a file of a batch and closes it. Of a large one in the spool it keeps the sums of its blocks, by which the mount can tell
+// whether the few bytes that somebody reads are still those that were fetched.
+func (a *Archiver) sumFetched(ctx context.Context, b catalog.Batch, in *os.File, f *catalog.Fetched, counts map[string]int64) (sum [sha256.Size]byte, err error) {
+	if b.Local || f.Size < blocksums.Least {
+		return sumFile(ctx, in, f.Size, f.MTime, counts, io.Discard)
+	}
+	name := a.sumsName(b.Dir, f.Version)
+	sums, err := blocksums.Create(name)
+	if err != nil { // whoever reads the file makes them
+		a.log.Warn("make the block sums of a fetched file", "version", f.Version, "error", err)
+		return sumFile(ctx, in, f.Size, f.MTime, counts, io.Discard)
+	}
+	again, openErr := os.OpenFile(procName(in), os.O_RDWR, 0)
+	if openErr == nil {
+		defer again.Close()
+	}
+	if sum, err = sumFile(ctx, in, f.Size, f.MTime, counts, sums); err != nil {
+		sums.Drop()
+		return sum, err
+	}
+	zeros := sums.Zeros()
+	if err = sums.Commit(sum[:]); err == nil && openErr == nil {
+		err = a.punch(ctx, again, name, f.Size, sum[:], zeros)
+	}
+	if err != nil {
+		a.log.Warn("block sums and holes of a fetched file", "version", f.Version, "error", err)
+	}
+	return sum, nil
+}
+
+// sumFile sums a file, counts that, and closes it; what is read goes to also, too. It must be what was looked at, before and after.
+func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time, counts map[string]int64, also io.Writer) (sum [sha256.Size]byte, err error) {
 	defer in.Close()
 	counts["summed"]++
 	before, err := stateOf(in)
@@ -188,6 +219,9 @@ func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time, c
 		}
 		k, err := in.Read(buf)
 		h.Write(buf[:k])
+		if _, err := also.Write(buf[:k]); err != nil {
+			return sum, err
+		}
 		counts["summed_bytes"] += int64(k)
 		n += int64(k)
 		if err != nil && (!errors.Is(err, io.EOF) || n < size) {

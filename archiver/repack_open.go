@@ -17,6 +17,7 @@ import (
 
 	"tapefs/catalog"
 	"tapefs/changer"
+	"tapefs/fs/recall/blocksums"
 )
 
 // openFile opens an object of one part that lies in the spool, and removes that.
@@ -63,15 +64,15 @@ func (r *repacker) open(ctx context.Context, m *moving, sealed io.Reader, dir st
 		return err
 	}
 	defer disk.close()
+	name := source + "-" + oid
 	temp := filepath.Join(dir, "open")
 	if err := os.Mkdir(temp, 0o700); err != nil {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
 	}
-	bytes, err := a.unpackInto(ctx, m, sealed, files, temp)
+	bytes, err := a.unpackInto(ctx, m, sealed, files, temp, name)
 	if err != nil {
-		return errors.Join(fmt.Errorf("open object %s: %w", m.OID, err), os.RemoveAll(temp))
+		return errors.Join(fmt.Errorf("open object %s: %w", m.OID, err), os.RemoveAll(temp), os.RemoveAll(filepath.Join(a.cfg.SpoolDir, name+fetchSuffix)))
 	}
-	name := source + "-" + oid
 	if err := os.Rename(temp, filepath.Join(a.cfg.SpoolDir, name)); err != nil {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
 	}
@@ -158,8 +159,8 @@ func (a *Archiver) livingFiles(ctx context.Context, life *catalog.ObjectLife, so
 }
 
 // unpackInto opens a sealed object and writes the wanted files, with their times, below a folder.
-// Each must have its recorded sum.
-func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, files map[string]*catalog.Version, to string) (total int64, err error) {
+// Each must have its recorded sum. batch is the name that the folder will have in the spool.
+func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, files map[string]*catalog.Version, to, batch string) (total int64, err error) {
 	key, err := a.keys.Key(m.Fingerprint)
 	if err != nil {
 		return 0, err
@@ -206,21 +207,47 @@ func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, 
 		if err != nil {
 			return 0, err
 		}
-		sum := sha256.New()
-		n, err := io.Copy(io.MultiWriter(f, sum), t)
+		err = a.unpackFile(t, f, m, v, a.sumsName(batch, v.ID))
 		if err := errors.Join(err, f.Close()); err != nil {
-			if cause := (*readError)(nil); errors.As(err, &cause) {
-				err = cause.err
-			}
 			return 0, err
-		}
-		if n != v.Size || len(v.SHA256) > 0 && !bytes.Equal(sum.Sum(nil), v.SHA256) {
-			return 0, &damageError{what: fmt.Sprintf("%q in it is not what was archived", h.Name), size: m.Size}
 		}
 		if err := setTime(top, name, v.MTime); err != nil {
 			return 0, err
 		}
-		total += n
+		total += v.Size
 	}
 	return total, nil
+}
+
+// unpackFile writes a member of an object into a file of the spool, and keeps the sums of its blocks if it is large.
+func (a *Archiver) unpackFile(from io.Reader, f *os.File, m *moving, v *catalog.Version, sumsName string) error {
+	sum := sha256.New()
+	out := &sparseWriter{f: f}
+	to := io.MultiWriter(out, sum)
+	var sums *blocksums.Writer
+	if v.Size >= blocksums.Least {
+		var err error
+		if sums, err = blocksums.Create(sumsName); err != nil {
+			return err
+		}
+		to = io.MultiWriter(out, sum, sums)
+	}
+	n, err := io.Copy(to, from)
+	if err == nil {
+		err = out.finish()
+	}
+	if cause := (*readError)(nil); errors.As(err, &cause) {
+		err = cause.err
+	}
+	if err == nil && (n != v.Size || len(v.SHA256) > 0 && !bytes.Equal(sum.Sum(nil), v.SHA256)) {
+		err = &damageError{what: fmt.Sprintf("%q in it is not what was archived", v.Name), size: m.Size}
+	}
+	switch {
+	case sums == nil:
+	case err != nil:
+		sums.Drop()
+	default:
+		err = sums.Commit(sum.Sum(nil))
+	}
+	return err
 }

@@ -33,7 +33,7 @@ func (r *restoration) copyLinked(ctx context.Context, p *primary, dest string) (
 	}
 	in, err := r.root.Open(p.dest)
 	if err == nil {
-		_, err = io.Copy(io.MultiWriter(as.file, as.sum), in)
+		_, err = io.Copy(io.MultiWriter(&sparseWriter{f: as.file}, as.sum), in)
 		err = errors.Join(err, in.Close())
 	}
 	if err != nil {

@@ -40,6 +40,11 @@ func (r *restoration) read(ctx context.Context) (err error) {
 				r.a.log.Warn("record sums of an imported file", "error", err)
 			}
 		},
+		SpoolDamaged: func(id catalog.ID, why error) {
+			if err := r.a.db.NoteSpoolRot(context.WithoutCancel(ctx), id, why); err != nil {
+				r.a.log.Warn("record damage in the spool", "error", err)
+			}
+		},
 		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
 			if err := r.a.db.FoundDamaged(context.WithoutCancel(ctx), cp, lost, cp.Size, why); err != nil {
 				r.a.log.Warn("record damage", "error", err)
@@ -197,7 +202,7 @@ func (r *restoration) copyPiece(ctx context.Context, as *assembly, p piece, buf 
 			}
 			return err
 		}
-		if _, err := as.file.WriteAt(part, at); err != nil {
+		if err := writeSparse(as.file, part, at); err != nil {
 			return fmt.Errorf("write %s: %w", as.temp, err)
 		}
 		if p.of == 1 {
@@ -210,6 +215,9 @@ func (r *restoration) copyPiece(ctx context.Context, as *assembly, p piece, buf 
 
 // complete checks the bytes' sum, gives the file its attributes and its name.
 func (r *restoration) complete(as *assembly) error {
+	if err := as.file.Truncate(as.v.Size); err != nil { // it may end in a hole
+		return fmt.Errorf("give %s its size: %w", as.temp, err)
+	}
 	if len(as.v.SHA256) > 0 {
 		if as.of > 1 { // its pieces came in another order
 			if _, err := io.Copy(as.sum, io.NewSectionReader(as.file, 0, as.v.Size)); err != nil {

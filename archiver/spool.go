@@ -17,8 +17,8 @@ import (
 )
 
 // A batch's files lie in spool/<Dir>, as below the source's top; what fetching needs beside
-// them (a partial file, the boot they were fetched in) in spool/<Dir>.fetch.
-const fetchSuffix = ".fetch"
+// them (a partial file, the boot they were fetched in, the sums of large files' blocks) in spool/<Dir>.fetch.
+const fetchSuffix = catalog.FetchSuffix
 
 // tree opens files below a directory without ever following a symlink, not even one that
 // leads to another place below it: neither the far side nor the owner of a local source

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"sync"
 	"syscall"
@@ -44,7 +45,7 @@ func (s *spoolLosses) take() []spoolLoss {
 
 // checkSpool looks whether what was fetched and is still to be written lies in the spool, before sources are listed:
 // what is gone is given up, and fetched again in this run from a source that still has it. Only names, sizes and
-// times are looked at; the bytes are held against their sums when they are packed.
+// times are looked at, and the bytes of what a reader found damaged; all bytes are held against their sums when they are packed.
 func (w *writer) checkSpool(ctx context.Context) error {
 	batches, err := w.batches(ctx)
 	if err != nil {
@@ -58,21 +59,32 @@ func (w *writer) checkSpool(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		rotten, err := w.a.db.SpoolRot(ctx, b.ID)
+		if err != nil {
+			return err
+		}
+		looked := true
 		for _, o := range objects {
-			err := w.checkSpooled(ctx, b, o)
+			err := w.checkSpooled(ctx, b, o, rotten)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			if err != nil {
+				looked = false
 				w.noted.add(w.sources[b.Source].Name, "", fmt.Errorf("look for object %s in the spool: %w", o.OID, err))
+			}
+		}
+		if len(rotten) > 0 && looked {
+			if err := w.a.db.ForgetSpoolRot(ctx, b.ID); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// checkSpooled is checkSpool for one object.
-func (w *writer) checkSpooled(ctx context.Context, b catalog.Batch, o catalog.PlannedObject) error {
+// checkSpooled is checkSpool for one object. rotten are versions that are read whole.
+func (w *writer) checkSpooled(ctx context.Context, b catalog.Batch, o catalog.PlannedObject, rotten map[catalog.ID]bool) error {
 	switch o.State {
 	case catalog.ObjectPlanned:
 	case catalog.ObjectPacked:
@@ -82,7 +94,7 @@ func (w *writer) checkSpooled(ctx context.Context, b catalog.Batch, o catalog.Pl
 	default:
 		return nil
 	}
-	lost, err := w.lostMembers(ctx, b, o, nil)
+	lost, err := w.lostMembers(ctx, b, o, nil, rotten)
 	if err != nil || len(lost) == 0 {
 		return err
 	}
@@ -123,7 +135,7 @@ func (w *writer) spoolFailed(ctx context.Context, c catalog.OwedCopy, b catalog.
 			w.leaveAway(o.Source, gone)
 			return false, nil
 		}
-		lost, err := w.lostMembers(ctx, b, o, bad)
+		lost, err := w.lostMembers(ctx, b, o, bad, nil)
 		if err != nil || len(lost) == 0 {
 			return false, err
 		}
@@ -147,8 +159,8 @@ func (w *writer) unpack(ctx context.Context, object int64) error {
 }
 
 // lostMembers lists the files of an object whose bytes the spool, or the source that is read in place, does not have any more,
-// with all their hard-linked names. Once one is known the others in the spool are summed, too.
-func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.PlannedObject, known *spoolError) ([]spoolLoss, error) {
+// with all their hard-linked names. Of those in the spool the ones in rotten are summed, and all of them once one is known.
+func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.PlannedObject, known *spoolError, rotten map[catalog.ID]bool) ([]spoolLoss, error) {
 	source := w.sources[o.Source].Name
 	l, err := w.a.layoutOf(ctx, source, o)
 	if err != nil {
@@ -161,7 +173,7 @@ func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.Pla
 			continue
 		}
 		isKnown := known != nil && e.Path == known.path
-		why := w.a.lookAtMember(ctx, b, e, known != nil && !isKnown)
+		why := w.a.lookAtMember(ctx, b, e, known != nil && !isKnown || rotten[e.Version])
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -210,7 +222,7 @@ func (a *Archiver) lookAtMember(ctx context.Context, b catalog.Batch, e *entry, 
 		f.Close()
 		return err
 	}
-	sum, err := sumFile(ctx, f, now.size, catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)}, map[string]int64{})
+	sum, err := sumFile(ctx, f, now.size, catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)}, map[string]int64{}, io.Discard)
 	if err == nil && !bytes.Equal(sum[:], e.SHA256) {
 		err = errOtherSum
 	}

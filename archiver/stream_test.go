@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -76,7 +77,7 @@ func TestSumFileComparesTimes(t *testing.T) {
 	} {
 		in, err := os.Open(name)
 		must(t, err)
-		if _, err := sumFile(context.Background(), in, c.size, c.at, map[string]int64{}); (err == nil) != c.ok {
+		if _, err := sumFile(context.Background(), in, c.size, c.at, map[string]int64{}, io.Discard); (err == nil) != c.ok {
 			t.Errorf("%s: %v", c.what, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Retry says when a file that could not be archived is taken again.
@@ -103,4 +104,45 @@ func (db *DB) OnTapes(ctx context.Context, object int64) (all bool, err error) {
 		err = fmt.Errorf("look where object %d lies: %w", object, err)
 	}
 	return all, err
+}
+
+// NoteSpoolRot notes that a version's bytes in the spool were found not to be those that were fetched. The next archive run
+// looks at them (SpoolRot). It does nothing when the spool need not have them any more.
+func (db *DB) NoteSpoolRot(ctx context.Context, id ID, why error) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO spool_rot (version, found, why) SELECT id, ?, ? FROM version WHERE id = ? AND batch IS NOT NULL
+			ON CONFLICT DO NOTHING`, nsOf(time.Now()), why.Error(), id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("note the damage of version %d in the spool: %w", id, err)
+	}
+	return nil
+}
+
+// SpoolRot lists the versions of a batch that NoteSpoolRot noted.
+func (db *DB) SpoolRot(ctx context.Context, batch int64) (map[ID]bool, error) {
+	list, err := query(ctx, db.reader, "damage in the spool", func(rows *sql.Rows) (id ID, err error) { return id, rows.Scan(&id) },
+		`SELECT r.version FROM spool_rot r JOIN version v ON v.id = r.version WHERE v.batch = ?`, batch)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	noted := map[ID]bool{}
+	for _, id := range list {
+		noted[id] = true
+	}
+	return noted, nil
+}
+
+// ForgetSpoolRot forgets what was noted of the versions of a batch, which were looked at, and of those that are in the spool no more.
+func (db *DB) ForgetSpoolRot(ctx context.Context, batch int64) error {
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM spool_rot WHERE version IN (
+			SELECT r.version FROM spool_rot r JOIN version v ON v.id = r.version WHERE v.batch IS NULL OR v.batch = ?)`, batch)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget the damage noted of batch %d: %w", batch, err)
+	}
+	return nil
 }

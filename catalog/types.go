@@ -98,6 +98,9 @@ const (
 	Released BatchState = 2
 )
 
+// FetchSuffix is what the name of the folder ends in that holds what a batch needs beside its files.
+const FetchSuffix = ".fetch"
+
 // Batch is the set of files one rsync fetches into one spool directory.
 type Batch struct {
 	ID     int64

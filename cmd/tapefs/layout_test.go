@@ -15,17 +15,18 @@ import (
 
 // mayImport is the rule of the rooms: imports run one way.
 var mayImport = map[string][]string{
-	"tapefs/catalog":            {},
-	"tapefs/catalog/owners":     {},
-	"tapefs/catalog/tapebackup": {},
-	"tapefs/crypto":             {},
-	"tapefs/changer":            {},
-	"tapefs/changer/virtual":    {},
-	"tapefs/fs/recall/beneath":  {},
-	"tapefs/fs/recall":          {"tapefs/fs/recall/beneath", "tapefs/changer", "tapefs/catalog", "tapefs/crypto"},
-	"tapefs/fs":                 {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
-	"tapefs/archiver":           {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
-	"tapefs/cmd/tapefs": {"tapefs/fs", "tapefs/archiver", "tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/changer",
+	"tapefs/catalog":             {},
+	"tapefs/catalog/owners":      {},
+	"tapefs/catalog/tapebackup":  {},
+	"tapefs/crypto":              {},
+	"tapefs/changer":             {},
+	"tapefs/changer/virtual":     {},
+	"tapefs/fs/recall/beneath":   {},
+	"tapefs/fs/recall/blocksums": {},
+	"tapefs/fs/recall":           {"tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/catalog", "tapefs/crypto"},
+	"tapefs/fs":                  {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
+	"tapefs/archiver":            {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
+	"tapefs/cmd/tapefs": {"tapefs/fs", "tapefs/archiver", "tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer",
 		"tapefs/changer/virtual", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/catalog/tapebackup", "tapefs/crypto"},
 }
 

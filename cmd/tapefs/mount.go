@@ -334,6 +334,11 @@ func (a *app) newQueue(conf *config, db *catalog.DB, reason string) (*recall.Que
 				a.log.Warn("record sums of an imported file", "error", err)
 			}
 		},
+		SpoolDamaged: func(id catalog.ID, why error) {
+			if err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.NoteSpoolRot(ctx, id, why) }); err != nil {
+				a.log.Warn("record damage in the spool", "error", err)
+			}
+		},
 		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
 			err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.FoundDamaged(ctx, cp, lost, cp.Size, why) })
 			if err != nil {

@@ -190,8 +190,18 @@ func readMarked(name string, size int64, marks []uint64, dst []byte, offset int6
 		return err
 	}
 	defer f.Close()
-	block := blockBuffers.Get().(*[markBlock]byte)
-	defer blockBuffers.Put(block)
+	return readBlocks(f, size, dst, offset, func(n int64, block []byte) error {
+		if markOf(block) != marks[n] {
+			return errMark
+		}
+		return nil
+	})
+}
+
+// readBlocks fills dst from offset on with bytes of a file of some size, by whole blocks that check approves of.
+func readBlocks(f *os.File, size int64, dst []byte, offset int64, check func(n int64, block []byte) error) error {
+	buffer := blockBuffers.Get().(*[markBlock]byte)
+	defer blockBuffers.Put(buffer)
 	for len(dst) > 0 {
 		n := offset / markBlock
 		start := n * markBlock
@@ -204,23 +214,23 @@ func readMarked(name string, size int64, marks []uint64, dst []byte, offset int6
 			if err := readAll(f, dst[:whole], offset); err != nil {
 				return err
 			}
-			for piece := range slices.Chunk(dst[:whole], markBlock) {
-				if markOf(piece) != marks[n] {
-					return errMark
+			for block := range slices.Chunk(dst[:whole], markBlock) {
+				if err := check(n, block); err != nil {
+					return err
 				}
 				n++
 			}
 			dst, offset = dst[whole:], offset+whole
 			continue
 		}
-		b := block[:end-start]
-		if err := readAll(f, b, start); err != nil {
+		block := buffer[:end-start]
+		if err := readAll(f, block, start); err != nil {
 			return err
 		}
-		if markOf(b) != marks[n] {
-			return errMark
+		if err := check(n, block); err != nil {
+			return err
 		}
-		k := copy(dst, b[offset-start:])
+		k := copy(dst, block[offset-start:])
 		dst, offset = dst[k:], offset+int64(k)
 	}
 	return nil

@@ -244,10 +244,10 @@ func (f *File) Complete() bool {
 		return true
 	}
 	f.mu.Lock()
-	spool := f.spool != nil
+	spool := f.spool
 	f.mu.Unlock()
-	if spool {
-		return true
+	if spool != nil {
+		return spool.summed()
 	}
 	if !f.complete() {
 		return false

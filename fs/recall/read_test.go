@@ -155,6 +155,8 @@ func TestSpool(t *testing.T) {
 		}
 		loc := w.locs[1]
 		loc.Version.MTime = catalog.Time{Sec: when.Unix(), Nsec: int32(when.Nanosecond())}
+		sum := sha256.Sum256(want)
+		loc.Version.SHA256 = sum[:]
 		loc.Batch, loc.Path = &catalog.Batch{ID: 1, Dir: "batch-1", State: catalog.Synced}, "sub/file"
 		if local {
 			loc.Batch.Local, loc.Batch.Dir = true, dir
@@ -218,7 +220,7 @@ func TestSpoolNamesStayInside(t *testing.T) {
 	for i, c := range []struct{ dir, path string }{{"b", "../../outside"}, {"..", "outside"}, {"b", "link"}, {"b", outside}} {
 		id := catalog.ID(10 + i)
 		w.locs[id] = catalog.Location{
-			Version: catalog.Version{ID: id, Kind: catalog.File, State: catalog.Present, Size: 6,
+			Version: catalog.Version{ID: id, Kind: catalog.File, State: catalog.Present, Size: 6, SHA256: make([]byte, sha256.Size),
 				MTime: catalog.Time{Sec: st.ModTime().Unix(), Nsec: int32(st.ModTime().Nanosecond())}},
 			Batch: &catalog.Batch{Dir: c.dir, State: catalog.Synced}, Path: c.path,
 		}

@@ -39,6 +39,9 @@ type Options struct {
 	// Damaged is told of a file on tape that was read badly twice, or is not there (lost), so that it is kept
 	// beyond this process. May be nil.
 	Damaged func(cp catalog.CopyPart, lost bool, why error)
+	// SpoolDamaged is told of a version whose bytes in the spool are not those that were fetched, so that they are fetched
+	// again. May be nil.
+	SpoolDamaged func(id catalog.ID, why error)
 	// Surveyed is told what was learnt of an object of an imported archive when it was first read. May be nil: then it is
 	// read whole again by the next process. It is called while a tape is mounted, and may wait for the catalog.
 	Surveyed func(catalog.Surveyed)
@@ -157,6 +160,7 @@ type Queue struct {
 	poll, linger, inventoryLifetime, offlinePoll, patience, userSlice time.Duration
 	spoolBounds                                                       spoolBounds
 	spoolReads                                                        chan struct{} // as many as may be under way at once
+	spoolSums                                                         chan struct{} // files whose block sums are being made
 
 	onRead func(barcode string, at position) // told of each extent before it is read from tape; nil but in tests
 
@@ -224,7 +228,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	q := &Queue{
 		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
 		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience, userSlice: userSlice,
-		spoolBounds: spoolBoundsOf(), spoolReads: make(chan struct{}, maxSpoolReads), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
+		spoolBounds: spoolBoundsOf(), spoolReads: make(chan struct{}, maxSpoolReads), spoolSums: make(chan struct{}, maxSpoolSums), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},

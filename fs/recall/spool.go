@@ -11,10 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 	"tapefs/fs/recall/beneath"
 )
 
 var errChanged = errors.New("the file is not the catalogued version any more")
+
+// errUnsummed: what an older program fetched, and what has no recorded sum, is proved when it is written to tape.
+var errUnsummed = errors.New("nobody summed it when it was fetched: it can be read when it is on tape")
 
 // openSpool opens the bytes that wait in the spool, or lie in a source that is read in place.
 // It returns nil without an error when no batch has them.
@@ -29,6 +33,9 @@ func (q *Queue) openSpool(loc catalog.Location) (*os.File, error) {
 			return nil, fmt.Errorf("open batch %d: no spool folder is configured", b.ID)
 		}
 		dir, path = q.o.SpoolDir, b.Dir+"/"+loc.Path
+		if len(loc.Version.SHA256) == 0 {
+			return nil, errUnsummed
+		}
 	}
 	f, err := beneath.Open(dir, path)
 	if err == nil {
@@ -78,7 +85,7 @@ func sameInode(f *os.File, v *catalog.Version) error {
 }
 
 // readSpool fills p from the spool copy. ok is false when there is none, or no longer: a file that
-// changed after it was opened is not served, the caller goes on with the object.
+// changed after it was opened, or that rotted, is not served, the caller goes on with the object.
 func (f *File) readSpool(ctx context.Context, p []byte, off int64) (ok bool, err error) {
 	f.mu.Lock()
 	spool := f.spool
@@ -86,12 +93,8 @@ func (f *File) readSpool(ctx context.Context, p []byte, off int64) (ok bool, err
 	if spool == nil {
 		return false, nil
 	}
-	if err := takeSlot(ctx, f.q.spoolReads, p); err != nil {
-		return false, err
-	}
-	_, err = spool.ReadAt(p, off)
-	<-f.q.spoolReads
-	if err == nil || errors.Is(err, io.EOF) {
+	err = f.q.readShared(ctx, spool, p, off)
+	if err == nil || spool.local && errors.Is(err, io.EOF) {
 		// What was read counts only if the file is still the version now.
 		if cerr := unchanged(spool.File, f.size, f.spoolTime); cerr != nil {
 			err = cerr
@@ -99,8 +102,20 @@ func (f *File) readSpool(ctx context.Context, p []byte, off int64) (ok bool, err
 			return true, nil
 		}
 	}
-	f.q.log.Warn("spool copy no longer used", "version", f.id, "err", err)
-	return false, f.leaveSpool(ctx, spool)
+	if passing := changer.FaultOf(err).Passing(); ctx.Err() != nil || passing && !spool.local {
+		return false, err // the file is as good as before
+	} else if damaged := !spool.local && changer.FaultOf(err).OfFile() && unchanged(spool.File, f.size, f.spoolTime) == nil; damaged {
+		f.q.noteRot(spool, off, err)
+		if f.leaveSpool(ctx, spool) != nil { // what else is in it is good, and is still served
+			return false, fmt.Errorf("%w: the copy in the spool is damaged: %w", ErrDamaged, err)
+		}
+		return false, nil
+	} else if lerr := f.leaveSpool(ctx, spool); lerr != nil && passing {
+		return false, err
+	} else {
+		f.q.log.Warn("spool copy no longer used", "version", f.id, "err", err)
+		return false, lerr
+	}
 }
 
 // leaveSpool makes the file read from its object from now on.

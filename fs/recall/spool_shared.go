@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +19,7 @@ type spoolFile struct {
 	*os.File
 	id    catalog.ID
 	users map[uint32]int // who has it open, and how often; protected by Queue.mu
+	*spoolProof
 }
 
 // spoolBounds are how many spool files may be open at once, in all and by one user.
@@ -28,6 +30,9 @@ const keptDescriptors = 192
 
 // maxSpoolFiles bounds them where descriptors are plenty.
 const maxSpoolFiles = 1 << 16
+
+// maxSpoolSums bounds the files whose block sums are made at once: each reads as fast as the disk gives.
+const maxSpoolSums = 2
 
 // maxSpoolReads bounds the reads of spool files that are under way: each takes a thread of the system, and a source that is read in
 // place may hang.
@@ -79,7 +84,7 @@ func (q *Queue) shareSpool(loc catalog.Location, user uint32) (*spoolFile, error
 		q.unchargeSpool(user)
 		return nil, err
 	}
-	s = &spoolFile{File: f, id: id, users: map[uint32]int{user: 1}}
+	s = &spoolFile{File: f, id: id, users: map[uint32]int{user: 1}, spoolProof: q.proofOf(loc)}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.spoolFiles[id] == nil { // else another one was opened at the same time, and both are used
@@ -98,8 +103,12 @@ func (q *Queue) sameSpool(s *spoolFile, loc catalog.Location) error {
 	if err == nil {
 		err = unchanged(s.File, loc.Version.Size, loc.Version.MTime)
 	}
-	if err == nil && loc.Batch.Local {
+	switch {
+	case err != nil:
+	case loc.Batch.Local:
 		err = sameInode(s.File, &loc.Version)
+	case s.size != loc.Version.Size || !bytes.Equal(s.sum, loc.Version.SHA256):
+		err = errChanged
 	}
 	return err
 }

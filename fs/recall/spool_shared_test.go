@@ -1,6 +1,7 @@
 package recall
 
 import (
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -26,10 +27,11 @@ func (w *world) spooled(q *Queue, id catalog.ID, content string) {
 	if err := os.Chtimes(name, at, at); err != nil {
 		w.t.Fatal(err)
 	}
+	sum := sha256.Sum256([]byte(content))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.locs[id] = catalog.Location{
-		Version: catalog.Version{ID: id, Kind: catalog.File, Size: int64(len(content)), MTime: catalog.Time{Sec: at.Unix()}, State: catalog.Present, Data: id, Inode: id},
+		Version: catalog.Version{ID: id, Kind: catalog.File, SHA256: sum[:], Size: int64(len(content)), MTime: catalog.Time{Sec: at.Unix()}, State: catalog.Present, Data: id, Inode: id},
 		Batch:   &catalog.Batch{ID: 1, Dir: "batch", State: catalog.Synced}, Path: string(rune('a' + id)),
 	}
 }

@@ -1,0 +1,127 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"tapefs/catalog"
+	"tapefs/fs/recall/blocksums"
+)
+
+// On tape a file's zeros are bytes like all others: openssl and tar give them back without knowing more, and any byte of a file lies
+// where its offset says. In the spool and where files are restored to they take no room: blocks of zeros become holes.
+
+// sparseLeast and sparseShare are what holes must save of a file in the spool to be punched: bytes, and the part of the file that is 1 in so
+// many. (rsync's --sparse would spare the writing as well, but older ones that go on with a partial file seek over zeros there
+// and leave what was in their place, unnoticed by rsync's own sum, which is that of what was received.)
+const (
+	sparseLeast = 1 << 20
+	sparseShare = 10
+)
+
+var zeroBlock [blocksums.Block]byte
+
+// writeSparse writes p at off into a file in which nothing was written there before: blocks of zeros are left out. The caller
+// sets the file's size in the end.
+func writeSparse(f *os.File, p []byte, off int64) error {
+	from := 0 // of what is to be written
+	for at := 0; at < len(p); {
+		n := min(blocksums.Block-int((off+int64(at))%blocksums.Block), len(p)-at)
+		if bytes.Equal(p[at:at+n], zeroBlock[:n]) {
+			if err := writeAll(f, p[from:at], off+int64(from)); err != nil {
+				return err
+			}
+			from = at + n
+		}
+		at += n
+	}
+	return writeAll(f, p[from:], off+int64(from))
+}
+
+func writeAll(f *os.File, p []byte, off int64) error {
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := f.WriteAt(p, off)
+	return err
+}
+
+// sparseWriter is writeSparse for what comes piece by piece from the file's beginning. Call finish at the end.
+type sparseWriter struct {
+	f   *os.File
+	off int64
+}
+
+func (w *sparseWriter) Write(p []byte) (int, error) {
+	if err := writeSparse(w.f, p, w.off); err != nil {
+		return 0, err
+	}
+	w.off += int64(len(p))
+	return len(p), nil
+}
+
+// finish gives the file its size.
+func (w *sparseWriter) finish() error { return w.f.Truncate(w.off) }
+
+// punch makes holes of the zeros of a file in the spool whose block sums are known, if that saves enough. zeros is how many bytes they are. The file
+// keeps its time. That a file system has no holes is no error.
+func (a *Archiver) punch(ctx context.Context, f *os.File, sums string, size int64, sha256 []byte, zeros int64) error {
+	var was unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &was); err != nil {
+		return err
+	}
+	if zeros < sparseLeast || zeros < size/sparseShare || was.Blocks*512 <= size-zeros+sparseLeast {
+		return nil
+	}
+	begin, end := int64(0), int64(0) // of a run of zeros
+	run := func() error {
+		if begin == end {
+			return nil
+		}
+		return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, begin, end-begin)
+	}
+	var page blocksums.Page
+	var err error
+	for n := int64(0); n < size/blocksums.Block && err == nil; n++ {
+		if !page.Has(n) {
+			if page, err = blocksums.ReadPage(sums, size, sha256, n); err != nil {
+				break
+			}
+			err = ctx.Err()
+		}
+		at := n * blocksums.Block
+		switch {
+		case !page.Zeros(n):
+		case end == at:
+			end = at + blocksums.Block
+		default:
+			err = run()
+			begin, end = at, at+blocksums.Block
+		}
+	}
+	if err == nil {
+		err = run()
+	}
+	// It counts as a change of the file.
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, was.Mtim}
+	if terr := unix.UtimesNanoAt(unix.AT_FDCWD, procName(f), times, 0); terr != nil {
+		return fmt.Errorf("set its time again: %w", terr)
+	}
+	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
+		return nil
+	}
+	return err
+}
+
+// procName is a name by which an open file can be opened once more.
+func procName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+
+// sumsName is where the block sums of a version in the spool are kept.
+func (a *Archiver) sumsName(batchDir string, id catalog.ID) string {
+	return blocksums.Name(filepath.Join(a.cfg.SpoolDir, batchDir+fetchSuffix), int64(id))
+}
