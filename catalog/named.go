@@ -49,9 +49,16 @@ func settleUnnamed(ctx context.Context, tx *sql.Tx, where string, args ...any) e
 }
 
 // UnnameStranded takes their manifest away from parts on good tapes that only a manifest on another tape names which cannot be
-// counted on any more: a suspect or retired one, or one that was emptied. The next manifest of their pool names them.
+// counted on any more: a suspect or retired one, or one that was emptied. The next manifest of their pool names them, and the changes that
+// only such manifests name.
 func (db *DB) UnnameStranded(ctx context.Context) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
+		err := rewindJournal(ctx, tx, `t.state IN ('suspect', 'retired') AND m.upto > `+textBefore+` AND NOT EXISTS (
+			SELECT 1 FROM manifest g JOIN tape gt ON gt.id = g.tape WHERE gt.pool = t.pool AND gt.uuid <> '' AND gt.state IN ('open', 'full', 'superseded')
+			AND g.state = 2 AND g.upto >= m.upto AND g.after <= `+textBefore+`)`)
+		if err != nil {
+			return err
+		}
 		return settleUnnamed(ctx, tx, `p.state IN (1, 2) AND EXISTS (SELECT 1 FROM tape t WHERE t.id = p.tape AND `+goodTape+`)
 			AND p.manifest IN (SELECT m.id FROM manifest m JOIN tape mt ON mt.id = m.tape
 				WHERE mt.id <> p.tape AND (mt.uuid = '' OR mt.state NOT IN ('open', 'full', 'superseded')))`)

@@ -145,3 +145,25 @@ func TestLoseManifest(t *testing.T) {
 	}
 	l.copiesSound(t)
 }
+
+// Changes that only manifests on a suspect tape name are named again, once.
+func TestStrandedChanges(t *testing.T) {
+	ctx := context.Background()
+	l := newLife(t)
+	must(l.db.AddManifest(ctx, catalog.Manifest{Tape: l.tapes[0].ID, Seq: 1, Name: "m1", MAC: sum, Previous: make([]byte, 32), Upto: 5}, nil))(t)
+	check(t, l.db.MarkDurable(ctx, l.tapes[0].ID, 2, 0, time.Now()))
+	journalled := func(want int64) {
+		t.Helper()
+		check(t, l.db.UnnameStranded(ctx))
+		if got := must(l.db.Pools(ctx))(t)[0].Journalled; got != want {
+			t.Errorf("journalled: %d, want %d", got, want)
+		}
+	}
+	journalled(5)
+	must(l.db.UpdateTape(ctx, l.tapes[0].ID, func(t *catalog.Tape) error { t.State = catalog.TapeSuspect; return nil }))(t)
+	journalled(0)
+	next := must(l.db.AddTape(ctx, catalog.Tape{Barcode: "NEXT", UUID: "next", Pool: l.pools[0].ID, State: catalog.TapeOpen}))(t)
+	must(l.db.AddManifest(ctx, catalog.Manifest{Tape: next.ID, Seq: 1, Name: "m1", MAC: sum, Previous: make([]byte, 32), Upto: 6}, nil))(t)
+	check(t, l.db.MarkDurable(ctx, next.ID, 2, 0, time.Now()))
+	journalled(6)
+}
