@@ -54,6 +54,9 @@ func New(c Config) (*Archiver, error) {
 	if c.BehindBytes <= 0 {
 		c.BehindBytes = behindBytes()
 	}
+	if c.WriterSlice <= 0 {
+		c.WriterSlice = defaultWriterSlice
+	}
 	if c.BehindTime <= 0 {
 		c.BehindTime = defaultBehindTime
 	}

@@ -76,9 +76,13 @@ type Config struct {
 	// written from the spool.
 	BehindBytes int64         // 0: 1 GiB, or an eighth of the memory
 	BehindTime  time.Duration // 0: 60 s
-	Log         *slog.Logger
-	Progress    Progress // may be nil
-	Version     string   // of tapefs, for README.txt and manifests
+	// WriterSlice is how long a run that waited for its drive keeps it, once its tape is mounted, from others who wait; 0: two minutes.
+	WriterSlice time.Duration
+	// Waits is told of each wait for another run that lasts, see changer.Config.Waits. May be nil.
+	Waits    func(changer.Waiting)
+	Log      *slog.Logger
+	Progress Progress // may be nil
+	Version  string   // of tapefs, for README.txt and manifests
 	// RequireKeyCopy refuses to write to any tape until a second copy of the key was seen.
 	RequireKeyCopy bool
 }

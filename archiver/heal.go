@@ -242,7 +242,7 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 		return nil, nil
 	}
 	for i, h := range load {
-		if i > 0 && w.lease.Wanted() {
+		if i > 0 && w.lease.Due(w.a.cfg.WriterSlice) {
 			w.a.note("another process wants the drive of %s", barcode)
 			return got, nil
 		}

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"tapefs/changer"
 )
 
 // lockPoll is how often a lock that somebody holds is tried again.
@@ -25,8 +28,9 @@ func (a *Archiver) lockSource(name string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock source %s: %w", name, err)
 	}
 	if !ok {
-		return nil, fmt.Errorf("lock source %s: %w", name, ErrLocked)
+		return nil, fmt.Errorf("lock source %s: %w%s", name, ErrLocked, lockSignature(l.Path()))
 	}
+	a.signLock(l)
 	a.locked.Store(name, true)
 	return func() {
 		a.locked.Delete(name)
@@ -69,12 +73,49 @@ func (a *Archiver) lockWriter(ctx context.Context) (unlock func(), err error) {
 	ok, err := l.TryLock()
 	if err == nil && !ok {
 		a.note("waiting for another run that writes tapes")
-		_, err = l.TryLockContext(ctx, lockPoll)
+		err = a.awaitLock(ctx, l, "the right to write tapes")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("wait for the right to write tapes: %w", err)
 	}
+	a.signLock(l)
 	return func() { l.Close() }, nil
+}
+
+// awaitLock polls for a lock until it is had, and tells of it when that takes its time.
+func (a *Archiver) awaitLock(ctx context.Context, l *flock.Flock, what string) error {
+	notices := changer.NewNotices(what, false, a.cfg.Waits)
+	poll := time.NewTicker(lockPoll)
+	defer poll.Stop()
+	for {
+		if ok, err := l.TryLock(); ok || err != nil {
+			return err
+		}
+		notices.Look(func() string { return "another run" + lockSignature(l.Path()) })
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-poll.C:
+		}
+	}
+}
+
+// signLock writes into a lock's file who has it, for those who wait: the process and since when.
+func (a *Archiver) signLock(l *flock.Flock) {
+	text := fmt.Sprintf("%d %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	if err := os.WriteFile(l.Path(), []byte(text), 0o600); err != nil {
+		a.log.Warn("sign a lock", "file", l.Path(), "error", err)
+	}
+}
+
+// lockSignature is what the holder of a lock signed: " (pid 12, since 2026-…)"; "" when that cannot be told.
+func lockSignature(path string) string {
+	text, err := os.ReadFile(path)
+	f := strings.Fields(string(text))
+	if err != nil || len(f) != 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (pid %s, since %s)", f[0], f[1])
 }
 
 // lockWriterNow takes the same right without waiting; nil when another run has it.
@@ -87,6 +128,7 @@ func (a *Archiver) lockWriterNow() (unlock func(), err error) {
 	if err != nil || !ok {
 		return nil, err
 	}
+	a.signLock(l)
 	return func() { l.Close() }, nil
 }
 

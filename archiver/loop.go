@@ -14,6 +14,9 @@ import (
 // idleLook is how often a writer that waits for work looks whether somebody wants its drive.
 const idleLook = 2 * time.Second
 
+// defaultWriterSlice is worth a load, which takes a minute or two with the mount, and is not too long for a person who waits to read.
+const defaultWriterSlice = 2 * time.Minute
+
 func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Options, noted *problems) *writer {
 	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, noted: noted,
 		worthy: map[string]bool{}, held: map[string]Held{},

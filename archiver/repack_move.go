@@ -96,7 +96,7 @@ func (r *repacker) read(ctx context.Context, t catalog.Tape, load []moving, stuc
 		return nil, err
 	}
 	for i, m := range load {
-		if i > 0 && w.lease.Wanted() {
+		if i > 0 && w.lease.Due(w.a.cfg.WriterSlice) {
 			w.a.note("another process wants the drive of %s", t.Barcode)
 			return got, nil
 		}

@@ -138,7 +138,7 @@ func (r *repacker) readAll(ctx context.Context, m *moving, at *catalog.CopyPart,
 	mounted := int64(0)
 	for _, p := range m.all {
 		*at = p
-		if mounted != 0 && w.lease.Wanted() {
+		if mounted != 0 && w.lease.Due(w.a.cfg.WriterSlice) {
 			w.a.note("another process wants the drive of the tape that is repacked")
 			if err := w.giveUp(ctx); err != nil {
 				return err

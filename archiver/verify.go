@@ -278,14 +278,14 @@ func (v *verifier) verify(ctx context.Context, o VerifyOptions) error {
 	return v.want(ctx)
 }
 
-// mount mounts a tape read-only, or keeps the one that is unless somebody else wants its drive.
+// mount mounts a tape read-only, or keeps the one that is unless somebody else is to have its drive.
 // False: it cannot be read now, and why is kept.
 func (v *verifier) mount(ctx context.Context, barcode string) (bool, error) {
 	if v.away[barcode] != nil {
 		return false, nil
 	}
 	if v.volume != nil {
-		if v.tape == barcode && !v.lease.Wanted() {
+		if v.tape == barcode && !v.lease.Due(v.a.cfg.WriterSlice) {
 			return true, nil
 		}
 		if err := v.leave(ctx); err != nil {

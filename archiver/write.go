@@ -298,6 +298,7 @@ func (a *Archiver) placeOf(ctx context.Context, id catalog.ID) (source, file str
 // countPart counts a part that was written to the mounted tape, and syncs when that is due.
 func (w *writer) countPart(ctx context.Context, source string, size int64, counts map[string]int64) error {
 	w.unsynced += size
+	w.worked = true
 	w.written += size
 	w.shown = w.written
 	w.progress(0)

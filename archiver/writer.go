@@ -29,6 +29,7 @@ type writer struct {
 	lastSeq   int   // greatest number that a manifest on the mounted volume has, or may have had
 	stuck     bool  // this machine could not put a manifest together: what is written in this run is named by the next
 	unsynced  int64 // bytes written since the last sync
+	worked    bool  // a part was written since the tape was mounted
 	synced    time.Time
 	tried     map[changer.Barcode]bool // tapes that this run will not take again
 	removed   map[changer.Barcode]int  // how often a tape was taken out of its drive while this run wrote to it
@@ -122,7 +123,7 @@ func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
 			}
 		}
 		if w.volume != nil {
-			if w.lease.Wanted() {
+			if w.worked && w.lease.Due(w.a.cfg.WriterSlice) {
 				if err := w.yield(ctx); err != nil {
 					return err
 				}
@@ -349,7 +350,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 
 // take makes the lease's volume the one that is written. lastSeq is the greatest number that a manifest on it has.
 func (w *writer) take(p Pool, t catalog.Tape, lastSeq int) {
-	w.volume, w.tape, w.pool, w.lastSeq, w.unsynced, w.synced = w.lease.Volume(), t, p, lastSeq, 0, time.Now()
+	w.volume, w.tape, w.pool, w.lastSeq, w.unsynced, w.synced, w.worked = w.lease.Volume(), t, p, lastSeq, 0, time.Now(), false
 }
 
 // suspect keeps a tape from being written again.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,6 +37,10 @@ type Config struct {
 	UnmountTimeout    time.Duration // 0: 60 min
 	CheckTimeout      time.Duration // 0: 3 h; how long ltfsck is waited for
 	CheckByHand       bool          // a volume on which a session died is left to Lease.Check, see Lease.Mount
+
+	// Waits is told of each wait for a drive or the robot that lasts, and again now and then while it does. It may be called
+	// from any goroutine, and may be nil.
+	Waits func(Waiting)
 }
 
 // Programs are paths or names in PATH; empty ones get their usual name.
@@ -78,10 +83,10 @@ type Library struct {
 	cfg   Config
 	log   *slog.Logger
 	roots roots
+	id    string // of this Library among all that use the drives, in all processes
 
 	mu         sync.Mutex                               // protects what follows
 	generation map[string]int                           // LTO generation of a drive by serial, as inquiry said
-	held       map[string]string                        // token that our last lease left in a drive's lock file
 	names      func(context.Context) ([]Barcode, error) // lists the known tapes; nil: there are none
 	knows      []Barcode                                // what it said
 	asked      time.Time                                // when
@@ -141,7 +146,7 @@ func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
 		return nil, fail(op, err, "")
 	}
 	cfg.RunDir = dir
-	return &Library{cfg: cfg, log: log, roots: r, generation: map[string]int{}, held: map[string]string{}}, nil
+	return &Library{cfg: cfg, log: log, roots: r, id: fmt.Sprintf("%x-%x", os.Getpid(), rand.Uint64()), generation: map[string]int{}}, nil
 }
 
 func (l *Library) none() bool { return l.cfg.Changer == None }

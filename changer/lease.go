@@ -22,6 +22,7 @@ type Request struct {
 	Write   bool                // one that can write it
 	Purpose string              // "archive", "read", "format": shown to others who wait
 	Wait    func(holder string) // called once when it has to wait; may be nil
+	Told    bool                // Wait tells a person: Config.Waits only tells of what lasts longer
 }
 
 // Lease is the right of this process to use one drive. Not safe for concurrent use.
@@ -36,27 +37,30 @@ type Lease struct {
 	proved  Barcode         // without a changer: the tape that a mount proved to be in the drive
 	left    bool            // pending is an ltfs that nobody waits for any more
 	ended   <-chan struct{} // closed when the command that leased the drive is told to end
+	waited  bool            // others had the drive when it was asked for
+	turn    time.Time       // since when it can be used: had, or mounted
 	right   bool            // the tape that is loaded was proved to be in this very drive, see proveRight
 }
 
 const (
 	// inventoryAge is how old a reading of the changer may get while a lease waits.
 	inventoryAge = 5 * time.Second
-	// deferLimit bounds how long the last holder of a drive lets those who wait for it go first: one
-	// that cannot take it (stopped, or served elsewhere) must not keep it idle.
+	// deferLimit bounds how long a free drive is left to those whose turn it is: one that cannot take it (stopped, or served
+	// elsewhere) must not keep it idle.
 	deferLimit = time.Minute
 )
 
 // Lease waits for a drive: the one that holds the barcode, whoever has it now; else an empty free one;
 // else a free one with an idle tape. It holds an flock until Release; a died owner's is free at once.
-// A drive that this Library had last is left to others as long as they wait for it (at most a minute).
+// Who waits longest comes first. A drive that this Library had last is left to all others who wait for it. One that they leave idle is
+// taken after a minute.
 // What a died owner left mounted is synced, unmounted and awaited first.
 func (l *Library) Lease(ctx context.Context, r Request) (*Lease, error) {
 	op := "lease a drive"
 	if r.Barcode != "" {
 		op = "lease a drive for " + string(r.Barcode)
 	}
-	w := &waiting{l: l, began: time.Now(), wants: map[string]*os.File{}}
+	w := &waiting{l: l, began: time.Now(), wants: map[string]*want{}, passed: map[string]time.Time{}, notices: NewNotices(r.waitsFor(), r.Told, l.cfg.Waits)}
 	defer w.end()
 	broken := map[string]error{} // drives that cannot be used, and why
 	var inv *Inventory
@@ -243,6 +247,12 @@ func (le *Lease) Wanted() bool {
 		le.l.log.Warn("cannot tell who waits for the drive", "drive", le.d.Serial, "err", err)
 	}
 	return wanted
+}
+
+// Due reports whether the drive is to be handed over: somebody else waits for it, and who waited for it as well has had it for slice
+// since the volume was mounted. Without that, two who give way to each other would load and mount and do nothing else.
+func (le *Lease) Due(slice time.Duration) bool {
+	return (!le.waited || time.Since(le.turn) >= slice) && le.Wanted()
 }
 
 // Volume returns the mounted volume of this lease, nil when there is none.

@@ -235,3 +235,157 @@ func TestSomebodysOwnMountIsLeftAlone(t *testing.T) {
 	}
 	w.must(w.lease(changer.Request{}).Release(w.ctx))
 }
+
+// TestWaitersGetADriveInTheOrderInWhichTheyCame: of three processes none is passed over, and the one that gave way comes last.
+func TestWaitersGetADriveInTheOrderInWhichTheyCame(t *testing.T) {
+	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1})
+	le := w.lease(changer.Request{Purpose: "first"})
+	serial := le.Drive().Serial
+	waiting := func(n int) {
+		for {
+			all, _ := filepath.Glob(filepath.Join(w.cfg.RunDir, "queue."+serial, "[0-9]*"))
+			if len(all) == n {
+				return
+			}
+			select {
+			case <-w.ctx.Done():
+				t.Fatalf("%d wait, not %d", len(all), n)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	got := make(chan string, 10)
+	next := make(chan struct{})
+	begin := func(l *changer.Library, name string) {
+		go func() {
+			le, err := l.Lease(w.ctx, changer.Request{Purpose: name})
+			if err != nil {
+				got <- err.Error()
+				return
+			}
+			got <- name
+			<-next
+			if err := le.Release(w.ctx); err != nil {
+				got <- err.Error()
+			}
+		}()
+	}
+	names := []string{"second", "third", "fourth"}
+	for i, name := range names {
+		begin(w.open(), name)
+		waiting(i + 1)
+	}
+	w.must(le.Release(w.ctx))
+	begin(w.l, "first again")
+	for _, name := range append(names, "first again") {
+		if g := <-got; g != name {
+			t.Fatalf("%s has the drive, not %s", g, name)
+		}
+		next <- struct{}{}
+	}
+	waiting(0)
+}
+
+func TestPlaceOfADeadWaiterIsNobodys(t *testing.T) {
+	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1})
+	le := w.lease(changer.Request{Purpose: "archive"})
+	o := w.other("VT0001L8", "lease")
+	w.expect(o, "open")
+	for !le.Wanted() {
+		select {
+		case <-w.ctx.Done():
+			t.Fatal("nobody wants the drive")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	w.must(o.cmd.Process.Signal(syscall.SIGKILL))
+	for range o.lines {
+	}
+	w.must(le.Release(w.ctx))
+	asked := false
+	again := w.lease(changer.Request{Wait: func(string) { asked = true }})
+	if asked {
+		t.Error("had to wait for a dead process")
+	}
+	w.must(again.Release(w.ctx))
+	if left, _ := filepath.Glob(filepath.Join(w.cfg.RunDir, "queue.*", "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestWhoWaitedForADriveKeepsItForATurn: and who found it free hands it over when it is asked to.
+func TestWhoWaitedForADriveKeepsItForATurn(t *testing.T) {
+	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1})
+	first := w.lease(changer.Request{Purpose: "archive"})
+	due := func(le *changer.Lease, slice time.Duration) bool {
+		for !le.Wanted() {
+			select {
+			case <-w.ctx.Done():
+				t.Fatal("nobody wants the drive")
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		return le.Due(slice)
+	}
+	if first.Due(0) {
+		t.Error("handed over to nobody")
+	}
+	leases := make(chan *changer.Lease)
+	for range 2 {
+		go func() {
+			le, err := w.open().Lease(w.ctx, changer.Request{Purpose: "read"})
+			if err != nil {
+				t.Error(err)
+			}
+			leases <- le
+		}()
+	}
+	if !due(first, time.Hour) {
+		t.Error("who found the drive free keeps it from others")
+	}
+	w.must(first.Release(w.ctx))
+	second := <-leases
+	if due(second, time.Hour) {
+		t.Error("who waited for the drive hands it over at once")
+	}
+	if !due(second, 0) {
+		t.Error("who waited for the drive keeps it for ever")
+	}
+	w.must(second.Release(w.ctx))
+	w.must((<-leases).Release(w.ctx))
+}
+
+// TestLastingWaitsAreTold: first a moment after it began, then again when it has become long.
+func TestLastingWaitsAreTold(t *testing.T) {
+	told := make(chan changer.Waiting, 10)
+	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1}, func(c *changer.Config) {
+		c.Waits = func(w changer.Waiting) { told <- w }
+	})
+	le := w.loaded("VT0001L8")
+	began := time.Now()
+	done := make(chan error, 1)
+	go func() {
+		second, err := w.l.Lease(w.ctx, changer.Request{Barcode: "VT0001L8", Purpose: "verify"})
+		if err == nil {
+			err = second.Release(w.ctx)
+		}
+		done <- err
+	}()
+	select {
+	case got := <-told:
+		want := fmt.Sprintf("waiting for a drive for tape VT0001L8; it is used by test (pid %d, since ", os.Getpid())
+		if !strings.HasPrefix(got.String(), want) || got.Since.Before(began) {
+			t.Errorf("%q, since %s", got, got.Since)
+		}
+		got.Since = time.Now().Add(-5 * time.Minute)
+		if text := got.String(); !strings.HasPrefix(text, "still waiting for a drive for tape VT0001L8, since 20") || !strings.Contains(text, "(5m0s)") {
+			t.Errorf("%q", text)
+		}
+	case err := <-done:
+		t.Fatal("the drive was had by two: ", err)
+	case <-w.ctx.Done():
+		t.Fatal("nobody was told")
+	}
+	w.must(le.Release(w.ctx))
+	w.must(<-done)
+}

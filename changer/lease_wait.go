@@ -11,41 +11,65 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waiting is a request that waits: the shared locks by which holders see it.
+// waiting is a request that waits: the shared locks by which holders see it, and its places in the queues.
 type waiting struct {
-	l     *Library
-	began time.Time
-	wants map[string]*os.File
-	told  bool
+	l       *Library
+	began   time.Time
+	wants   map[string]*want     // by serial
+	passed  map[string]time.Time // since when a free drive is left to others
+	told    bool
+	notices *Notices
+}
+
+// want is what shows that somebody waits for a drive.
+type want struct {
+	lock  *os.File // shared; holders see it
+	place *os.File // the ticket
+	path  string   // of the ticket
+}
+
+func (w *want) end() {
+	os.Remove(w.path)
+	w.place.Close()
+	w.lock.Close()
 }
 
 func (w *waiting) end() {
-	for _, f := range w.wants {
-		f.Close()
+	for _, wanted := range w.wants {
+		wanted.end()
 	}
 }
 
-// announce shows that we want these drives and no others, and tells the caller once who has the first.
+// announce shows that we want these drives and no others, and tells who has them.
 func (w *waiting) announce(drives []DriveConfig, r Request) {
-	for serial, f := range w.wants {
+	for serial, wanted := range w.wants {
 		if !slices.ContainsFunc(drives, func(d DriveConfig) bool { return d.Serial == serial }) {
-			f.Close()
+			wanted.end()
 			delete(w.wants, serial)
 		}
 	}
 	for _, d := range drives {
-		if w.wants[d.Serial] != nil || w.yields(d) {
+		if w.wants[d.Serial] != nil {
 			continue
 		}
 		// refused only while a holder probes, for a moment: the next round tries again
-		if f, err := tryLock(w.l.wantLock(d.Serial), unix.LOCK_SH); err == nil && f != nil {
-			w.wants[d.Serial] = f
+		f, err := tryLock(w.l.wantLock(d.Serial), unix.LOCK_SH)
+		if err != nil || f == nil {
+			continue
 		}
+		place, path, err := w.l.enqueue(d.Serial, ticket{w.began, w.l.id})
+		if err != nil {
+			w.l.log.Warn("wait for a drive out of turn", "drive", d.Serial, "err", err)
+			f.Close()
+			continue
+		}
+		w.wants[d.Serial] = &want{f, place, path}
 	}
 	if !w.told && r.Wait != nil {
-		r.Wait(w.holder(drives[0]))
+		r.Wait(w.holders(drives))
 	}
 	w.told = true
+	w.notices.Look(func() string { return w.holders(drives) })
 }
 
 // holder says who has a drive, or is about to: when we had it last, it is one of those we let go first.
@@ -58,28 +82,43 @@ func (w *waiting) holder(d DriveConfig) string {
 	return holderOf(w.l.driveLock(d.Serial))
 }
 
-// hadLast tells whether no other process had a drive after this Library.
-func (l *Library) hadLast(d DriveConfig) bool {
-	l.mu.Lock()
-	token := l.held[d.Serial]
-	l.mu.Unlock()
-	return token != "" && strings.HasSuffix(signature(l.driveLock(d.Serial)), " "+token)
+// lastHolder is the Library that had a drive last, or has it; "" is unknown.
+func (l *Library) lastHolder(d DriveConfig) string {
+	fields := strings.Fields(signature(l.driveLock(d.Serial)))
+	if len(fields) < 4 {
+		return ""
+	}
+	return fields[3]
 }
 
-// yields tells whether we were the last to have a drive that others wait for: they go first.
+// hadLast tells whether no other process had a drive after this Library.
+func (l *Library) hadLast(d DriveConfig) bool { return l.lastHolder(d) == l.id }
+
+// yields tells whether others who wait for a drive go first: all of them when we were the last to have it, else those who have waited
+// longer, but for the last holder.
 func (w *waiting) yields(d DriveConfig) bool {
-	if time.Since(w.began) > deferLimit {
+	last := w.l.lastHolder(d)
+	first := slices.ContainsFunc(w.l.queued(d.Serial), func(t ticket) bool {
+		switch {
+		case t.lib == w.l.id: // of one Library's waiters any may go
+			return false
+		case last == w.l.id:
+			return true
+		}
+		return t.lib != last && t.since.Before(w.began)
+	})
+	if !first {
+		delete(w.passed, d.Serial)
 		return false
 	}
-	if !w.l.hadLast(d) {
-		return false
+	if taken, err := held(w.l.driveLock(d.Serial)); err == nil && taken {
+		delete(w.passed, d.Serial)
+		return true
 	}
-	if f := w.wants[d.Serial]; f != nil { // or we would meet ourselves
-		f.Close()
-		delete(w.wants, d.Serial)
+	if w.passed[d.Serial].IsZero() {
+		w.passed[d.Serial] = time.Now()
 	}
-	wanted, err := held(w.l.wantLock(d.Serial))
-	return err == nil && wanted
+	return time.Since(w.passed[d.Serial]) < deferLimit
 }
 
 // held tells whether somebody holds any flock, shared ones included.
@@ -107,20 +146,16 @@ func (w *waiting) try(ctx context.Context, d DriveConfig, r Request) (*Lease, er
 	if f == nil || err != nil {
 		return nil, err
 	}
-	le := &Lease{l: w.l, d: d, lock: f, ended: ctx.Done()}
+	le := &Lease{l: w.l, d: d, lock: f, ended: ctx.Done(), waited: w.told, turn: time.Now()}
 	purpose := strings.Join(strings.Fields(r.Purpose), "-")
 	if purpose == "" {
 		purpose = "use"
 	}
 	now := time.Now().UTC()
-	token := fmt.Sprintf("%x-%x", os.Getpid(), now.UnixNano())
-	if err := sign(f, fmt.Sprintf("%d %s %s %s", os.Getpid(), purpose, now.Format(time.RFC3339), token)); err != nil {
+	if err := sign(f, fmt.Sprintf("%d %s %s %s", os.Getpid(), purpose, now.Format(time.RFC3339), w.l.id)); err != nil {
 		f.Close()
 		return nil, err
 	}
-	w.l.mu.Lock()
-	w.l.held[d.Serial] = token
-	w.l.mu.Unlock()
 	if err := w.l.recoverDrive(ctx, d); err != nil {
 		f.Close()
 		return nil, err

@@ -48,13 +48,14 @@ func tryLock(path string, how int) (*os.File, error) {
 }
 
 // waitLock takes a flock, and polls for it until ctx ends.
-func waitLock(ctx context.Context, path string, how int) (*os.File, error) {
+func waitLock(ctx context.Context, path string, how int, notices *Notices) (*os.File, error) {
 	p := newPoll()
 	for {
 		f, err := tryLock(path, how)
 		if f != nil || err != nil {
 			return f, err
 		}
+		notices.Look(func() string { return holderOf(path) })
 		if err := p.wait(ctx); err != nil {
 			return nil, fmt.Errorf("wait for %s (held by %s): %w", filepath.Base(path), holderOf(path), err)
 		}

@@ -200,7 +200,7 @@ func (le *Lease) mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	if r.UUID != "" {
 		le.right = true // the volume that was expected is its own proof
 	}
-	le.vol = v
+	le.vol, le.turn = v, time.Now()
 	if c.readOnly {
 		unnote()
 		le.l.mountedAgain(v.UUID)

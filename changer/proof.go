@@ -91,7 +91,7 @@ func (le *Lease) fillProving(ctx context.Context, op string, b Barcode) (done bo
 	lock, err := tryLock(le.l.provingLock(), unix.LOCK_EX)
 	if err == nil && lock == nil {
 		le.l.log.Info("waiting for another drive's first load, which proves it", "drive", le.d.Serial)
-		lock, err = waitLock(ctx, le.l.provingLock(), unix.LOCK_EX)
+		lock, err = waitLock(ctx, le.l.provingLock(), unix.LOCK_EX, NewNotices("another drive's first load, which proves it", false, le.l.cfg.Waits))
 	}
 	if err != nil {
 		return false, fail(op, err, "")

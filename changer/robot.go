@@ -40,7 +40,7 @@ func (l *Library) moveRobot(ctx context.Context, op string, keep []*os.File, may
 	robot, err := tryLock(l.robotLock(), unix.LOCK_EX)
 	if err == nil && robot == nil {
 		l.log.Info("waiting for the robot", "used_by", holderOf(l.robotLock()))
-		robot, err = waitLock(ctx, l.robotLock(), unix.LOCK_EX)
+		robot, err = waitLock(ctx, l.robotLock(), unix.LOCK_EX, NewNotices("the robot", false, l.cfg.Waits))
 	}
 	if err != nil {
 		return nil, fail(op, err, "")

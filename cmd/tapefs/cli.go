@@ -62,6 +62,8 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 	log    *slog.Logger
+
+	mounted bool // this process is that of a mount
 }
 
 // virtualCmd is handled before parsing: its arguments are those of other programs.

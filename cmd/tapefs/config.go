@@ -145,6 +145,7 @@ type recallConfig struct {
 	Prefetch   *size     `yaml:"prefetch"`
 
 	ReaderSlice time.Duration `yaml:"reader_slice"`
+	WriterSlice time.Duration `yaml:"writer_slice"`
 }
 
 // denied are programs that read whatever they find: indexers and thumbnailers.
@@ -390,8 +391,8 @@ func (c *config) check() error {
 	if c.Recall.MaxWaiting < 0 || c.Mount.OfflineWait < 0 {
 		return errors.New("recall.max_waiting and mount.offline_wait are not negative")
 	}
-	if c.Recall.ReaderSlice < 0 {
-		return errors.New("recall.reader_slice is not negative")
+	if c.Recall.ReaderSlice < 0 || c.Recall.WriterSlice < 0 {
+		return errors.New("recall.reader_slice and recall.writer_slice are not negative")
 	}
 	switch c.Mount.Owners {
 	case "", "name", "number", "squash":

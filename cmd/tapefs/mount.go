@@ -33,6 +33,7 @@ type mountCmd struct {
 }
 
 func (c *mountCmd) Run(ctx context.Context, a *app) error {
+	a.mounted = true
 	dir, err := c.mountPoint(a)
 	if err != nil {
 		return err

@@ -68,7 +68,9 @@ func (a *app) library(c *config) (*changer.Library, error) {
 	if err := os.MkdirAll(c.runDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("make run folder: %w", err)
 	}
-	lib, err := changer.Open(c.changerConfig(), a.log)
+	settings := c.changerConfig()
+	settings.Waits = a.waits
+	lib, err := changer.Open(settings, a.log)
 	if err != nil {
 		return nil, fmt.Errorf("open library: %w", err)
 	}
@@ -90,6 +92,16 @@ func recordCheck(c *config, found changer.Checked) error {
 		_, err = archiver.Checked(ctx, db, t, found.Generation, found.At)
 		return err
 	})
+}
+
+// waits tells the person at the terminal, or the mail of cron, what a command waits for. A mount, whose readers wait each for himself,
+// has it in its log.
+func (a *app) waits(w changer.Waiting) {
+	if a.mounted {
+		a.log.Info(w.String())
+		return
+	}
+	fmt.Fprintln(a.stderr, w)
 }
 
 // knownTapes lists the tapes of the catalog, none while there is no catalog.
@@ -184,6 +196,8 @@ func (c *config) archiver(a *app, db *catalog.DB, keys *crypto.Keyring, lib *cha
 		RequireKeyCopy: !c.Keys.AcceptSingleKey,
 		Log:            a.log,
 		Progress:       progress,
+		WriterSlice:    c.Recall.WriterSlice,
+		Waits:          a.waits,
 		Version:        version,
 	}
 }

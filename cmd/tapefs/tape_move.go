@@ -90,6 +90,7 @@ func (a *app) atLibrary() (*hand, error) {
 // lease waits for a drive and says for whom it waits.
 func (h *hand) lease(ctx context.Context, r changer.Request) (*changer.Lease, error) {
 	r.Wait = func(holder string) { fmt.Fprintf(h.stderr, "waiting for a drive; it is used by %s\n", holder) }
+	r.Told = true
 	return h.lib.Lease(ctx, r)
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -585,4 +586,43 @@ func TestCompleteFileStaysCached(t *testing.T) {
 	if n := q.CachedBytes(1); n == int64(len(wantA)) {
 		t.Errorf("%d bytes of a closed file are still held", n)
 	}
+}
+
+// TestIdleDriveIsNotKeptForWhatAnotherReads: a file has copies on both mounted tapes. While it is read from one of them, however long that
+// takes, the drive of the other is given up to another process that wants it.
+func TestIdleDriveIsNotKeptForWhatAnotherReads(t *testing.T) {
+	w := newWorld(t, 2, "A", "B")
+	only := map[string]catalog.ID{"A": 1, "B": 2}
+	for _, barcode := range []string{"A", "B"} {
+		o := w.seal(es, 4*es)
+		w.version(only[barcode], o, 0, es, w.place(o, 0, barcode))
+	}
+	o := w.seal(es, 4*es)
+	want := w.version(3, o, 0, es, w.place(o, 0, "A"), w.place(o, 0, "B"))
+	q := w.queue(Options{IdleUnmount: time.Hour, CacheMax: -1})
+	reading, gate := make(chan string, 1), make(chan struct{})
+	var slow atomic.Bool
+	q.onRead = func(barcode string, _ position) {
+		if slow.Load() {
+			reading <- barcode
+			<-gate
+		}
+	}
+	for _, id := range only {
+		if _, err := w.open(q, id).ReadAt(t.Context(), make([]byte, 10), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slow.Store(true)
+	var wait sync.WaitGroup
+	wait.Go(func() { w.read(w.open(q, 3), want, 0, 10) })
+	reads := <-reading
+	w.mu.Lock()
+	for _, d := range w.drives {
+		d.wanted = d.tape != reads
+	}
+	w.mu.Unlock()
+	eventually(t, "the idle drive is given up", func() bool { return w.count("release") == 1 })
+	close(gate)
+	wait.Wait()
 }

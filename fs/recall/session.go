@@ -29,10 +29,9 @@ type session struct {
 	root    *os.Root
 	file    *os.File // the part read last
 	name    string
-	uuid    string    // of the mounted volume
-	proved  bool      // by its UUID, or by a file that had its MD5
-	started time.Time // when the lease was had
-	good    int       // extents read well
+	uuid    string // of the mounted volume
+	proved  bool   // by its UUID, or by a file that had its MD5
+	good    int    // extents read well
 }
 
 func (s *session) run() {
@@ -173,7 +172,6 @@ func (s *session) lease() (lease, error) {
 		}
 		return nil, fmt.Errorf("lease a drive for tape %s: %w", s.barcode, err)
 	}
-	s.started = time.Now()
 	return le, nil
 }
 
@@ -183,10 +181,11 @@ func (s *session) end() {
 	s.ending = true
 }
 
-// busy tells whether anything waits for this tape. Called with the queue's lock held.
+// busy tells whether anything waits for this tape. What is being read just now another session reads, from a copy on its tape: this one
+// need not keep its drive from others for it. Called with the queue's lock held.
 func (s *session) busy() bool {
 	for _, f := range s.q.fetches {
-		if s.answers(f) {
+		if !f.active && s.answers(f) {
 			return true
 		}
 	}
@@ -214,13 +213,14 @@ func (s *session) answer(le lease) error {
 	q.mu.Unlock()
 	idleSince := mounted // since when no reader asked for anything
 	background := false  // the last thing read was for Prefetch
+	read := false        // something was, since the volume is mounted
 	poll := time.NewTicker(q.poll)
 	defer poll.Stop()
 	for {
 		if q.soft.Err() != nil {
 			return nil
 		}
-		if time.Since(s.started) > q.o.ReaderSlice && le.Wanted() {
+		if read && time.Since(mounted) > q.o.ReaderSlice && le.Wanted() { // at least one, or the load was for nothing
 			return nil
 		}
 		f, cp, others := s.next()
@@ -243,6 +243,7 @@ func (s *session) answer(le lease) error {
 		}
 		if f != nil {
 			err := s.fetch(f, cp)
+			read = true
 			if errors.Is(err, errGone) && s.good > 0 {
 				q.log.Warn("volume lost while it was read, loading it again", "barcode", s.barcode, "err", err)
 				return nil
