@@ -23,6 +23,7 @@ func (w *writer) sync(ctx context.Context) error {
 	failpoint("manifest")
 	unnamed := w.journal(ctx)
 	if isTapeError(unnamed) {
+		unnamed = w.volume.WriteFault(unnamed)
 		if !isFull(unnamed) {
 			w.noted.add("", "", fmt.Errorf("tape %s: its manifest could not be written: %w", w.tape.Barcode, unnamed))
 		}
@@ -31,6 +32,7 @@ func (w *writer) sync(ctx context.Context) error {
 	if unnamed == nil {
 		if err := w.snapshot(ctx, false); err != nil {
 			if isTapeError(err) {
+				err = w.volume.WriteFault(err)
 				return w.tapeFailed(ctx, isFull(err), err)
 			}
 			w.noted.add("", "", err)
@@ -42,6 +44,7 @@ func (w *writer) sync(ctx context.Context) error {
 		return errors.Join(unnamed, err) // what was written stays unproved; the next run reads it back
 	}
 	if err != nil {
+		err = w.volume.WriteFault(err)
 		if !isFull(err) {
 			w.noted.add("", "", fmt.Errorf("tape %s: its index could not be written: %w", w.tape.Barcode, err))
 		}

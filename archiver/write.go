@@ -342,6 +342,7 @@ func (w *writer) partFailed(ctx context.Context, row catalog.CopyPart, size int6
 	if err := w.a.db.PartFailed(ctx, row.ID, catalog.PartAbandoned, size); err != nil {
 		return fmt.Errorf("record a failed part: %w", err)
 	}
+	why = w.volume.WriteFault(why)
 	if !isFull(why) {
 		w.noted.add("", "", why)
 	}

@@ -114,12 +114,16 @@ func (le *Lease) labelOnTape(ctx context.Context, op string) (uuid, serial strin
 	if err := le.mayUse(ctx, op); err != nil {
 		return "", "", err
 	}
-	res, pending, err := le.act(ctx, le.l.cfg.CheckTimeout, le.l.cfg.Programs.Ltfsck, "-l", le.d.Device)
+	device, err := le.l.ltfsDevice(ctx, le.d)
+	if err != nil {
+		return "", "", fmt.Errorf("%s: %w", op, err)
+	}
+	res, pending, err := le.act(ctx, le.l.cfg.CheckTimeout, le.l.cfg.Programs.Ltfsck, "-l", device)
 	if pending != nil {
 		return "", "", le.leaveCheck(ctx, op, err)
 	}
 	if uuid, serial = readLabel(res.stdout + "\n" + res.stderr); uuid == "" && err != nil {
-		return "", "", ltfsFail(op, err, res.stdout+res.stderr, le.label(ctx))
+		return "", "", le.ltfsFail(ctx, op, err, res.stdout+res.stderr, le.label(ctx))
 	}
 	return uuid, serial, nil
 }

@@ -29,6 +29,7 @@ type Config struct {
 	Drives            []DriveConfig
 	RunDir            string // locks, mount points, logs of ltfs
 	Programs          Programs
+	Flavor            Flavor   // of the LTFS programs; "" is FlavorAuto
 	LTFSOptions       []string // further -o options of ltfs
 	EjectBeforeUnload bool
 	MoveTimeout       time.Duration // 0: 10 min; at the limit we stop waiting, never kill
@@ -43,7 +44,7 @@ type Config struct {
 	Waits func(Waiting)
 }
 
-// Programs are paths or names in PATH; empty ones get their usual name.
+// Programs are paths, or names that FindProgram finds; empty ones get their usual name.
 type Programs struct{ Mtx, Mt, Mkltfs, Ltfs, Ltfsck, Lsscsi, SgReadAttr string }
 
 // None as Config.Changer is a single drive without changer.
@@ -68,6 +69,9 @@ func (c Config) withDefaults() Config {
 			*p = otherwise
 		}
 	}
+	if c.Flavor == "" {
+		c.Flavor = FlavorAuto
+	}
 	name(&c.Programs.Mtx, "mtx")
 	name(&c.Programs.Mt, "mt")
 	name(&c.Programs.Mkltfs, "mkltfs")
@@ -84,6 +88,9 @@ type Library struct {
 	log   *slog.Logger
 	roots roots
 	id    string // of this Library among all that use the drives, in all processes
+
+	flavorMu sync.Mutex // protects flavor, also while ltfs is asked
+	flavor   Flavor     // of the installed programs, "" until ltfs was asked
 
 	mu         sync.Mutex                               // protects what follows
 	generation map[string]int                           // LTO generation of a drive by serial, as inquiry said
@@ -118,6 +125,8 @@ func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
 		return nil, fail(op, errors.New("no drives given"), "list the drives by serial under library.drives")
 	case cfg.Changer == None && len(cfg.Drives) != 1:
 		return nil, fail(op, fmt.Errorf("%d drives without a changer", len(cfg.Drives)), "with changer: none there is exactly one drive")
+	case cfg.Flavor != FlavorAuto && dialects[cfg.Flavor] == nil:
+		return nil, fail(op, fmt.Errorf("flavor %q is not known", cfg.Flavor), "library.flavor is auto, openltfs or hpe")
 	case !filepath.IsAbs(cfg.RunDir):
 		return nil, fail(op, fmt.Errorf("run directory %q is not an absolute path", cfg.RunDir), "")
 	}

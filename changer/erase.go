@@ -69,7 +69,11 @@ func (le *Lease) Erase(ctx context.Context, r EraseRequest) (err error) {
 // unpartition has mkltfs take the partitions off. It exits 1 on success too: only its message tells.
 func (le *Lease) unpartition(ctx context.Context, op string, b Barcode) error {
 	const unformatted = "15040I"
-	res, pending, err := le.act(ctx, le.l.cfg.MountTimeout, le.l.cfg.Programs.Mkltfs, "-w", "-d", le.d.Device)
+	device, err := le.l.ltfsDevice(ctx, le.d)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	res, pending, err := le.act(ctx, le.l.cfg.MountTimeout, le.l.cfg.Programs.Mkltfs, "-w", "-d", device)
 	if pending != nil {
 		return fail(op, err, "mkltfs goes on; look at the tape again when it has ended")
 	}
@@ -80,7 +84,7 @@ func (le *Lease) unpartition(ctx context.Context, op string, b Barcode) error {
 	if err == nil {
 		err = errors.New("mkltfs did not say that it unformatted the medium")
 	}
-	return ltfsFail(op, err, log, b)
+	return le.ltfsFail(ctx, op, err, log, b)
 }
 
 // MayErase refuses, before anything is lost, what cannot be erased: another tape than named, a write-protected one, one that

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -61,8 +62,24 @@ type ProgramError struct {
 // stderrLines is how many lines of stderr a ProgramError keeps: a request sense block has 15.
 const stderrLines = 20
 
-// telling are the lines that name the cause: LTFS errors. Of the others the last one counts.
-var telling = regexp.MustCompile(`LTFS[0-9]{5}E`)
+// errorCode is in the lines that name the cause: LTFS errors. Of the others the last one counts.
+var errorCode = regexp.MustCompile(`LTFS([0-9]{5}[A-Z])`)
+
+// noiseCodes are messages of HPE's LTFS that stand in the logs of good runs and of failed ones alike, as recorded: an attribute
+// that not every cartridge has, and the drive's dump that ends nearly every run.
+var noiseCodes = []string{"20074E", "20076I", "20077W", "20078W", "20096I"}
+
+// telling reports whether a line names an error of LTFS.
+func telling(line string) bool {
+	m := errorCode.FindStringSubmatch(line)
+	return m != nil && strings.HasSuffix(m[1], "E") && !slices.Contains(noiseCodes, m[1])
+}
+
+// noise reports whether a line says nothing about how the run went.
+func noise(line string) bool {
+	m := errorCode.FindStringSubmatch(line)
+	return m != nil && slices.Contains(noiseCodes, m[1])
+}
 
 // Error holds the command line, the exit code, and the line of stderr that says most.
 func (e *ProgramError) Error() string {
@@ -76,13 +93,15 @@ func (e *ProgramError) Error() string {
 	}
 	line := ""
 	for _, l := range e.Stderr {
-		if telling.MatchString(l) {
+		if telling(l) {
 			line = l // the first error is the cause, the rest follows from it
 			break
 		}
 	}
-	if line == "" && len(e.Stderr) > 0 {
-		line = e.Stderr[len(e.Stderr)-1]
+	for i := len(e.Stderr) - 1; i >= 0 && line == ""; i-- {
+		if !noise(e.Stderr[i]) {
+			line = e.Stderr[i]
+		}
 	}
 	if line != "" {
 		b.WriteString(": " + line)
@@ -121,7 +140,7 @@ func lastLines(text string, n int) []string {
 	}
 	cut := out[len(out)-n:]
 	for _, l := range out[:len(out)-n+1] {
-		if telling.MatchString(l) {
+		if telling(l) {
 			return append([]string{l}, cut[1:]...)
 		}
 	}

@@ -80,7 +80,9 @@ func FuzzParseMessages(f *testing.F) {
 				t.Fatalf("%+v", s)
 			}
 		}
-		ltfsCause(text, "A00001L8")
+		for _, d := range dialects {
+			d.cause(text, "A00001L8")
+		}
 		mtxCause(text)
 		if u := formattedUUID(text); u != "" && len(u) != 36 {
 			t.Fatalf("UUID %q", u)

@@ -143,12 +143,16 @@ func (le *Lease) Format(ctx context.Context, r FormatRequest) (uuid string, err 
 	if err := le.l.unused(le.d); err != nil {
 		return "", fmt.Errorf("%s: %w", op, err)
 	}
+	device, err := le.l.ltfsDevice(ctx, le.d)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", op, err)
+	}
 	if r.Begin != nil {
 		if err := r.Begin(); err != nil {
 			return "", fmt.Errorf("%s: %w", op, err)
 		}
 	}
-	args := []string{le.l.cfg.Programs.Mkltfs, "-d", le.d.Device, "-s", r.Barcode.Serial(), "-n", string(r.Barcode)}
+	args := []string{le.l.cfg.Programs.Mkltfs, "-d", device, "-s", r.Barcode.Serial(), "-n", string(r.Barcode)}
 	if r.Erase {
 		args = append(args, "-f")
 	}
@@ -157,7 +161,7 @@ func (le *Lease) Format(ctx context.Context, r FormatRequest) (uuid string, err 
 		return "", fail(op, err, "mkltfs goes on; look at the tape again when it has ended")
 	}
 	if err != nil {
-		return "", ltfsFail(op, err, res.stdout+res.stderr, r.Barcode)
+		return "", le.ltfsFail(ctx, op, err, res.stdout+res.stderr, r.Barcode)
 	}
 	uuid = formattedUUID(res.stdout + res.stderr)
 	if uuid == "" {

@@ -79,7 +79,15 @@ func (l *Library) ltfsLog(d DriveConfig) string {
 
 // startLtfs starts ltfs -f with its output appended to the drive's log. It gets a session of its own
 // and inherits no lock: it survives us, and whoever gets the drive next finds it.
-func (l *Library) startLtfs(d DriveConfig, readOnly bool, dir string) (*child, error) {
+func (l *Library) startLtfs(ctx context.Context, d DriveConfig, readOnly bool, dir string) (*child, error) {
+	device, err := l.ltfsDevice(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	options, err := l.mountOptions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	c := &child{log: l.ltfsLog(d), drive: d, started: time.Now(), readOnly: readOnly, exited: make(chan struct{})}
 	if st, err := os.Stat(c.log); err == nil && st.Size() > maxLog {
 		if err := os.Rename(c.log, c.log+".1"); err != nil {
@@ -94,15 +102,15 @@ func (l *Library) startLtfs(d DriveConfig, readOnly bool, dir string) (*child, e
 	if c.from, err = log.Seek(0, io.SeekEnd); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	args := []string{l.cfg.Programs.Ltfs, "-f", "-o", "devname=" + d.Device}
+	args := []string{l.cfg.Programs.Ltfs, "-f", "-o", "devname=" + device}
 	if readOnly {
 		args = append(args, "-o", "ro")
 	}
-	for _, o := range l.cfg.LTFSOptions {
+	for _, o := range options {
 		args = append(args, "-o", o)
 	}
 	args = append(args, dir)
-	c.cmd = exec.Command(args[0], args[1:]...)
+	c.cmd = command(args)
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	l.log.Debug("start ltfs", "args", args)
@@ -157,7 +165,7 @@ func (le *Lease) mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	if !r.ReadOnly && r.UUID != "" {
 		unnote = le.begin(le.label(ctx), r.UUID)
 	}
-	c, err := le.l.startLtfs(le.d, r.ReadOnly, dir)
+	c, err := le.l.startLtfs(ctx, le.d, r.ReadOnly, dir)
 	if err != nil {
 		unnote()
 		return nil, fail(op, err, notFound(err))
@@ -175,7 +183,7 @@ func (le *Lease) mount(ctx context.Context, r MountRequest) (*Volume, error) {
 		if c.cmd.ProcessState.ExitCode() == 0 {
 			return nil, fail(op, fmt.Errorf("ltfs ended well but mounted nothing: %w", c.failure()), "see "+c.log)
 		}
-		return nil, ltfsFail(op, c.failure(), log, le.label(ctx))
+		return nil, le.ltfsFail(ctx, op, c.failure(), log, le.label(ctx))
 	case err != nil:
 		pid := c.cmd.Process.Pid
 		gone := le.leave(c, dir)

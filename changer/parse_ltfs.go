@@ -24,8 +24,8 @@ func ltfsCodes(log string) []string {
 }
 
 var (
-	ltfsOpenErrno = regexp.MustCompile(`LTFS30210I .*\((\d+)\)\.\s*$`)
-	ltfsUUID      = regexp.MustCompile(`LTFS15013I Volume UUID is: ([0-9a-fA-F-]{36})\.`)
+	ltfsOpenErrno = regexp.MustCompile(`LTFS(?:30210|20087)[EI] .*\((\d+)\)\.?\s*$`)
+	ltfsUUID      = regexp.MustCompile(`(?m)LTFS15013I Volume UUID is: ([0-9a-fA-F-]{36})(?:[.\s]|$)`) // HPE puts no dot behind it
 )
 
 // openErrno is the errno with which ltfs could not open the drive, 0 when it did not say.
@@ -48,19 +48,23 @@ func formattedUUID(log string) string {
 	return ""
 }
 
-// ltfsCauses maps message codes of OpenLTFS 2.4 to errors that callers know. Those of no medium, busy,
-// unformatted and write-protected were recorded, the others are of its list of messages. Hints name the
-// tape where they say %s.
-var ltfsCauses = []struct {
+// ltfsCauses is an error that callers know, and the message codes that stand for it. The hint names the tape where it says %s.
+type ltfsCauses struct {
 	err   error
 	hint  string
 	codes []string
-}{
+}
+
+const needsCheckHint = "nothing was changed on it; check and repair it with: tapefs tape check %s"
+
+// commonCauses are those of both families. Those of no medium, busy, unformatted and write-protected were recorded, the others
+// are of OpenLTFS 2.4's list of messages.
+var commonCauses = []ltfsCauses{
 	{ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape", []string{"11095E"}},
 	{ErrNotBlank, "say --erase %s to format over what is there", []string{"15047E"}},
 	{ErrIncompatible, "the drive cannot use this kind of cartridge for LTFS: look at its generation", []string{"11298E", "11299E"}},
 	{ErrNotFormatted, "format it with: tapefs tape format %s", []string{"17168E", "11176E"}},
-	{ErrNeedsCheck, "nothing was changed on it; check and repair it with: tapefs tape check %s", []string{"11020E", "11021E", "11023E", "11024E",
+	{ErrNeedsCheck, needsCheckHint, []string{"11020E", "11021E", "11023E", "11024E",
 		"11027E", "11205E", "11206E", "11207E", "11219E", "11220E", "11221E", "11231E", "11253E"}},
 	{ErrNoMedium, "see what the drive holds with: tapefs drive status", []string{"11331E", "12016E", "12017E", "11006E"}},
 }
@@ -68,24 +72,13 @@ var ltfsCauses = []struct {
 // unlabelled stands in hints for a tape whose barcode nobody knows.
 const unlabelled = "followed by the barcode on its label"
 
-// ltfsCause finds the known cause in the log of ltfs, mkltfs or ltfsck. The hint spells the tape out; "" when
-// its barcode is not known.
-func ltfsCause(log string, tape Barcode) (hint string, cause error) {
+// cause finds the known cause in the log of ltfs, mkltfs or ltfsck. The hint spells the tape out; "" when its barcode is not known.
+func (d *dialect) cause(log string, tape Barcode) (hint string, cause error) {
 	codes := ltfsCodes(log)
-	if slices.Contains(codes, "12012E") { // the drive could not be opened
-		errno := openErrno(log)
-		// a name that is no device is taken for a serial, and no drive with it is found and opened
-		missing := slices.Contains(codes, "30288I") && !slices.Contains(codes, "30250I")
-		switch {
-		case errno == 16, errno == 0 && !missing: // EBUSY; ltfs holds the node while it is mounted
-			return "see who uses the drive: fuser -v DEVICE", ErrBusy
-		case errno == 13:
-			return "this user may not open the drive: join the group tape, or run as root", nil
-		default:
-			return "is the drive switched on and its device right? see: lsscsi -g", nil
-		}
+	if slices.Contains(codes, "12012E") {
+		return openCause(codes, openErrno(log))
 	}
-	for _, c := range ltfsCauses {
+	for _, c := range slices.Concat(commonCauses, d.causes) {
 		for _, code := range c.codes {
 			if slices.Contains(codes, code) {
 				return hintAbout(c.hint, tape), c.err
@@ -104,4 +97,21 @@ func hintAbout(hint string, tape Barcode) string {
 		tape = unlabelled
 	}
 	return fmt.Sprintf(hint, tape)
+}
+
+// openCause tells why the drive could not be opened.
+func openCause(codes []string, errno int) (hint string, cause error) {
+	has := func(code string) bool { return slices.Contains(codes, code) }
+	// a name that is no device is taken for a serial, and no drive with it is found and opened
+	missing := has("30288I") && !has("30250I") || has("20087E")
+	switch {
+	case has("20032E"), has("20033E"): // HPE's takes every other name for a tape node, and looks for its sg node
+		return "HPE's LTFS opens nothing but /dev/sgN: set device: to the drive's sg node, or leave it out", nil
+	case has("20035E"), errno == 16, errno == 0 && !missing: // EBUSY; ltfs holds the node while it is mounted
+		return "see who uses the drive: fuser -v DEVICE", ErrBusy
+	case errno == 13:
+		return "this user may not open the drive: join the group tape, or run as root", nil
+	default:
+		return "is the drive switched on and its device right? see: lsscsi -g", nil
+	}
 }

@@ -338,7 +338,7 @@ func TestLtfsCauses(t *testing.T) {
 		"kill9-ltfsck":                    nil,
 	} {
 		r := recorded(t, name)
-		hint, err := ltfsCause(r.stdout+r.stderr, "A00001L8")
+		hint, err := dialects[OpenLTFS].cause(r.stdout+r.stderr, "A00001L8")
 		if err != want {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
@@ -350,7 +350,7 @@ func TestLtfsCauses(t *testing.T) {
 		}
 	}
 	for tape, want := range map[Barcode]string{"A00001L8": "tapefs tape check A00001L8", "": "tapefs tape check " + unlabelled} {
-		if hint, _ := ltfsCause("LTFS11021E", tape); !strings.HasSuffix(hint, want) {
+		if hint, _ := dialects[OpenLTFS].cause("LTFS11021E", tape); !strings.HasSuffix(hint, want) {
 			t.Errorf("tape %q: hint %q", tape, hint)
 		}
 	}
@@ -532,12 +532,15 @@ func TestLtfsProcesses(t *testing.T) {
 	process(9000004, "Z", "", "ltfs", "-f", "-o", "devname="+d.Device, "/mnt/d")
 	process(9000005, "S", "", "ltfs", "-f", "-o", "devname="+d.Device+"0", "/mnt/e")
 	process(9000006, "S", "", "less", "devname="+d.Device)
+	process(9000007, "S", d.Device, "/usr/local/bin/ltfs", "/mnt/g") // no device given: it has a default
+	process(9000008, "S", "/dev/null", "/usr/local/bin/ltfs", "/mnt/h")
+	process(9000009, "S", d.Device, "tar", "ltfs", "/mnt/i")
 	l := &Library{roots: roots{proc: filepath.Join(root, "proc")}}
 	got, err := l.ltfsProcesses(d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []ltfsProcess{{9000001, "9001001", "/mnt/a"}, {9000002, "9001002", "/mnt/b"}}
+	want := []ltfsProcess{{9000001, "9001001", "/mnt/a"}, {9000002, "9001002", "/mnt/b"}, {9000007, "9001007", "/mnt/g"}}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(ltfsProcess{})); d != "" {
 		t.Error(d)
 	}

@@ -43,7 +43,14 @@ func (l *Library) ltfsProcesses(d DriveConfig) ([]ltfsProcess, error) {
 		}
 		args := strings.Split(string(bytes.TrimRight(b, "\x00")), "\x00")
 		device, mountPoint := l.parseLtfsArgs(args)
-		if device == "" || filepath.IsAbs(device) && !isDevice(d, device) || !filepath.IsAbs(device) && !l.holds(pid, d) {
+		switch {
+		case filepath.IsAbs(device):
+			if !isDevice(d, device) {
+				continue
+			}
+		case device == "" && (mountPoint == "" || !l.isLtfs(args[0])): // HPE's has a device of its own when it is given none
+			continue
+		case !l.holds(pid, d):
 			continue
 		}
 		p := ltfsProcess{pid: pid, started: l.startTime(pid), mountPoint: mountPoint}
@@ -71,11 +78,17 @@ func (l *Library) holds(pid int, d DriveConfig) bool {
 	return false
 }
 
+// isLtfs reports whether a word of a command line is the program ltfs.
+func (l *Library) isLtfs(word string) bool {
+	base := filepath.Base(word)
+	return base == "ltfs" || base == filepath.Base(l.cfg.Programs.Ltfs)
+}
+
 // parseLtfsArgs takes device and mount point out of the command line of an ltfs, "" when it is none.
 func (l *Library) parseLtfsArgs(args []string) (device, mountPoint string) {
 	program := -1
 	for i, a := range args {
-		if base := filepath.Base(a); base == "ltfs" || base == filepath.Base(l.cfg.Programs.Ltfs) {
+		if l.isLtfs(a) {
 			program = i
 			break
 		}

@@ -45,7 +45,7 @@ func (l *Library) start(args []string, keep ...*os.File) (*running, error) {
 		p.out.Close()
 		return nil, &ProgramError{Args: args, Code: -1, Err: err}
 	}
-	p.cmd = exec.Command(args[0], args[1:]...)
+	p.cmd = command(args)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
 	p.cmd.ExtraFiles = keep
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -183,9 +183,13 @@ func mtxFail(op string, err error, stderr string) error {
 	return fail(op, err, hint)
 }
 
-// ltfsFail explains a failed ltfs, mkltfs or ltfsck by the messages in its log; hints name the tape.
-func ltfsFail(op string, err error, log string, tape Barcode) error {
-	hint, cause := ltfsCause(log, tape)
+// ltfsFail explains a failed ltfs, mkltfs or ltfsck by the messages in its log, and where these leave it open by the state of
+// the drive. Hints name the tape.
+func (le *Lease) ltfsFail(ctx context.Context, op string, err error, log string, tape Barcode) error {
+	hint, cause := le.l.dialect(ctx).cause(log, tape)
+	if errors.Is(cause, errNotThreaded) {
+		hint, cause = le.notThreaded(ctx)
+	}
 	if cause != nil {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
@@ -193,4 +197,17 @@ func ltfsFail(op string, err error, log string, tape Barcode) error {
 		hint = notFound(err)
 	}
 	return fail(op, err, hint)
+}
+
+// notThreaded asks the drive why a program found no tape that can be read.
+func (le *Lease) notThreaded(ctx context.Context) (hint string, cause error) {
+	const look = "see what the drive holds with: tapefs drive status"
+	st, err := le.l.mtStatus(context.WithoutCancel(ctx), le.d)
+	switch {
+	case err != nil, st.DoorOpen:
+		return look, ErrNoMedium
+	case !st.Online:
+		return "it may hold a cleaning cartridge, or be cleaning; " + look, fmt.Errorf("%w: the drive is not ready", ErrUnknown)
+	}
+	return "it holds a tape, and LTFS cannot use it: clean the drive, or try another one; " + look, ErrUnknown
 }

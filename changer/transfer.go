@@ -187,7 +187,7 @@ func (le *Lease) Eject(ctx context.Context) error {
 func (le *Lease) Status(ctx context.Context) (MTStatus, error) { return le.l.mtStatus(ctx, le.d) }
 
 // Check runs ltfsck over the loaded, unmounted volume and returns its message codes in order. ltfsck repairs
-// the index where that loses nothing; its exit codes 0 and 1 both mean a good volume. deep is its
+// the index where that loses nothing. deep is its
 // --deep-recovery: a volume whose end of data is missing is taken back to its last whole index, and blocks
 // behind that may be lost. The caller has to have been asked for that by a person.
 func (le *Lease) Check(ctx context.Context, deep bool) (codes []string, err error) {
@@ -198,25 +198,32 @@ func (le *Lease) Check(ctx context.Context, deep bool) (codes []string, err erro
 	if err := le.proveRight(ctx, op); err != nil { // a repair of somebody else's tape is no repair
 		return nil, err
 	}
+	device, err := le.l.ltfsDevice(ctx, le.d)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
 	args := []string{le.l.cfg.Programs.Ltfsck}
 	if deep {
 		args = append(args, "--deep-recovery")
 	}
+	args = append(args, device)
 	defer le.says("ltfsck of " + string(le.label(ctx)))()
-	res, pending, err := le.act(ctx, le.l.cfg.CheckTimeout, append(args, le.d.Device)...)
+	res, pending, err := le.act(ctx, le.l.cfg.CheckTimeout, args...)
 	if pending != nil {
 		return nil, le.leaveCheck(ctx, op, err)
 	}
-	codes = ltfsCodes(res.stderr + res.stdout)
+	log := res.stdout + res.stderr
+	codes = ltfsCodes(log)
 	var pe *ProgramError
-	if err != nil && !(errors.As(err, &pe) && pe.Err == nil && pe.Code == ltfsckConsistent) {
-		return codes, ltfsFail(op, err, res.stdout+res.stderr, le.label(ctx))
+	ended := err == nil || errors.As(err, &pe) && pe.Err == nil // by itself, and not by a signal
+	if ended && le.l.dialect(ctx).consistent(res.code, codes) {
+		if uuid, _ := readLabel(res.stdout + "\n" + res.stderr); uuid != "" {
+			le.l.forget(uuid) // whatever session died on it
+		}
+		return codes, nil
 	}
-	if uuid, _ := readLabel(res.stdout + "\n" + res.stderr); uuid != "" {
-		le.l.forget(uuid) // whatever session died on it
+	if err == nil { // it exits with 0 whatever it found
+		err = &ProgramError{Args: args, Code: res.code, Stderr: lastLines(res.stderr, stderrLines)}
 	}
-	return codes, nil
+	return codes, le.ltfsFail(ctx, op, err, log, le.label(ctx))
 }
-
-// ltfsckConsistent is the exit code of ltfsck for a good volume, every time, as recorded.
-const ltfsckConsistent = 1

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -151,7 +152,7 @@ func (v *Volume) Sync(ctx context.Context) (int64, error) {
 	limit := v.le.l.cfg.UnmountTimeout
 	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("ltfs wrote no index within %s", limit))
 	defer cancel()
-	n, err := within(limited, v.sync)
+	n, err := within(limited, func() (int64, error) { return v.sync(limited) })
 	if err != nil {
 		if !errors.Is(err, ErrSync) {
 			err = fmt.Errorf("%w: %w", ErrSync, err)
@@ -161,7 +162,7 @@ func (v *Volume) Sync(ctx context.Context) (int64, error) {
 	return n, nil
 }
 
-func (v *Volume) sync() (int64, error) {
+func (v *Volume) sync(ctx context.Context) (int64, error) {
 	if v.ReadOnly {
 		return 0, ErrReadOnly
 	}
@@ -173,6 +174,9 @@ func (v *Volume) sync() (int64, error) {
 	if err == nil && after == before {
 		if err = v.Touch(); err == nil {
 			after, err = v.writeIndex()
+		}
+		if err == nil && after == before {
+			after, err = v.lateIndex(ctx, before)
 		}
 	}
 	if err != nil {
@@ -190,6 +194,38 @@ func (v *Volume) writeIndex() (int64, error) {
 		return 0, err
 	}
 	return v.Generation()
+}
+
+// lateIndex waits for an index that ltfs has agreed to write and not written yet, as long as the flavor may take for it.
+func (v *Volume) lateIndex(ctx context.Context, before int64) (int64, error) {
+	end := time.Now().Add(v.le.l.dialect(ctx).indexLate)
+	for p := newPoll(); ; {
+		after, err := v.Generation()
+		if err != nil || after != before || !time.Now().Before(end) {
+			return after, err
+		}
+		if err := p.wait(ctx); err != nil {
+			return after, err
+		}
+	}
+}
+
+// WriteFault explains an error of writing to the volume. A family of LTFS programs that reports the end of the tape as an
+// error of the medium, and then as a file system that cannot be written, says so in its log: that is ENOSPC.
+func (v *Volume) WriteFault(err error) error {
+	if !errors.Is(err, unix.EIO) && !errors.Is(err, unix.EROFS) {
+		return err
+	}
+	full := v.le.l.dialect(context.Background()).fullCodes
+	if len(full) == 0 {
+		return err
+	}
+	for _, code := range ltfsCodes(v.child.output()) {
+		if slices.Contains(full, code) {
+			return fmt.Errorf("%w: %w", unix.ENOSPC, err)
+		}
+	}
+	return err
 }
 
 func setSync(dir string) error {

@@ -323,8 +323,8 @@ func (c *config) check() error {
 	if len(c.Notify) > 0 && c.Notify[0] == "" {
 		return errors.New("notify: its first word is empty; write a list: [program, argument]")
 	}
-	if f := c.Library.Flavor; f != "" && f != "open" {
-		return fmt.Errorf("library.flavor: %q is not known; open is for OpenLTFS", f)
+	if _, err := changer.ParseFlavor(c.Library.Flavor); err != nil {
+		return fmt.Errorf("library.flavor: %w", err)
 	}
 	if t := c.Library.CheckTimeout; t < 0 || t > 0 && t < time.Second {
 		return fmt.Errorf("library.check_timeout: %s is less than a second", t)
@@ -445,10 +445,15 @@ func (c *config) changerConfig() changer.Config {
 		proof, _ := d.Proved.proof() // checked
 		drives[i] = changer.DriveConfig{Serial: d.Serial, Element: d.Element, Device: d.Device, Tape: d.Tape, Proved: proof}
 	}
+	flavor, err := changer.ParseFlavor(l.Flavor)
+	if err != nil {
+		flavor = changer.FlavorAuto // check refused it before
+	}
 	return changer.Config{
 		Changer:           l.Changer,
 		Drives:            drives,
 		RunDir:            c.runDir(),
+		Flavor:            flavor,
 		Programs:          changer.Programs(l.Programs),
 		LTFSOptions:       l.LTFSOptions,
 		EjectBeforeUnload: l.EjectBeforeUnload,

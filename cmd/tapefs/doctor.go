@@ -43,6 +43,7 @@ type checkup struct {
 	inv      *changer.Inventory
 	db       *catalog.DB
 	ring     *crypto.Keyring
+	ltfs     ltfsSeen
 	findings []finding
 }
 
@@ -112,6 +113,7 @@ func (u *checkup) all(ctx context.Context) {
 	u.clock(ctx)
 	u.programs(ctx)
 	u.modules()
+	u.flavor()
 	u.devices()
 	u.changer(ctx)
 	u.drives(ctx)

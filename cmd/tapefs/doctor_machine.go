@@ -116,7 +116,7 @@ func (c *config) archiverSourcesOrNone() []archiver.Source {
 // programs looks for the programs that tapefs drives and asks their versions.
 func (u *checkup) programs(ctx context.Context) {
 	for _, p := range u.programList() {
-		path, err := exec.LookPath(p.path)
+		path, err := changer.FindProgram(p.path)
 		if err != nil {
 			detail := p.path + " is not there"
 			if errors.Is(err, fs.ErrPermission) {
@@ -140,6 +140,7 @@ func (u *checkup) programs(ctx context.Context) {
 			continue
 		}
 		version := versionText.FindString(said)
+		u.ltfs.saw(p.name, path, version, said)
 		if version == "" {
 			version = "version unknown"
 		}
@@ -266,7 +267,6 @@ func (u *checkup) devices() {
 			Hint: "tapefs doctor --fix-config proposes the section for " + u.conf.path, code: exitUsage})
 		return
 	}
-	u.ok("LTFS flavor", "open: the programs of OpenLTFS, which take sg nodes")
 	bad := false
 	for _, path := range u.nodes() {
 		if err := openNode(path); err != nil {
