@@ -136,10 +136,11 @@ func (db *DB) MissedManifests(ctx context.Context) (map[string]int, error) {
 	return out, err
 }
 
-// OwesJournal reports whether a manifest of a pool was lost, or its tape retired, with changes of the catalog that no other names.
+// OwesJournal reports whether a manifest of a pool was lost, or its tape retired, with changes of the catalog that no other names. So it is
+// with a manifest of an older program on a tape that was suspect: what it begins after is not known.
 func (db *DB) OwesJournal(ctx context.Context, pool int64) (owes bool, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pool l JOIN tape t ON t.pool = l.id JOIN manifest m ON m.tape = t.id
-		WHERE l.id = ? AND (m.state = 3 OR t.state = 'retired') AND `+textUnnamedChange+`)`, pool).Scan(&owes)
+		WHERE l.id = ? AND (m.state = 3 OR t.state = 'retired' OR m.after IS NULL AND `+goodTape+`) AND `+textUnnamedChange+`)`, pool).Scan(&owes)
 	if err != nil {
 		err = fmt.Errorf("look for changes that no manifest names any more: %w", err)
 	}

@@ -59,6 +59,9 @@ func (db *DB) UnnameStranded(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := resumeJournals(ctx, tx); err != nil {
+			return err
+		}
 		return settleUnnamed(ctx, tx, `p.state IN (1, 2) AND EXISTS (SELECT 1 FROM tape t WHERE t.id = p.tape AND `+goodTape+`)
 			AND p.manifest IN (SELECT m.id FROM manifest m JOIN tape mt ON mt.id = m.tape
 				WHERE mt.id <> p.tape AND (mt.uuid = '' OR mt.state NOT IN ('open', 'full', 'superseded')))`)
@@ -184,6 +187,22 @@ func moveJournal(ctx context.Context, tx *sql.Tx, manifest int64) error {
 const textBefore = `coalesce(m.after, CASE WHEN EXISTS (SELECT 1 FROM manifest l JOIN tape lt ON lt.id = l.tape WHERE lt.pool = t.pool AND l.state = 3) THEN 0
 	ELSE (SELECT coalesce(max(b.upto), 0) FROM manifest b JOIN tape bt ON bt.id = b.tape
 		WHERE bt.pool = t.pool AND bt.state IN ('open', 'full', 'superseded') AND b.state = 2 AND b.upto < m.upto) END)`
+
+// resumeJournals lets each pool go on after changes that manifests name which were not counted on for a while: those of a tape that was
+// suspect and is so no more.
+func resumeJournals(ctx context.Context, tx *sql.Tx) error {
+	manifests, err := query(ctx, tx, "manifests that count", scanID, `SELECT m.id FROM pool l JOIN tape t ON t.pool = l.id JOIN manifest m ON m.tape = t.id
+		WHERE m.state = 2 AND m.upto > l.journalled AND m.after IS NOT NULL AND `+goodTape+` ORDER BY m.after, m.upto, m.id`)
+	if err != nil {
+		return err
+	}
+	for _, id := range manifests {
+		if err := moveJournal(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // rewindJournal lets the next manifest of a pool name again what durable manifests m on tapes t name of changes. Call it before they
 // are lost.

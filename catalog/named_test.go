@@ -162,6 +162,10 @@ func TestStrandedChanges(t *testing.T) {
 	journalled(5)
 	must(l.db.UpdateTape(ctx, l.tapes[0].ID, func(t *catalog.Tape) error { t.State = catalog.TapeSuspect; return nil }))(t)
 	journalled(0)
+	must(l.db.UpdateTape(ctx, l.tapes[0].ID, func(t *catalog.Tape) error { t.State = catalog.TapeOpen; return nil }))(t)
+	journalled(5) // it is trusted again
+	must(l.db.UpdateTape(ctx, l.tapes[0].ID, func(t *catalog.Tape) error { t.State = catalog.TapeSuspect; return nil }))(t)
+	journalled(0)
 	next := must(l.db.AddTape(ctx, catalog.Tape{Barcode: "NEXT", UUID: "next", Pool: l.pools[0].ID, State: catalog.TapeOpen}))(t)
 	must(l.db.AddManifest(ctx, catalog.Manifest{Tape: next.ID, Seq: 1, Name: "m1", MAC: sum, Previous: make([]byte, 32), Upto: 6}, nil))(t)
 	check(t, l.db.MarkDurable(ctx, next.ID, 2, 0, time.Now()))

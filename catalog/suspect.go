@@ -71,7 +71,10 @@ func (db *DB) EndSuspicions(ctx context.Context) ([]Tape, error) {
 			}
 			ended = append(ended, t)
 		}
-		return nil
+		if len(ended) == 0 {
+			return nil
+		}
+		return resumeJournals(ctx, tx)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("see which tapes are suspect no more: %w", err)
@@ -87,6 +90,9 @@ func (db *DB) TrustTape(ctx context.Context, tape int64) (t Tape, was string, er
 		}
 		return nil
 	})
+	if err == nil {
+		err = db.update(ctx, func(tx *sql.Tx) error { return resumeJournals(ctx, tx) })
+	}
 	return t, was, err
 }
 
