@@ -236,24 +236,28 @@ func TestSomebodysOwnMountIsLeftAlone(t *testing.T) {
 	w.must(w.lease(changer.Request{}).Release(w.ctx))
 }
 
+// queued waits until n wait for a drive and have their places.
+func (w *world) queued(serial string, n int) {
+	w.Helper()
+	for {
+		all, _ := filepath.Glob(filepath.Join(w.cfg.RunDir, "queue."+serial, "[0-9]*"))
+		if len(all) == n {
+			return
+		}
+		select {
+		case <-w.ctx.Done():
+			w.Fatalf("%d wait, not %d", len(all), n)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 // TestWaitersGetADriveInTheOrderInWhichTheyCame: of three processes none is passed over, and the one that gave way comes last.
 func TestWaitersGetADriveInTheOrderInWhichTheyCame(t *testing.T) {
 	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1})
 	le := w.lease(changer.Request{Purpose: "first"})
 	serial := le.Drive().Serial
-	waiting := func(n int) {
-		for {
-			all, _ := filepath.Glob(filepath.Join(w.cfg.RunDir, "queue."+serial, "[0-9]*"))
-			if len(all) == n {
-				return
-			}
-			select {
-			case <-w.ctx.Done():
-				t.Fatalf("%d wait, not %d", len(all), n)
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	}
+	waiting := func(n int) { w.queued(serial, n) }
 	got := make(chan string, 10)
 	next := make(chan struct{})
 	begin := func(l *changer.Library, name string) {
@@ -340,6 +344,7 @@ func TestWhoWaitedForADriveKeepsItForATurn(t *testing.T) {
 			leases <- le
 		}()
 	}
+	w.queued(first.Drive().Serial, 2)
 	if !due(first, time.Hour) {
 		t.Error("who found the drive free keeps it from others")
 	}
