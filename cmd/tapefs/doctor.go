@@ -15,6 +15,7 @@ import (
 type doctorCmd struct {
 	NotifyTest bool `help:"Run the command of notify: with a test message, and say whether it went well."`
 	FixConfig  bool `help:"Look for changer and drives and print a library: section for the configuration."`
+	Prove      bool `help:"With --fix-config: have the robot bring a cartridge to each drive that is not proved to be the one it fills, and write proved: into the configuration. Nothing is written to a tape."`
 }
 
 // Marks of a finding.
@@ -73,6 +74,12 @@ func (u *checkup) failWith(check string, err error, hint string) {
 }
 
 func (c *doctorCmd) Run(ctx context.Context, a *app) error {
+	if c.Prove {
+		if !c.FixConfig {
+			return usagef("--prove changes the configuration: say tapefs doctor --fix-config --prove")
+		}
+		return proveDrives(ctx, a)
+	}
 	if c.FixConfig {
 		return proposeLibrary(ctx, a)
 	}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"tapefs/changer"
+)
+
+// proofTries is how many cartridges are tried in one drive: it may not take one of another generation.
+const proofTries = 3
+
+// proveDrives has the robot bring a cartridge to each drive that is not proved yet, and writes what was seen into the configuration. Nothing
+// is mounted, and nothing is written to a tape.
+func proveDrives(ctx context.Context, a *app) (err error) {
+	h, err := a.atLibrary()
+	if err != nil {
+		return err
+	}
+	if h.lib.Changer() == changer.None {
+		fmt.Fprintln(a.stdout, "nothing to prove: without a changer nothing brings a tape to another drive")
+		return nil
+	}
+	ctx = a.patient(ctx)
+	failed := 0
+	proofs := map[string]changer.Proof{}
+	for _, d := range h.conf.changerConfig().Drives {
+		p, ok := h.lib.Proof(d)
+		if !ok {
+			p, err = h.proveDrive(ctx, d)
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			failed++
+			fmt.Fprintf(a.stdout, "drive %d (%s) is not proved: %v\n", d.Element, d.Serial, err)
+			if hint := hintFor(err); hint != "" {
+				fmt.Fprintf(a.stdout, "  hint: %s\n", hint)
+			}
+			continue
+		}
+		proofs[d.Serial] = p
+		fmt.Fprintf(a.stdout, "drive %d (%s) is proved: the robot fills it, and %s is its tape node\n", d.Element, d.Serial, p.Node)
+	}
+	if err := recordProofs(h.conf.path, proofs); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("prove the drives: %s", count(int64(failed), "is not proved", "are not proved"))
+	}
+	return nil
+}
+
+// proveDrive empties a drive, has a cartridge brought to it, and puts it back. The load records the proof.
+func (h *hand) proveDrive(ctx context.Context, d changer.DriveConfig) (p changer.Proof, err error) {
+	lease, err := h.lease(ctx, changer.Request{Drive: d.Serial, Purpose: "prove"})
+	if err != nil {
+		return p, err
+	}
+	defer release(ctx, lease, &err)
+	if _, full, err := lease.Loaded(ctx); err != nil {
+		return p, err
+	} else if full {
+		if err := lease.Unload(ctx); err != nil {
+			return p, err
+		}
+	}
+	inv, err := h.lib.Inventory(ctx)
+	if err != nil {
+		return p, err
+	}
+	tries := 0
+	err = withHint(errors.New("there is no cartridge that could be brought to it"), "put any cartridge that fits into a slot; nothing is written to it")
+	for _, s := range inv.Slots {
+		if !s.Full || s.Barcode == "" || s.Barcode.Cleaning() || tries == proofTries {
+			continue
+		}
+		tries++
+		if err = lease.Load(ctx, s.Barcode); errors.Is(err, changer.ErrMixedDrives) || ctx.Err() != nil {
+			return p, err
+		}
+		if uerr := lease.Unload(ctx); uerr != nil {
+			return p, errors.Join(err, uerr)
+		}
+		if p, ok := h.lib.Proof(d); ok {
+			return p, nil
+		}
+		if err == nil {
+			err = errors.New("other drives were filled meanwhile, or it said nothing of its tape in time")
+		}
+	}
+	return p, err
+}
+
+// recordProofs writes proved: into the entries of drives in a configuration. All else in the file, comments too, stays as it is.
+func recordProofs(path string, proofs map[string]changer.Proof) error {
+	if len(proofs) == 0 {
+		return nil
+	}
+	op := "write proved: into " + path
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	edited := string(text)
+	for serial, p := range proofs {
+		if edited, err = insertProof(edited, serial, p); err != nil {
+			return withHint(fmt.Errorf("%s: %w", op, err), "the proofs are kept in the state folder, too: nothing is lost without this")
+		}
+	}
+	if edited == string(text) {
+		return nil
+	}
+	if _, err := parseConfig([]byte(edited)); err != nil {
+		return withHint(fmt.Errorf("%s: it could not be read any more after that: %w", op, err), "nothing was changed; the proofs are kept in the state folder, too")
+	}
+	if err := renameio.WriteFile(path, []byte(edited), 0o600, renameio.WithExistingPermissions()); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	return nil
+}
+
+// insertProof puts proved: behind the serial of a drive's entry, in place of what stood there.
+func insertProof(text, serial string, p changer.Proof) (string, error) {
+	head := regexp.MustCompile(`^( *(?:- +)?)serial: *["']?` + regexp.QuoteMeta(serial) + `["']? *(#.*)?$`)
+	lines := strings.SplitAfter(text, "\n")
+	for i, line := range lines {
+		m := head.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
+		if m == nil || i > 0 && strings.HasPrefix(strings.TrimSpace(lines[i-1]), "proved:") {
+			continue
+		}
+		indent := strings.Repeat(" ", len(m[1]))
+		block := []string{strings.TrimRight(line, "\r\n") + "\n", indent + "proved:\n", indent + "  serial: " + strconv.Quote(p.Serial) + "\n",
+			indent + "  element: " + strconv.Itoa(p.Element) + "\n", indent + "  node: " + strconv.Quote(p.Node) + "\n",
+			indent + "  date: " + strconv.Quote(p.At.UTC().Format(time.RFC3339)) + "\n"}
+		return strings.Join(append(append(append([]string{}, lines[:i]...), block...), withoutProof(lines[i+1:], indent)...), ""), nil
+	}
+	return "", fmt.Errorf("no line says serial: %q", serial)
+}
+
+// withoutProof takes an older proved: out of what is left of an entry, whose keys begin after indent.
+func withoutProof(lines []string, indent string) []string {
+	for i, line := range lines {
+		rest, inside := strings.CutPrefix(line, indent)
+		if !inside && strings.TrimSpace(line) != "" {
+			return lines // the entry ends
+		}
+		if !strings.HasPrefix(rest, "proved:") {
+			continue
+		}
+		end := i + 1
+		for end < len(lines) && strings.HasPrefix(lines[end], indent+" ") {
+			end++
+		}
+		return append(append([]string{}, lines[:i]...), lines[end:]...)
+	}
+	return lines
+}
