@@ -19,7 +19,7 @@ import (
 // ltfsFlags are the options that mean something here; the others are accepted.
 type ltfsFlags struct {
 	foreground, quiet, ro, eject, nonempty bool
-	list, release                          bool
+	list, release, version                 bool
 	device, mountPoint                     string
 	sync                                   time.Duration // 0: at unmount only
 	bad                                    string
@@ -36,6 +36,8 @@ func parseLtfs(args []string) ltfsFlags {
 			f.options(args[i])
 		case strings.HasPrefix(a, "-o"):
 			f.options(a[2:])
+		case a == "-V", a == "--version":
+			f.version = true
 		case a == "-d", a == "-s":
 		case strings.HasPrefix(a, "-"):
 			f.bad = a
@@ -82,6 +84,9 @@ const daemonVariable = "VIRTUAL_LTFS_DAEMON"
 
 func runLtfs(l *Library, args []string, stdout, stderr io.Writer) int {
 	f := parseLtfs(args)
+	if f.version {
+		return tellVersion(stderr, "LTFS")
+	}
 	if f.mountPoint != "" && !f.foreground && os.Getenv(daemonVariable) == "" {
 		return l.background(args, stderr)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +24,9 @@ type ltfsckFlags struct {
 }
 
 func runLtfsck(l *Library, args []string, stdout, stderr io.Writer) int {
+	if slices.Contains(args, "--version") || slices.Contains(args, "-V") {
+		return tellVersion(stderr, "ltfsck")
+	}
 	m := &messages{w: stderr}
 	var f ltfsckFlags
 	for i := 0; i < len(args); i++ {

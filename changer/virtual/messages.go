@@ -17,6 +17,12 @@ type messages struct {
 
 const ltfsVersion = "2.4.8.4 (Prelim)"
 
+// tellVersion is what a program prints of itself; it exits with 0.
+func tellVersion(w io.Writer, program string) int {
+	fmt.Fprintf(w, "%s version %s\nLTFS Format Specification version 2.4.0\n", program, ltfsVersion)
+	return 0
+}
+
 // say writes one message, "LTFS14000I text".
 func (m *messages) say(format string, a ...any) {
 	line := fmt.Sprintf(format, a...)

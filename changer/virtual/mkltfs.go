@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -63,6 +64,9 @@ func parseMkltfs(args []string) (f mkltfsFlags, bad string) {
 
 func runMkltfs(l *Library, args []string, _, stderr io.Writer) int {
 	m := &messages{w: stderr}
+	if slices.Contains(args, "--version") || slices.Contains(args, "-V") {
+		return tellVersion(stderr, "mkltfs")
+	}
 	f, bad := parseMkltfs(args)
 	plugin := func() { m.say(`LTFS17085I Plugin: Loading "sg" tape backend.`) }
 	usage := func() int {
