@@ -43,11 +43,12 @@ func (le *Lease) recoverVolume(ctx context.Context, uuid string, why error) (don
 	if err := le.sameVolume(ctx, op, *s); err != nil {
 		return false, err
 	}
+	why = errors.New(s.String())
 	s.Check, s.Tries, s.Mounted = time.Now().UTC(), s.Tries+1, time.Time{}
 	if err := le.l.keep(*s); err != nil { // or a check that kills the machine would be tried for ever
 		return false, fail(op, fmt.Errorf("%w: %w", ErrNeedsCheck, err), byHand)
 	}
-	le.l.log.Warn("a tape is checked with ltfsck", "tape", b, "drive", le.d.Serial, "why", s.String(), "limit", le.l.cfg.CheckTimeout)
+	le.l.log.Warn("a tape is checked with ltfsck", "tape", b, "drive", le.d.Serial, "why", why, "limit", le.l.cfg.CheckTimeout)
 	_, err = le.Check(ctx, false)
 	if err == nil {
 		le.l.log.Warn("ltfsck made the tape consistent", "tape", b, "after", time.Since(s.Check).Round(time.Second))
