@@ -228,6 +228,23 @@ func (v *Volume) WriteFault(err error) error {
 	return err
 }
 
+// killedSettles is how long an ltfs that was killed may take until the kernel tells: readers and writers hear of it first.
+const killedSettles = 2 * time.Second
+
+// Killed reports whether the ltfs of the volume was ended by a signal, after an error of the volume: then neither the tape nor the
+// drive is at fault.
+func (v *Volume) Killed(why error) bool {
+	if FaultOf(why) != Gone && !v.child.gone() {
+		return false
+	}
+	select {
+	case <-v.child.exited:
+		return v.child.signal() != nil
+	case <-time.After(killedSettles):
+		return false
+	}
+}
+
 func setSync(dir string) error {
 	for {
 		err := unix.Setxattr(dir, "user.ltfs.sync", []byte("1"), 0)
