@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"tapefs/catalog"
 )
@@ -18,8 +19,9 @@ var awayErrors = []error{syscall.ENOTCONN, syscall.ESTALE, syscall.ENODEV, sysca
 	syscall.ETIMEDOUT, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.ENETRESET, syscall.ECONNABORTED, syscall.ECONNRESET,
 	syscall.ECONNREFUSED}
 
-// placeGone says why a source that is read in place cannot be read at all; nil if it is only the file that gave err.
-func placeGone(b catalog.Batch, err error) error {
+// placeGone says why a source that is read in place cannot be read at all; nil if it is only the file that gave err. A source that does not
+// answer within limit is gone, too.
+func placeGone(ctx context.Context, b catalog.Batch, limit time.Duration, err error) error {
 	if !b.Local {
 		return nil
 	}
@@ -32,11 +34,16 @@ func placeGone(b catalog.Batch, err error) error {
 			return err
 		}
 	}
-	empty, terr := topReadable(b.Dir)
+	answer := make(chan bool, 1) // a late one is nobody's
+	terr := answered(ctx, limit, func() error {
+		empty, err := topReadable(b.Dir)
+		answer <- empty
+		return err
+	})
 	if terr != nil {
 		return terr
 	}
-	if empty && errors.Is(err, fs.ErrNotExist) { // most likely a place where nothing is mounted
+	if empty := <-answer; empty && errors.Is(err, fs.ErrNotExist) { // most likely a place where nothing is mounted
 		return fmt.Errorf("%s is empty", b.Dir)
 	}
 	return nil

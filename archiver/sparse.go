@@ -95,8 +95,14 @@ func (a *Archiver) punch(ctx context.Context, f *os.File, sums string, size int6
 			err = ctx.Err()
 		}
 		at := n * blocksums.Block
+		zeros, zerr := page.Zeros(n), error(nil)
+		if zeros { // a sum of 8 bytes is no reason to throw bytes away
+			zeros, zerr = isZero(f, at)
+		}
 		switch {
-		case !page.Zeros(n):
+		case zerr != nil:
+			err = zerr
+		case !zeros:
 		case end == at:
 			end = at + blocksums.Block
 		default:
@@ -116,6 +122,15 @@ func (a *Archiver) punch(ctx context.Context, f *os.File, sums string, size int6
 		return nil
 	}
 	return err
+}
+
+// isZero reports whether the block at off holds nothing but zeros.
+func isZero(f *os.File, off int64) (bool, error) {
+	var block [blocksums.Block]byte
+	if _, err := f.ReadAt(block[:], off); err != nil {
+		return false, err
+	}
+	return block == zeroBlock, nil
 }
 
 // procName is a name by which an open file can be opened once more.

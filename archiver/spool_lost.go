@@ -131,7 +131,11 @@ func (w *writer) spoolFailed(ctx context.Context, c catalog.OwedCopy, b catalog.
 	var bad *spoolError
 	switch {
 	case errors.As(why, &bad):
-		if gone := placeGone(b, bad.err); gone != nil {
+		gone := placeGone(ctx, b, stallOf(w.sources[o.Source]), bad.err)
+		if ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if gone != nil {
 			w.leaveAway(o.Source, gone)
 			return false, nil
 		}

@@ -45,7 +45,7 @@ func TestHungFileIsGivenUp(t *testing.T) {
 	if !errors.As(err, &silent) || !errors.Is(err, errUnreadable) {
 		t.Fatalf("a read that hangs: %v", err)
 	}
-	if gone := placeGone(catalog.Batch{Local: true, Dir: root}, err); gone == nil {
+	if gone := placeGone(t.Context(), catalog.Batch{Local: true, Dir: root}, time.Minute, err); gone == nil {
 		t.Error("the source is not given up")
 	}
 }

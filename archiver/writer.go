@@ -32,7 +32,7 @@ type writer struct {
 	worked    bool  // a part was written since the tape was mounted
 	synced    time.Time
 	tried     map[changer.Barcode]bool // tapes that this run will not take again
-	removed   map[changer.Barcode]int  // how often a tape was taken out of its drive while this run wrote to it
+	removed   map[changer.Barcode]int  // how often a tape was taken out, or its ltfs killed, while this run wrote to it
 	blocked   map[string]error         // pools without a tape, and why
 	failed    map[int64]bool           // copies that this run gave up
 	again     *int64                   // the next manifest names all changes after this one

@@ -183,7 +183,8 @@ func oweAgain(ctx context.Context, tx *sql.Tx, id int64) error {
 }
 
 // RetireTape records that a tape is written and counted on no more, though still read where nothing else is: each
-// durable copy with a part on it is owed to its pool anew, and changes that its manifests name are to be named again. It returns how many are. why is noted with the tape.
+// durable copy with a part on it is owed to its pool anew, and changes that its manifests name are to be named again. It returns how
+// many copies are owed. why is noted with the tape.
 func (db *DB) RetireTape(ctx context.Context, tape int64, why string) (owed int, err error) {
 	_, err = db.UpdateTape(ctx, tape, func(t *Tape) error {
 		t.State, t.Note = TapeRetired, why

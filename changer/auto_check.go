@@ -156,7 +156,7 @@ func (le *Lease) leaveCheck(ctx context.Context, op string, err error) error {
 	return fail(op, err, "ltfsck goes on; never kill it")
 }
 
-// told tells whoever listens that a volume was checked by itself and mounted again.
+// toldChecked tells whoever listens that a volume was checked by itself and mounted again.
 func (l *Library) toldChecked(ctx context.Context, v *Volume, b Barcode) error {
 	l.mu.Lock()
 	f := l.onCheck

@@ -20,7 +20,7 @@ const proofTries = 3
 
 // proveDrives has the robot bring a cartridge to each drive that is not proved yet, and writes what was seen into the configuration. Nothing
 // is mounted, and nothing is written to a tape.
-func proveDrives(ctx context.Context, a *app) (err error) {
+func proveDrives(ctx context.Context, a *app) error {
 	h, err := a.atLibrary()
 	if err != nil {
 		return err
@@ -33,6 +33,7 @@ func proveDrives(ctx context.Context, a *app) (err error) {
 	failed := 0
 	proofs := map[string]changer.Proof{}
 	for _, d := range h.conf.changerConfig().Drives {
+		var err error // of this drive alone
 		p, ok := h.lib.Proof(d)
 		if !ok {
 			p, err = h.proveDrive(ctx, d)
