@@ -120,6 +120,9 @@ func newWorld(t *testing.T, o virtual.Options, change ...func(*changer.Config)) 
 		t.Skip(err)
 	}
 	w := &world{T: t, dir: t.TempDir()}
+	if o.Flavor == "" {
+		o.Flavor = os.Getenv("TAPEFS_VIRTUAL_FLAVOR")
+	}
 	var err error
 	if w.vl, err = virtual.Create(filepath.Join(w.dir, "library"), o); err != nil {
 		t.Fatal(err)

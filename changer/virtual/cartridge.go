@@ -178,8 +178,9 @@ type index struct {
 	Creator    string         `json:"creator"`
 	Message    string         `json:"message,omitempty"`
 	Self       position       `json:"self"`
-	Back       position       `json:"back"`      // of the last index on partition b before this one
-	LastOnB    int64          `json:"last_on_b"` // block of the newest index on partition b
+	Back       position       `json:"back"`           // of the last index on partition b before this one
+	LastOnB    int64          `json:"last_on_b"`      // block of the newest index on partition b
+	Used       int64          `json:"used,omitempty"` // bytes of the data partition before this index
 	VolumeName string         `json:"volume_name"`
 	NextUID    uint64         `json:"next_uid"`
 	History    []indexVersion `json:"history,omitempty"` // older generations, oldest first

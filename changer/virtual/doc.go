@@ -17,7 +17,11 @@
 // five minutes, after umount. A mount shows what it lists, at its sizes. position is the
 // append point: space of data that no index tells of any more is not regained.
 //
+// The LTFS programs are those of OpenLTFS or of HPE, as the library was made; speech says
+// what each family does in its own way, and the faults are the same for both.
+//
 // How the real programs behave was recorded; tests compare with testdata/transcripts.
-// Beyond the recordings: cleaning takes no time, names are not normalised to NFC, and
-// ltfsck -f does not gather lost blocks.
+// Beyond the recordings: cleaning takes no time, names are not normalised to NFC,
+// ltfsck -f does not gather lost blocks, and HPE's ltfs does not hang when it is synced
+// again and again with sync_type=time.
 package virtual

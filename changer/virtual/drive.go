@@ -1,11 +1,13 @@
 package virtual
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -41,8 +43,12 @@ func (l *Library) openDrive(m *messages, device string) (*openedDrive, error) {
 	d := &openedDrive{l: l, device: device}
 	d.kind, d.n = l.device(device)
 	why := openOK
-	switch d.kind {
-	case devNone, devChanger:
+	if l.speech.hpe {
+		why = l.refusedByHPE(device, d.kind, d.n)
+	}
+	switch {
+	case why != openOK:
+	case d.kind == devNone, d.kind == devChanger:
 		why = openMissing
 		for i, c := range l.Drives {
 			if c.Serial == device {
@@ -76,6 +82,18 @@ func (l *Library) openDrive(m *messages, device string) (*openedDrive, error) {
 	return d, nil
 }
 
+// refusedByHPE is why HPE's programs do not open a device: they take a name with /dev/sg in it as it is, and any other for a tape
+// node, for which the kernels of today do not tell the sg node.
+func (l *Library) refusedByHPE(device string, kind deviceKind, drive int) openFailure {
+	switch {
+	case !strings.Contains(device, "/dev/sg"):
+		return openRemapped
+	case kind == devDrive && !strings.HasPrefix(l.Drives[drive].kind.Vendor, "HP"):
+		return openRefused
+	}
+	return openOK
+}
+
 // load threads the tape and waits for a drive that is becoming ready. own is the program's message
 // when there is no tape; then it gives false.
 func (d *openedDrive) load(m *messages, own string) (bool, error) {
@@ -91,7 +109,7 @@ func (d *openedDrive) load(m *messages, own string) (bool, error) {
 		m.cleaningTape(own)
 		return false, nil
 	}
-	m.say("LTFS17160I Maximum device block size is 1048576.")
+	m.say("LTFS17160I Maximum device block size is %d.", m.speech.maxBlock)
 	m.say("LTFS11330I Loading cartridge.")
 	if t.becomingReady() {
 		m.say("LTFS11331E Failed to load the cartridge (ltfs_load_tape).")
@@ -181,7 +199,7 @@ func (l *Library) format(id string, m *meta, serial, volumeName string) error {
 		return err
 	}
 	now := time.Now().UTC()
-	x := &index{Generation: 1, Time: now, Creator: creator("mkltfs", "Format"), VolumeName: volumeName,
+	x := &index{Generation: 1, Time: now, Creator: l.speech.made("mkltfs", "Format"), VolumeName: volumeName,
 		Self: position{"a", indexPartitionStart}, Back: position{"b", indexPartitionStart},
 		LastOnB: indexPartitionStart, NextUID: 2,
 		Root: &indexNode{UID: 1, Kind: "dir", Created: now, Modified: now, Changed: now, Accessed: now, Backup: now}}
@@ -197,12 +215,13 @@ func (l *Library) format(id string, m *meta, serial, volumeName string) error {
 	if err := writePosition(f, tapePosition{block: indexPartitionStart + 2, used: n}); err != nil {
 		return err
 	}
-	m.Formatted, m.UUID, m.Serial, m.Memory, m.FormatTime = true, newUUID(), serial, serial, now
+	m.Formatted, m.UUID, m.Serial, m.FormatTime = true, newUUID(), serial, now
+	if !l.speech.hpe {
+		m.Memory = serial
+	} else if m.Memory == "" { // HPE's keeps the barcode that the memory has
+		m.Memory = cmp.Or(m.Barcode, serial)
+	}
 	return l.saveMeta(id, m)
-}
-
-func creator(program, why string) string {
-	return fmt.Sprintf("IBM LTFS %s - Linux - %s - %s", ltfsVersion, program, why)
 }
 
 func newUUID() string {

@@ -36,6 +36,7 @@ var faultKinds = []faultKind{
 	{"wrong-write", "BARCODE:OFFSET", "what is written there comes back as other bytes; sizes are right"},
 	{"index-write", "", "no index can be written, and ltfs says so"},
 	{"sync-lies", "", "user.ltfs.sync succeeds and writes no index"},
+	{"late-index", "DURATION", "user.ltfs.sync succeeds at once, and the index follows so much later"},
 	{"umount-lies", "", "no index is written at unmount, and ltfs exits 0"},
 	{"full-no-sync", "", "once the end of a tape was met, user.ltfs.sync fails until the volume is unmounted"},
 	{"write-protect", "BARCODE", "the tape is write-protected"},

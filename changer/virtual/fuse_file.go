@@ -70,23 +70,25 @@ func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, sysca
 	return n, errno
 }
 
-func (h *handle) Flush(context.Context) syscall.Errno {
+func (h *handle) Flush(context.Context) syscall.Errno { return h.flush(syscall.EIO) }
+
+func (h *handle) flush(dropped syscall.Errno) syscall.Errno {
 	if !h.dirty.Swap(false) {
 		h.v.logIdle()
 		return 0
 	}
-	errno := h.v.flush(h.n)
+	errno := h.v.flush(h.n, dropped)
 	if errno != 0 {
 		h.dirty.Store(true)
 	}
 	return errno
 }
 
-func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno { return h.Flush(ctx) }
+func (h *handle) Fsync(context.Context, uint32) syscall.Errno { return h.flush(syscall.EROFS) }
 
 // Fsync without a handle, of a directory: data, never the index.
 func (f *fsNode) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
-	return f.v.flush(f.n)
+	return f.v.flush(f.n, syscall.EROFS)
 }
 
 func (h *handle) Release(context.Context) syscall.Errno {

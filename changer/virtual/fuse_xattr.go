@@ -42,6 +42,14 @@ func (v *volume) attribute(n *node, attr string) ([]byte, syscall.Errno) {
 		}
 		return nil, syscall.ENODATA
 	}
+	if v.msgs.speech.hpe {
+		switch {
+		case name == "driveCaptureDump":
+			return nil, syscall.EPERM
+		case name == "sync" && n == v.root:
+			return nil, syscall.EACCES
+		}
+	}
 	if value, ok := v.nodeAttribute(n, name); ok {
 		return []byte(value), 0
 	}
@@ -103,25 +111,42 @@ func (v *volume) nodeAttribute(n *node, name string) (string, bool) {
 	case "mamApplicationFormatVersion":
 		return fmt.Sprintf("%-16s", "2.4.0"), true
 	case "mamApplicationVendor":
-		return fmt.Sprintf("%-8s", vendor), true
+		return fmt.Sprintf("%-8s", v.msgs.speech.vendor), true
 	case "mamApplicationVersion":
-		return fmt.Sprintf("%-8s", "2.4.8.4"), true
+		return fmt.Sprintf("%-8s", v.msgs.speech.short), true
 	case "mamBarcode":
+		if v.msgs.speech.hpe {
+			return fmt.Sprintf("%-32s", v.d.m.Memory), true
+		}
 		return fmt.Sprintf("%-32s", v.d.m.Serial), true
+	case "mamApplicationName":
+		return fmt.Sprintf("%-32s", "LTFS"), v.msgs.speech.hpe
+	case "mamVolumeName":
+		return v.x.VolumeName, v.msgs.speech.hpe
+	case "volumeLockState":
+		return v.lockState(), v.msgs.speech.hpe
 	case "softwareFormatSpec":
 		return "2.4.0", true
 	case "softwareProduct":
-		return "LTFS LE", true
+		return v.msgs.speech.product, true
 	case "softwareVendor":
-		return vendor, true
+		return v.msgs.speech.vendor, true
 	case "softwareVersion":
-		return ltfsVersion, true
+		return v.msgs.speech.version, true
 	case "volumeName":
 		return v.x.VolumeName, true
 	case "volumeUUID":
 		return v.d.m.UUID, true
 	}
 	return "", false
+}
+
+// lockState is what HPE's ltfs tells of the lock in the cartridge's memory: 65 is a permanent error of writing.
+func (v *volume) lockState() string {
+	if v.dropped {
+		return "65"
+	}
+	return "0"
 }
 
 // rootAttribute has what only the root knows.
@@ -135,6 +160,9 @@ func (v *volume) rootAttribute(name string) (string, bool) {
 	case "driveEncryptionState":
 		return "off", true
 	case "indexCreator":
+		if v.msgs.speech.hpe { // without the reason
+			return v.msgs.speech.creator + " - Linux - ltfs", true
+		}
 		return v.x.Creator, true
 	case "indexGeneration":
 		return strconv.FormatInt(v.x.Generation, 10), true
@@ -147,7 +175,7 @@ func (v *volume) rootAttribute(name string) (string, bool) {
 	case "indexVersion", "labelVersion":
 		return "2.4.0", true
 	case "labelCreator":
-		return "IBM LTFS " + ltfsVersion + " - Linux - mkltfs", true
+		return v.msgs.speech.creator + " - Linux - mkltfs", true
 	case "mediaEncrypted", "policyExists":
 		return "false", true
 	case "partitionMap":
@@ -214,7 +242,14 @@ func (v *volume) mediaAttribute(name string) (string, bool) {
 func (f *fsNode) Setxattr(_ context.Context, attr string, data []byte, flags uint32) syscall.Errno {
 	v := f.v
 	if attr == ltfsPrefix+"sync" && f.n == v.root {
-		return v.sync("Sync by EA")
+		if !v.async && !v.faults().has("late-index") {
+			return v.sync("Sync by EA")
+		}
+		select { // it does not wait, and is told of no error
+		case v.wake <- struct{}{}:
+		default:
+		}
+		return 0
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -222,7 +257,7 @@ func (f *fsNode) Setxattr(_ context.Context, attr string, data []byte, flags uin
 	switch {
 	case !strings.HasPrefix(attr, "user."):
 		return syscall.EOPNOTSUPP
-	case v.ro:
+	case v.ro, v.dropped:
 		return syscall.EROFS
 	case !v.present():
 		return syscall.EAGAIN

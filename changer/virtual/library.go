@@ -1,6 +1,7 @@
 package virtual
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ type Options struct {
 	TapeSize                 int64       // bytes of the data partition
 	Tapes                    int         // cartridges in the first slots; 0: all but the last slot; below 0: none
 	Prefix                   string      // of barcodes: "VT" gives VT0001L8
+	Flavor                   string      // of the LTFS programs: OpenLTFS, the default, or HPE
 	Kinds                    []DriveKind // of the drives, one by one; their number is that of the drives
 	Program                  []string    // argv that the scripts in bin/ start, "mtx" and so on appended; e.g. tapefs virtual
 }
@@ -30,19 +32,15 @@ type DriveKind struct {
 	Revision   string `json:"revision,omitempty"`
 }
 
-func (k DriveKind) filled(generation int) DriveKind {
+func (k DriveKind) filled(generation int, s *speech) DriveKind {
 	if k.Generation == 0 {
 		k.Generation = generation
 	}
-	if k.Vendor == "" {
-		k.Vendor = vendor
+	maker, product, revision := vendor, driveProduct(k.Generation), driveRevision
+	if s.hpe { // its programs take no other drives
+		maker, product, revision = "HP", fmt.Sprintf("Ultrium %d-SCSI", k.Generation), "Z51U"
 	}
-	if k.Product == "" {
-		k.Product = driveProduct(k.Generation)
-	}
-	if k.Revision == "" {
-		k.Revision = driveRevision
-	}
+	k.Vendor, k.Product, k.Revision = cmp.Or(k.Vendor, maker), cmp.Or(k.Product, product), cmp.Or(k.Revision, revision)
 	return k
 }
 
@@ -63,6 +61,7 @@ type Library struct {
 
 	generation int
 	program    []string
+	speech     *speech
 }
 
 // programs are the names under which scripts are made in bin/.
@@ -103,6 +102,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Prefix == "" {
 		o.Prefix = "VT"
+	}
+	if _, err := speechOf(o.Flavor); err != nil {
+		return o, err
 	}
 	switch {
 	case o.Slots < 1 || o.Slots > 1000:
@@ -160,7 +162,7 @@ func create(dir string, o Options) (*Library, error) {
 			return nil, err
 		}
 	}
-	st := &state{Version: 1, Program: o.Program, Generation: o.Generation, TapeSize: o.TapeSize,
+	st := &state{Version: 1, Program: o.Program, Flavor: o.Flavor, Generation: o.Generation, TapeSize: o.TapeSize,
 		MailSlots: o.MailSlots, Slots: make([]string, o.Slots+o.MailSlots)}
 	for i := range o.Drives {
 		d := driveState{Serial: fmt.Sprintf("VTLDRV%04d", i+1)}
@@ -251,13 +253,16 @@ func open(dir string) (*Library, error) {
 	}
 	l := &Library{Dir: dir, Changer: filepath.Join(dir, "dev", "sg0"), Bin: filepath.Join(dir, "bin"),
 		generation: st.Generation, program: st.Program}
+	if l.speech, err = speechOf(st.Flavor); err != nil {
+		return nil, err
+	}
 	f, err := l.loadFaults()
 	if err != nil {
 		return nil, err
 	}
 	for i, d := range st.Drives {
 		at := f.exchanged("exchanged-nodes", i)
-		l.Drives = append(l.Drives, Drive{Serial: d.Serial, Element: f.exchanged("exchanged-elements", i), kind: d.Kind.filled(st.Generation),
+		l.Drives = append(l.Drives, Drive{Serial: d.Serial, Element: f.exchanged("exchanged-elements", i), kind: d.Kind.filled(st.Generation, l.speech),
 			Device: filepath.Join(dir, "dev", fmt.Sprintf("sg%d", at+1)),
 			Tape:   filepath.Join(dir, "dev", fmt.Sprintf("nst%d", at))})
 	}

@@ -85,12 +85,12 @@ const daemonVariable = "VIRTUAL_LTFS_DAEMON"
 func runLtfs(l *Library, args []string, stdout, stderr io.Writer) int {
 	f := parseLtfs(args)
 	if f.version {
-		return tellVersion(stderr, "LTFS")
+		return l.speech.tellVersion(stderr, "LTFS")
 	}
 	if f.mountPoint != "" && !f.foreground && os.Getenv(daemonVariable) == "" {
 		return l.background(args, stderr)
 	}
-	m := &messages{w: stderr, prefix: fmt.Sprintf("%x ", os.Getpid()), quiet: f.quiet}
+	m := &messages{w: stderr, speech: l.speech, prefix: fmt.Sprintf("%x ", os.Getpid()), quiet: f.quiet}
 	code, err := l.ltfs(m, f, args)
 	if err != nil {
 		fmt.Fprintf(stderr, "ltfs: %v\n", err)
@@ -161,33 +161,47 @@ func (l *Library) detach(drive int) error {
 }
 
 func (m *messages) startLtfs(f ltfsFlags, args []string) {
-	m.say("LTFS14000I LTFS starting, LTFS version %s, log level 2.", ltfsVersion)
+	m.say("LTFS14000I LTFS starting, %s, log level 2.", m.speech.starts)
 	m.say("LTFS14058I LTFS Format Specification version 2.4.0.")
 	m.say(`LTFS14104I Launched by "%s".`, launched("ltfs", args))
 	m.say("LTFS14105I This binary is built for Linux (x86_64).")
 	m.say("LTFS14106I GCC version is 12.2.0.")
 	m.system()
-	if f.list {
-		m.say(`LTFS17085I Plugin: Loading "sg" tape backend.`)
+	if f.list && !m.speech.hpe {
+		m.plugin()
 		return
 	}
-	if f.sync > 0 {
+	switch {
+	case f.sync > 0:
 		m.say(`LTFS14063I Sync type is "time", Sync time is %d sec.`, int(f.sync.Seconds()))
-	} else {
+	case m.speech.hpe:
+		m.say(`LTFS14064I Sync type is "unmount"`)
+	default:
 		m.say(`LTFS14063I Sync type is "unmount", Sync time is 0 sec.`)
 	}
-	m.say(`LTFS17085I Plugin: Loading "sg" tape backend.`)
-	m.say(`LTFS17085I Plugin: Loading "unified" iosched backend.`)
+	if f.mountPoint == "" && !f.list && !f.release {
+		m.say("LTFS14200E Missing mountpoint parameter")
+		m.plugin()
+		return
+	}
+	m.plugin()
+	m.say("LTFS17085I Plugin: Loading %s.", m.speech.scheduler)
 	m.say("LTFS14095I Set the tape device write-anywhere mode to avoid cartridge ejection.")
 }
 
 func (l *Library) ltfs(m *messages, f ltfsFlags, args []string) (int, error) {
+	if m.speech.hpe && f.device == "" {
+		f.device = "/dev/nst0" // its default
+	}
 	if f.bad != "" || f.device == "" && !f.list || f.mountPoint == "" && !f.list && !f.release {
+		if m.speech.hpe && f.bad == "" {
+			m.startLtfs(f, args)
+		}
 		m.raw("usage: ltfs [-f] -o devname=DEVICE [-o OPTION[,OPTION]...] MOUNTPOINT")
 		return 1, nil
 	}
 	m.startLtfs(f, args)
-	if f.list {
+	if f.list && !m.speech.hpe { // HPE's lists nothing: it opens its default device
 		m.raw("Tape Device list:.")
 		for i := len(l.Drives) - 1; i >= 0; i-- {
 			m.raw("Device Name = %s (2.0.%d.0), Vendor ID = %-8s, Product ID = %-16s, Serial Number = %s, Product Name =[%s].",
@@ -214,15 +228,13 @@ func (l *Library) ltfs(m *messages, f ltfsFlags, args []string) (int, error) {
 	if d.f.names("stuck-mount", d.m.Barcode) {
 		return 1, l.stuckMount(m, d)
 	}
-	m.protection()
+	m.settingUp()
 	if !d.m.Formatted || d.kind == devTape {
 		m.unreadable(d)
 		return 1, nil
 	}
 	if d.f.names("needs-check", d.m.Barcode) || d.m.Unclean {
-		m.say("LTFS11024E Cannot mount volume: read index failed on the index partition.")
-		m.say("LTFS14013E Cannot mount the volume.")
-		m.protection()
+		m.needsCheck(f.ro)
 		return 1, nil
 	}
 	return l.ltfsVolume(m, f, d)
@@ -257,7 +269,7 @@ func (m *messages) unreadable(d *openedDrive) {
 		m.say("LTFS17168E Cannot read volume: medium is not partitioned.")
 	}
 	m.say("LTFS14013E Cannot mount the volume.")
-	m.protection()
+	m.closing()
 }
 
 // ltfsVolume mounts the volume of a loaded tape and serves it until it is unmounted.
@@ -268,6 +280,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 	}
 	protected := l.writeProtected(d.n, d.m, d.f)
 	noSpace := v.full || v.pos.used >= d.m.Capacity
+	v.async = m.speech.hpe && f.sync > 0
 	v.ro = f.ro || protected || noSpace || d.m.WritePerm
 	if err := v.recover(); err != nil {
 		return 0, err
@@ -279,7 +292,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 	if _, err := os.Stat(f.mountPoint); err != nil {
 		m.raw("fuse: bad mount point `%s': No such file or directory", f.mountPoint)
 		m.say("LTFS14094E Cannot get mount point (-1).")
-		m.protection()
+		m.closing()
 		return 1, nil
 	}
 	switch {
@@ -289,6 +302,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 		m.say("LTFS11333I A cartridge with write-perm error is detected on DP.")
 	case noSpace:
 		m.say("LTFS14074I Data partition has no space to write index. Mounting as read-only.")
+		m.hpe("LTFS20022I Mounting read-only: the tape has little space left")
 	}
 	m.say("LTFS14111I Initial setup completed successfully.")
 	m.say("LTFS14112I Invoke 'mount' command to check the result of final setup.")
@@ -297,7 +311,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 		m.raw("fuse: mountpoint is not empty")
 		m.raw("fuse: if you are sure this is safe, use the 'nonempty' mount option")
 		m.say("LTFS14123W The main function of FUSE returned error (1).")
-		m.protection()
+		m.closing()
 		return 0, nil
 	}
 	v.clean()
@@ -308,7 +322,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 	if err != nil {
 		m.raw("fuse: %v", err)
 		m.say("LTFS14123W The main function of FUSE returned error (1).")
-		m.protection()
+		m.closing()
 		return 0, nil
 	}
 	if !f.foreground {
@@ -325,7 +339,7 @@ func (l *Library) ltfsVolume(m *messages, f ltfsFlags, d *openedDrive) (int, err
 		m.raw("ltfs: %v", err)
 		code = 1
 	}
-	m.protection()
+	m.closing()
 	if f.eject {
 		if err := l.ejectAfter(v); err != nil {
 			return 0, err

@@ -25,9 +25,9 @@ type ltfsckFlags struct {
 
 func runLtfsck(l *Library, args []string, stdout, stderr io.Writer) int {
 	if slices.Contains(args, "--version") || slices.Contains(args, "-V") {
-		return tellVersion(stderr, "ltfsck")
+		return l.speech.tellVersion(stderr, "ltfsck")
 	}
-	m := &messages{w: stderr}
+	m := &messages{w: stderr, speech: l.speech}
 	var f ltfsckFlags
 	for i := 0; i < len(args); i++ {
 		switch a := args[i]; a {
@@ -53,7 +53,7 @@ func runLtfsck(l *Library, args []string, stdout, stderr io.Writer) int {
 		m.raw("Usage: ltfsck [-f] [-l [-m]] DEVICE")
 		return exitUsage
 	}
-	m.say("LTFS16000I Starting ltfsck, LTFS version %s, log level 2.", ltfsVersion)
+	m.say("LTFS16000I Starting ltfsck, %s, log level 2.", m.speech.starts)
 	m.say(`LTFS16088I Launched by "%s".`, launched("ltfsck", args))
 	m.say("LTFS16089I This binary is built for Linux (x86_64).")
 	m.say("LTFS16090I GCC version is 12.2.0.")
@@ -61,7 +61,7 @@ func runLtfsck(l *Library, args []string, stdout, stderr io.Writer) int {
 	if f.list {
 		m.say("LTFS16084I List indexes in backward direction strategy.")
 	}
-	m.say(`LTFS17085I Plugin: Loading "sg" tape backend.`)
+	m.plugin()
 	code, err := l.ltfsck(m, f, stdout)
 	if err != nil {
 		fmt.Fprintf(stderr, "ltfsck: %v\n", err)
@@ -85,18 +85,18 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 		return 0, err
 	}
 	if !ok {
-		return exitNoMedium, nil
+		return m.speech.noMedium, nil
 	}
 	if f.list {
 		m.say("LTFS16018I Listing LTFS file system rollback points on '%s'.", f.device)
 	} else {
 		m.say("LTFS16014I Checking LTFS file system on '%s'.", f.device)
 	}
-	m.protection()
+	m.settingUp()
 	if !d.m.Formatted {
 		m.say("LTFS17168E Cannot read volume: medium is not partitioned.")
 		m.say("LTFS16080E Cannot check volume (8).")
-		m.protection()
+		m.closing()
 		return exitUncorrected, nil
 	}
 	m.say("LTFS16023I LTFS volume information:.")
@@ -109,7 +109,7 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 	m.say("LTFS16030I Data partition  : ID = b, SCSI Partition = 1.")
 	m.raw("")
 	m.say("LTFS11005I Mounting the volume.")
-	m.protection()
+	m.settingUp()
 	v, err := openVolume(d, m)
 	if err != nil {
 		return 0, err
@@ -118,7 +118,7 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 	if f.list {
 		m.mounted(d.m, v.x, d.serial)
 		listVersions(stdout, v.x, f.all)
-		m.protection()
+		m.closing()
 		return 0, nil
 	}
 	m.say("LTFS11026I Performing a full medium consistency check.")
@@ -128,7 +128,7 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 	if d.f.names("check-fails", d.m.Barcode) {
 		m.say("LTFS11024E Cannot mount volume: read index failed on the index partition.")
 		m.say("LTFS16021E Volume is inconsistent and was not corrected.")
-		m.protection()
+		m.closing()
 		return exitUncorrected, nil
 	}
 	if d.f.names("needs-check", d.m.Barcode) {
@@ -136,7 +136,8 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 			return 0, err
 		}
 	}
-	if err := errors.Join(v.check(f), v.markClean()); err != nil {
+	repaired, err := v.check()
+	if err := errors.Join(err, v.markClean()); err != nil {
 		return 0, err
 	}
 	m.mounted(d.m, v.x, d.serial)
@@ -144,8 +145,11 @@ func (l *Library) ltfsck(m *messages, f ltfsckFlags, stdout io.Writer) (int, err
 	m.say("LTFS30235I Cannot parse the log page 0x37 in get cart health.")
 	m.say("LTFS11034I Volume unmounted successfully.")
 	m.say("LTFS16022I Volume is consistent.")
-	m.protection()
-	return exitConsistent, nil
+	if repaired {
+		m.hpe("LTFS16437I Volume corrected, Setting the LTFS Volume to be unlocked")
+	}
+	m.closing()
+	return m.speech.consistent, nil
 }
 
 // stuckCheck is a check that does not come to an end while that fault is set.
@@ -164,22 +168,33 @@ func (l *Library) stuckCheck(d *openedDrive) error {
 	return nil
 }
 
-// check writes a new index behind data that no index tells of.
-func (v *volume) check(f ltfsckFlags) error {
-	if v.d.l.writeProtected(v.d.n, v.d.m, v.d.f) || v.d.m.WritePerm || v.pos.block <= v.x.LastOnB+2 && v.x.Self.Partition == "a" {
-		v.msgs.say("LTFS11233I Updating MAM coherency data.")
-		return nil
+// check repairs a volume whose data partition goes on after the last index: OpenLTFS writes a new index behind what is there, HPE's
+// takes off what no index tells of. It reports whether there was anything to repair.
+func (v *volume) check() (repaired bool, err error) {
+	left := v.pos.block > v.x.LastOnB+2 || v.x.Self.Partition != "a"
+	if v.msgs.speech.hpe {
+		left = v.d.m.Unclean // it says nothing of data that an ltfs left which was only killed, as recorded
 	}
-	v.msgs.say("LTFS17037E XML parser: failed to read from XML stream.")
-	v.msgs.say("LTFS17016E Cannot parse index direct from medium (-5000).")
-	v.msgs.say("LTFS11194W Cannot read index: failed to read and parse XML data (-5000).")
-	v.msgs.say("LTFS11227I Preserve existing unreferred data blocks in the data partition, put the latest index at %d.", v.pos.block)
+	if v.d.l.writeProtected(v.d.n, v.d.m, v.d.f) || v.d.m.WritePerm || !left {
+		v.msgs.say("LTFS11233I Updating MAM coherency data.")
+		return false, nil
+	}
+	v.msgs.noIndex()
+	if v.msgs.speech.hpe {
+		v.msgs.say("LTFS11227I Erasing bad blocks from the data partition")
+		v.pos = tapePosition{block: v.x.LastOnB + 2, used: v.x.Used}
+		if err := writePosition(v.posFile, v.pos); err != nil {
+			return false, err
+		}
+	} else {
+		v.msgs.say("LTFS11227I Preserve existing unreferred data blocks in the data partition, put the latest index at %d.", v.pos.block)
+	}
 	v.touch()
 	v.msgs.say("LTFS11230I Writing index(es) to restore consistency.")
 	v.msgs.say("LTFS17259I Recover an index on DP from (a, %d).", indexPartitionStart)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.writeIndex("Recovery", true)
+	return true, v.writeIndex("Recovery", true)
 }
 
 // listVersions prints the generations of the index, newest first.

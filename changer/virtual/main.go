@@ -73,6 +73,7 @@ type createFlags struct {
 	TapeSize   string   `help:"Capacity of a tape." default:"1GiB" placeholder:"SIZE"`
 	Generation int      `help:"LTO generation of drives and tapes." default:"8"`
 	Tapes      int      `help:"Cartridges in the first slots; -1 for none. Default: all but the last slot, less those given by --tape."`
+	Flavor     string   `help:"Of the LTFS programs: openltfs or hpe." default:"openltfs" enum:"openltfs,hpe" env:"TAPEFS_VIRTUAL_FLAVOR"`
 	Prefix     string   `help:"Of the barcodes." default:"VT"`
 	Tape       []string `help:"A cartridge of your own; flags: blank, raw, wp, size=SIZE." placeholder:"SLOT=BARCODE[,FLAG]..." sep:"none"`
 }
@@ -105,7 +106,7 @@ func createCommand(args []string, stdout io.Writer) error {
 		own[slot] = c
 	}
 	o := Options{Slots: f.Slots, Drives: f.Drives, MailSlots: f.MailSlots, Generation: f.Generation, TapeSize: size,
-		Tapes: f.Tapes, Prefix: f.Prefix}
+		Tapes: f.Tapes, Prefix: f.Prefix, Flavor: f.Flavor}
 	for _, d := range f.Drive {
 		k, err := parseDrive(d)
 		if err != nil {

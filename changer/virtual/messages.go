@@ -11,21 +11,17 @@ import (
 // messages writes what the LTFS programs say.
 type messages struct {
 	w      io.Writer
+	speech *speech
 	prefix string
 	quiet  bool // leave out what only informs: codes that end in I
 }
 
-const ltfsVersion = "2.4.8.4 (Prelim)"
-
-// tellVersion is what a program prints of itself; it exits with 0.
-func tellVersion(w io.Writer, program string) int {
-	fmt.Fprintf(w, "%s version %s\nLTFS Format Specification version 2.4.0\n", program, ltfsVersion)
-	return 0
-}
-
-// say writes one message, "LTFS14000I text".
+// say writes one message, "LTFS14000I text", unless it is one that this family of programs does not have.
 func (m *messages) say(format string, a ...any) {
-	line := fmt.Sprintf(format, a...)
+	line := m.speech.says(fmt.Sprintf(format, a...))
+	if line == "" {
+		return
+	}
 	if len(line) > 9 && m.quiet && strings.HasPrefix(line, "LTFS") && line[9] == 'I' {
 		return
 	}
@@ -56,6 +52,21 @@ func launched(program string, args []string) string {
 // protection is said whenever LTFS sets up the drive anew.
 func (m *messages) protection() { m.say("LTFS30252I Logical block protection is disabled.") }
 
+// settingUp is said before the tape is looked at.
+func (m *messages) settingUp() {
+	m.protection()
+	m.earlyWarning()
+}
+
+// closing is said at the end of a run that came as far as a tape.
+func (m *messages) closing() {
+	m.protection()
+	m.dump()
+}
+
+// plugin is said when the code for drives is loaded.
+func (m *messages) plugin() { m.say("LTFS17085I Plugin: Loading %s.", m.speech.backend) }
+
 // openFailure is why a drive could not be opened.
 type openFailure int
 
@@ -64,10 +75,16 @@ const (
 	openMissing
 	openInUse
 	openBySerial // drives are found by serial, but refuse to be reserved
+	openRemapped // taken for a tape node, whose sg node is not found
+	openRefused  // a drive of another maker
 )
 
 // openDevice is said while a device is opened; why decides how far it gets.
 func (m *messages) openDevice(l *Library, device string, kind deviceKind, drive int, why openFailure) {
+	if m.speech.hpe {
+		m.openHPE(l, device, drive, why)
+		return
+	}
 	m.say("LTFS30209I Opening a device through sg-ibmtape driver (%s).", device)
 	switch why {
 	case openMissing:
@@ -127,7 +144,7 @@ func (m *messages) notPresent(times int) {
 // noMedium is said by a program that finds no tape; its own message stands in the middle.
 func (m *messages) noMedium(device, own string) {
 	m.notPresent(1)
-	m.say("LTFS17160I Maximum device block size is 1048576.")
+	m.say("LTFS17160I Maximum device block size is %d.", m.speech.maxBlock)
 	m.say("LTFS11330I Loading cartridge.")
 	m.say("LTFS30287I Received an unknown sense code 023100.")
 	m.say("LTFS30205I LOAD_UNLOAD (0x1b) returns -29998.")
@@ -146,7 +163,7 @@ func (m *messages) noMedium(device, own string) {
 
 // cleaningTape is said when the drive holds a cleaning cartridge. The real programs wait a minute.
 func (m *messages) cleaningTape(own string) {
-	m.say("LTFS17160I Maximum device block size is 1048576.")
+	m.say("LTFS17160I Maximum device block size is %d.", m.speech.maxBlock)
 	m.say("LTFS11330I Loading cartridge.")
 	m.say("LTFS17188I Device is not ready (-20297).")
 	m.say("LTFS17188I Device is not ready (-20201).")
@@ -158,9 +175,9 @@ func (m *messages) cleaningTape(own string) {
 
 // mounted lists the volume that was read.
 func (m *messages) mounted(mt *meta, x *index, drive string) {
-	m.say("LTFS17227I Tape attribute: Vendor = %-8s.", vendor)
+	m.say("LTFS17227I Tape attribute: Vendor = %-8s.", m.speech.vendor)
 	m.say("LTFS17227I Tape attribute: Application Name = %-32s.", "LTFS")
-	m.say("LTFS17227I Tape attribute: Application Version = %-8s.", "2.4.8.4")
+	m.say("LTFS17227I Tape attribute: Application Version = %-8s.", m.speech.short)
 	m.say("LTFS17227I Tape attribute: Medium Label = %s.", x.VolumeName)
 	m.say("LTFS17228I Tape attribute: Text Localization ID = 0x81.")
 	m.say("LTFS17227I Tape attribute: Barcode = %-32s.", mt.Serial)

@@ -63,14 +63,13 @@ func parseMkltfs(args []string) (f mkltfsFlags, bad string) {
 }
 
 func runMkltfs(l *Library, args []string, _, stderr io.Writer) int {
-	m := &messages{w: stderr}
+	m := &messages{w: stderr, speech: l.speech}
 	if slices.Contains(args, "--version") || slices.Contains(args, "-V") {
-		return tellVersion(stderr, "mkltfs")
+		return l.speech.tellVersion(stderr, "mkltfs")
 	}
 	f, bad := parseMkltfs(args)
-	plugin := func() { m.say(`LTFS17085I Plugin: Loading "sg" tape backend.`) }
 	usage := func() int {
-		plugin()
+		m.plugin()
 		m.raw("\nUsage: mkltfs <options>\n\n  -d DEVICE [-f] [-s SERIAL] [-n NAME] [-r RULES] [-w] [-q]")
 		return exitUsage
 	}
@@ -81,7 +80,7 @@ func runMkltfs(l *Library, args []string, _, stderr io.Writer) int {
 		return usage()
 	}
 	m.quiet = f.quiet
-	m.say("LTFS15000I Starting mkltfs, LTFS version %s, log level 2.", ltfsVersion)
+	m.say("LTFS15000I Starting mkltfs, %s, log level 2.", m.speech.starts)
 	m.say(`LTFS15041I Launched by "%s".`, launched("mkltfs", args))
 	m.say("LTFS15042I This binary is built for Linux (x86_64).")
 	m.say("LTFS15043I GCC version is 12.2.0.")
@@ -103,7 +102,7 @@ func runMkltfs(l *Library, args []string, _, stderr io.Writer) int {
 	if !f.wipe {
 		m.dirty(fresh, 1)
 	}
-	plugin()
+	m.plugin()
 	code, err := l.mkltfs(m, f, fresh)
 	if err != nil {
 		fmt.Fprintf(stderr, "mkltfs: %v\n", err)
@@ -134,28 +133,34 @@ func (l *Library) mkltfs(m *messages, f mkltfsFlags, fresh *meta) (int, error) {
 		m.say("LTFS15023I Formatting failed.")
 		return exitOperational, nil
 	}
-	failed := func() (int, error) {
-		m.protection()
+	failed := func(code int) (int, error) {
+		m.closing()
 		m.say("LTFS15023I Formatting failed.")
-		return exitUsage, nil
+		return code, nil
+	}
+	protected := l.writeProtected(d.n, d.m, d.f)
+	m.earlyWarning()
+	if protected && m.speech.hpe { // it looks before it does anything else
+		m.say("LTFS11095E Cannot format: the medium is write protected.")
+		return failed(m.speech.writeProtected)
 	}
 	how := "mount"
 	if f.force {
 		how = "load"
 	}
 	m.say("LTFS15049I Checking the medium (%s).", how)
-	m.protection()
+	m.settingUp()
 	if d.m.Formatted && !f.force {
 		m.say("LTFS15047E Medium is already formatted (0).")
 		m.say("LTFS15048I Need to specify -f or --force option to format this medium.")
-		return failed()
+		return failed(exitUsage)
 	}
 	m.say("LTFS15010I Creating data partition b on SCSI partition 1.")
 	m.say("LTFS15011I Creating index partition a on SCSI partition 0.")
-	if l.writeProtected(d.n, d.m, d.f) {
+	if protected {
 		m.say("LTFS11095E Cannot format: the medium is write protected.")
 		m.say("LTFS15012E Failed to format the medium.")
-		return failed()
+		return failed(m.speech.writeProtected)
 	}
 	if err := l.format(d.id, d.m, f.serial, f.name); err != nil {
 		return 0, err
@@ -165,6 +170,9 @@ func (l *Library) mkltfs(m *messages, f mkltfsFlags, fresh *meta) (int, error) {
 	}
 	m.say("LTFS17165I Resetting the medium's capacity proportion.")
 	m.say("LTFS11097I Partitioning the medium.")
+	if d.m.Memory != f.serial {
+		m.hpe("LTFS20106I Retaining existing MAM barcode %-32s", d.m.Memory)
+	}
 	for _, p := range []string{"b", "a"} {
 		m.say("LTFS11100I Writing label to partition %s.", p)
 		m.say("LTFS11278I Writing index to partition %s.", p)
@@ -176,7 +184,7 @@ func (l *Library) mkltfs(m *messages, f mkltfsFlags, fresh *meta) (int, error) {
 	m.say("LTFS15013I Volume UUID is: %s.", d.m.UUID)
 	m.raw("")
 	m.say("LTFS15019I Volume capacity is %d GB.", (d.m.Capacity+5e8)/1e9)
-	m.protection()
+	m.closing()
 	m.say("LTFS15024I Medium formatted successfully.")
 	return 0, nil
 }
@@ -192,13 +200,13 @@ func (l *Library) unformat(m *messages, d *openedDrive) (int, error) {
 		m.say("LTFS15023I Formatting failed.")
 		return exitOperational, nil
 	}
-	m.say("LTFS17160I Maximum device block size is 1048576.")
+	m.say("LTFS17160I Maximum device block size is %d.", m.speech.maxBlock)
 	m.say("LTFS17157I Changing the drive setting to write-anywhere mode.")
-	m.protection()
+	m.settingUp()
 	if l.writeProtected(d.n, t.m, t.f) {
 		m.say("LTFS11095E Cannot format: the medium is write protected.")
 		m.say("LTFS15023I Formatting failed.")
-		return exitUsage, nil
+		return m.speech.writeProtected, nil
 	}
 	m.say("LTFS17071I Unpartitioning the medium.")
 	m.protection()

@@ -82,6 +82,9 @@ func (m *mountedFS) unmount() error {
 	return syscall.Unmount(m.dir, 0)
 }
 
+// asyncDelay is how long HPE's timer thread takes to begin with an index that it was woken for.
+const asyncDelay = 300 * time.Millisecond
+
 // serve returns when the volume is unmounted. A signal unmounts it, lazily when it is in use.
 func (m *mountedFS) serve(v *volume, every time.Duration, signals <-chan os.Signal) {
 	done := make(chan struct{})
@@ -99,6 +102,11 @@ func (m *mountedFS) serve(v *volume, every time.Duration, signals <-chan os.Sign
 		select {
 		case <-done:
 			return
+		case <-v.wake:
+			time.Sleep(v.faults().duration("late-index", asyncDelay))
+			if errno := v.sync("Periodic Sync"); errno != 0 {
+				v.msgs.raw("ltfs: sync: %v", errno) // and whoever asked for it never hears of it
+			}
 		case <-tick:
 			if errno := v.sync("Periodic Sync"); errno != 0 {
 				v.msgs.raw("ltfs: periodic sync: %v", errno)

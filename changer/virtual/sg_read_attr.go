@@ -35,11 +35,13 @@ func runSgReadAttr(l *Library, args []string, stdout, stderr io.Writer) int {
 	default:
 		return failed("Read attribute command", "Inappropriate ioctl for device", sgErrno+enotty)
 	}
-	lock, err := l.holdDrive(n)
-	if err != nil {
-		return failed("open error: "+args[2], "Device or resource busy", sgErrno+ebusy)
+	if !l.speech.hpe { // OpenLTFS opens the node exclusively, HPE's only locks it
+		lock, err := l.holdDrive(n)
+		if err != nil {
+			return failed("open error: "+args[2], "Device or resource busy", sgErrno+ebusy)
+		}
+		defer lock.Close()
 	}
-	defer lock.Close()
 	t, err := l.loaded(n)
 	if err != nil {
 		fmt.Fprintf(stderr, "sg_read_attr: %v\n", err)

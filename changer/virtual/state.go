@@ -18,6 +18,7 @@ import (
 type state struct {
 	Version    int          `json:"version"`
 	Program    []string     `json:"program"`
+	Flavor     string       `json:"flavor,omitempty"` // of the LTFS programs; "" is OpenLTFS
 	Generation int          `json:"generation"`
 	TapeSize   int64        `json:"tape_size"`
 	MailSlots  int          `json:"mail_slots"`

@@ -64,6 +64,9 @@ type volume struct {
 	pos       tapePosition
 	posFile   *os.File
 	full      bool
+	dropped   bool // to read-only mode, after an error of writing: nothing is written any more, no index either
+	async     bool // user.ltfs.sync only wakes the timer, which writes the index later
+	wake      chan struct{}
 	late      map[*node]int64 // files with bytes that were accepted but do not fit, and where to cut them
 	overshoot int64           // sum of those bytes
 	failed    map[*node]int64 // files with bytes that were accepted and could not be written, and where to cut them
@@ -80,7 +83,7 @@ func openVolume(d *openedDrive, msgs *messages) (*volume, error) {
 		return nil, err
 	}
 	v := &volume{d: d, dir: filepath.Join(d.l.tapeDir(d.id), "files"), msgs: msgs, x: x, full: d.m.Full,
-		late: map[*node]int64{}, failed: map[*node]int64{},
+		late: map[*node]int64{}, failed: map[*node]int64{}, wake: make(chan struct{}, 1),
 		head: head{l: d.l, drive: d.n, barcode: d.m.Barcode, capacity: d.m.Capacity}}
 	v.now = watched[*state]{path: filepath.Join(d.l.Dir, stateFile), load: d.l.view}
 	v.flt = watched[faults]{path: filepath.Join(d.l.Dir, faultsFile), load: d.l.loadFaults}
@@ -192,7 +195,7 @@ func (v *volume) buffer() int64 { return min(32<<20, v.d.m.Capacity/8) }
 // changeable tells whether anything may be changed; the lock is held.
 func (v *volume) changeable() syscall.Errno {
 	switch {
-	case v.ro, v.d.m.WritePerm:
+	case v.ro, v.dropped, v.d.m.WritePerm:
 		return syscall.EROFS
 	case !v.present():
 		return syscall.EAGAIN

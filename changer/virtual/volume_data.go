@@ -141,7 +141,7 @@ func (v *volume) write(n *node, data []byte, off int64) (uint32, syscall.Errno) 
 		v.pos.block += (size + blockSize - 1) / blockSize
 	} else if fits < size && v.overshoot+size-fits > v.buffer() {
 		v.cutLate()
-		return 0, syscall.ENOSPC
+		return 0, v.endOfTape(syscall.EROFS)
 	}
 	if err := v.writableData(n, off, n.size); err != nil {
 		return 0, syscall.EIO
@@ -220,13 +220,13 @@ func (n *node) stored() (sum int64) {
 
 // cutLate is the moment in which the end of the tape shows: files lose what did not fit. The lock is held.
 func (v *volume) cutLate() {
-	v.full = true
-	v.d.m.Full = true
+	if v.msgs.speech.hpe {
+		v.dropped, v.d.m.Unclean = true, true
+	} else {
+		v.full, v.d.m.Full = true, true
+	}
 	_ = v.d.l.saveMeta(v.d.id, v.d.m) // the used space says the same at the next mount
-	v.msgs.say("LTFS30222W Received low space warning (early warning) in write.")
-	v.msgs.say("LTFS11072E Cannot write blocks: failed to write to the medium (-1051).")
-	v.msgs.say("LTFS11077E Cannot write: failed to write blocks to the medium (-1051).")
-	v.msgs.say("LTFS13014W Data partition writer: failed to write data to the tape (-1051).")
+	v.msgs.endOfTape()
 	for n, at := range v.late {
 		n.size = min(n.size, at)
 		n.punch(n.size, 1<<62)
@@ -239,8 +239,17 @@ func (v *volume) cutLate() {
 	v.touch()
 }
 
-// flush brings a file's bytes to tape, as fsync and close do; the index is another matter.
-func (v *volume) flush(n *node) syscall.Errno {
+// endOfTape is how the end of the tape is told: as what it is, or, by HPE's ltfs, as an error of a volume that it can no longer write.
+func (v *volume) endOfTape(otherwise syscall.Errno) syscall.Errno {
+	if v.dropped {
+		return otherwise
+	}
+	return syscall.ENOSPC
+}
+
+// flush brings a file's bytes to tape, as fsync and close do; the index is another matter. dropped is the error of a volume that
+// can no longer be written.
+func (v *volume) flush(n *node, dropped syscall.Errno) syscall.Errno {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.head.flush()
@@ -250,7 +259,10 @@ func (v *volume) flush(n *node) syscall.Errno {
 	}
 	if _, ok := v.late[n]; ok {
 		v.cutLate()
-		return syscall.ENOSPC
+		return v.endOfTape(dropped)
+	}
+	if v.dropped {
+		return dropped
 	}
 	return 0
 }

@@ -20,7 +20,12 @@ func (v *volume) sync(reason string) syscall.Errno {
 	}
 	if len(v.late) > 0 {
 		v.cutLate()
-		return syscall.ENOSPC
+		if !v.dropped {
+			return syscall.ENOSPC
+		}
+	}
+	if v.dropped {
+		return syscall.EROFS
 	}
 	if v.full && v.faults().has("full-no-sync") {
 		return syscall.ENOSPC
@@ -57,7 +62,7 @@ func (v *volume) writeIndex(reason string, last bool) error {
 		x.History = append(x.History, version(v.x))
 		x.Generation++
 		x.Time = time.Now().UTC()
-		x.Creator = creator("ltfs", reason)
+		x.Creator = v.msgs.speech.made("ltfs", reason)
 	}
 	pos := v.pos
 	onB := (!last || pos.block > x.LastOnB+2) && !v.d.m.WritePerm
@@ -70,6 +75,7 @@ func (v *volume) writeIndex(reason string, last bool) error {
 	if last {
 		x.Self, x.Back = position{"a", indexPartitionStart}, position{"b", x.LastOnB}
 	}
+	x.Used = pos.used
 	x.Root = v.toIndex(v.root)
 	n, err := v.d.l.saveIndex(v.d.id, &x)
 	if err != nil {
@@ -153,6 +159,7 @@ func (v *volume) finish() error {
 	case v.ro, !v.dirty && v.x.Self.Partition == "a":
 		v.msgs.say("LTFS17265I Skip writing the index because of the volume is not dirty and current self pointer points IP.")
 		seconds = UnmountSeconds / 2
+	case v.dropped: // there is no way to write one
 	case v.faults().has("umount-lies"):
 		v.msgs.say("LTFS11083E Cannot write index: failed to write to the medium.")
 	case v.faults().has("index-write"):

@@ -80,7 +80,7 @@ func (v *volume) mayNeedCheck() {
 
 // markClean takes that mark away: the volume is unmounted in order, or was checked.
 func (v *volume) markClean() error {
-	if !v.d.m.Unclean || v.ro || !v.present() {
+	if !v.d.m.Unclean || v.ro || v.dropped || !v.present() {
 		return nil
 	}
 	v.d.m.Unclean = false

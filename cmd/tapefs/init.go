@@ -27,6 +27,7 @@ type initCmd struct {
 	Slots    int      `help:"Slots of the virtual library." default:"8"`
 	Drives   int      `help:"Drives of the virtual library." default:"2"`
 	TapeSize string   `help:"Size of its tapes." default:"1GiB" placeholder:"SIZE"`
+	Flavor   string   `help:"LTFS programs of the virtual library: ${enum}." default:"openltfs" enum:"openltfs,hpe" env:"TAPEFS_VIRTUAL_FLAVOR"`
 	Source   []string `help:"Add a source; may be given several times." placeholder:"NAME=URL" sep:"none"`
 
 	Passphrase bool `help:"Seal the new key's file with a passphrase, asked for on the terminal."`
@@ -166,7 +167,7 @@ func (c *initCmd) virtualLibrary(fill *initConfig) (made bool, err error) {
 	lib, err := virtual.Open(dir)
 	if err != nil {
 		made = true
-		lib, err = virtual.Create(dir, virtual.Options{Slots: c.Slots, Drives: c.Drives, TapeSize: int64(bytes),
+		lib, err = virtual.Create(dir, virtual.Options{Slots: c.Slots, Drives: c.Drives, TapeSize: int64(bytes), Flavor: c.Flavor,
 			Program: []string{self, "virtual"}})
 	}
 	if err != nil {

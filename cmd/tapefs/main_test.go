@@ -40,6 +40,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TAPEFS_CONFIG", filepath.Join(env.WorkDir, "config.yaml"))
 			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state-home"))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config-home"))
+			if flavor := os.Getenv("TAPEFS_VIRTUAL_FLAVOR"); flavor != "" { // whole scripts on other LTFS programs
+				env.Setenv("TAPEFS_VIRTUAL_FLAVOR", flavor)
+			}
 			transcripts, err := filepath.Abs("../../testdata/transcripts")
 			if err != nil {
 				return err
