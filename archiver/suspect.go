@@ -30,8 +30,8 @@ func suspectError(t catalog.Tape) error {
 		Err: fmt.Errorf("what lies on it does not count as safe: it is suspect since %s: %s", t.Suspected.Local().Format(time.DateOnly), t.Note)}
 }
 
-// doubted notes the tapes of the run's pools that are suspect because writing to them failed, as long as copies lie on them
-// that count for nothing until the tape is proved.
+// doubted notes the suspect tapes of the configured pools, as long as copies lie on them that count for nothing until the tape is proved:
+// "safe" leaves these out, so the run may not end as if all were well.
 func (a *Archiver) doubted(ctx context.Context, noted *problems) error {
 	if _, err := a.endSuspicions(ctx); err != nil {
 		return err
@@ -41,7 +41,7 @@ func (a *Archiver) doubted(ctx context.Context, noted *problems) error {
 		return err
 	}
 	for _, t := range tapes {
-		if _, err := a.pool(t.PoolName); err != nil || t.FoundDamaged {
+		if _, err := a.pool(t.PoolName); err != nil {
 			continue
 		}
 		noted.add("", "", suspectError(t))

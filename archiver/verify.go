@@ -53,6 +53,8 @@ type VerifySummary struct {
 	Skipped int // proved already, by the runs that this one resumes
 	// Recovered parts counted as damaged and were read without a fault: the drive may have been at fault.
 	Recovered int
+	// Replaced parts are damaged as was known before: what they held is whole elsewhere in their pool, or known as lost.
+	Replaced  int
 	Damaged   []VerifyDamage
 	Manifests int // read back whole, like Snapshots of the catalog
 	Snapshots int
@@ -108,7 +110,8 @@ type verifier struct {
 
 	lease  *changer.Lease
 	volume *changer.Volume
-	tape   string // barcode of volume
+	tape   string    // barcode of volume
+	since  time.Time // when it was mounted
 }
 
 // choose lists what is to be read: each item is a part or, for the openssl program, the parts of a copy.
@@ -328,7 +331,7 @@ func (v *verifier) load(ctx context.Context, barcode string) error {
 	if v.volume, err = v.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true}); err != nil {
 		return err
 	}
-	v.tape = barcode
+	v.tape, v.since = barcode, time.Now()
 	if t.State == catalog.TapeForeign { // another program's: its files prove it
 		return v.a.db.Unwant(ctx, barcode, wantedToVerify)
 	}
@@ -376,9 +379,12 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 		return true, v.a.db.PartVerified(ctx, p.ID, time.Now())
 	case ctx.Err() != nil:
 		return false, ctx.Err()
+	case isDamage(err) && p.State == catalog.PartDamaged && !p.OpenDamage:
+		v.sum.Replaced++
+		return false, nil
 	case isDamage(err):
 		v.found(p, p.Name, err)
-		return false, v.a.markDamaged(ctx, p.CopyPart, err)
+		return false, v.a.markDamagedSince(ctx, p.CopyPart, err, v.since)
 	case errors.Is(err, errProof):
 		v.sum.Parts++ // its sealed bytes are good as far as they were read; the program took no more
 		return false, nil

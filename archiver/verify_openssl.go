@@ -51,6 +51,18 @@ func (v *verifier) proveCopy(ctx context.Context, parts []catalog.VerifyPart) er
 		_, err := v.readPart(ctx, parts[0], nil)
 		return err
 	}
+	// What was damaged and is whole elsewhere is read for itself: it takes part in no copy.
+	var copied []catalog.VerifyPart
+	for _, p := range parts {
+		if p.State != catalog.PartDamaged || p.OpenDamage {
+			copied = append(copied, p)
+		} else if _, err := v.readPart(ctx, p, nil); err != nil {
+			return err
+		}
+	}
+	if parts = copied; len(parts) == 0 {
+		return nil
+	}
 	if sizeOf(parts) != o.SealedSize { // a part is damaged: the others are still read
 		for _, p := range parts {
 			if _, err := v.readPart(ctx, p, nil); err != nil {

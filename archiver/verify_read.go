@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -133,10 +134,15 @@ func readExtent(f *os.File, b []byte, at int64, want []byte) error {
 
 // markDamaged records what was found of a part that is not on its tape as it was written.
 func (a *Archiver) markDamaged(ctx context.Context, p catalog.CopyPart, why error) error {
+	return a.markDamagedSince(ctx, p, why, time.Time{})
+}
+
+// markDamagedSince is markDamaged for a reader that has had the tape mounted since a moment.
+func (a *Archiver) markDamagedSince(ctx context.Context, p catalog.CopyPart, why error, since time.Time) error {
 	lost, size := false, p.Size
 	var d *damageError
 	if errors.As(why, &d) {
 		lost, size = d.lost, d.size
 	}
-	return a.db.FoundDamaged(context.WithoutCancel(ctx), p, lost, size, why)
+	return a.db.FoundDamagedSince(context.WithoutCancel(ctx), p, lost, size, why, since)
 }

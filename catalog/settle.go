@@ -137,6 +137,12 @@ func (db *DB) PartProved(ctx context.Context, copyPart int64) error {
 // FoundDamaged records that a part of a copy is not on its tape as it was written, or not at all (lost), and why.
 // size is what was found of it, bytes. The tape takes no more.
 func (db *DB) FoundDamaged(ctx context.Context, p CopyPart, lost bool, size int64, why error) error {
+	return db.FoundDamagedSince(ctx, p, lost, size, why, time.Time{})
+}
+
+// FoundDamagedSince is FoundDamaged for a reader that has had the tape mounted since a moment: what it has read well in that time is as
+// good as what it reads after the damage, so the suspicion begins there.
+func (db *DB) FoundDamagedSince(ctx context.Context, p CopyPart, lost bool, size int64, why error, since time.Time) error {
 	state := PartDamaged
 	if lost {
 		state = PartLost
@@ -147,7 +153,7 @@ func (db *DB) FoundDamaged(ctx context.Context, p CopyPart, lost bool, size int6
 	_, err := db.UpdateTape(ctx, p.Tape, func(t *Tape) error {
 		if t.State == TapeOpen || t.State == TapeFull {
 			t.State, t.Note = TapeSuspect, fmt.Sprintf("damage found on %s: %v", time.Now().Format(time.DateOnly), why)
-			t.FoundDamaged = true
+			t.FoundDamaged, t.doubtedFrom = true, since
 		}
 		return nil
 	})

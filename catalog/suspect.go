@@ -10,27 +10,36 @@ import (
 // A tape is suspect when a write to it failed, its volume is not what it should be, or damage was found on it. Nothing is written
 // to it then, and its copies do not count as safe. It gets out of that in three ways: all that counts on it was read back since
 // (then it is full: it counts, and is written no more), and a check found its volume consistent, too (then it is what it was
-// before); or somebody trusts it.
+// before); or somebody trusts it. What is damaged on it and was written again elsewhere, or is known as lost, counts no more; but
+// bytes went bad there, so only somebody's trust lets the tape take more.
+
+// textOpenDamage holds for a part p whose bytes are not on its tape, or not right there: its copy is in use, no other file of
+// its pool holds the part, and its loss is not known.
+const textOpenDamage = `EXISTS (SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < 5 AND o.state = 1 AND ` + textNews + `
+	AND NOT EXISTS (SELECT 1 FROM copy d JOIN copy_part r ON r.copy = d.id WHERE d.object = c.object AND d.pool = c.pool AND d.state < 5
+		AND r.number = p.number AND r.state = 2 AND r.id <> p.id))`
 
 // textUnreadSince holds for a part p of tape t that counts and was not read back since the tape became suspect, or is damaged.
-const textUnreadSince = `(p.state IN (0, 1) OR p.state IN (2, 4) AND p.verified <= t.suspected) AND EXISTS (
-	SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < 5 AND o.state IN (1, 2))`
+const textUnreadSince = `((p.state IN (0, 1) OR p.state = 2 AND p.verified <= t.suspected) AND EXISTS (
+	SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < 5 AND o.state IN (1, 2))
+	OR p.state = 4 AND p.verified <= t.suspected AND ` + textOpenDamage + `)`
 
 // textMissing holds for a part p of a copy that was lost from its tape, and that nothing has replaced.
-const textMissing = `p.state = 5 AND EXISTS (SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state = 4 AND o.state = 1
-	AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.state < 4))`
+const textMissing = `p.state = 5 AND EXISTS (SELECT 1 FROM copy c WHERE c.id = p.copy AND c.state = 4) AND ` + textOpenDamage
 
 // TapeDoubt is what is known of a suspect tape.
 type TapeDoubt struct {
 	Parts   int // that count
 	Unread  int // of them, or damaged, or manifests: not read back well since it became suspect
 	Missing int // parts that are not on it any more and that nothing has replaced
+	Bad     int // parts that were found damaged and not read well since, healed elsewhere or not
 }
 
 func doubtOf(ctx context.Context, q querier, tape int64) (d TapeDoubt, err error) {
 	err = q.QueryRowContext(ctx, `SELECT count(CASE WHEN p.state = 2 THEN 1 END), count(CASE WHEN `+textUnreadSince+` THEN 1 END) + (
-		SELECT count(*) FROM manifest m JOIN tape t ON t.id = m.tape WHERE t.id = ?1 AND m.state = 2 AND m.verified <= t.suspected), count(CASE WHEN `+textMissing+` THEN 1 END)
-		FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.tape = ?1`, tape).Scan(&d.Parts, &d.Unread, &d.Missing)
+		SELECT count(*) FROM manifest m JOIN tape t ON t.id = m.tape WHERE t.id = ?1 AND m.state = 2 AND m.verified <= t.suspected), count(CASE WHEN `+textMissing+` THEN 1 END),
+		count(CASE WHEN p.state = 4 AND p.verified <= t.suspected THEN 1 END)
+		FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.tape = ?1`, tape).Scan(&d.Parts, &d.Unread, &d.Missing, &d.Bad)
 	if err != nil {
 		err = fmt.Errorf("look what is known of tape %d: %w", tape, err)
 	}
@@ -58,13 +67,20 @@ func (db *DB) EndSuspicions(ctx context.Context) ([]Tape, error) {
 				return err
 			}
 			checked := t.Checked.After(t.Suspected)
-			switch {
-			case d.Unread+d.Missing > 0, t.State == TapeFull && !checked, d.Parts == 0 && !checked:
+			if d.Unread+d.Missing > 0 || d.Parts+d.Bad == 0 && !checked {
 				continue
-			case checked:
+			}
+			was, note := t.State, t.Note
+			switch {
+			case checked && (d.Bad == 0 || t.Was == TapeFull || t.Was == TapeSuperseded):
 				endSuspicion(&t)
+			case d.Bad > 0:
+				t.State, t.Note = TapeFull, "damage was found on it, and nothing is lost by that any more; it takes no more, unless somebody trusts it: tapefs tape trust "+t.Barcode
 			default:
 				t.State, t.Note = TapeFull, "its files were read back; tapefs tape check "+t.Barcode+" lets it take more"
+			}
+			if t.State == was && t.Note == note {
+				continue
 			}
 			if err := saveTape(ctx, tx, &t); err != nil {
 				return err
@@ -112,7 +128,10 @@ func suspicion(before string, t *Tape) {
 		if !t.Suspected.IsZero() && before == TapeFull { // it was full only because of the last time
 			t.Was = TapeOpen
 		}
-		t.Suspected = time.Now().UTC()
+		if t.Suspected = t.doubtedFrom; t.Suspected.IsZero() {
+			t.Suspected = time.Now()
+		}
+		t.Suspected = t.Suspected.UTC()
 	case t.State == TapeOpen, before == TapeSuspect && t.State != TapeSuspect && t.State != TapeFull:
 		t.Suspected, t.Was, t.FoundDamaged = time.Time{}, "", false
 	}

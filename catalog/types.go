@@ -257,6 +257,8 @@ type Tape struct {
 	Was          string    // its state before
 	FoundDamaged bool      // it is suspect because damage was found on it, not because writing failed
 	Checked      time.Time // when its volume was last found consistent
+
+	doubtedFrom time.Time // when it becomes suspect: what was read before counts no more; zero: now
 }
 
 // Manifest is one entry of a tape's journal.

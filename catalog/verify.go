@@ -18,6 +18,7 @@ type VerifyPart struct {
 	Durable        time.Time
 	Verified       time.Time // zero: never since it was written
 	Suspected      time.Time // when its tape became suspect; zero: it is not
+	OpenDamage     bool      // it counts as damaged, and what it held is neither whole elsewhere in its pool nor known as lost
 }
 
 // VerifyFilter chooses parts; its zero value chooses all.
@@ -52,14 +53,14 @@ func (db *DB) VerifyParts(ctx context.Context, f VerifyFilter) ([]VerifyPart, er
 		var manifest sql.NullInt64
 		var durable, verified, suspected int64
 		err := rows.Scan(&p.ID, &p.Copy, &p.Number, &p.Tape, &p.Barcode, &p.Name, &p.Size, &p.StartBlock, &p.State, &manifest,
-			&p.Object, &p.Source, &p.OID, &p.Pool, &durable, &verified, &suspected)
+			&p.Object, &p.Source, &p.OID, &p.Pool, &durable, &verified, &suspected, &p.OpenDamage)
 		if err == nil && (f.Objects == nil || f.Objects[p.Object]) {
 			p.Manifest, p.Durable, p.Verified = manifest.Int64, timeOf(durable), timeOf(verified)
 			p.Suspected = timeOf(suspected)
 			out = append(out, p)
 		}
 		return struct{}{}, err
-	}, `SELECT `+copyPartColumns+`, o.id, o.source, o.oid, l.name, p.durable, p.verified, t.suspected
+	}, `SELECT `+copyPartColumns+`, o.id, o.source, o.oid, l.name, p.durable, p.verified, t.suspected, CASE WHEN p.state = 4 THEN `+textOpenDamage+` ELSE 0 END
 		FROM copy_part p JOIN copy c ON c.id = p.copy JOIN object o ON o.id = c.object JOIN tape t ON t.id = p.tape JOIN pool l ON l.id = c.pool
 		WHERE `+strings.Join(where, " AND ")+` ORDER BY p.verified, p.durable, p.id`, args...)
 	return out, err

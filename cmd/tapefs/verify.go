@@ -131,6 +131,7 @@ type verifyJSON struct {
 	Files     int          `json:"files"`
 	Skipped   int          `json:"skipped"`
 	Recovered int          `json:"recovered"`
+	Replaced  int          `json:"replaced"` // damaged as was known, and whole elsewhere in the pool or known as lost
 	Damaged   []damageJSON `json:"damaged"`
 	Manifests int          `json:"manifests"`
 	Snapshots int          `json:"snapshots"`
@@ -176,7 +177,7 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 			err = serr
 		}
 		if a.JSON {
-			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Damaged: []damageJSON{}, Lost: []damageJSON{},
+			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Replaced: sum.Replaced, Damaged: []damageJSON{}, Lost: []damageJSON{},
 				Manifests: sum.Manifests, Snapshots: sum.Snapshots, Unnamed: sum.Unnamed, Known: sum.Known, Trusted: []string{}, Suspect: []string{}, Wanted: append([]string{}, sum.Wanted...)}
 			for _, d := range sum.Damaged {
 				j.Damaged = append(j.Damaged, damageJSON{d.Object, d.Pool, d.Barcode, d.File, d.Why})
@@ -243,6 +244,9 @@ func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 	}
 	if s.Recovered > 0 {
 		line += fmt.Sprintf("; %s that counted as damaged: good again", count(int64(s.Recovered), "part", "parts"))
+	}
+	if s.Replaced > 0 {
+		line += fmt.Sprintf("; %s damaged as was known, and no loss: whole elsewhere in the pool, or given up", count(int64(s.Replaced), "part", "parts"))
 	}
 	if s.Skipped > 0 {
 		line += fmt.Sprintf("; %s proved before the run was cut short", count(int64(s.Skipped), "part", "parts"))
