@@ -52,31 +52,45 @@ func medianOf(samples []soakSample, of func(soakSample) int64) int64 {
 	return values[len(values)/2]
 }
 
-// plotSoak draws memory and descriptors over time as an SVG picture, each curve scaled to its own greatest value.
+// plotSoak draws memory, descriptors and threads over time as an SVG picture: one panel each, from zero to its own greatest value.
 func plotSoak(samples []soakSample) []byte {
-	const width, height, margin = 900, 300, 40
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width+2*margin, height+2*margin)
-	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><rect x="%d" y="%d" width="%d" height="%d" fill="none" stroke="#888"/>`+"\n", margin, margin, width, height)
-	span := samples[len(samples)-1].at.Sub(samples[0].at)
-	for i, curve := range []struct {
+	const width, height, left, top, gap = 900, 140, 60, 30, 36
+	curves := []struct {
 		name, color string
 		of          func(soakSample) int64
 	}{
 		{"resident memory, MiB", "#b33", func(x soakSample) int64 { return x.resident >> 10 }},
 		{"descriptors", "#36b", func(x soakSample) int64 { return x.descriptors }},
 		{"threads", "#292", func(x soakSample) int64 { return x.threads }},
-	} {
-		top := int64(1)
-		for _, x := range samples {
-			top = max(top, curve.of(x))
+	}
+	bottom := top + len(curves)*(height+gap)
+	span := max(samples[len(samples)-1].at.Sub(samples[0].at), 1)
+	x := func(at time.Duration) float64 { return left + width*float64(at)/float64(span) }
+
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">`+"\n", left+width+30, bottom+20)
+	fmt.Fprintln(&b, `<rect width="100%" height="100%" fill="white"/>`)
+	for i, curve := range curves {
+		base := top + i*(height+gap) + height
+		most := int64(1)
+		for _, s := range samples {
+			most = max(most, curve.of(s))
+		}
+		y := func(v int64) float64 { return float64(base) - height*float64(v)/float64(most) }
+		fmt.Fprintf(&b, `<text x="%d" y="%d" fill="%s">%s: median %d, at most %d</text>`+"\n", left, base-height-6, curve.color, curve.name, medianOf(samples, curve.of), most)
+		for _, v := range []int64{0, most / 2, most} {
+			fmt.Fprintf(&b, `<path d="M%d %.1fh%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%d</text>`+"\n", left, y(v), width, left-6, y(v)+4, v)
 		}
 		fmt.Fprintf(&b, `<polyline fill="none" stroke="%s" points="`, curve.color)
-		for _, x := range samples {
-			fmt.Fprintf(&b, "%.1f,%.1f ", margin+width*float64(x.at.Sub(samples[0].at))/float64(max(span, 1)), margin+height*(1-float64(curve.of(x))/float64(top)))
+		for _, s := range samples {
+			fmt.Fprintf(&b, "%.1f,%.1f ", x(s.at.Sub(samples[0].at)), y(curve.of(s)))
 		}
-		fmt.Fprintf(&b, `"/><text x="%d" y="%d" fill="%s">%s: at most %d</text>`+"\n", margin+10+i*250, margin-10, curve.color, curve.name, top)
+		fmt.Fprintln(&b, `"/>`)
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d">%v</text></svg>`+"\n", margin, height+2*margin-10, span.Round(time.Second))
+	for i := range 5 {
+		at := span * time.Duration(i) / 4
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%v</text>`+"\n", x(at), bottom, at.Round(time.Second))
+	}
+	fmt.Fprintln(&b, "</svg>")
 	return b.Bytes()
 }
