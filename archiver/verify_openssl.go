@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 	"tapefs/crypto"
 )
 
@@ -23,7 +24,7 @@ var errProof = errors.New("the openssl program ended early")
 type proof struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
-	stderr bytes.Buffer
+	stderr changer.Clip
 	files  chan provedFiles
 }
 
@@ -173,7 +174,7 @@ func (p *proof) finish(whole bool) provedFiles {
 	res := <-p.files
 	err := p.cmd.Wait()
 	if whole && err != nil && res.err == nil {
-		res.err = fmt.Errorf("openssl: %w: %s", err, bytes.TrimSpace(p.stderr.Bytes()))
+		res.err = fmt.Errorf("openssl: %w: %.1000s", err, strings.TrimSpace(p.stderr.String()))
 	}
 	return res
 }

@@ -126,13 +126,16 @@ func commandLine(args []string) string {
 	return strings.Join(out, " ")
 }
 
+// maxErrorLine bounds what is kept of one line, bytes.
+const maxErrorLine = 1 << 10
+
 // lastLines are the last n lines of a text that hold anything. When the first line that names an LTFS error
 // lies before them, it takes the place of the first: a drive that fails is followed by much noise.
 func lastLines(text string, n int) []string {
 	var out []string
 	for _, l := range strings.Split(text, "\n") {
 		if l = strings.TrimRight(l, " \t\r"); l != "" {
-			out = append(out, l)
+			out = append(out, strings.ToValidUTF8(l[:min(len(l), maxErrorLine)], ""))
 		}
 	}
 	if len(out) <= n {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,8 +24,9 @@ type MountRequest struct {
 // child is an ltfs process that we started.
 type child struct {
 	cmd      *exec.Cmd
-	log      string // its log file, and where this process began to write
-	from     int64
+	log      string      // its log file
+	out      *outputFile // the same from where this process began to write, until it is gone
+	said     string      // what it had written by then
 	drive    DriveConfig
 	started  time.Time
 	readOnly bool          // it was asked for, or chosen by ltfs: nothing is written
@@ -46,16 +46,10 @@ func (c *child) gone() bool {
 
 // output is what the process wrote into its log so far.
 func (c *child) output() string {
-	f, err := os.Open(c.log)
-	if err != nil {
-		return ""
+	if c.gone() {
+		return c.said
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.NewSectionReader(f, c.from, maxOutput))
-	if err != nil {
-		return ""
-	}
-	return string(b)
+	return c.out.text()
 }
 
 // failure is the error of a process that is gone.
@@ -77,6 +71,20 @@ func (l *Library) ltfsLog(d DriveConfig) string {
 	return filepath.Join(l.cfg.RunDir, "ltfs-"+d.Serial+".log")
 }
 
+// shortenLog shortens a log that grew while nobody looked after it: its ltfs outlived the process that had started it.
+func shortenLog(path string) {
+	if st, err := os.Stat(path); err != nil || st.Size() <= maxOutput {
+		return
+	}
+	o, err := openOutput(path)
+	if err != nil {
+		return
+	}
+	defer o.Close()
+	o.from = 0
+	o.shorten()
+}
+
 // startLtfs starts ltfs -f with its output appended to the drive's log. It gets a session of its own
 // and inherits no lock: it survives us, and whoever gets the drive next finds it.
 func (l *Library) startLtfs(ctx context.Context, d DriveConfig, readOnly bool, dir string) (*child, error) {
@@ -89,17 +97,13 @@ func (l *Library) startLtfs(ctx context.Context, d DriveConfig, readOnly bool, d
 		return nil, err
 	}
 	c := &child{log: l.ltfsLog(d), drive: d, started: time.Now(), readOnly: readOnly, exited: make(chan struct{})}
+	shortenLog(c.log)
 	if st, err := os.Stat(c.log); err == nil && st.Size() > maxLog {
 		if err := os.Rename(c.log, c.log+".1"); err != nil {
 			return nil, fmt.Errorf("rotate log: %w", err)
 		}
 	}
-	log, err := os.OpenFile(c.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	defer log.Close()
-	if c.from, err = log.Seek(0, io.SeekEnd); err != nil {
+	if c.out, err = openOutput(c.log); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	args := []string{l.cfg.Programs.Ltfs, "-f", "-o", "devname=" + device}
@@ -111,14 +115,20 @@ func (l *Library) startLtfs(ctx context.Context, d DriveConfig, readOnly bool, d
 	}
 	args = append(args, dir)
 	c.cmd = command(args)
-	c.cmd.Stdout, c.cmd.Stderr = log, log
+	c.cmd.Stdout, c.cmd.Stderr = c.out.f, c.out.f
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	l.log.Debug("start ltfs", "args", args)
 	if err := c.cmd.Start(); err != nil {
+		c.out.Close()
 		return nil, &ProgramError{Args: args, Code: -1, Err: err}
 	}
 	go func() {
+		ended := make(chan struct{})
+		go keepShort(ended, c.out)
 		c.err = c.cmd.Wait()
+		close(ended)
+		c.said = c.out.text()
+		c.out.Close()
 		close(c.exited)
 	}()
 	return c, nil

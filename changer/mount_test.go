@@ -256,3 +256,51 @@ func TestYankedCartridgeFailsAtOnce(t *testing.T) {
 		t.Error("a write to a cartridge that is gone does not end")
 	}
 }
+
+// An ltfs that prints without end costs neither disk nor memory, mounts, writes and unmounts as ever, and what it said stays readable.
+func TestLtfsThatFloodsItsLog(t *testing.T) {
+	dir := t.TempDir()
+	flood, gate, done := filepath.Join(dir, "flood"), filepath.Join(dir, "gate"), filepath.Join(dir, "done")
+	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1}, func(cfg *changer.Config) {
+		real := cfg.Programs.Ltfs
+		cfg.Programs.Ltfs = filepath.Join(dir, "ltfs")
+		for name, script := range map[string]string{
+			cfg.Programs.Ltfs: "[ ! -e '" + gate + "' ] || '" + flood + "' >&2 &\nexec '" + real + "' \"$@\"\n",
+			flood:             "while [ -e '" + gate + "' ]; do sleep 0.02; done\nnoise() { yes 'a line that says nothing at all' | head -c 150000000; }\nnoise\necho 'LTFS11999E in the middle'\nnoise\ntouch '" + done + "'\n",
+		} {
+			if err := os.WriteFile(name, []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	le, uuid := w.formatted("VT0001L8")
+	w.must(os.WriteFile(gate, nil, 0o600))
+	v := w.mount(le, changer.MountRequest{UUID: uuid})
+	w.must(os.Remove(gate))
+	w.must(os.WriteFile(filepath.Join(v.Dir, "file"), []byte("content"), 0o644))
+	for {
+		if _, err := os.Stat(done); err == nil {
+			break
+		}
+		if w.ctx.Err() != nil {
+			t.Fatal("the flood never ended")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_, err := v.Sync(w.ctx)
+	w.must(err)
+	w.must(v.Unmount(w.ctx))
+	if died := w.l.Died(); len(died) > 0 {
+		t.Errorf("the end of the session was not seen: %v", died)
+	}
+	log, err := os.ReadFile(filepath.Join(w.cfg.RunDir, "ltfs-"+le.Drive().Serial+".log"))
+	w.must(err)
+	if len(log) > 8<<20 {
+		t.Errorf("%d bytes of the log are kept", len(log))
+	}
+	for _, code := range []string{"LTFS14000I", "LTFS11031I", "LTFS11999E in the middle", "LTFS11034I"} {
+		if !strings.Contains(string(log), code) {
+			t.Errorf("the log lacks %s", code)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package changer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os/exec"
@@ -13,13 +12,17 @@ import (
 func output(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr Clip
 	cmd := exec.CommandContext(ctx, programPath(args[0]), args[1:]...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	if err == nil {
-		return stdout.String(), nil
+		text, err := stdout.whole()
+		if err != nil {
+			return "", &ProgramError{Args: args, Err: err}
+		}
+		return text, nil
 	}
 	pe := &ProgramError{Args: args, Code: -1, Stderr: lastLines(stderr.String(), stderrLines)}
 	var exit *exec.ExitError

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,6 +15,7 @@ import (
 type result struct {
 	stdout, stderr string
 	code           int
+	cut            bool // stdout was too long, and is not complete
 }
 
 // killGrace is how long a program that only looks may take to die once it is killed: one that hangs in
@@ -27,7 +27,7 @@ const killGrace = 2 * time.Second
 type running struct {
 	args     []string
 	cmd      *exec.Cmd
-	out, err *os.File
+	out, err *outputFile
 	done     chan struct{} // closed when the program is gone; res and fail are set by then
 	res      result
 	fail     error
@@ -38,15 +38,15 @@ type running struct {
 func (l *Library) start(args []string, keep ...*os.File) (*running, error) {
 	p := &running{args: args, done: make(chan struct{})}
 	var err error
-	if p.out, err = l.scratch(); err != nil {
+	if p.out, err = scratchOutput(l.cfg.RunDir); err != nil {
 		return nil, &ProgramError{Args: args, Code: -1, Err: err}
 	}
-	if p.err, err = l.scratch(); err != nil {
+	if p.err, err = scratchOutput(l.cfg.RunDir); err != nil {
 		p.out.Close()
 		return nil, &ProgramError{Args: args, Code: -1, Err: err}
 	}
 	p.cmd = command(args)
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+	p.cmd.Stdout, p.cmd.Stderr = p.out.f, p.err.f
 	p.cmd.ExtraFiles = keep
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := p.cmd.Start(); err != nil {
@@ -62,8 +62,11 @@ func (p *running) wait() {
 	defer close(p.done)
 	defer p.out.Close()
 	defer p.err.Close()
+	ended := make(chan struct{})
+	go keepShort(ended, p.out, p.err)
 	err := p.cmd.Wait()
-	p.res = result{stdout: readAll(p.out), stderr: readAll(p.err), code: p.cmd.ProcessState.ExitCode()}
+	close(ended)
+	p.res = result{stdout: p.out.text(), stderr: p.err.text(), code: p.cmd.ProcessState.ExitCode(), cut: p.out.shortened()}
 	if err == nil {
 		return
 	}
@@ -75,31 +78,7 @@ func (p *running) wait() {
 	p.fail = pe
 }
 
-// maxOutput bounds what is kept of a program's output, bytes.
-const maxOutput = 8 << 20
-
-func readAll(f *os.File) string {
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxOutput))
-	if err != nil {
-		return ""
-	}
-	return string(b)
-}
-
-// scratch makes a file without a name.
-func (l *Library) scratch() (*os.File, error) {
-	f, err := os.CreateTemp(l.cfg.RunDir, ".output-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// query runs a program that changes nothing, and kills it when ctx ends.
+// query runs a program that changes nothing, and kills it when ctx ends. An answer that is too long to be one is an error.
 func (l *Library) query(ctx context.Context, args ...string) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
@@ -112,6 +91,9 @@ func (l *Library) query(ctx context.Context, args ...string) (result, error) {
 	}
 	select {
 	case <-p.done:
+		if p.fail == nil && p.res.cut {
+			return p.res, &ProgramError{Args: args, Code: p.res.code, Err: errTooMuch}
+		}
 		return p.res, p.fail
 	case <-ctx.Done():
 	}

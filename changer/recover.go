@@ -86,6 +86,7 @@ func (l *Library) endLeftover(ctx context.Context, d DriveConfig, p ltfsProcess,
 	synced, began, limit := false, time.Now(), l.cfg.MountTimeout
 	var told time.Time
 	for w := newPoll(); l.alive(p); {
+		shortenLog(l.ltfsLog(d))
 		m, err := mountAt(dir)
 		if err != nil {
 			return err

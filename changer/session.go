@@ -215,6 +215,7 @@ const ltfsStarts = "LTFS14000I"
 
 // endedLeftover takes the note of a session away whose process died, and whose ltfs went on and has now ended in order.
 func (l *Library) endedLeftover(d DriveConfig) {
+	shortenLog(l.ltfsLog(d))
 	log, err := os.ReadFile(l.ltfsLog(d))
 	if err != nil {
 		return

@@ -29,7 +29,10 @@ func unmountOnce(dir string) error {
 func fusermount(dir string) error {
 	var last error = unix.EPERM
 	for _, program := range []string{"fusermount3", "fusermount"} {
-		out, err := exec.Command(program, "-u", dir).CombinedOutput()
+		var out Clip
+		cmd := exec.Command(program, "-u", dir)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := cmd.Run()
 		if err == nil {
 			return nil
 		}
@@ -39,7 +42,7 @@ func fusermount(dir string) error {
 		if m, merr := mountAt(dir); merr == nil && m == nil {
 			return nil
 		}
-		last = &ProgramError{Args: []string{program, "-u", dir}, Code: 1, Stderr: lastLines(string(out), stderrLines), Err: unix.EBUSY}
+		last = &ProgramError{Args: []string{program, "-u", dir}, Code: 1, Stderr: lastLines(out.String(), stderrLines), Err: unix.EBUSY}
 	}
 	return last
 }

@@ -168,7 +168,9 @@ func (n *Names) ask(k Kind, key string) (fields []string, sure bool) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, n.getent, database, "--", key)
 	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
+	var out lineWriter
+	cmd.Stdout = &out
+	err := cmd.Run()
 	if ctx.Err() != nil || errors.Is(err, exec.ErrWaitDelay) {
 		n.silent = time.Now().Add(getentPause)
 		return nil, false
@@ -178,4 +180,12 @@ func (n *Names) ask(k Kind, key string) (fields []string, sure bool) {
 	}
 	line, _, _ := strings.Cut(string(out), "\n")
 	return strings.Split(line, ":"), true
+}
+
+// lineWriter keeps the beginning of what is written to it, which is more than a line of getent can be.
+type lineWriter []byte
+
+func (w *lineWriter) Write(p []byte) (int, error) {
+	*w = append(*w, p[:min(len(p), 64<<10-len(*w))]...)
+	return len(p), nil
 }

@@ -100,3 +100,14 @@ func TestSilentDirectoryServer(t *testing.T) {
 		t.Errorf("when it is back, anna: %d, %v", id, ok)
 	}
 }
+
+// A getent that prints without end is no more than a wrong answer.
+func TestGetentFloods(t *testing.T) {
+	script, _ := directory(t, "printf 'ida:x:1234:5678:'; head -c 50000000 /dev/zero | tr '\\0' x")
+	n := New()
+	n.getent = script
+	fields, sure := n.ask(User, "ida")
+	if !sure || len(fields) != 5 || len(fields[4]) > 64<<10 {
+		t.Errorf("%d fields, sure %v", len(fields), sure)
+	}
+}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -165,7 +164,7 @@ var brokenText = regexp.MustCompile(`error while loading shared libraries|symbol
 func said(ctx context.Context, path string, args []string) (string, error) {
 	limited, cancel := context.WithTimeout(ctx, versionLimit)
 	defer cancel()
-	var out bytes.Buffer
+	var out changer.Clip
 	cmd := exec.CommandContext(limited, path, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = time.Second

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/archiver"
+	"tapefs/changer"
 )
 
 // mountType is the type of our mounts in mountinfo.
@@ -178,9 +179,11 @@ func detach(dir string) error {
 	if !errors.Is(err, unix.EPERM) {
 		return err
 	}
-	out, err := exec.Command("fusermount3", "-u", "-z", "--", dir).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("fusermount3: %w: %s", err, strings.TrimSpace(string(out)))
+	var out changer.Clip
+	cmd := exec.Command("fusermount3", "-u", "-z", "--", dir)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("fusermount3: %w: %.1000s", err, strings.TrimSpace(out.String()))
 	}
 	return nil
 }

@@ -173,7 +173,7 @@ func (n *notifier) run(ctx context.Context, c condition) error {
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	var out bytes.Buffer
+	var out changer.Clip
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(append(text, '\n')), &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -187,7 +187,7 @@ func (n *notifier) run(ctx context.Context, c condition) error {
 		if i := strings.LastIndexByte(last, '\n'); i >= 0 {
 			last = last[i+1:]
 		}
-		return fmt.Errorf("run %s: %w: %s", args[0], err, printable(last))
+		return fmt.Errorf("run %s: %w: %.1000s", args[0], err, printable(last))
 	}
 	return nil
 }

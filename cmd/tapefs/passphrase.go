@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"tapefs/changer"
 	"tapefs/crypto"
 )
 
@@ -69,12 +70,13 @@ func runKeyCommand(argv []string, fingerprint string) ([]byte, error) {
 		args[i] = strings.ReplaceAll(arg, "{key}", fingerprint)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	var out changer.Clip
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	err := cmd.Run()
 	if err != nil {
 		return nil, withHint(usagef("ask key_command %s for a passphrase: %w", args[0], err), "run it by hand: it must print the passphrase and nothing else")
 	}
-	line, _, _ := bytes.Cut(out, []byte("\n"))
+	line, _, _ := bytes.Cut([]byte(out.String()), []byte("\n"))
 	if len(line) == 0 {
 		return nil, withHint(usagef("ask key_command %s for a passphrase: it printed none", args[0]), "run it by hand: it must print the passphrase and nothing else")
 	}
