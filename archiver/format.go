@@ -36,6 +36,9 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	if b.Cleaning() {
 		return catalog.Tape{}, refuse("", "it is a cleaning cartridge")
 	}
+	if b.WriteOnce() {
+		return catalog.Tape{}, refuse("LTFS writes its index again and again: take a cartridge that can be overwritten", "it is write-once media: %w", changer.ErrIncompatible)
+	}
 	if !p.matches(b) {
 		return catalog.Tape{}, refuse("change the barcode patterns of the pool in the configuration", "its barcode does not belong to pool %s", pool)
 	}
