@@ -144,6 +144,7 @@ type recallConfig struct {
 	MaxWaiting int       `yaml:"max_waiting"`
 	Prefetch   *size     `yaml:"prefetch"`
 
+	UserSlice   time.Duration `yaml:"user_slice"`
 	ReaderSlice time.Duration `yaml:"reader_slice"`
 	WriterSlice time.Duration `yaml:"writer_slice"`
 }
@@ -391,8 +392,8 @@ func (c *config) check() error {
 	if c.Recall.MaxWaiting < 0 || c.Mount.OfflineWait < 0 {
 		return errors.New("recall.max_waiting and mount.offline_wait are not negative")
 	}
-	if c.Recall.ReaderSlice < 0 || c.Recall.WriterSlice < 0 {
-		return errors.New("recall.reader_slice and recall.writer_slice are not negative")
+	if c.Recall.UserSlice < 0 || c.Recall.ReaderSlice < 0 || c.Recall.WriterSlice < 0 {
+		return errors.New("recall.user_slice, recall.reader_slice and recall.writer_slice are not negative")
 	}
 	switch c.Mount.Owners {
 	case "", "name", "number", "squash":

@@ -323,7 +323,7 @@ func (a *app) newQueue(conf *config, db *catalog.DB, reason string) (*recall.Que
 	options := recall.Options{
 		CacheDir: conf.Cache.Dir, CacheMax: int64(conf.Cache.Max), SpoolDir: conf.Spool.Dir,
 		IdleUnmount: conf.Library.IdleUnmount, Log: a.log,
-		CacheReserve: int64(conf.Cache.Reserve), OfflineWait: conf.Mount.OfflineWait, ReaderSlice: conf.Recall.ReaderSlice,
+		CacheReserve: int64(conf.Cache.Reserve), OfflineWait: conf.Mount.OfflineWait, UserSlice: conf.Recall.UserSlice, ReaderSlice: conf.Recall.ReaderSlice,
 		Ahead: int64(*conf.Recall.Prefetch),
 		Want: func(barcode string, wanted bool) {
 			if err := recordWanted(conf, barcode, reason, wanted); err != nil {

@@ -9,9 +9,8 @@ import (
 // was read for a slice of time makes room for him: so one user with many threads on many tapes keeps another one's first byte away for no
 // longer than the slice, the tape in hand, and a load.
 
-// userSlice is how long a mounted tape is read before it makes room for a user whom nobody serves: a few changes of tapes, which
-// take a minute or two each.
-const userSlice = 2 * time.Minute
+// defaultUserSlice is Options.UserSlice unless it is given: a few changes of tapes, which take a minute or two each.
+const defaultUserSlice = 2 * time.Minute
 
 // hungry is since when each user waits without having been given anything. Called with the queue's lock held, as all below.
 func (q *Queue) hungry() map[uint32]time.Time {
@@ -85,7 +84,7 @@ func compareHunger(a, b time.Time) int {
 // makesRoom reports whether a session is the one that gives its drive up to an unserved user: its slice is over, and of all whose slice is
 // over it has had its drive longest. No more sessions do than there are tapes that such users wait for.
 func (q *Queue) makesRoom(s *session) bool {
-	if time.Since(s.mounted) < q.userSlice || len(q.sessions) < q.drives {
+	if time.Since(s.mounted) < q.o.UserSlice || len(q.sessions) < q.drives {
 		return false
 	}
 	since := q.unserved()
@@ -97,7 +96,7 @@ func (q *Queue) makesRoom(s *session) bool {
 	}
 	room := len(tapes)
 	for other := range q.sessions {
-		if other.ending || other != s && !other.mounted.IsZero() && other.mounted.Before(s.mounted) && time.Since(other.mounted) >= q.userSlice {
+		if other.ending || other != s && !other.mounted.IsZero() && other.mounted.Before(s.mounted) && time.Since(other.mounted) >= q.o.UserSlice {
 			room--
 		}
 	}
@@ -119,7 +118,7 @@ func (q *Queue) firstForHungry(list []*fetch) []*fetch {
 	since := q.hungry()
 	var first time.Time
 	for u := range users {
-		if t := since[u]; time.Since(t) >= q.userSlice && (first.IsZero() || t.Before(first)) {
+		if t := since[u]; time.Since(t) >= q.o.UserSlice && (first.IsZero() || t.Before(first)) {
 			first = t
 		}
 	}

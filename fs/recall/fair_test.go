@@ -58,11 +58,11 @@ func firstByte(t *testing.T, slice, arrives time.Duration, barcode string, addr 
 			l.heads = append(l.heads, h)
 			l.free <- h
 		}
-		q, err := newQueue(l, nil, l, Options{CacheMax: -1})
+		q, err := newQueue(l, nil, l, Options{CacheMax: -1, UserSlice: slice})
 		if err != nil {
 			t.Fatal(err)
 		}
-		q.onRead, q.userSlice = l.read, slice
+		q.onRead = l.read
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		for _, objects := range many {
@@ -101,7 +101,7 @@ func firstByte(t *testing.T, slice, arrives time.Duration, barcode string, addr 
 func TestFirstByteOfAnotherUser(t *testing.T) {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	load := seconds(virtual.UnmountSeconds + virtual.UnloadSeconds + virtual.LoadSeconds + virtual.MountSeconds)
-	locate := seconds(2 * virtual.SeekSeconds(0, 0.99/lto8Wraps)) // the one under way, and his own
+	locate := seconds(2 * virtual.SeekSeconds(0, 0.99/dataWraps[8])) // the one under way, and his own
 	const never = 1000 * time.Hour
 	t.Logf("one user reads with six threads from two tapes; when another one, who comes after a while, has his first byte")
 	t.Logf("%-46s %12s %12s %12s", "", "comes after", "before", "now")
@@ -118,13 +118,18 @@ func TestFirstByteOfAnotherUser(t *testing.T) {
 	} {
 		for _, arrives := range []time.Duration{time.Second, 10 * time.Minute} {
 			before, _ := firstByte(t, never, arrives, c.barcode, c.addr, c.drives)
-			now, mounts := firstByte(t, userSlice, arrives, c.barcode, c.addr, c.drives)
+			now, mounts := firstByte(t, defaultUserSlice, arrives, c.barcode, c.addr, c.drives)
 			t.Logf("%-46s %12s %12s %12s  (%d mounts)", c.what, arrives, before.Round(time.Second), now.Round(time.Second), mounts)
 			// A tape that is just being brought when he comes has its slice, too.
-			if limit := userSlice + load + load + locate; now > limit {
+			if limit := defaultUserSlice + load + load + locate; now > limit {
 				t.Errorf("%s, after %s: %s until the first byte, not %s", c.what, arrives, now, limit)
 			}
 		}
+	}
+	long, _ := firstByte(t, 10*time.Minute, time.Second, "T00001L8", tapeBytes*3/4, 2)
+	short, _ := firstByte(t, 10*time.Second, time.Second, "T00001L8", tapeBytes*3/4, 2)
+	if t.Logf("from one of the same tapes, two drives, with a slice of 10 min: %s, of 10 s: %s", long.Round(time.Second), short.Round(time.Second)); short > 10*time.Second+load+load+locate || long < short+8*time.Minute {
+		t.Error("the slice that is given is not the one that counts")
 	}
 }
 
@@ -145,7 +150,7 @@ func TestOneUserAloneChangesNoTape(t *testing.T) {
 		t.Error("nothing makes room for another user, who waits for an hour")
 	}
 	s.mounted = time.Now()
-	if q.userSlice = userSlice; q.makesRoom(s) {
+	if q.o.UserSlice = defaultUserSlice; q.makesRoom(s) {
 		t.Error("a tape that was just mounted makes room")
 	}
 }

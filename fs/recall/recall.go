@@ -32,6 +32,7 @@ type Options struct {
 	SpoolDir     string        // where batches lie
 	IdleUnmount  time.Duration // 0: 5 min; how long a volume stays mounted after the last request
 	ReaderSlice  time.Duration // 0: 10 min; how long readers keep a drive that another process waits for
+	UserSlice    time.Duration // 0: 2 min; how long a mounted tape is read before it makes room for a user whom nobody serves
 	MaxWait      time.Duration // 0: 10 min; how long work on the mounted tape may delay another tape
 	OfflineWait  time.Duration // how long a read waits for a tape outside the library; 0: not at all
 	// Want is told that a tape outside the library is needed, and that it came back. May be nil.
@@ -157,10 +158,10 @@ type Queue struct {
 	kick             chan struct{} // capacity 1: wakes the dispatcher
 
 	// The constants above and changer.Patience, but in tests.
-	poll, linger, inventoryLifetime, offlinePoll, patience, userSlice time.Duration
-	spoolBounds                                                       spoolBounds
-	spoolReads                                                        chan struct{} // as many as may be under way at once
-	spoolSums                                                         chan struct{} // files whose block sums are being made
+	poll, linger, inventoryLifetime, offlinePoll, patience time.Duration
+	spoolBounds                                            spoolBounds
+	spoolReads                                             chan struct{} // as many as may be under way at once
+	spoolSums                                              chan struct{} // files whose block sums are being made
 
 	onRead func(barcode string, at position) // told of each extent before it is read from tape; nil but in tests
 
@@ -214,6 +215,9 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	if o.ReaderSlice == 0 {
 		o.ReaderSlice = 10 * time.Minute
 	}
+	if o.UserSlice == 0 {
+		o.UserSlice = defaultUserSlice
+	}
 	if o.MaxWait == 0 {
 		o.MaxWait = 10 * time.Minute
 	}
@@ -227,7 +231,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	cache.reserve = o.CacheReserve
 	q := &Queue{
 		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
-		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience, userSlice: userSlice,
+		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience,
 		spoolBounds: spoolBoundsOf(), spoolReads: make(chan struct{}, maxSpoolReads), spoolSums: make(chan struct{}, maxSpoolSums), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
@@ -262,30 +266,16 @@ func (q *Queue) OpenFor(ctx context.Context, id catalog.ID, user uint32) (*File,
 	return f, nil
 }
 
-// OpenAt is Open for whoever knows where the bytes are already, from Locate a moment ago: loc.Version is the version whose
-// members hold them.
-func (q *Queue) OpenAt(ctx context.Context, id catalog.ID, loc catalog.Location) (*File, error) {
-	f, err := q.openAt(id, loc, uint32(os.Geteuid()))
-	if err != nil {
-		return nil, fmt.Errorf("open version %d: %w", id, err)
-	}
-	return f, nil
-}
-
 func (q *Queue) open(ctx context.Context, id catalog.ID, user uint32) (*File, error) {
-	loc, err := q.db.Locate(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	return q.openAt(id, loc, user)
-}
-
-func (q *Queue) openAt(id catalog.ID, loc catalog.Location, user uint32) (*File, error) {
 	q.mu.Lock()
 	closed := q.closed
 	q.mu.Unlock()
 	if closed {
 		return nil, ErrClosed
+	}
+	loc, err := q.db.Locate(ctx, id)
+	if err != nil {
+		return nil, err
 	}
 	if loc.Version.Kind != catalog.File {
 		return nil, fmt.Errorf("%q is not a file", loc.Version.Name)
@@ -305,7 +295,7 @@ func (q *Queue) openAt(id catalog.ID, loc catalog.Location, user uint32) (*File,
 	if changer.FaultOf(serr) == changer.Shortage {
 		return nil, serr // no reason to load a tape
 	}
-	err := f.useObject(loc)
+	err = f.useObject(loc)
 	if err != nil && serr != nil {
 		return nil, fmt.Errorf("%w: %w", err, serr)
 	}
