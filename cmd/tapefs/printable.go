@@ -31,8 +31,9 @@ func printableText(text string) string {
 }
 
 // printableWriter is what every command writes to. Names, messages of servers and what a tape says are other people's bytes:
-// control characters, which a terminal would obey, are written as escapes, and so is what is no UTF-8. Newlines and tabs pass. The
-// escapes of DEL and of U+0080 to U+009F are those of JSON as well, which leaves these as they are.
+// control characters, which a terminal would obey, are written as escapes, and so are those that turn the direction of writing, with which
+// a name shows another one, and what is no UTF-8. Newlines and tabs pass. The escapes of DEL and of what lies above U+007F are those
+// of JSON as well, which leaves these as they are.
 // Not safe for concurrent use; ended by flush.
 type printableWriter struct {
 	w    io.Writer
@@ -85,10 +86,16 @@ func unfinished(b []byte) int {
 	return 0
 }
 
-// escapeControls escapes control characters but newline and tab, and bytes that are no UTF-8. It returns b itself when there are none.
+// misleading reports whether a character changes how those around it are shown: marks of direction, line and paragraph separators.
+func misleading(r rune) bool {
+	return unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
+}
+
+// escapeControls escapes control characters but newline and tab, misleading ones, and bytes that are no UTF-8. It returns b itself when
+// there are none.
 func escapeControls(b []byte) []byte {
 	harmless := func(r rune, size int) bool {
-		return r == '\n' || r == '\t' || !unicode.IsControl(r) && (r != utf8.RuneError || size > 1)
+		return r == '\n' || r == '\t' || !unicode.IsControl(r) && !misleading(r) && (r != utf8.RuneError || size > 1)
 	}
 	at := 0
 	for at < len(b) {

@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestPrintableWriter(t *testing.T) {
@@ -17,6 +21,9 @@ func TestPrintableWriter(t *testing.T) {
 		"cut \xe2\x82":          `cut \xe2\x82`,
 		"\xc2":                  `\xc2`,
 		"real \ufffd":           "real \ufffd",
+		"\u202egnp.exe":         `\u202egnp.exe`,
+		"a\u2066b\u200fc\u2028": `a\u2066b\u200fc\u2028`,
+		"שלום, سلام":            "שלום, سلام",
 	} {
 		for size := 1; size <= len(in)+1; size++ { // however it is cut into writes
 			var b bytes.Buffer
@@ -39,7 +46,7 @@ func TestPrintableWriter(t *testing.T) {
 }
 
 func TestJSONStaysJSON(t *testing.T) {
-	in := map[string]string{"name": "a\x1b\u009b\x7f\u0085b\n\"\\"}
+	in := map[string]string{"name": "a\x1b\u009b\x7f\u0085b\u202e\n\"\\"}
 	var b bytes.Buffer
 	if err := printJSON(&b, in); err != nil {
 		t.Fatal(err)
@@ -51,4 +58,41 @@ func TestJSONStaysJSON(t *testing.T) {
 	if err := json.Unmarshal(b.Bytes(), &out); err != nil || out["name"] != in["name"] {
 		t.Errorf("%q comes back as %q: %v", in["name"], out["name"], err)
 	}
+}
+
+// FuzzPrintable: no output holds what a terminal would obey, and JSON stays what it was.
+func FuzzPrintable(f *testing.F) {
+	for _, text := range []string{"plain", "a\x1b[31mb", "\u009b1m", "\u202egnp.exe", "\xff\xfe", "a\u2028b\u200f\u061c", "\u200b\ufeff", "\U000e0001", "tab\tnewline\n"} {
+		f.Add(text)
+	}
+	obeyed := func(text string) bool {
+		return strings.ContainsFunc(text, func(r rune) bool {
+			return unicode.Is(unicode.Bidi_Control, r) || unicode.IsControl(r) && r != '\n' && r != '\t'
+		})
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var b bytes.Buffer
+		p := &printableWriter{w: &b}
+		for _, half := range []string{text[:len(text)/2], text[len(text)/2:]} {
+			if _, err := io.WriteString(p, half); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.flush(); err != nil {
+			t.Fatal(err)
+		}
+		for _, out := range []string{b.String(), printable(text), printableText(text)} {
+			if obeyed(out) || !utf8.ValidString(out) {
+				t.Fatalf("%q is printed as %q", text, out)
+			}
+		}
+		b.Reset()
+		if err := printJSON(p, text); err != nil {
+			t.Fatal(err)
+		}
+		var again string
+		if err := json.Unmarshal(b.Bytes(), &again); err != nil || again != strings.ToValidUTF8(text, "\ufffd") && utf8.ValidString(text) {
+			t.Fatalf("%q comes back as %q, %v", text, again, err)
+		}
+	})
 }
