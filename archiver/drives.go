@@ -26,12 +26,17 @@ func (w *writer) blameDrive(ctx context.Context, barcode string, why error) (asi
 // driveFailed counts a tape that failed in a drive. When several did in a row the drive is suspect, and
 // the tapes that were blamed until then are not any more.
 func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why error) (suspect bool, err error) {
+	var blamed []string
 	d, err := a.db.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
-		if !slices.Contains(d.Failed, barcode) {
-			d.Failed = append(d.Failed, barcode)
+		if d.Failures > 0 {
+			blamed = failedTapes(d.Note)
 		}
-		d.Note = strings.Join(d.Failed, " ") + " failed in a row: " + why.Error()
-		if len(d.Failed) >= driveLimit {
+		if !slices.Contains(blamed, barcode) {
+			blamed = append(blamed, barcode)
+		}
+		d.Failures = len(blamed)
+		d.Note = strings.Join(blamed, " ") + failedInARow + why.Error()
+		if d.Failures >= driveLimit {
 			d.State = catalog.DriveSuspect
 		}
 		return nil
@@ -39,7 +44,7 @@ func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why 
 	if err != nil || d.State != catalog.DriveSuspect {
 		return false, err
 	}
-	for _, b := range d.Failed {
+	for _, b := range blamed {
 		t, err := a.db.TapeByBarcode(ctx, b)
 		if err != nil {
 			return true, fmt.Errorf("look for tape %s: %w", b, err)
@@ -57,13 +62,24 @@ func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why 
 	return true, nil
 }
 
+const failedInARow = " failed in a row: "
+
+// failedTapes reads the barcodes that driveFailed noted.
+func failedTapes(note string) []string {
+	barcodes, _, ok := strings.Cut(note, failedInARow)
+	if !ok {
+		return nil
+	}
+	return strings.Fields(barcodes)
+}
+
 // driveWorked ends a row of failures: a tape was synced in it.
 func (a *Archiver) driveWorked(ctx context.Context, serial string) error {
 	_, err := a.db.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
-		if len(d.Failed) == 0 || d.State != catalog.DriveOK {
+		if d.Failures == 0 || d.State != catalog.DriveOK {
 			return catalog.ErrUnchanged
 		}
-		d.Failed, d.Note = nil, ""
+		d.Failures, d.Note = 0, ""
 		return nil
 	})
 	return err

@@ -29,7 +29,7 @@ const es = catalog.ExtentSize
 
 // world is a catalog, a key and a library made of folders: WORLD/tapes/BARCODE/NAME.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 	key *crypto.Key
 	log *logBuffer
@@ -58,7 +58,7 @@ type fakeDrive struct {
 	leased bool
 }
 
-func newWorld(t *testing.T, drives int, barcodes ...string) *world {
+func newWorld(t testing.TB, drives int, barcodes ...string) *world {
 	t.Helper()
 	key, err := crypto.NewKey()
 	if err != nil {

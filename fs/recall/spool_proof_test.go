@@ -35,7 +35,7 @@ func spooledFile(q *Queue, id catalog.ID) string {
 }
 
 // rotBit changes one bit of a file, which keeps its time.
-func rotBit(t *testing.T, name string, at int64) {
+func rotBit(t testing.TB, name string, at int64) {
 	t.Helper()
 	info, err := os.Stat(name)
 	if err != nil {
@@ -55,7 +55,7 @@ func rotBit(t *testing.T, name string, at int64) {
 }
 
 // sumFile makes the block sums that the archiver makes when a file is fetched.
-func sumFile(t *testing.T, q *Queue, id catalog.ID, content []byte) {
+func sumFile(t testing.TB, q *Queue, id catalog.ID, content []byte) {
 	t.Helper()
 	s, err := blocksums.Create(sumsOf(q, id))
 	if err != nil {
