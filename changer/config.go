@@ -45,7 +45,7 @@ type Config struct {
 }
 
 // Programs are paths, or names that FindProgram finds; empty ones get their usual name.
-type Programs struct{ Mtx, Mt, Mkltfs, Ltfs, Ltfsck, Lsscsi, SgReadAttr string }
+type Programs struct{ Mtx, Mt, Mkltfs, Ltfs, Ltfsck, Lsscsi, SgReadAttr, SgLogs string }
 
 // None as Config.Changer is a single drive without changer.
 const None = "none"
@@ -79,6 +79,7 @@ func (c Config) withDefaults() Config {
 	name(&c.Programs.Ltfsck, "ltfsck")
 	name(&c.Programs.Lsscsi, "lsscsi")
 	name(&c.Programs.SgReadAttr, "sg_read_attr")
+	name(&c.Programs.SgLogs, "sg_logs")
 	return c
 }
 
@@ -99,6 +100,8 @@ type Library struct {
 	asked      time.Time                                // when
 	readAs     map[Barcode]Barcode                      // of the last inventory
 	onCheck    func(context.Context, Checked) error     // see OnCheck; nil: nobody listens
+	onWear     func(Wear)                               // see OnWear; nil: nobody listens
+	noSgLogs   bool                                     // sg_logs is not installed
 
 	alone Barcode // without a changer: what a mount proved to be in the drive when we looked last
 }

@@ -92,7 +92,7 @@ func config(vl *virtual.Library, run string) changer.Config {
 		Changer: vl.Changer,
 		RunDir:  run,
 		Programs: changer.Programs{Mtx: bin("mtx"), Mt: bin("mt"), Mkltfs: bin("mkltfs"), Ltfs: bin("ltfs"),
-			Ltfsck: bin("ltfsck"), Lsscsi: bin("lsscsi"), SgReadAttr: bin("sg_read_attr")},
+			Ltfsck: bin("ltfsck"), Lsscsi: bin("lsscsi"), SgReadAttr: bin("sg_read_attr"), SgLogs: bin("sg_logs")},
 		MoveTimeout: time.Minute, ReadyTimeout: time.Minute, MountTimeout: time.Minute, UnmountTimeout: time.Minute,
 	}
 	for _, d := range vl.Drives {

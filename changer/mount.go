@@ -193,7 +193,11 @@ func (le *Lease) mount(ctx context.Context, r MountRequest) (*Volume, error) {
 		if c.cmd.ProcessState.ExitCode() == 0 {
 			return nil, fail(op, fmt.Errorf("ltfs ended well but mounted nothing: %w", c.failure()), "see "+c.log)
 		}
-		return nil, le.ltfsFail(ctx, op, c.failure(), log, le.label(ctx))
+		err := le.ltfsFail(ctx, op, c.failure(), log, le.label(ctx))
+		if !errors.Is(err, ErrNotFormatted) && !errors.Is(err, ErrNoMedium) && !errors.Is(err, ErrBusy) {
+			le.readWear(ctx, "") // the drive may know why
+		}
+		return nil, err
 	case err != nil:
 		pid := c.cmd.Process.Pid
 		gone := le.leave(c, dir)

@@ -339,6 +339,7 @@ func (v *Volume) Unmount(ctx context.Context) error {
 		return v.leave(ctx, op, err)
 	}
 	v.end()
+	v.le.readWear(ctx, v.UUID)
 	if died || v.child.err != nil {
 		return fail(op, fmt.Errorf("the ltfs process ended before its time: %w", v.child.failure()), "what was written since the last sync counts as lost; see "+v.child.log)
 	}

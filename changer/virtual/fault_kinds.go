@@ -45,7 +45,7 @@ var faultKinds = []faultKind{
 	{"kill-needs-check", "", "a volume whose ltfs is killed after a change is not mounted until ltfsck was run"},
 	{"eod-eio", "", "mt eod fails and says nothing of the tape"},
 
-	{"wrong-barcode", "SLOT:TAG", "the changer reads TAG on the tape from this slot"},
+	{"wrong-barcode", "SLOT:TAG", "the changer reads TAG on the tape from this slot, or with an empty TAG no label"},
 	{"no-suffix", "", "labels are read without the media suffix"},
 	{"unknown-source", "DRIVE", "the changer does not know where the drive's tape came from"},
 	{"offline", "", "the changer is offline"},
@@ -54,6 +54,9 @@ var faultKinds = []faultKind{
 	{"noise", "", "mtx prints sense data on stderr, and works all the same"},
 	{"eject-first", "", "the robot gets a tape only after mt offline"},
 	{"wants-cleaning", "DRIVE", "the drive asks for cleaning until a cleaning cartridge is loaded"},
+	{"tape-alert", "BARCODE:FLAG", "the drive that holds the tape raises this TapeAlert flag, 1 to 64"},
+	{"drive-alert", "DRIVE:FLAG", "the drive raises this TapeAlert flag"},
+	{"worn", "BARCODE:COUNT", "the drives corrected so many errors when they wrote the tape, and half as many when they read it"},
 	{"memory", "BARCODE:TEXT", "the memory of the tape's cartridge names TEXT as its barcode; none for a drive that does not tell"},
 	{"exchanged-nodes", "DRIVE:DRIVE", "the device nodes of two drives change places, as sg numbers do between boots"},
 	{"exchanged-elements", "DRIVE:DRIVE", "the changer numbers two drives the other way round"},

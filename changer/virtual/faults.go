@@ -125,9 +125,19 @@ func checkFault(kind, arg string) error {
 		if b, text, _ := strings.Cut(arg, ":"); b == "" || text == "" {
 			err = errors.New("wants BARCODE:TEXT")
 		}
+	case "BARCODE:FLAG", "DRIVE:FLAG":
+		_, flag, _ := strings.Cut(arg, ":")
+		if n, bad := strconv.Atoi(flag); bad != nil || n < 1 || n > 64 {
+			err = errors.New("wants the number of a TapeAlert flag, 1 to 64, after the colon")
+		}
+	case "BARCODE:COUNT":
+		b, n, _ := strings.Cut(arg, ":")
+		if _, err = strconv.ParseUint(n, 10, 40); err == nil && b == "" {
+			err = errors.New("wants BARCODE:COUNT")
+		}
 	case "SLOT:TAG":
-		s, tag, ok := strings.Cut(arg, ":")
-		if _, err = strconv.Atoi(s); err == nil && (!ok || tag == "") {
+		s, _, ok := strings.Cut(arg, ":")
+		if _, err = strconv.Atoi(s); err == nil && !ok {
 			err = errors.New("wants SLOT:TAG")
 		}
 	case "DRIVE":

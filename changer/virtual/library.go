@@ -55,7 +55,7 @@ type Library struct {
 	Dir     string
 	Changer string // device to give to mtx
 	Drives  []Drive
-	Bin     string // folder with mtx, mt, mkltfs, ltfs, ltfsck, lsscsi, sg_read_attr
+	Bin     string // folder with mtx, mt, mkltfs, ltfs, ltfsck, lsscsi, sg_read_attr, sg_logs
 
 	generation int
 	program    []string
@@ -63,7 +63,7 @@ type Library struct {
 }
 
 // programs are the names under which scripts are made in bin/.
-var programs = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi", "sg_read_attr"}
+var programs = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi", "sg_read_attr", "sg_logs"}
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Slots == 0 {

@@ -11,11 +11,11 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Main is the command tapefs virtual: args[0] is create, mtx, mt, mkltfs, ltfs, ltfsck, lsscsi, sg_read_attr, fault or log.
+// Main is the command tapefs virtual: args[0] is create, mtx, mt, mkltfs, ltfs, ltfsck, lsscsi, sg_read_attr, sg_logs, fault or log.
 // Returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		fmt.Fprintln(stderr, "usage: virtual create|fault|log DIR …, or virtual mtx|mt|mkltfs|ltfs|ltfsck|lsscsi|sg_read_attr --library DIR …")
+		fmt.Fprintln(stderr, "usage: virtual create|fault|log DIR …, or virtual mtx|mt|mkltfs|ltfs|ltfsck|lsscsi|sg_read_attr|sg_logs --library DIR …")
 		return 2
 	}
 	var err error
@@ -46,7 +46,7 @@ var errUsage = errors.New("usage")
 func runProgram(args []string, stdout, stderr io.Writer) int {
 	run := map[string]func(*Library, []string, io.Writer, io.Writer) int{
 		"mtx": runMtx, "mt": runMt, "mkltfs": runMkltfs, "ltfs": runLtfs, "ltfsck": runLtfsck, "lsscsi": runLsscsi,
-		"sg_read_attr": runSgReadAttr,
+		"sg_read_attr": runSgReadAttr, "sg_logs": runSgLogs,
 	}[args[0]]
 	if run == nil {
 		fmt.Fprintf(stderr, "virtual: unknown command %q\n", args[0])

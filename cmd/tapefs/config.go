@@ -85,6 +85,7 @@ type programsConfig struct {
 	Lsscsi string `yaml:"lsscsi"`
 
 	SgReadAttr string `yaml:"sg_read_attr"`
+	SgLogs     string `yaml:"sg_logs"`
 }
 
 type keysConfig struct {

@@ -202,7 +202,7 @@ func (l *foundLibrary) print(w io.Writer, programs programsConfig) error {
 	if (programs != programsConfig{}) {
 		p("  programs:")
 		for _, q := range []namedProgram{{"mtx", programs.Mtx}, {"mt", programs.Mt}, {"mkltfs", programs.Mkltfs},
-			{"ltfs", programs.Ltfs}, {"ltfsck", programs.Ltfsck}, {"lsscsi", programs.Lsscsi}, {"sg_read_attr", programs.SgReadAttr}} {
+			{"ltfs", programs.Ltfs}, {"ltfsck", programs.Ltfsck}, {"lsscsi", programs.Lsscsi}, {"sg_read_attr", programs.SgReadAttr}, {"sg_logs", programs.SgLogs}} {
 			if q.Path != "" {
 				p("    %s: %s", q.Name, strconv.Quote(q.Path))
 			}

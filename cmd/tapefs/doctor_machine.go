@@ -97,6 +97,7 @@ func (u *checkup) programList() []program {
 		{"lsscsi", or(p.Lsscsi, "lsscsi"), "apt-get install lsscsi", false, v},
 		{"sg_read_attr", or(p.SgReadAttr, "sg_read_attr"), "apt-get install sg3-utils: with it the barcode in a cartridge's memory is compared with the label before a format",
 			false, v},
+		{"sg_logs", or(p.SgLogs, "sg_logs"), "apt-get install sg3-utils: with it drives are asked for TapeAlert flags, errors they corrected, and the wear of tapes", false, v},
 		{"rsync", or(c.Tools.Rsync, "rsync"), "apt-get install rsync", remote, v},
 		{"ssh", or(c.Tools.SSH, "ssh"), "apt-get install openssh-client", ssh, []string{"-V"}},
 		{"fusermount3", "fusermount3", "apt-get install fuse3", true, v},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"tapefs/catalog"
 	"tapefs/changer"
 )
 
@@ -38,6 +39,7 @@ type driveStateJSON struct {
 	Problem        string `json:"problem,omitempty"`
 
 	Proved *time.Time `json:"proved,omitempty"` // when the drive was last seen to be the one that the changer fills
+	Wear   *wearJSON  `json:"wear,omitempty"`
 }
 
 func driveStateOf(s changer.DriveState) driveStateJSON {
@@ -83,6 +85,7 @@ func (c *driveStatusCmd) Run(ctx context.Context, a *app) error {
 			rows = append(rows, driveStateOf(s))
 		}
 	}
+	addDriveWear(ctx, h, rows)
 	if a.JSON {
 		if perr := printJSON(a.stdout, rows); perr != nil {
 			return perr
@@ -117,8 +120,32 @@ func (c *driveStatusCmd) Run(ctx context.Context, a *app) error {
 		if r.WantsCleaning {
 			fmt.Fprintf(a.stdout, "drive %d asks to be cleaned: tapefs drive clean %d\n", r.Element, r.Element)
 		}
+		if text := driveWearText(r.Wear); text != "" {
+			fmt.Fprintf(a.stdout, "drive %d counts: %s\n", r.Element, text)
+		}
+		if r.Wear != nil {
+			for _, advice := range r.Wear.Advice {
+				fmt.Fprintf(a.stdout, "drive %d GETS WORSE: %s\n", r.Element, advice)
+			}
+		}
 	}
 	return err
+}
+
+// addDriveWear adds what the catalog knows of the drives' wear, as far as there is a catalog: the state of a drive is shown without.
+func addDriveWear(ctx context.Context, h *hand, rows []driveStateJSON) {
+	db, err := catalog.OpenReadOnly(ctx, h.conf.catalogPath())
+	if err != nil {
+		h.log.Debug("look for the wear of drives", "err", err)
+		return
+	}
+	defer db.Close()
+	for i := range rows {
+		if rows[i].Wear, err = driveWear(ctx, db, rows[i].Element, rows[i].Serial); err != nil {
+			h.log.Debug("look for the wear of drives", "err", err)
+			return
+		}
+	}
 }
 
 type driveInquiryCmd struct {

@@ -47,7 +47,7 @@ type namedProgram struct{ Name, Path string }
 type namedSource struct{ Name, URL string }
 
 // ltfsPrograms are the programs of a library in the order of the configuration.
-var ltfsPrograms = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi", "sg_read_attr"}
+var ltfsPrograms = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi", "sg_read_attr", "sg_logs"}
 
 func (c *initCmd) Run(ctx context.Context, a *app) error {
 	sources, err := parseSources(c.Source)

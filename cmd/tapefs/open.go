@@ -76,6 +76,12 @@ func (a *app) library(c *config) (*changer.Library, error) {
 	}
 	lib.Know(c.knownTapes)
 	lib.OnCheck(func(_ context.Context, found changer.Checked) error { return recordCheck(c, found) })
+	lib.OnWear(func(w changer.Wear) {
+		err := recordInCatalog(c, func(ctx context.Context, db *catalog.DB) error { return archiver.RecordWear(ctx, db, w) })
+		if err != nil { // no job depends on it
+			a.log.Debug("record what a drive says of itself", "err", err)
+		}
+	})
 	return lib, nil
 }
 

@@ -32,6 +32,7 @@ type statusJSON struct {
 	Lost      lostJSON       `json:"lost"`
 	Wanted    []wantedJSON   `json:"wanted"`
 	Checks    []checkDueJSON `json:"checks"` // tapes of sessions that died
+	Worse     []worseJSON    `json:"getting_worse"`
 	Spool     folderJSON     `json:"spool"`
 	Cache     folderJSON     `json:"cache"`
 	Recall    *recall.Live   `json:"recall,omitempty"` // what the process that owns the cache says of its queue
@@ -155,6 +156,9 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 	if err := s.readCache(ctx, conf); err != nil {
 		return nil, err
 	}
+	if s.Worse, err = gettingWorse(ctx, conf, db); err != nil {
+		return nil, err
+	}
 	s.readDrives(ctx, a, conf, db)
 	return s, nil
 }
@@ -270,6 +274,7 @@ func (s *statusJSON) print(a *app) {
 		t.row("LOST in "+m.Pool, fmt.Sprintf("%s; the next tapefs archive names anew what only that named", count(int64(m.Manifests), "manifest", "manifests")))
 	}
 	printChecks(t, s.Checks)
+	printWorse(t, s.Worse)
 	for _, d := range s.Damaged {
 		t.row("DAMAGED in "+d.Pool, fmt.Sprintf("%s, %s: tapefs archive --heal", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes)))
 	}

@@ -54,6 +54,7 @@ type tapeJSON struct {
 	Remedy     string     `json:"remedy,omitempty"` // what gets a suspect tape out of that
 
 	Counters *changer.Counters `json:"counters,omitempty"` // info only: what the cartridge said when it was last mounted here
+	Wear     *wearJSON         `json:"wear,omitempty"`     // info only: what drives said of it
 }
 
 func tapeOf(ctx context.Context, db *catalog.DB, t catalog.Tape) (tapeJSON, error) {
@@ -194,6 +195,9 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 			a.log.Warn(err.Error())
 		}
 	}
+	if r.Wear, err = tapeWear(ctx, db, tape.ID, r.Barcode); err != nil {
+		return err
+	}
 	if a.JSON {
 		return printJSON(a.stdout, r)
 	}
@@ -235,6 +239,7 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 			t.row("    ALERT", c.Alert)
 		}
 	}
+	printTapeWear(t, r.Wear)
 	return t.flush()
 }
 
