@@ -11,7 +11,8 @@ import (
 )
 
 type libraryCmd struct {
-	Status libraryStatusCmd `cmd:"" help:"Drives, slots, and what is known of each cartridge."`
+	Status    libraryStatusCmd    `cmd:"" help:"Drives, slots, and what is known of each cartridge."`
+	Inventory libraryInventoryCmd `cmd:"" help:"List the cartridges that their labels do not identify; with --read, find out who they are."`
 }
 
 type libraryStatusCmd struct {

@@ -37,7 +37,8 @@ type importJSON struct {
 	Catalog string `json:"catalog,omitempty"` // UUID of the catalog that wrote it
 	Detail  string `json:"detail,omitempty"`
 
-	err error
+	drive string // serial of the drive in which it was looked at
+	err   error
 }
 
 func (r importJSON) print(a *app) {
@@ -90,7 +91,8 @@ func (c *tapeImportCmd) Run(ctx context.Context, a *app) error {
 // imports takes tapes into the library.
 type imports struct {
 	*hand
-	db *catalog.DB
+	db    *catalog.DB
+	avoid []string // serials of drives that do not take the tape at hand
 }
 
 // all takes in what lies in the mail slots, and notes which exported tapes are back.
@@ -193,6 +195,9 @@ func (i *imports) one(ctx context.Context, b changer.Barcode, slot int) (importJ
 	switch {
 	case err == nil:
 		r.Detail = fmt.Sprintf("the catalog knows this volume as %s: its label was changed", t.Barcode)
+		if b == "" {
+			r.Detail = fmt.Sprintf("the catalog knows this volume as %s: its label is missing or cannot be read; put a new one on it", t.Barcode)
+		}
 	case errors.Is(err, catalog.ErrNotFound):
 		r.Detail = "the catalog does not know it: it was written after the catalog's last backup"
 	default:
@@ -218,11 +223,12 @@ func (i *imports) known(ctx context.Context, t catalog.Tape, slot int) (importJS
 // look mounts an unknown tape read-only, reads who it is, and brings it back to its slot.
 func (i *imports) look(ctx context.Context, r *importJSON) (err error) {
 	b := changer.Barcode(r.Barcode)
-	lease, err := i.lease(ctx, changer.Request{Barcode: b, Purpose: "import"})
+	lease, err := i.lease(ctx, changer.Request{Barcode: b, Purpose: "import", Avoid: i.avoid})
 	if err != nil {
 		return err
 	}
 	defer release(ctx, lease, &err)
+	r.drive = lease.Drive().Serial
 	if err := lease.Unload(ctx); err != nil {
 		return err
 	}
