@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +41,7 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	for _, name := range c.Sources {
 		if _, ok := conf.Sources[name]; !ok {
-			return usagef("no source %q in %s", name, conf.path)
+			return usagef("no source %q in %s%s", name, conf.path, didYouMean(name, slices.Sorted(maps.Keys(conf.Sources))))
 		}
 	}
 	var arch *archiver.Archiver

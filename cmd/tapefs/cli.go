@@ -19,40 +19,46 @@ var version = "dev"
 
 // globals are the flags that every command takes.
 type globals struct {
-	Config    string `help:"Configuration file; else $$TAPEFS_CONFIG, then config.yaml in $$XDG_CONFIG_HOME/tapefs, then /etc/tapefs." placeholder:"FILE"`
-	State     string `help:"State folder: catalog, keys, spool, cache, run. Overrides the configuration." placeholder:"DIR"`
-	JSON      bool   `name:"json" help:"Print JSON, for programs."`
-	Verbose   bool   `short:"v" help:"Log each step."`
-	LogFormat string `help:"Format of log lines: text or json." enum:"text,json" default:"text"`
+	Config    string `group:"global" help:"Configuration file; else $$TAPEFS_CONFIG, then config.yaml in $$XDG_CONFIG_HOME/tapefs, then /etc/tapefs." placeholder:"FILE"`
+	State     string `group:"global" help:"State folder: catalog, keys, spool, cache, run. Overrides the configuration." placeholder:"DIR"`
+	JSON      bool   `group:"global" name:"json" help:"Print JSON, for programs."`
+	Verbose   bool   `group:"global" short:"v" help:"Log each step."`
+	LogFormat string `group:"global" help:"Format of log lines: text or json." enum:"text,json" default:"text"`
 }
 
 // cli is the command line.
 type cli struct {
 	globals
 
-	Init     initCmd     `cmd:"" help:"Write a configuration, a key and an empty catalog."`
-	Archive  archiveCmd  `cmd:"" help:"Bring new and changed files of sources onto tape."`
-	Safe     safeCmd     `cmd:"" help:"List the files of a source that may be deleted there, because tapes have them."`
-	Mount    mountCmd    `cmd:"" help:"Show the archive in a directory."`
-	Restore  restoreCmd  `cmd:"" help:"Bring many files back in tape order, without the mount."`
-	Prefetch prefetchCmd `cmd:"" help:"Bring files into the cache before somebody reads them, in tape order; pin them there."`
-	Verify   verifyCmd   `cmd:"" help:"Read tapes back and prove that their bytes are those that were written."`
-	Ls       lsCmd       `cmd:"" help:"List a directory of the archive, from the catalog alone."`
-	Find     findCmd     `cmd:"" help:"Find files by name, from the catalog alone."`
-	Info     infoCmd     `cmd:"" help:"Say all that is known of a path: versions, object, copies, tapes."`
-	Status   statusCmd   `cmd:"" help:"Drives, tapes, sources, spool, cache, owed copies."`
-	Runs     runsCmd     `cmd:"" help:"What earlier runs did."`
-	Tape     tapeCmd     `cmd:"" help:"Tapes of this catalog."`
-	Library  libraryCmd  `cmd:"" help:"The tape library."`
-	Drive    driveCmd    `cmd:"" help:"The drives: state, kind, eject, clean, trust again."`
-	Doctor   doctorCmd   `cmd:"" help:"Look whether all is in place for archive and mount, and say what to do."`
-	Forget   forgetCmd   `cmd:"" help:"Forget versions: what vanished long ago, old ones, or paths. Lists them unless --yes."`
-	Catalog  catalogCmd  `cmd:"" help:"The catalog: check, backup, and rebuild from tapes."`
-	Key      keyCmd      `cmd:"" help:"Keys: without them the tapes are noise."`
-	Virtual  virtualCmd  `cmd:"" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
-	Demo     demoCmd     `cmd:"" help:"Show the whole journey with a virtual library in a temporary folder."`
+	Archive archiveCmd `cmd:"" group:"archive" help:"Bring new and changed files of sources onto tape."`
+	Safe    safeCmd    `cmd:"" group:"archive" help:"List the files of a source that may be deleted there, because tapes have them."`
+	Verify  verifyCmd  `cmd:"" group:"archive" help:"Read tapes back and prove that their bytes are those that were written."`
+	Forget  forgetCmd  `cmd:"" group:"archive" help:"Forget versions: what vanished long ago, old ones, or paths. Lists them unless --yes."`
 
-	Completion completionCmd `cmd:"" help:"Print what makes bash, zsh or fish complete commands, paths and barcodes."`
+	Mount    mountCmd    `cmd:"" group:"read" help:"Show the archive in a directory."`
+	Restore  restoreCmd  `cmd:"" group:"read" help:"Bring many files back in tape order, without the mount."`
+	Prefetch prefetchCmd `cmd:"" group:"read" help:"Bring files into the cache before somebody reads them, in tape order; pin them there."`
+	Ls       lsCmd       `cmd:"" group:"read" help:"List a directory of the archive, from the catalog alone."`
+	Find     findCmd     `cmd:"" group:"read" help:"Find files by name, from the catalog alone."`
+	Info     infoCmd     `cmd:"" group:"read" help:"Say all that is known of a path: versions, object, copies, tapes."`
+
+	Tape    tapeCmd    `cmd:"" group:"tapes" help:"Tapes of this catalog."`
+	Library libraryCmd `cmd:"" group:"tapes" help:"The tape library."`
+	Drive   driveCmd   `cmd:"" group:"tapes" help:"The drives: state, kind, eject, clean, trust again."`
+
+	Init    initCmd    `cmd:"" group:"setup" help:"Write a configuration, a key and an empty catalog."`
+	Doctor  doctorCmd  `cmd:"" group:"setup" help:"Look whether all is in place for archive and mount, and say what to do."`
+	Config  configCmd  `cmd:"" group:"setup" help:"The configuration: check it, and show how it is understood."`
+	Status  statusCmd  `cmd:"" group:"setup" help:"Drives, tapes, sources, spool, cache, owed copies."`
+	Runs    runsCmd    `cmd:"" group:"setup" help:"What earlier runs did."`
+	Catalog catalogCmd `cmd:"" group:"setup" help:"The catalog: check, backup, and rebuild from tapes."`
+	Key     keyCmd     `cmd:"" group:"setup" help:"Keys: without them the tapes are noise."`
+
+	Demo       demoCmd       `cmd:"" group:"more" help:"Show the whole journey with a virtual library in a temporary folder."`
+	Virtual    virtualCmd    `cmd:"" group:"more" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
+	Completion completionCmd `cmd:"" group:"more" help:"Print what makes bash, zsh or fish complete commands, paths and barcodes."`
+	Help       helpCmd       `cmd:"" group:"more" help:"Explain a command."`
+	Version    versionCmd    `cmd:"" group:"more" help:"Print the version."`
 }
 
 // app is what a command gets besides its own flags.
@@ -91,24 +97,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	var c cli
 	exited := -1
-	parser, err := kong.New(&c,
-		kong.Name("tapefs"),
-		kong.Description("A tape archive that is used through an ordinary directory.\n\n"+exitHelp+"\n\ntapefs --version prints its version."),
-		kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(code int) { exited = code }),
-		kong.Vars{"moment": momentHelp},
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.KindMapper(reflect.String, kong.MapperFunc(exactString)),
-	)
+	parser, err := newParser(ctx, &c, stdout, stderr, func(code int) { exited = code })
 	if err != nil {
 		fmt.Fprintf(stderr, "tapefs: %v\n", err)
 		return exitFailed
 	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
+	args = asWords(args)
 	if args[0] == "__complete" {
 		complete(ctx, parser.Model, args[1:], stdout)
 		return 0
@@ -138,6 +132,29 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		report(stderr, err)
 	}
 	return exitCode(err)
+}
+
+// newParser makes the parser of the command line. exit is called after help was printed.
+func newParser(ctx context.Context, c *cli, stdout, stderr io.Writer, exit func(code int)) (*kong.Kong, error) {
+	parser, err := kong.New(c,
+		kong.Name("tapefs"),
+		kong.Description("A tape archive that is used through an ordinary directory.\n\n"+
+			"New here? \"tapefs demo\" shows the whole journey, \"tapefs doctor\" says what this machine still needs, "+
+			"and \"tapefs init\" writes a configuration.\n\n"+exitHelp),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true}),
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+		kong.Vars{"moment": momentHelp},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.KindMapper(reflect.String, kong.MapperFunc(exactString)),
+		commandGroups,
+	)
+	if err != nil {
+		return nil, err
+	}
+	addHelp(parser.Model)
+	return parser, nil
 }
 
 // exactString takes a word of the command line as its bytes: kong's own way goes through JSON, which

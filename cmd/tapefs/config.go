@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/goccy/go-yaml"
 
 	"tapefs/archiver"
@@ -50,13 +50,13 @@ type libraryConfig struct {
 	Programs          programsConfig `yaml:"programs"`
 	LTFSOptions       []string       `yaml:"ltfs_options"`
 	EjectBeforeUnload bool           `yaml:"eject_before_unload"`
-	MoveTimeout       time.Duration  `yaml:"move_timeout"`
-	ReadyTimeout      time.Duration  `yaml:"ready_timeout"`
-	MountTimeout      time.Duration  `yaml:"mount_timeout"`
-	UnmountTimeout    time.Duration  `yaml:"unmount_timeout"`
+	MoveTimeout       period         `yaml:"move_timeout"`
+	ReadyTimeout      period         `yaml:"ready_timeout"`
+	MountTimeout      period         `yaml:"mount_timeout"`
+	UnmountTimeout    period         `yaml:"unmount_timeout"`
 	AutoCheck         *bool          `yaml:"auto_check"`
-	CheckTimeout      time.Duration  `yaml:"check_timeout"`
-	IdleUnmount       time.Duration  `yaml:"idle_unmount"`
+	CheckTimeout      period         `yaml:"check_timeout"`
+	IdleUnmount       period         `yaml:"idle_unmount"`
 }
 
 type driveConfig struct {
@@ -94,30 +94,30 @@ type keysConfig struct {
 }
 
 type poolConfig struct {
-	Include     []string      `yaml:"include"`
-	Exclude     []string      `yaml:"exclude"`
-	FormatBlank bool          `yaml:"format_blank"`
-	KeepFree    size          `yaml:"keep_free"`
-	MinBatch    size          `yaml:"min_batch"`
-	MaxAge      time.Duration `yaml:"max_age"`
-	VerifyAfter share         `yaml:"verify_after_write"`
+	Include     []string `yaml:"include"`
+	Exclude     []string `yaml:"exclude"`
+	FormatBlank bool     `yaml:"format_blank"`
+	KeepFree    size     `yaml:"keep_free"`
+	MinBatch    size     `yaml:"min_batch"`
+	MaxAge      period   `yaml:"max_age"`
+	VerifyAfter share    `yaml:"verify_after_write"`
 }
 
 type sourceConfig struct {
-	URL            string        `yaml:"url"`
-	Copies         []string      `yaml:"copies"`
-	SSH            sshConfig     `yaml:"ssh"`
-	RsyncPath      string        `yaml:"rsync_path"`
-	Include        []string      `yaml:"include"`
-	Exclude        []string      `yaml:"exclude"`
-	BundleBelow    size          `yaml:"bundle_below"`
-	BundleSize     size          `yaml:"bundle_size"`
-	DedupMin       size          `yaml:"dedup_min"`
-	BandwidthLimit size          `yaml:"bandwidth_limit"`
-	Streams        int           `yaml:"streams"`
-	MinAge         time.Duration `yaml:"min_age"`
-	StallTimeout   time.Duration `yaml:"stall_timeout"`
-	OneFileSystem  bool          `yaml:"one_file_system"`
+	URL            string    `yaml:"url"`
+	Copies         []string  `yaml:"copies"`
+	SSH            sshConfig `yaml:"ssh"`
+	RsyncPath      string    `yaml:"rsync_path"`
+	Include        []string  `yaml:"include"`
+	Exclude        []string  `yaml:"exclude"`
+	BundleBelow    size      `yaml:"bundle_below"`
+	BundleSize     size      `yaml:"bundle_size"`
+	DedupMin       size      `yaml:"dedup_min"`
+	BandwidthLimit size      `yaml:"bandwidth_limit"`
+	Streams        int       `yaml:"streams"`
+	MinAge         period    `yaml:"min_age"`
+	StallTimeout   period    `yaml:"stall_timeout"`
+	OneFileSystem  bool      `yaml:"one_file_system"`
 }
 
 type spoolConfig struct {
@@ -135,8 +135,8 @@ type mountConfig struct {
 	Owners     string `yaml:"owners"`
 	AllowOther *bool  `yaml:"allow_other"`
 
-	OfflineWait  time.Duration `yaml:"offline_wait"`
-	HideVanished bool          `yaml:"hide_vanished"`
+	OfflineWait  period `yaml:"offline_wait"`
+	HideVanished bool   `yaml:"hide_vanished"`
 }
 
 type recallConfig struct {
@@ -145,9 +145,9 @@ type recallConfig struct {
 	MaxWaiting int       `yaml:"max_waiting"`
 	Prefetch   *size     `yaml:"prefetch"`
 
-	UserSlice   time.Duration `yaml:"user_slice"`
-	ReaderSlice time.Duration `yaml:"reader_slice"`
-	WriterSlice time.Duration `yaml:"writer_slice"`
+	UserSlice   period `yaml:"user_slice"`
+	ReaderSlice period `yaml:"reader_slice"`
+	WriterSlice period `yaml:"writer_slice"`
 }
 
 // denied are programs that read whatever they find: indexers and thumbnailers.
@@ -161,10 +161,10 @@ type scrubConfig struct {
 }
 
 type toolsConfig struct {
-	Rsync     string        `yaml:"rsync"`
-	SSH       string        `yaml:"ssh"`
-	SyncBytes size          `yaml:"sync_bytes"`
-	SyncEvery time.Duration `yaml:"sync_every"`
+	Rsync     string `yaml:"rsync"`
+	SSH       string `yaml:"ssh"`
+	SyncBytes size   `yaml:"sync_bytes"`
+	SyncEvery period `yaml:"sync_every"`
 }
 
 // proof is the entry as the changer wants it, the zero value when there is none.
@@ -177,19 +177,6 @@ func (p provedConfig) proof() (changer.Proof, error) {
 		return changer.Proof{}, fmt.Errorf("%q is not a time such as 2026-01-31T12:00:00Z; take proved: out and have it written anew: tapefs doctor --fix-config --prove", p.Date)
 	}
 	return changer.Proof{Serial: p.Serial, Element: p.Element, Node: p.Node, At: at}, nil
-}
-
-// size is a number of bytes, written as 64MiB, 1.5TB or a plain number.
-type size int64
-
-func (s *size) UnmarshalYAML(text []byte) error {
-	word := strings.Trim(strings.TrimSpace(string(text)), `"'`)
-	n, err := humanize.ParseBytes(word)
-	if err != nil || n > 1<<62 {
-		return fmt.Errorf("%q is not a size such as 64MiB", word)
-	}
-	*s = size(n)
-	return nil
 }
 
 // defaultPrefetch is what is read ahead of who reads one file of a directory after the other: a second of a drive.
@@ -283,7 +270,7 @@ func parseConfig(data []byte) (*config, error) {
 		return nil, err
 	}
 	if err := c.check(); err != nil {
-		return nil, err
+		return nil, placed(err, data)
 	}
 	return c, nil
 }
@@ -313,7 +300,7 @@ func decodeYAML(data []byte, c *config) (err error) {
 		}
 	}()
 	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(c); err != nil && !errors.Is(err, io.EOF) {
-		return errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
+		return explainYAML(err)
 	}
 	return nil
 }
@@ -328,7 +315,7 @@ func (c *config) check() error {
 	if _, err := changer.ParseFlavor(c.Library.Flavor); err != nil {
 		return fmt.Errorf("library.flavor: %w", err)
 	}
-	if t := c.Library.CheckTimeout; t < 0 || t > 0 && t < time.Second {
+	if t := c.Library.CheckTimeout; t < 0 || t > 0 && t < period(time.Second) {
 		return fmt.Errorf("library.check_timeout: %s is less than a second", t)
 	}
 	serials := map[string]bool{}
@@ -371,7 +358,7 @@ func (c *config) check() error {
 		if s.Streams < 0 || s.Streams > maxStreams {
 			return fmt.Errorf("sources.%s.streams: %d is not between 1 and %d", name, s.Streams, maxStreams)
 		}
-		if s.StallTimeout != 0 && s.StallTimeout < time.Second {
+		if s.StallTimeout != 0 && s.StallTimeout < period(time.Second) {
 			return fmt.Errorf("sources.%s.stall_timeout: %s is less than a second", name, s.StallTimeout)
 		}
 		if s.MinAge < 0 {
@@ -379,7 +366,7 @@ func (c *config) check() error {
 		}
 		for _, pool := range s.Copies {
 			if _, ok := c.Pools[pool]; !ok {
-				return fmt.Errorf("sources.%s.copies: no pool %q", name, pool)
+				return fmt.Errorf("sources.%s.copies: no pool %q%s", name, pool, didYouMean(pool, slices.Sorted(maps.Keys(c.Pools))))
 			}
 		}
 	}
@@ -459,11 +446,11 @@ func (c *config) changerConfig() changer.Config {
 		Programs:          changer.Programs(l.Programs),
 		LTFSOptions:       l.LTFSOptions,
 		EjectBeforeUnload: l.EjectBeforeUnload,
-		MoveTimeout:       l.MoveTimeout,
-		ReadyTimeout:      l.ReadyTimeout,
-		MountTimeout:      l.MountTimeout,
-		UnmountTimeout:    l.UnmountTimeout,
-		CheckTimeout:      l.CheckTimeout,
+		MoveTimeout:       time.Duration(l.MoveTimeout),
+		ReadyTimeout:      time.Duration(l.ReadyTimeout),
+		MountTimeout:      time.Duration(l.MountTimeout),
+		UnmountTimeout:    time.Duration(l.UnmountTimeout),
+		CheckTimeout:      time.Duration(l.CheckTimeout),
 		CheckByHand:       l.AutoCheck != nil && !*l.AutoCheck,
 	}
 }
@@ -477,7 +464,7 @@ func (c *config) archiverPools() []archiver.Pool {
 		}
 		pools = append(pools, archiver.Pool{Name: name, Include: p.Include, Exclude: p.Exclude,
 			FormatBlank: p.FormatBlank, KeepFree: int64(p.KeepFree),
-			MinBatch: int64(p.MinBatch), MaxAge: p.MaxAge, VerifyAfterWrite: float64(p.VerifyAfter)})
+			MinBatch: int64(p.MinBatch), MaxAge: time.Duration(p.MaxAge), VerifyAfterWrite: float64(p.VerifyAfter)})
 	}
 	slices.SortFunc(pools, func(a, b archiver.Pool) int { return strings.Compare(a.Name, b.Name) })
 	return pools
@@ -494,7 +481,7 @@ func (c *config) archiverSources() []archiver.Source {
 		sources = append(sources, archiver.Source{Name: name, URL: s.URL, Copies: s.Copies, SSH: s.SSH,
 			RsyncPath: s.RsyncPath, Include: s.Include, Exclude: s.Exclude,
 			BundleBelow: int64(s.BundleBelow), DedupMin: int64(s.DedupMin), BundleSize: int64(s.BundleSize),
-			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: s.MinAge, StallTimeout: s.StallTimeout, OneFileSystem: s.OneFileSystem})
+			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: time.Duration(s.MinAge), StallTimeout: time.Duration(s.StallTimeout), OneFileSystem: s.OneFileSystem})
 	}
 	slices.SortFunc(sources, func(a, b archiver.Source) int { return strings.Compare(a.Name, b.Name) })
 	return sources

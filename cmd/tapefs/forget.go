@@ -14,7 +14,7 @@ import (
 
 type forgetCmd struct {
 	Paths          []string `arg:"" optional:"" name:"path" help:"Paths of the archive. Without a rule all below them is forgotten, also what the source still has."`
-	VanishedBefore before   `help:"Forget what its source had no more before this time: 2024-05-31, 2024-05-31 18:30, or 90d, 12h ago." placeholder:"TIME"`
+	VanishedBefore before   `help:"Forget what its source had no more before this time: 2024-05-31, 2024-05-31 18:30, or 2y, 90d, 12h ago." placeholder:"TIME"`
 	KeepVersions   int      `help:"Forget versions of each path that are older than so many that can be read." placeholder:"N"`
 	Yes            bool     `help:"Do it. Without this the versions are listed only."`
 }

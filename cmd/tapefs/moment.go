@@ -11,7 +11,7 @@ import (
 // ago. A day alone means its end: what was archived on it counts.
 type moment struct{ time.Time }
 
-const momentHelp = "2024-05-31, 2024-05-31 18:30, 2024-05-31T18:30:00Z, or 90d, 12h ago"
+const momentHelp = "2024-05-31, 2024-05-31 18:30, 2024-05-31T18:30:00Z, or 2y, 90d, 12h ago"
 
 // UnmarshalText reads a moment. One in the future is a mistake.
 func (m *moment) UnmarshalText(text []byte) error {
@@ -43,7 +43,7 @@ func parseMoment(word string, now time.Time) (time.Time, error) {
 		return t.AddDate(0, 0, 1).Add(-time.Nanosecond), nil
 	}
 	word = strings.TrimSpace(strings.TrimSuffix(word, "ago"))
-	for unit, days := range map[string]int{"d": 1, "w": 7} {
+	for unit, days := range map[string]int{"d": 1, "w": 7, "y": 365} {
 		if n, err := strconv.Atoi(strings.TrimSuffix(word, unit)); strings.HasSuffix(word, unit) && err == nil && n > 0 && n < 100_000 {
 			return now.AddDate(0, 0, -n*days), nil
 		}

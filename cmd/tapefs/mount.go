@@ -322,8 +322,8 @@ func (a *app) newQueue(conf *config, db *catalog.DB, reason string) (*recall.Que
 	}
 	options := recall.Options{
 		CacheDir: conf.Cache.Dir, CacheMax: int64(conf.Cache.Max), SpoolDir: conf.Spool.Dir,
-		IdleUnmount: conf.Library.IdleUnmount, Log: a.log,
-		CacheReserve: int64(conf.Cache.Reserve), OfflineWait: conf.Mount.OfflineWait, UserSlice: conf.Recall.UserSlice, ReaderSlice: conf.Recall.ReaderSlice,
+		IdleUnmount: time.Duration(conf.Library.IdleUnmount), Log: a.log,
+		CacheReserve: int64(conf.Cache.Reserve), OfflineWait: time.Duration(conf.Mount.OfflineWait), UserSlice: time.Duration(conf.Recall.UserSlice), ReaderSlice: time.Duration(conf.Recall.ReaderSlice),
 		Ahead: int64(*conf.Recall.Prefetch),
 		Want: func(barcode string, wanted bool) {
 			if err := recordWanted(conf, barcode, reason, wanted); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"tapefs/archiver"
 	"tapefs/catalog"
@@ -198,11 +199,11 @@ func (c *config) archiver(a *app, db *catalog.DB, keys *crypto.Keyring, lib *cha
 		Rsync:          c.Tools.Rsync,
 		SSH:            c.Tools.SSH,
 		SyncBytes:      int64(c.Tools.SyncBytes),
-		SyncEvery:      c.Tools.SyncEvery,
+		SyncEvery:      time.Duration(c.Tools.SyncEvery),
 		RequireKeyCopy: !c.Keys.AcceptSingleKey,
 		Log:            a.log,
 		Progress:       progress,
-		WriterSlice:    c.Recall.WriterSlice,
+		WriterSlice:    time.Duration(c.Recall.WriterSlice),
 		Waits:          a.waits,
 		Version:        version,
 	}

@@ -52,7 +52,7 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 	}
 	defer db.Close()
 	if _, ok := conf.Sources[c.Source]; !ok {
-		return usagef("no source %q in %s", c.Source, conf.path)
+		return usagef("no source %q in %s%s", c.Source, conf.path, didYouMean(c.Source, slices.Sorted(maps.Keys(conf.Sources))))
 	}
 	arch, err := a.newReader(conf, db)
 	if err != nil {

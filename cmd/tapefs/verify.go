@@ -19,41 +19,6 @@ import (
 // defaultScrub is how long what lies on tape is trusted unread where the configuration says nothing.
 const defaultScrub = period(180 * 24 * time.Hour)
 
-// period is a time written as 180d, or as Go writes durations.
-type period time.Duration
-
-func (p *period) UnmarshalYAML(text []byte) error {
-	word := strings.Trim(strings.TrimSpace(string(text)), `"'`)
-	if days, ok := strings.CutSuffix(word, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n > 0 && n < 100_000 {
-			*p = period(time.Duration(n) * 24 * time.Hour)
-			return nil
-		}
-	} else if d, err := time.ParseDuration(word); err == nil && d > 0 {
-		*p = period(d)
-		return nil
-	}
-	return fmt.Errorf("%q is not a period such as 180d or 12h", word)
-}
-
-// share is a part of a whole: 5%, all, none.
-type share float64
-
-func (s *share) UnmarshalYAML(text []byte) error {
-	word := strings.Trim(strings.TrimSpace(string(text)), `"'`)
-	switch word {
-	case "none":
-		*s = 0
-		return nil
-	case "all":
-		*s = 1
-		return nil
-	}
-	f, err := percent(word)
-	*s = share(f)
-	return err
-}
-
 func percent(word string) (float64, error) {
 	f, err := strconv.ParseFloat(strings.TrimSuffix(word, "%"), 64)
 	if err != nil || !strings.HasSuffix(word, "%") || !(f > 0 && f <= 100) {
