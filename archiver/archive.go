@@ -32,6 +32,10 @@ type Archiver struct {
 	moved     sync.Map // by source and path: versions that a planned file may be, under another name
 	again     sync.Map // by source and path: files that are taken because the archive has lost their bytes
 	flow      flow
+	heard     heard
+	silentFor time.Duration // after that a source gives its place to the next one
+	fetching  fetching
+	sharing   sync.Mutex // one batch at a time looks whether others have its content, and is recorded
 	told      told
 	releasing sync.Mutex // one writer at a time lets go of batches
 	seenLock  sync.Mutex // of the file of seenTapes
@@ -84,7 +88,7 @@ func New(c Config) (*Archiver, error) {
 			}
 		}
 	}
-	return &Archiver{cfg: c, log: c.Log, db: c.DB, keys: c.Keys, lib: c.Library}, nil
+	return &Archiver{cfg: c, log: c.Log, db: c.DB, keys: c.Keys, lib: c.Library, silentFor: silentFor}, nil
 }
 
 // pool finds a configured pool.

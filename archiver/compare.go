@@ -165,8 +165,10 @@ type comparison struct {
 	misses  int                      // in missed
 	kept    *sorter                  // unchanged files that are further hard-linked names, by the first name: that may be new
 	news    *sorter                  // new and changed files, by path
+	share   int                      // of the memory: one part in so many
 	src     Source
 	at      address
+	from    *hearing
 	tree    *tree                 // of a source on this machine
 	bytes   bool                  // compare all unchanged files by content
 	doubts  *sorter               // files whose bytes must tell whether they changed, by path
@@ -314,7 +316,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 	ruined := false
 	if v != nil {
 		if c.tree != nil && e.kind == catalog.File {
-			e.lookInPlace(c.tree)
+			c.from.call(func() { e.lookInPlace(c.tree) })
 		}
 		found := judge(e, v)
 		if c.bytes && (found == same || found == metadataOnly) && e.kind == catalog.File && e.size > 0 {

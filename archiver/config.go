@@ -105,6 +105,8 @@ type Options struct {
 	// AcceptDeletions marks as vanished whatever a whole listing lacks. Without it, one that lacks
 	// more than a tenth of a source's files marks nothing.
 	AcceptDeletions bool
+
+	lanes int // sources that share the memory for sorting; 0: one
 }
 
 // Summary is what a run did.

@@ -22,8 +22,9 @@ func (d *activity) set(text string) {
 	d.text, d.since = text, time.Now()
 }
 
-// flow is how many bytes are to be fetched and were, for the progress.
-type flow struct{ planned, fetched atomic.Int64 }
+// flow is how much of all sources came, for the progress: files that were listed, bytes that are to be fetched and that were, and
+// those of batches that are being fetched.
+type flow struct{ listed, planned, fetched, arriving atomic.Int64 }
 
 // Doing says what a run does with a tape just now and for how long; it may be called from any goroutine.
 func (a *Archiver) Doing() string {

@@ -23,12 +23,14 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 		return fmt.Errorf("look at batch %d: %w", b.ID, err)
 	}
 	defer t.close()
+	from := a.heard.of(src.Name)
 	files := make([]catalog.Fetched, len(w.files))
 	links := map[linkKey][]int{}
 	counts := map[string]int64{}
 	total := w.bytes
 	for i, it := range w.files {
-		l := look(t, it, came, names)
+		var l looked
+		from.call(func() { l = look(t, it, came, names) })
 		f, key := l.Fetched, l.key
 		files[i] = f
 		if err := a.tellOutcome(ctx, run, src, it.path, &l, counts); err != nil {
@@ -81,9 +83,18 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 			return err
 		}
 	}
-	if err := a.findSame(ctx, run, src, b, t, w, files, counts); err != nil {
-		return fmt.Errorf("look for the same content: %w", err)
+	c, err := a.sameContent(ctx, run, src, b, t, w, files, counts)
+	if err != nil {
+		return err
 	}
+	if err := c.settle(ctx, func() error { return a.markFetched(ctx, run, src, b, w, files, total, counts) }); err != nil || run.ID == 0 {
+		return err
+	}
+	return a.db.Count(ctx, run.ID, src.Name, counts)
+}
+
+// markFetched records the files of a batch, and that it is there.
+func (a *Archiver) markFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, files []catalog.Fetched, total int64, counts map[string]int64) error {
 	now := time.Now()
 	for piece := range slices.Chunk(files, markPieces) {
 		if err := a.db.MarkFetched(ctx, run.ID, b.ID, piece, now); err != nil {
@@ -105,10 +116,7 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 	if err := a.db.SetBatchState(ctx, b.ID, catalog.Synced, total); err != nil {
 		return fmt.Errorf("record batch %d: %w", b.ID, err)
 	}
-	if run.ID == 0 {
-		return nil
-	}
-	return a.db.Count(ctx, run.ID, src.Name, counts)
+	return nil
 }
 
 // countDone counts what of a batch was archived by what it is to the archive.

@@ -17,80 +17,150 @@ const (
 	leastDedup      = 1 << 20  // the catalog finds no smaller file by its content
 )
 
-// findSame sums what came into the spool, so that what goes to tape can be held against it, and finds the large files of a batch
-// whose content is on its way to tape already, or there. A local file is summed only when one of its size is known. counts takes how
-// many were summed for the sake of others. A spooled file that cannot be read counts as gone.
-func (a *Archiver) findSame(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, t *tree, w *batchWork, files []catalog.Fetched, counts map[string]int64) error {
-	least := src.DedupMin
-	if least <= 0 {
-		least = defaultDedupMin
+// sameContent sums what came of a batch, so that what goes to tape can be held against it, and finds the large files whose content is
+// on its way to tape already, or there.
+type sameContent struct {
+	a      *Archiver
+	run    catalog.Run
+	src    Source
+	batch  catalog.Batch
+	tree   *tree
+	work   *batchWork
+	files  []catalog.Fetched
+	counts map[string]int64 // takes how many were summed for the sake of others
+
+	least  int64 // smaller files share nothing, bytes
+	pools  []int64
+	sizes  map[int64]int       // how many large files have a size
+	linked map[catalog.ID]bool // hard-linked names stay together
+	tried  map[int]bool        // those that were summed, or could not be
+}
+
+func (a *Archiver) sameContent(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, t *tree, w *batchWork, files []catalog.Fetched, counts map[string]int64) (*sameContent, error) {
+	c := &sameContent{a: a, run: run, src: src, batch: b, tree: t, work: w, files: files, counts: counts, least: src.DedupMin,
+		sizes: map[int64]int{}, linked: map[catalog.ID]bool{}, tried: map[int]bool{}}
+	if c.least <= 0 {
+		c.least = defaultDedupMin
 	}
-	least = max(least, leastDedup)
-	var pools []int64
-	sizes := map[int64]int{}
-	linked := map[catalog.ID]bool{} // hard-linked names stay together
+	c.least = max(c.least, leastDedup)
 	for i := range files {
-		if f := &files[i]; !f.Gone && w.files[i].Kind == catalog.File && f.Size >= least {
-			sizes[f.Size]++
+		if f := &files[i]; !f.Gone && w.files[i].Kind == catalog.File && f.Size >= c.least {
+			c.sizes[f.Size]++
 			if f.Nlink > 1 {
-				linked[f.Version] = true
+				c.linked[f.Version] = true
 			}
 		}
 	}
 	for _, name := range src.Copies {
 		p, err := a.db.EnsurePool(ctx, name)
 		if err != nil {
-			return fmt.Errorf("pool %s: %w", name, err)
+			return nil, fmt.Errorf("pool %s: %w", name, err)
 		}
-		pools = append(pools, p.ID)
+		c.pools = append(c.pools, p.ID)
 	}
-	here := map[[sha256.Size]byte]catalog.ID{} // of this batch
-	for i := range files {
-		f := &files[i]
-		if f.Gone || f.Same != 0 || w.files[i].Kind != catalog.File || f.Size == 0 || f.Inode != 0 && f.Inode != f.Version {
+	return c, nil
+}
+
+// shares reports whether a file may share its bytes with others.
+func (c *sameContent) shares(f *catalog.Fetched) bool {
+	return f.Size >= c.least && !c.linked[f.Version]
+}
+
+// has reports whether there are bytes of its own to be summed in a file.
+func (c *sameContent) has(i int) bool {
+	f := &c.files[i]
+	return !f.Gone && f.Same == 0 && c.work.files[i].Kind == catalog.File && f.Size > 0 && (f.Inode == 0 || f.Inode == f.Version)
+}
+
+// sum sums what was not tried yet: all that came into the spool, and of local files those of whose size another one is known. A spooled
+// file that cannot be read counts as gone.
+func (c *sameContent) sum(ctx context.Context) error {
+	for i := range c.files {
+		f := &c.files[i]
+		if !c.has(i) {
 			continue
 		}
-		share := f.Size >= least && !linked[f.Version]
-		if b.Local && !share {
+		share := c.shares(f)
+		if c.batch.Local && !share {
 			continue
 		}
 		if share {
-			others, err := a.sumOthers(ctx, f.Size, counts)
+			others, err := c.a.sumOthers(ctx, f.Size, c.counts)
 			if err != nil {
 				return err
 			}
-			if b.Local && sizes[f.Size] < 2 && !others {
+			if c.batch.Local && c.sizes[f.Size] < 2 && !others {
 				continue
 			}
 		}
-		count := counts
-		if !share {
-			count = map[string]int64{}
-		}
-		a.activity.set(fmt.Sprintf("summing %s", w.files[i].path))
-		in, err := t.openFile(w.files[i].path)
-		var sum [sha256.Size]byte
-		if err == nil {
-			sum, err = a.sumFetched(ctx, b, in, f, count)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil && !b.Local {
-			if err := a.unreadableSpool(ctx, run, src, b, w, files, i, counts, err); err != nil {
-				return err
-			}
+		if c.tried[i] {
 			continue
 		}
-		if err != nil {
-			a.log.Info("a file could not be summed; it is archived as it is", "source", src.Name, "path", w.files[i].path, "error", err)
-			continue
+		c.tried[i] = true
+		if err := c.sumOne(ctx, i, share); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (c *sameContent) sumOne(ctx context.Context, i int, share bool) error {
+	f, path := &c.files[i], c.work.files[i].path
+	counts := c.counts
+	if !share {
+		counts = map[string]int64{}
+	}
+	c.a.activity.set(fmt.Sprintf("summing %s", path))
+	in, err := c.tree.openFile(path)
+	var sum [sha256.Size]byte
+	if err == nil {
+		sum, err = c.a.sumFetched(ctx, c.batch, in, f, counts)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && !c.batch.Local:
+		return c.a.unreadableSpool(ctx, c.run, c.src, c.batch, c.work, c.files, i, c.counts, err)
+	case err != nil:
+		c.a.log.Info("a file could not be summed; it is archived as it is", "source", c.src.Name, "path", path, "error", err)
+	default:
 		f.SHA256 = sum[:]
-		if !share {
+	}
+	return nil
+}
+
+// outdated reports whether another batch brought files of the same size meanwhile that would have to be summed, here or there.
+func (c *sameContent) outdated(ctx context.Context) (bool, error) {
+	for i := range c.files {
+		f := &c.files[i]
+		if !c.has(i) || !c.shares(f) {
 			continue
 		}
-		if f.Twin, err = a.db.SameContent(ctx, f.Size, sum[:], pools); err != nil {
+		unsummed, err := c.a.db.Unsummed(ctx, f.Size)
+		if err != nil || len(unsummed) > 0 {
+			return err == nil, err
+		}
+		if c.tried[i] {
+			continue
+		}
+		if summed, err := c.a.db.SameSize(ctx, f.Size); err != nil || summed {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// link finds the files whose content others have.
+func (c *sameContent) link(ctx context.Context) error {
+	here := map[[sha256.Size]byte]catalog.ID{} // of this batch
+	for i := range c.files {
+		f := &c.files[i]
+		if len(f.SHA256) == 0 || !c.has(i) || !c.shares(f) {
+			continue
+		}
+		sum := [sha256.Size]byte(f.SHA256)
+		var err error
+		if f.Twin, err = c.a.db.SameContent(ctx, f.Size, sum[:], c.pools); err != nil {
 			return err
 		}
 		if f.Twin == 0 {
@@ -104,6 +174,38 @@ func (a *Archiver) findSame(ctx context.Context, run catalog.Run, src Source, b 
 		}
 	}
 	return nil
+}
+
+// sumRounds is how often a batch is held anew against what other batches bring meanwhile. What is missed is written twice.
+const sumRounds = 3
+
+// settle sums the batch, finds what it shares, and calls record, one batch after the other: of two that come at the same time the second
+// one finds what the first one has.
+func (c *sameContent) settle(ctx context.Context, record func() error) error {
+	for round := 1; ; round++ {
+		if err := c.sum(ctx); err != nil {
+			return fmt.Errorf("look for the same content: %w", err)
+		}
+		again, err := c.tryRecord(ctx, round == sumRounds, record)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// tryRecord records the batch unless it is outdated, or with last in any case; true: it was not recorded.
+func (c *sameContent) tryRecord(ctx context.Context, last bool, record func() error) (again bool, err error) {
+	c.a.sharing.Lock()
+	defer c.a.sharing.Unlock()
+	if !last {
+		if again, err = c.outdated(ctx); err != nil || again {
+			return again, err
+		}
+	}
+	if err := c.link(ctx); err != nil {
+		return false, fmt.Errorf("look for the same content: %w", err)
+	}
+	return false, record()
 }
 
 // unreadableSpool gives up a file that was fetched and cannot be read back from the spool, with its further hard-linked names, so that

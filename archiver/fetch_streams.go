@@ -114,6 +114,7 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 	streams := share(w.dirs, w.files, max(1, src.Streams))
 	var mu sync.Mutex // guards came, names and done
 	var done int64
+	defer func() { a.flow.arriving.Add(-done) }()
 	runs := make([]*rsyncRun, len(streams))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range streams {
@@ -153,8 +154,9 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 					return nil
 				}
 				if size, ok := came.read(line); ok {
+					here := a.flow.fetched.Load() + a.flow.arriving.Add(size)
 					done += size
-					a.stage("fetch", a.flow.fetched.Load()+done, max(a.flow.planned.Load(), a.flow.fetched.Load()+b.Bytes))
+					a.stage("fetch", here, max(a.flow.planned.Load(), here))
 				}
 				return nil
 			})

@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"tapefs/catalog"
 )
@@ -81,9 +82,19 @@ func (a *Archiver) forecast(ctx context.Context, planned map[string]int64) ([]Fo
 func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Summary, error) {
 	sum := Summary{Counts: map[string]map[string]int64{}}
 	planned := map[string]int64{}
+	var mu sync.Mutex // guards what the sources have in common
 	var failed error
-	for _, src := range sources {
+	fail := func(src Source, err error) {
+		a.log.Warn(err.Error(), "source", src.Name)
+		failed = fmt.Errorf("%w: %w", ErrPartial, err)
+	}
+	one := func(ctx context.Context, src Source) error {
 		st, err := a.planSource(ctx, catalog.Run{}, src, o, func(catalog.Batch) error { return nil })
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		mu.Lock()
+		defer mu.Unlock()
 		sum.Counts[src.Name] = st.counts()
 		sum.Skipped += int(st.Skipped)
 		for _, pool := range src.Copies {
@@ -92,14 +103,20 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 			}
 		}
 		if err != nil {
-			if ctx.Err() != nil {
-				return sum, ctx.Err()
-			}
-			a.log.Warn(err.Error(), "source", src.Name)
-			failed = fmt.Errorf("%w: %w", ErrPartial, err)
+			fail(src, err)
 		} else if st.doubtful() && failed == nil {
 			failed = ErrPartial
 		}
+		return nil
+	}
+	o.lanes = lanesFor(sources)
+	l := &lanes{a: a, do: one, lost: func(src Source, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		fail(src, err)
+	}}
+	if err := l.run(ctx, sources); err != nil {
+		return sum, err
 	}
 	var err error
 	if sum.Forecast, err = a.forecast(ctx, planned); err != nil {

@@ -44,7 +44,7 @@ func (c *comparison) sparesLeftOut(ctx context.Context) error {
 		return err
 	}
 	all := c.gone
-	c.gone = &sorter{dir: all.dir}
+	c.gone = &sorter{dir: all.dir, limit: all.limit}
 	var page []absent
 	sift := func() error {
 		there, err := c.stillThere(ctx, page)

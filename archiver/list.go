@@ -62,6 +62,9 @@ func (s *listStats) doubtful() bool {
 	return s.Errors > 0 || s.Partial || s.Unmarked > 0 || s.TooLarge > 0
 }
 
+// listStep is after how many files the progress is told.
+const listStep = 10000
+
 // maxJunk is how many lines of a listing that cannot be read are recorded; the others are counted.
 const maxJunk = 100
 
@@ -107,8 +110,8 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 		}
 		if e.kind == catalog.Directory {
 			st.Dirs++
-		} else if st.Listed++; st.Listed%10000 == 0 {
-			a.stage("list", st.Listed, 0)
+		} else if st.Listed++; st.Listed%listStep == 0 {
+			a.stage("list", a.flow.listed.Add(listStep), 0)
 		}
 		if e.link != "" {
 			if err := into.add(pathKey(e.link), mark); err != nil {
@@ -163,7 +166,8 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 	if st.Skipped > 0 {
 		a.log.Info("special files are not archived", "source", src.Name, "sockets_and_fifos", special['S'], "devices", special['D'])
 	}
-	a.stage("list", st.Listed, st.Listed)
+	all := a.flow.listed.Add(st.Listed % listStep)
+	a.stage("list", all, all)
 	return nil
 }
 

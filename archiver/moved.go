@@ -92,7 +92,7 @@ func (c *comparison) leader(ctx context.Context, e *listEntry) (catalog.ID, erro
 
 // lost remembers a file that the listing lacks or has something else for: it may have got another name.
 func (c *comparison) lost(v *catalog.Version) {
-	if !named(v) || c.misses >= maxMoved {
+	if !named(v) || c.misses >= maxMoved/max(1, c.share) {
 		return
 	}
 	if c.missed == nil {

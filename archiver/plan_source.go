@@ -13,7 +13,7 @@ import (
 func (a *Archiver) newPlanner(run catalog.Run, src Source, at address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *listStats) *planner {
 	p := &planner{
 		a: a, run: run, src: src, row: row, o: o, emit: emit, stats: st,
-		book: &dirBook{db: a.db, run: run.ID}, links: &sorter{dir: work}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
+		book: &dirBook{db: a.db, run: run.ID}, links: &sorter{dir: work, limit: sortedRun / max(1, o.lanes)}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
 		below: src.BundleBelow, bundle: src.BundleSize,
 	}
 	if at.transport == inPlace {
@@ -114,8 +114,9 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	defer done(&err)
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.close()
-	entries, gone, news, kept := &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work}, &sorter{dir: work, limit: 8 << 20}
-	doubts := &sorter{dir: work, limit: 8 << 20}
+	share := max(1, o.lanes)
+	sorted := func(limit int) *sorter { return &sorter{dir: work, limit: limit / share} }
+	entries, gone, news, kept, doubts := sorted(sortedRun), sorted(sortedRun), sorted(sortedRun), sorted(8<<20), sorted(8<<20)
 	for _, s := range []*sorter{entries, gone, news, kept, doubts} {
 		defer s.close()
 	}
@@ -132,7 +133,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 			err = countErr
 		}
 	}()
-	known := newWalker(ctx, a.db, row.Root)
+	known := newWalker(ctx, a.db, row.Root, walkPieces/share)
 	defer known.close()
 	if err := a.list(ctx, run.ID, src, at, entries, &st); err != nil {
 		return st, err
@@ -152,7 +153,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	c := &comparison{
 		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
 		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
-		src: src, at: at, bytes: o.Checksum, doubts: doubts,
+		share: share, src: src, at: at, from: a.heard.of(src.Name), bytes: o.Checksum, doubts: doubts,
 	}
 	defer func() { c.gone.close() }() // what filters leave out is sorted anew
 	if at.transport == inPlace {

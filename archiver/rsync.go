@@ -83,9 +83,10 @@ func (r *rsyncRun) err() error {
 
 // runRsync runs rsync with args and calls line for each line of its output, without the
 // newline, valid until the call returns. Its exit code is in the result; the error is for
-// what kept it from running to its end: a *stallError when nothing came of it for stall, which is not
+// what kept it from running to its end: a *stallError when nothing came of it for as long as src may be silent, which is not
 // waited for longer. Whatever rsync does, the call returns soon after ctx ended.
-func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader, stall time.Duration, line func([]byte) error) (*rsyncRun, error) {
+func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader, src Source, line func([]byte) error) (*rsyncRun, error) {
+	stall := stallOf(src)
 	program := a.cfg.Rsync
 	if program == "" {
 		program = "rsync"
@@ -125,7 +126,9 @@ func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader,
 	if err := cmd.Start(); err != nil {
 		return r, fmt.Errorf("start %s: %w", program, err)
 	}
-	watch := watchRsync(cmd.Process.Pid, program, stall, cancel)
+	from := a.heard.of(src.Name)
+	defer from.program()()
+	watch := watchRsync(cmd.Process.Pid, program, stall, from, cancel)
 	defer watch.stop()
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -240,9 +243,9 @@ func eachLine(r io.Reader, fn func([]byte) error) error {
 // over the protocol (--secluded-args); an account that is restricted to rsync refuses that
 // option but has no shell either, so there it is left out.
 func (a *Archiver) rsyncReach(ctx context.Context, src Source, at address, args func(secluded bool) []string, stdin []byte, line func([]byte) error) (*rsyncRun, error) {
-	r, err := a.runRsync(ctx, args(at.odd()), bytes.NewReader(stdin), stallOf(src), line)
+	r, err := a.runRsync(ctx, args(at.odd()), bytes.NewReader(stdin), src, line)
 	if err == nil && at.odd() && r.exit != 0 && refusedSecluded(r.stderr) {
-		r, err = a.runRsync(ctx, args(false), bytes.NewReader(stdin), stallOf(src), line)
+		r, err = a.runRsync(ctx, args(false), bytes.NewReader(stdin), src, line)
 	}
 	return r, err
 }

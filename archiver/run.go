@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -113,7 +112,7 @@ func (a *Archiver) choose(names []string) ([]Source, error) {
 	return out, nil
 }
 
-// archive runs the stages: planning and fetching of one batch go on while another is written.
+// archive runs the stages: sources are listed and fetched while what came of them before is written.
 func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems) (skipped int64, held []Held, err error) {
 	rows := map[int64]Source{}
 	for _, s := range sources {
@@ -143,17 +142,10 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 		noted.add("", "", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	silent := &silentSources{noted: noted, names: map[string]bool{}}
-	batches := make(chan fetchJob) // unbuffered: planning is one batch ahead of fetching at most
-	g.Go(func() error {
-		defer close(batches)
-		n, err := a.planAll(context.WithValue(ctx, writerKey{}, w), run, sources, o, noted, silent, batches)
-		skipped = n
-		return err
-	})
+	in := a.newIntake(run, w, o, noted)
 	g.Go(func() error {
 		defer close(w.done)
-		return a.fetchAll(ctx, run, w, o, noted, silent, batches)
+		return in.all(ctx, sources)
 	})
 	g.Go(func() error { return w.loop(ctx) })
 	err = g.Wait()
@@ -163,124 +155,5 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 	if w.closing != nil {
 		err = errors.Join(err, &closingError{w.closing})
 	}
-	return skipped, w.collected(), err
-}
-
-// fetchJob is a batch on its way to the fetcher; done, if any, hears whether it came.
-type fetchJob struct {
-	batch catalog.Batch
-	src   Source
-	done  chan bool
-}
-
-// planAll lists and plans each source, after what earlier runs planned and did not fetch.
-func (a *Archiver) planAll(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems, silent *silentSources, batches chan<- fetchJob) (skipped int64, err error) {
-	send := func(j fetchJob) error {
-		select {
-		case batches <- j:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	for _, src := range sources {
-		if late(o) {
-			return skipped, nil
-		}
-		open, err := a.db.OpenBatches(ctx)
-		if err != nil {
-			return skipped, fmt.Errorf("look for open batches: %w", err)
-		}
-		row, err := a.db.EnsureSource(ctx, src.Name, src.URL)
-		if err != nil {
-			return skipped, fmt.Errorf("record source %s: %w", src.Name, err)
-		}
-		for _, b := range open {
-			if b.Source != row.ID || b.State != catalog.Fetching {
-				continue
-			}
-			j := fetchJob{batch: b, src: src, done: make(chan bool, 1)}
-			if err := send(j); err != nil {
-				return skipped, err
-			}
-			select {
-			case <-j.done:
-			case <-ctx.Done():
-				return skipped, ctx.Err()
-			}
-		}
-		if silent.has(src.Name) {
-			continue // it would not be listed either
-		}
-		st, err := a.planSource(ctx, run, src, o, func(b catalog.Batch) error { return send(fetchJob{batch: b, src: src}) })
-		skipped += st.Skipped
-		if ctx.Err() != nil {
-			return skipped, ctx.Err()
-		}
-		if err != nil {
-			if !silent.add(src.Name, err) {
-				noted.add(src.Name, "", fmt.Errorf("source %s: %w", src.Name, err))
-			}
-		} else if st.doubtful() {
-			noted.partial()
-		}
-	}
-	return skipped, nil
-}
-
-func late(o Options) bool { return !o.Until.IsZero() && time.Now().After(o.Until) }
-
-// fetchAll brings batches into the spool, one after the other, as far as it has room.
-func (a *Archiver) fetchAll(ctx context.Context, run catalog.Run, w *writer, o Options, noted *problems, silent *silentSources, batches <-chan fetchJob) error {
-	stuck := false
-	fetch := func(j fetchJob) error {
-		for !late(o) {
-			ok, err := a.spoolFits(ctx, j.batch)
-			if err != nil {
-				return err
-			}
-			if ok {
-				return a.fetchBatch(ctx, run, j.src, j.batch)
-			}
-			has, err := a.spoolHas(ctx)
-			if err != nil {
-				return err
-			}
-			if why := tooLarge(j.batch.Bytes, has); why != nil {
-				if j.done == nil {
-					return fmt.Errorf("a batch of source %s is left for a later run: %w", j.src.Name, why)
-				}
-				a.log.Info("a batch of an earlier run is planned anew", "source", j.src.Name, "why", why)
-				return a.giveUpBatch(ctx, run, j.batch)
-			}
-			if stuck {
-				return errNoRoom
-			}
-			a.log.Info("the spool is full; waiting until something in it is safe")
-			freed, err := w.makeRoom(ctx)
-			if err != nil {
-				return err
-			}
-			stuck = !freed
-		}
-		return nil
-	}
-	for j := range batches {
-		came := false
-		if !silent.has(j.src.Name) {
-			err := fetch(j)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil && !silent.add(j.src.Name, err) {
-				noted.add(j.src.Name, "", err)
-			}
-			came = err == nil
-		}
-		if j.done != nil {
-			j.done <- came
-		}
-		w.wake()
-	}
-	return nil
+	return in.skipped.Load(), w.collected(), err
 }

@@ -151,7 +151,7 @@ type safeJudge struct {
 const maxHeld = 4096
 
 func (s *safeJudge) join(ctx context.Context, top catalog.ID, l *listed) error {
-	w := newWalker(ctx, s.a.db, top)
+	w := newWalker(ctx, s.a.db, top, walkPieces)
 	defer w.close()
 	if err := w.advance(); err != nil {
 		return err

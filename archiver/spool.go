@@ -197,19 +197,14 @@ func (a *Archiver) spoolUseBut(ctx context.Context, but int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	coming := a.fetching.all()
 	var use int64
 	for _, b := range open {
 		if b.Local || b.ID == but {
 			continue
 		}
-		if b.State == catalog.Fetching {
-			dir, err := a.batchRoot(b)
-			if err != nil {
-				return 0, err
-			}
-			if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-				continue // not begun
-			}
+		if _, comes := coming[b.ID]; b.State == catalog.Fetching && !comes && !a.begun(b) {
+			continue
 		}
 		use += b.Bytes
 	}

@@ -77,7 +77,7 @@ func (a *Archiver) spoolMax(ctx context.Context) (int64, error) {
 }
 
 // spoolFits reports whether a batch may be fetched now: it has room on the disk beside what else is being fetched, and either the
-// spool may hold it beside the other batches, or there is none to wait for. Ask again whenever a batch was released.
+// spool may hold it beside the other batches, or there is none to wait for. Ask again whenever a batch was released or fetched.
 func (a *Archiver) spoolFits(ctx context.Context, b catalog.Batch) (bool, error) {
 	if b.Local {
 		return true, nil
@@ -86,6 +86,44 @@ func (a *Archiver) spoolFits(ctx context.Context, b catalog.Batch) (bool, error)
 	if err != nil || a.cfg.SpoolMax > 0 && use > 0 && use+b.Bytes > a.cfg.SpoolMax {
 		return false, err
 	}
+	return a.diskFits(ctx, b)
+}
+
+// mayGoOn is spoolFits for a batch that waits while nothing is being fetched and nothing can be released: of those that were begun
+// the oldest goes on though the spool may hold less than it did then, for otherwise each would wait for the other one.
+func (a *Archiver) mayGoOn(ctx context.Context, b catalog.Batch) (bool, error) {
+	open, err := a.db.OpenBatches(ctx)
+	if err != nil {
+		return false, err
+	}
+	begun := false
+	for _, o := range open {
+		if o.Local || o.State != catalog.Fetching || !a.begun(o) {
+			continue
+		}
+		if o.ID < b.ID {
+			return a.spoolFits(ctx, b)
+		}
+		begun = begun || o.ID == b.ID
+	}
+	if !begun {
+		return a.spoolFits(ctx, b)
+	}
+	return a.diskFits(ctx, b)
+}
+
+// begun reports whether something of a batch was fetched.
+func (a *Archiver) begun(b catalog.Batch) bool {
+	dir, err := a.batchRoot(b)
+	if err != nil {
+		return false
+	}
+	_, err = os.Lstat(dir)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// diskFits reports whether the spool's disk has room for what is missing of a batch, beside what is missing of those that are being fetched.
+func (a *Archiver) diskFits(ctx context.Context, b catalog.Batch) (bool, error) {
 	free, _, err := a.spoolFree()
 	if err != nil {
 		return false, err
@@ -94,10 +132,15 @@ func (a *Archiver) spoolFits(ctx context.Context, b catalog.Batch) (bool, error)
 	if err != nil {
 		return false, err
 	}
+	for id, o := range a.fetching.all() {
+		if id != b.ID {
+			others += max(0, o.Bytes-a.onDisk(o))
+		}
+	}
 	return b.Bytes-a.onDisk(b) <= free-others, nil
 }
 
-// fetchedElsewhere is what other runs are still about to bring into the spool, bytes. This one fetches one batch at a time.
+// fetchedElsewhere is what other processes are still about to bring into the spool, bytes.
 func (a *Archiver) fetchedElsewhere(ctx context.Context) (total int64, err error) {
 	open, err := a.db.OpenBatches(ctx)
 	if err != nil {
@@ -135,12 +178,19 @@ func (a *Archiver) fetchedElsewhere(ctx context.Context) (total int64, err error
 	return total, nil
 }
 
+// tooLargeError is what one fetch brings and an empty spool could not hold.
+type tooLargeError struct{ need, has int64 } // bytes
+
+func (e *tooLargeError) Error() string {
+	return fmt.Sprintf("it needs %s in the spool, whose disk has room for %s", humanize.IBytes(uint64(e.need)), humanize.IBytes(uint64(max(e.has, 0))))
+}
+
 // tooLarge says of what one fetch brings, bytes, that it could not even lie in an empty spool.
 func tooLarge(need, has int64) error {
 	if need <= has {
 		return nil
 	}
-	return fmt.Errorf("it needs %s in the spool, whose disk has room for %s", humanize.IBytes(uint64(need)), humanize.IBytes(uint64(max(has, 0))))
+	return &tooLargeError{need, has}
 }
 
 // giveUpBatch gives up what is still to be fetched of a batch that the spool cannot hold. The next listing plans it anew, as the

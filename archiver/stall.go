@@ -106,13 +106,14 @@ type stallWatch struct {
 	name    string // of rsync's processes, as the kernel keeps it
 	limit   time.Duration
 	last    atomic.Int64 // Unix ns when something came
+	source  *hearing     // hears of it, too
 	done    chan struct{}
 	stopped sync.Once
 }
 
 // watchRsync begins to watch; cancel gets a *stallError.
-func watchRsync(pid int, program string, limit time.Duration, cancel context.CancelCauseFunc) *stallWatch {
-	w := &stallWatch{pid: pid, name: filepath.Base(program), limit: limit, done: make(chan struct{})}
+func watchRsync(pid int, program string, limit time.Duration, source *hearing, cancel context.CancelCauseFunc) *stallWatch {
+	w := &stallWatch{pid: pid, name: filepath.Base(program), limit: limit, source: source, done: make(chan struct{})}
 	if len(w.name) > 15 {
 		w.name = w.name[:15]
 	}
@@ -121,13 +122,16 @@ func watchRsync(pid int, program string, limit time.Duration, cancel context.Can
 	return w
 }
 
-func (w *stallWatch) alive() { w.last.Store(time.Now().UnixNano()) }
+func (w *stallWatch) alive() {
+	w.last.Store(time.Now().UnixNano())
+	w.source.alive()
+}
 
 func (w *stallWatch) stop() { w.stopped.Do(func() { close(w.done) }) }
 
 func (w *stallWatch) run(cancel context.CancelCauseFunc) {
 	grace := min(w.limit/4, 30*time.Second) // rsync is to say it itself
-	tick := time.NewTicker(max(100*time.Millisecond, min(w.limit/10, 10*time.Second)))
+	tick := time.NewTicker(max(100*time.Millisecond, min(w.limit/10, silentFor/5)))
 	defer tick.Stop()
 	var before int64
 	for {

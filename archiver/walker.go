@@ -10,7 +10,7 @@ import (
 const (
 	walkPage   = 500 // names of a directory that one query reads
 	walkPiece  = 256 // names that are handed over at once
-	walkPieces = 128 // pieces that the walk may be ahead: some 16 MB
+	walkPieces = 128 // pieces that all walks may be ahead: some 16 MB
 )
 
 // walker walks what the catalog shows below a directory in the order of pathKey. It reads ahead in a goroutine of its
@@ -32,10 +32,10 @@ type walked struct {
 	key  []byte
 }
 
-// newWalker begins to walk. Names that come into being meanwhile may be seen or not.
-func newWalker(ctx context.Context, db *catalog.DB, top catalog.ID) *walker {
+// newWalker begins to walk, so many pieces ahead. Names that come into being meanwhile may be seen or not.
+func newWalker(ctx context.Context, db *catalog.DB, top catalog.ID, ahead int) *walker {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &walker{pieces: make(chan []walked, walkPieces), cancel: cancel}
+	w := &walker{pieces: make(chan []walked, ahead), cancel: cancel}
 	go func() {
 		defer close(w.pieces)
 		if top != 0 {

@@ -58,6 +58,7 @@ type writer struct {
 	beside    []Pool                     // that other drives can write at the same time; not begun yet
 	onlyAlone bool                       // write only what no other pool waits for
 	halt      atomic.Bool                // begin no further object
+	quiet     atomic.Bool                // all that is still to come is from sources that are silent
 
 	failures atomic.Int64 // tapes that had to be given up
 	closing  error        // what kept the last tape from being closed in order; read when the loop has ended
