@@ -18,6 +18,7 @@ type intake struct {
 	o       Options
 	noted   *problems
 	silent  *silentSources
+	ended   func(source string) // hears of each source of which nothing more comes
 	skipped atomic.Int64
 	asking  chan struct{} // has room for the one that asks the writer for room
 	stuck   atomic.Bool   // the writer could release nothing, and nothing was fetched since
@@ -30,7 +31,14 @@ func (a *Archiver) newIntake(run catalog.Run, w *writer, o Options, noted *probl
 // all takes in all sources and returns when nothing more will come of them.
 func (in *intake) all(ctx context.Context, sources []Source) error {
 	in.o.lanes = lanesFor(sources)
-	l := &lanes{a: in.a, do: in.source, quiet: in.w.quiet.Store, lost: func(src Source, err error) { in.silent.add(src.Name, err) }}
+	one := func(ctx context.Context, src Source) error {
+		err := in.source(ctx, src)
+		if err == nil {
+			in.ended(src.Name)
+		}
+		return err
+	}
+	l := &lanes{a: in.a, do: one, quiet: in.w.quiet.Store, lost: func(src Source, err error) { in.silent.add(src.Name, err) }}
 	return l.run(context.WithValue(ctx, writerKey{}, in.w), sources)
 }
 

@@ -40,13 +40,8 @@ func (a *Archiver) lockSource(name string) (unlock func(), err error) {
 
 // lockFree locks the sources that no other run holds, and says which are busy: the others need not wait for a run that
 // may hang. ErrLocked when all are.
-func (a *Archiver) lockFree(all []Source) (free []Source, busy map[string]error, unlock func(), err error) {
-	var unlocks []func()
-	unlock = func() {
-		for _, u := range unlocks {
-			u()
-		}
-	}
+func (a *Archiver) lockFree(all []Source) (free []Source, busy map[string]error, locks *sourceLocks, err error) {
+	locks = &sourceLocks{held: map[string]func(){}}
 	busy = map[string]error{}
 	for _, s := range all {
 		u, err := a.lockSource(s.Name)
@@ -54,13 +49,14 @@ func (a *Archiver) lockFree(all []Source) (free []Source, busy map[string]error,
 		case errors.Is(err, ErrLocked) && (len(free) > 0 || s.Name != all[len(all)-1].Name):
 			busy[s.Name] = err
 		case err != nil:
-			unlock()
+			locks.unlock()
 			return nil, nil, nil, err
 		default:
-			free, unlocks = append(free, s), append(unlocks, u)
+			free = append(free, s)
+			locks.held[s.Name] = u
 		}
 	}
-	return free, busy, unlock, nil
+	return free, busy, locks, nil
 }
 
 // lockWriter waits for the right to write to tapes: one process at a time, so that whoever has it
@@ -73,13 +69,41 @@ func (a *Archiver) lockWriter(ctx context.Context) (unlock func(), err error) {
 	ok, err := l.TryLock()
 	if err == nil && !ok {
 		a.note("waiting for another run that writes tapes")
-		err = a.awaitLock(ctx, l, "the right to write tapes")
+		err = a.awaitWriter(ctx, l)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("wait for the right to write tapes: %w", err)
 	}
 	a.signLock(l)
 	return func() { l.Close() }, nil
+}
+
+// wantFile is locked, shared, by all who wait for the writer lock: whoever has that and only waits for something to write stands down.
+const wantFile = "want.writer"
+
+func (a *Archiver) awaitWriter(ctx context.Context, l *flock.Flock) error {
+	want, err := a.lockFile(wantFile)
+	if err != nil {
+		return err
+	}
+	if _, err := want.TryRLockContext(ctx, lockPoll/10); err != nil { // a moment at most: nobody keeps it exclusively
+		return err
+	}
+	defer want.Close()
+	return a.awaitLock(ctx, l, "the right to write tapes")
+}
+
+// writerWanted reports whether another process waits for the writer lock.
+func (a *Archiver) writerWanted() bool {
+	want, err := a.lockFile(wantFile)
+	if err != nil {
+		return false
+	}
+	ok, err := want.TryLock()
+	if ok {
+		want.Close()
+	}
+	return err == nil && !ok
 }
 
 // awaitLock polls for a lock until it is had, and tells of it when that takes its time.

@@ -80,10 +80,12 @@ func (w *writer) loop(ctx context.Context) error {
 		}
 		select {
 		case <-w.needed:
-			full = true
+			full, w.rested = true, false
 		case c := <-w.calls:
+			w.rested = false
 			c.done <- c.f(ctx)
 		case <-w.work:
+			w.rested = false
 		case <-w.done:
 		case <-ctx.Done():
 		case <-time.After(idleLook):
@@ -151,8 +153,11 @@ func (w *writer) ended() bool {
 	}
 }
 
-// idle syncs what has waited long enough and yields the drive to who wants it.
+// idle syncs what has waited long enough and yields the drive to who wants it, or stands down.
 func (w *writer) idle(ctx context.Context) error {
+	if rested, err := w.restWhenIdle(ctx); rested || err != nil {
+		return err
+	}
 	if w.volume == nil {
 		return nil
 	}

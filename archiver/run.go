@@ -17,11 +17,11 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	if err != nil {
 		return Summary{}, err
 	}
-	chosen, busy, unlock, err := a.lockFree(chosen)
+	chosen, busy, locks, err := a.lockFree(chosen)
 	if err != nil {
 		return Summary{}, err
 	}
-	defer unlock()
+	defer locks.unlock()
 	if o.DryRun {
 		return a.dryRun(ctx, chosen, o)
 	}
@@ -41,7 +41,7 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	for name, why := range busy {
 		noted.add(name, "", fmt.Errorf("left out of this run: %w", why))
 	}
-	skipped, held, err := a.archive(ctx, run, chosen, o, noted)
+	skipped, held, err := a.archive(ctx, run, chosen, locks, o, noted)
 	if err == nil {
 		err = a.verifyWritten(ctx, run, noted)
 	}
@@ -113,7 +113,7 @@ func (a *Archiver) choose(names []string) ([]Source, error) {
 }
 
 // archive runs the stages: sources are listed and fetched while what came of them before is written.
-func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, o Options, noted *problems) (skipped int64, held []Held, err error) {
+func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, locks *sourceLocks, o Options, noted *problems) (skipped int64, held []Held, err error) {
 	rows := map[int64]Source{}
 	for _, s := range sources {
 		row, err := a.db.EnsureSource(ctx, s.Name, s.URL)
@@ -123,6 +123,7 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 		rows[row.ID] = s
 	}
 	w := a.newWriter(run, rows, o, noted)
+	w.letGo = locks.letGo
 	if err := w.owe(ctx, o.Heal); err != nil {
 		return 0, nil, err
 	}
@@ -143,6 +144,7 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	in := a.newIntake(run, w, o, noted)
+	in.ended = locks.end
 	g.Go(func() error {
 		defer close(w.done)
 		return in.all(ctx, sources)

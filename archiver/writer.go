@@ -59,6 +59,8 @@ type writer struct {
 	onlyAlone bool                       // write only what no other pool waits for
 	halt      atomic.Bool                // begin no further object
 	quiet     atomic.Bool                // all that is still to come is from sources that are silent
+	rested    bool                       // it stood down for that, and nothing came since
+	letGo     func(source string) bool   // gives up the lock of a source that nothing more comes of; nil: they are not its to give
 
 	failures atomic.Int64 // tapes that had to be given up
 	closing  error        // what kept the last tape from being closed in order; read when the loop has ended
