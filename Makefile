@@ -7,7 +7,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build deps demo test torture years soak fuzz race lint check bench bench-mount bench-recall bench-archive bench-rebuild scale clean
+.PHONY: help build deps demo test torture years soak fuzz race lint check bench bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -62,6 +62,9 @@ bench-recall: ## 1,000 reads over 20 tapes on a virtual clock: the queue beside 
 
 bench-archive: deps ## A second run over N (1,000,000) names beside rsync -an, sealing beside openssl, MIB (2048) over ssh beside rsync -a
 	TAPEFS_BENCH_NAMES=$(or $(N),1000000) TAPEFS_BENCH_MIB=$(or $(MIB),2048) $(GO) test -count=1 -timeout 3h -run '^TestBench(Unchanged|Seal|Archive)$$' -v ./archiver
+
+bench-restore: deps ## N (20,000) small files restored, beside openssl and tar of the same objects, and rsync
+	TAPEFS_BENCH_RESTORE=$(or $(N),20000) $(GO) test -count=1 -timeout 1h -run '^TestBenchRestore$$' -v ./archiver
 
 bench-rebuild: deps ## A catalog of N (1,000,000) files rebuilt from manifests, beside openssl and tar that read them
 	TAPEFS_BENCH_REBUILD=$(or $(N),1000000) $(GO) test -count=1 -timeout 3h -run '^TestBenchRebuild$$' -v ./cmd/tapefs

@@ -54,10 +54,10 @@ func TestTapesFailingInOneDriveBlameTheDrive(t *testing.T) {
 			suspect = append(suspect, d)
 		}
 	}
-	if len(suspect) != 1 || len(failedTapes(suspect[0].Note)) != driveLimit {
+	if len(suspect) != 1 || len(suspect[0].Failed) != driveLimit {
 		t.Fatalf("drives: %+v", drives)
 	}
-	for _, b := range failedTapes(suspect[0].Note) {
+	for _, b := range suspect[0].Failed {
 		if tape, err := w.db.TapeByBarcode(t.Context(), b); err != nil || tape.State == catalog.TapeSuspect {
 			t.Errorf("tape %+v, %v", tape, err)
 		}
@@ -82,7 +82,7 @@ func TestOnlyDriveSetAside(t *testing.T) {
 		t.Errorf("a second run: %v", err)
 	}
 	_, err = w.db.UpdateDrive(t.Context(), w.vl.Drives[0].Serial, func(d *catalog.Drive) error {
-		d.State, d.Failures, d.Note = catalog.DriveOK, 0, ""
+		d.State, d.Failed, d.Note = catalog.DriveOK, nil, ""
 		return nil
 	})
 	w.must(err)

@@ -26,17 +26,12 @@ func (w *writer) blameDrive(ctx context.Context, barcode string, why error) (asi
 // driveFailed counts a tape that failed in a drive. When several did in a row the drive is suspect, and
 // the tapes that were blamed until then are not any more.
 func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why error) (suspect bool, err error) {
-	var blamed []string
 	d, err := a.db.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
-		if d.Failures > 0 {
-			blamed = failedTapes(d.Note)
+		if !slices.Contains(d.Failed, barcode) {
+			d.Failed = append(d.Failed, barcode)
 		}
-		if !slices.Contains(blamed, barcode) {
-			blamed = append(blamed, barcode)
-		}
-		d.Failures = len(blamed)
-		d.Note = strings.Join(blamed, " ") + failedInARow + why.Error()
-		if d.Failures >= driveLimit {
+		d.Note = strings.Join(d.Failed, " ") + " failed in a row: " + why.Error()
+		if len(d.Failed) >= driveLimit {
 			d.State = catalog.DriveSuspect
 		}
 		return nil
@@ -44,7 +39,7 @@ func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why 
 	if err != nil || d.State != catalog.DriveSuspect {
 		return false, err
 	}
-	for _, b := range blamed {
+	for _, b := range d.Failed {
 		t, err := a.db.TapeByBarcode(ctx, b)
 		if err != nil {
 			return true, fmt.Errorf("look for tape %s: %w", b, err)
@@ -62,24 +57,13 @@ func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why 
 	return true, nil
 }
 
-const failedInARow = " failed in a row: "
-
-// failedTapes reads the barcodes that driveFailed noted.
-func failedTapes(note string) []string {
-	barcodes, _, ok := strings.Cut(note, failedInARow)
-	if !ok {
-		return nil
-	}
-	return strings.Fields(barcodes)
-}
-
 // driveWorked ends a row of failures: a tape was synced in it.
 func (a *Archiver) driveWorked(ctx context.Context, serial string) error {
 	_, err := a.db.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
-		if d.Failures == 0 || d.State != catalog.DriveOK {
+		if len(d.Failed) == 0 || d.State != catalog.DriveOK {
 			return catalog.ErrUnchanged
 		}
-		d.Failures, d.Note = 0, ""
+		d.Failed, d.Note = nil, ""
 		return nil
 	})
 	return err

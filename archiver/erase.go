@@ -188,7 +188,7 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 		return nil
 	}
 	_, err = a.db.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error {
-		t.Note = "erased"
+		t.EmptiedUUID, t.Note = "", "erased"
 		if t.State == catalog.TapeFull || t.State == catalog.TapeSuperseded || t.State == catalog.TapeForeign {
 			t.State = catalog.TapeOpen
 		}
@@ -298,7 +298,7 @@ func (a *Archiver) lookAtOurs(ctx context.Context, v *changer.Volume, root *os.R
 
 // isMeant refuses a loaded tape that is another than the catalog means by its barcode. t may be zero.
 func (a *Archiver) isMeant(ctx context.Context, op string, t catalog.Tape, is identity, unproved bool) error {
-	if t.UUID == "" && is.uuid != "" && t.Note == catalog.NoteEmptied+is.uuid {
+	if t.UUID == "" && is.uuid != "" && t.EmptiedUUID == is.uuid {
 		return nil // an erase of it was cut short
 	}
 	if is.uuid != "" && is.uuid != t.UUID {

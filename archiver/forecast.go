@@ -54,7 +54,7 @@ func (a *Archiver) forecast(ctx context.Context, planned map[string]int64) ([]Fo
 			if f.Short <= 0 {
 				break
 			}
-			if taken[string(c.Barcode)] {
+			if taken[string(c.Barcode)] || !a.lib.CanWrite(ctx, c.Barcode, !c.Known, nil) {
 				continue
 			}
 			free := c.Tape.Free - keepFree(p, c.Tape.Capacity)
@@ -62,7 +62,7 @@ func (a *Archiver) forecast(ctx context.Context, planned map[string]int64) ([]Fo
 				taken[string(c.Barcode)] = true
 				size := least
 				if size == 0 {
-					size = nativeCapacity[c.Barcode.Generation()]
+					size = nativeCapacity(c.Barcode)
 				}
 				free = size - keepFree(p, size)
 			}

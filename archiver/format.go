@@ -36,6 +36,9 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	if b.Cleaning() {
 		return catalog.Tape{}, refuse("", "it is a cleaning cartridge")
 	}
+	if b.WriteOnce() {
+		return catalog.Tape{}, refuse("LTFS writes its index again and again: take a cartridge that can be overwritten", "it is write-once media: %w", changer.ErrIncompatible)
+	}
 	if !p.matches(b) {
 		return catalog.Tape{}, refuse("change the barcode patterns of the pool in the configuration", "its barcode does not belong to pool %s", pool)
 	}
@@ -108,13 +111,10 @@ func (a *Archiver) mayFormat(ctx context.Context, b changer.Barcode, pool string
 	return nil
 }
 
-// formatBegun is the note of a tape whose format began: its row is there before mkltfs runs, without a
-// volume UUID. So a volume that mkltfs made and that nobody came to record is known for what it is.
-const formatBegun = "its format began and was not recorded as done"
-
-// begun tells whether a format of a tape began and its end was not recorded, neither the good nor the bad one.
+// begun reports whether a format of a tape began and its end was not recorded, neither the good nor the bad one. Its row is there
+// before mkltfs runs, without a volume UUID: so a volume that mkltfs made and that nobody came to record is known for what it is.
 func begun(t catalog.Tape) bool {
-	return t.UUID == "" && t.State == catalog.TapeOpen && !t.Formatted.IsZero()
+	return t.UUID == "" && t.State == catalog.TapeOpen && t.Stage == catalog.StageFormatting
 }
 
 // format makes the loaded tape one of the pool's. It stays mounted on success. A tape whose format was
@@ -206,7 +206,7 @@ func (a *Archiver) forgetVolume(ctx context.Context, b changer.Barcode) error {
 // left: the catalog knows that one began, and the volume is as mkltfs makes it. "" otherwise.
 func (a *Archiver) interruptedFormat(ctx context.Context, lease *changer.Lease, b changer.Barcode) (uuid string, err error) {
 	t, err := a.db.TapeByBarcode(ctx, string(b))
-	if errors.Is(err, catalog.ErrNotFound) || err == nil && (t.UUID != "" || t.Formatted.IsZero()) {
+	if errors.Is(err, catalog.ErrNotFound) || err == nil && (t.UUID != "" || t.Stage != catalog.StageFormatting) {
 		return "", nil
 	}
 	if err != nil {
@@ -283,13 +283,14 @@ func (a *Archiver) recordTape(ctx context.Context, b changer.Barcode, p Pool, v 
 	now := time.Now().UTC()
 	fill := func(t *catalog.Tape) error {
 		t.UUID, t.Pool, t.PoolName, t.Generation = "", pool.ID, pool.Name, b.Generation()
-		t.State, t.Note, t.Place = catalog.TapeOpen, formatBegun, ""
+		t.State, t.Stage, t.Place = catalog.TapeOpen, catalog.StageFormatting, ""
+		t.Note = "its format began and was not recorded as done"
 		t.Capacity, t.Free, t.Used, t.Leftover, t.IndexGeneration = 0, 0, 0, 0, 0
 		t.Formatted = now
 		if v == nil {
 			return nil
 		}
-		t.UUID, t.Note, t.Seen, t.Capacity, t.Free = v.UUID, "", now, v.Capacity, v.Capacity
+		t.UUID, t.Stage, t.Note, t.Seen, t.Capacity, t.Free = v.UUID, "", "", now, v.Capacity, v.Capacity
 		if free, err := v.Free(); err == nil {
 			t.Free = free
 		}

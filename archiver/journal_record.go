@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -75,12 +76,35 @@ type tapeRecord struct {
 	Loads      int64     `json:"loads,omitempty"`
 	Place      text      `json:"place,omitzero"`
 	Note       text      `json:"note,omitzero"`
+	Stage      string    `json:"stage,omitempty"`
+	Emptied    string    `json:"emptied,omitempty"` // volume that was let go
 }
 
 func newTapeRecord(t catalog.Tape) tapeRecord {
 	return tapeRecord{Type: "tape", Barcode: t.Barcode, Volume: t.UUID, Pool: t.PoolName, Number: t.Number, Generation: t.Generation,
 		State: t.State, Capacity: t.Capacity, Free: t.Free, Used: t.Used, Leftover: t.Leftover, Formatted: t.Formatted.UTC(),
-		Seen: t.Seen.UTC(), Loads: t.Loads, Place: newText(t.Place), Note: newText(t.Note)}
+		Seen: t.Seen.UTC(), Loads: t.Loads, Place: newText(t.Place), Note: newText(t.Note), Stage: t.Stage, Emptied: t.EmptiedUUID}
+}
+
+// tape is newTapeRecord the other way. Programs that wrote no stage said the same in the note, in fixed words that no manifest
+// loses any more; catalogs of theirs are read so by migration 0016.
+func (r *tapeRecord) tape() catalog.Tape {
+	t := catalog.Tape{Barcode: r.Barcode, UUID: r.Volume, PoolName: r.Pool, Number: r.Number, Generation: r.Generation, State: r.State,
+		Capacity: r.Capacity, Free: r.Free, Leftover: r.Leftover, Formatted: r.Formatted, Seen: r.Seen, Loads: r.Loads,
+		Place: string(r.Place), Note: string(r.Note), Stage: r.Stage, EmptiedUUID: r.Emptied}
+	if t.Stage != "" || t.EmptiedUUID != "" {
+		return t
+	}
+	emptied, isEmptied := strings.CutPrefix(t.Note, "being emptied of volume ")
+	switch {
+	case t.State == catalog.TapeSuperseded && strings.HasPrefix(t.Note, "repacked on "):
+		t.Stage = catalog.StageRepacked
+	case t.UUID == "" && isEmptied:
+		t.EmptiedUUID = emptied
+	case t.UUID == "" && !t.Formatted.IsZero() && t.State != catalog.TapeForeign:
+		t.Stage = catalog.StageFormatting
+	}
+	return t
 }
 
 type objectRecord struct {

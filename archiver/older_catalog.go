@@ -268,13 +268,20 @@ func (w *writer) nextSeq(ctx context.Context) (int, error) {
 }
 
 // stranger refuses a loaded tape whose label names this catalog while the catalog does not know the volume: it was made after the state
-// that the catalog is in.
+// that the catalog is in. One that the catalog let go is none: its erasure was cut short.
 func (a *Archiver) stranger(ctx context.Context, barcode string, is identity) error {
 	if is.uuid == "" || is.label.Catalog != a.db.UUID() {
 		return nil
 	}
 	if _, err := a.db.TapeByUUID(ctx, is.uuid); !errors.Is(err, catalog.ErrNotFound) {
 		return err
+	}
+	t, err := a.db.TapeByBarcode(ctx, barcode)
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+		return err
+	}
+	if err == nil && t.UUID == "" && t.EmptiedUUID == is.uuid {
+		return nil
 	}
 	return olderError(barcode, "it is %s, volume %s, and the catalog does not know it", is.holds(), is.uuid)
 }

@@ -107,8 +107,7 @@ func (t *manifestTaker) take(ctx context.Context, record any) error {
 		_, err := rows.Pool(ctx, r.Name)
 		return err
 	case *tapeRecord:
-		return rows.Tape(ctx, catalog.Tape{Barcode: r.Barcode, UUID: r.Volume, PoolName: r.Pool, Number: r.Number, Generation: r.Generation, State: r.State,
-			Capacity: r.Capacity, Free: r.Free, Leftover: r.Leftover, Formatted: r.Formatted, Seen: r.Seen, Loads: r.Loads, Place: string(r.Place), Note: string(r.Note)})
+		return rows.Tape(ctx, r.tape())
 	case *objectRecord:
 		t.object = r
 		return nil

@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"tapefs/catalog"
 )
-
-// notePacking begins the note of a superseded tape that is needed still.
-const notePacking = "being repacked since "
 
 // RepackOptions say which tapes are repacked.
 type RepackOptions struct {
@@ -141,7 +137,7 @@ func (a *Archiver) toRepack(ctx context.Context, o RepackOptions) ([]catalog.Tap
 		if _, err := a.pool(t.PoolName); err != nil || t.UUID == "" || t.Place != "" || slices.ContainsFunc(out, func(x catalog.Tape) bool { return x.ID == t.ID }) {
 			continue
 		}
-		begun := t.State == catalog.TapeSuperseded && !strings.HasPrefix(t.Note, catalog.NoteRepacked)
+		begun := t.State == catalog.TapeSuperseded && t.Stage != catalog.StageRepacked
 		if begun || t.State == catalog.TapeFull && lives[t.ID].Share() < o.Below {
 			out = append(out, t)
 		}
@@ -272,7 +268,7 @@ func (r *repacker) end(ctx context.Context) error {
 
 // tape repacks one tape.
 func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) (err error) {
-	if t.State == catalog.TapeSuperseded && strings.HasPrefix(t.Note, catalog.NoteRepacked) {
+	if t.State == catalog.TapeSuperseded && t.Stage == catalog.StageRepacked {
 		n, err := r.a.db.TapeNeeded(ctx, t.ID)
 		if sum.Done = err == nil && n == 0; sum.Done || err != nil {
 			return err
@@ -282,7 +278,8 @@ func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) 
 	t, err = r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
 		if t.State != catalog.TapeSuperseded {
 			note := t.Note
-			t.State, t.Note = catalog.TapeSuperseded, notePacking+time.Now().Format(time.DateOnly)
+			t.State, t.Stage = catalog.TapeSuperseded, catalog.StageRepacking
+			t.Note = "being repacked since " + time.Now().Format(time.DateOnly)
 			if note != "" {
 				t.Note += "; " + note
 			}
@@ -294,7 +291,7 @@ func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) 
 	}
 	defer func() {
 		if errors.Is(err, ErrOlder) { // nothing was changed, nor is this
-			_, uerr := r.a.db.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error { t.State, t.Note = was.State, was.Note; return nil })
+			_, uerr := r.a.db.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error { t.State, t.Stage, t.Note = was.State, was.Stage, was.Note; return nil })
 			err = errors.Join(err, uerr)
 		}
 	}()
@@ -422,7 +419,8 @@ func (r *repacker) close(ctx context.Context, t catalog.Tape, sum *RepackedTape)
 	}
 	failpoint("repack-journalled")
 	_, err = r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
-		t.State, t.Note = catalog.TapeSuperseded, catalog.NoteRepacked+time.Now().Format(time.DateOnly)+": nothing on it is needed"
+		t.State, t.Stage = catalog.TapeSuperseded, catalog.StageRepacked
+		t.Note = "repacked on " + time.Now().Format(time.DateOnly) + ": nothing on it is needed"
 		return nil
 	})
 	sum.Done = err == nil

@@ -33,7 +33,7 @@ func (r *restoration) without(dest string, refused error) {
 // attributes sets mode, time and owner of an open file or directory that lies in dir under name, as far as they differ.
 // What was refused it returns, and goes on with the rest. The owner comes after mode and time: who may give a file
 // away need not be allowed to change it then.
-func (r *restoration) attributes(f, dir *os.File, name string, v *catalog.Version) error {
+func (r *restoration) attributes(f *os.File, dir *heldDir, name string, v *catalog.Version) error {
 	var was unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &was); err != nil {
 		return fmt.Errorf("look at it: %w", err)
@@ -62,7 +62,7 @@ func (r *restoration) attributes(f, dir *os.File, name string, v *catalog.Versio
 		chmod(mode &^ lent)
 	}
 	if was.Mtim.Sec != v.MTime.Sec || was.Mtim.Nsec != int64(v.MTime.Nsec) {
-		if err := setTime(dir, name, v.MTime); err != nil {
+		if err := setTime(dir.File, name, v.MTime); err != nil {
 			refused = append(refused, err)
 		}
 	}
@@ -128,11 +128,11 @@ func (r *restoration) mend(dest string, v *catalog.Version, also error) error {
 		return err
 	}
 	defer f.Close()
-	dir, name, err := r.parent(dest)
+	dir, name, err := r.dirs.parent(dest)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer dir.release()
 	refused := r.attributes(f, dir, name, v)
 	switch {
 	case refused == nil:
@@ -155,18 +155,18 @@ func (r *restoration) openThere(dest string, info os.FileInfo) (*os.File, error)
 
 // linkAttributes gives a symlink its owner and time, as far as they differ.
 func (r *restoration) linkAttributes(dest string, v *catalog.Version) error {
-	dir, name, err := r.parent(dest)
+	dir, name, err := r.dirs.parent(dest)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer dir.release()
 	var was unix.Stat_t
 	if err := unix.Fstatat(int(dir.Fd()), name, &was, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
 	var refused []error
 	if was.Mtim.Sec != v.MTime.Sec || was.Mtim.Nsec != int64(v.MTime.Nsec) {
-		if err := setTime(dir, name, v.MTime); err != nil {
+		if err := setTime(dir.File, name, v.MTime); err != nil {
 			refused = append(refused, err)
 		}
 	}

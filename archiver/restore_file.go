@@ -54,7 +54,7 @@ func (r *restoration) assembly(p piece, dest string, v *catalog.Version) (*assem
 		r.parted[key] = as
 	}
 	var err error
-	as.file, err = openTemp(r.root, as.temp)
+	as.file, err = r.openTemp(as.temp)
 	if err != nil {
 		return as, fmt.Errorf("make a file beside it: %w", err)
 	}
@@ -63,35 +63,25 @@ func (r *restoration) assembly(p piece, dest string, v *catalog.Version) (*assem
 
 // openTemp makes a temporary file, or takes over what a killed restore left. The lock keeps two restores
 // apart; it goes with the file.
-func openTemp(root *os.Root, name string) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func (r *restoration) openTemp(temp string) (*os.File, error) {
+	dir, name, err := r.dirs.parent(temp)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.release()
+	f, err := openIn(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+	made := err == nil
 	if errors.Is(err, os.ErrExist) {
-		f, err = root.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		f, err = openIn(dir, name, unix.O_RDWR|unix.O_NONBLOCK, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
-	err = func() error {
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && !cannotLock(err) {
-			return fmt.Errorf("another restore is at it: %w", err)
-		}
-		mine, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		named, err := root.Lstat(name)
-		if err != nil {
-			return err
-		}
-		var st unix.Stat_t
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-			return err
-		}
-		if !named.Mode().IsRegular() || !os.SameFile(mine, named) || st.Nlink != 1 {
-			return fmt.Errorf("%s is no file of a restore", name)
-		}
-		return f.Truncate(0)
-	}()
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && !cannotLock(err) {
+		err = fmt.Errorf("another restore is at it: %w", err)
+	} else if err = nil; !made {
+		err = takeOver(f, dir, name)
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -99,9 +89,46 @@ func openTemp(root *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
+// openIn opens a file by its name in a directory. A symlink there is an error.
+func openIn(dir *heldDir, name string, flags int, mode uint32) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(int(dir.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), name), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		}
+	}
+}
+
+// takeOver empties a temporary file that was there already, once it is sure that it is one.
+func takeOver(f *os.File, dir *heldDir, name string) error {
+	var mine, named unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &mine); err != nil {
+		return err
+	}
+	if err := unix.Fstatat(int(dir.Fd()), name, &named, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if mine.Mode&unix.S_IFMT != unix.S_IFREG || mine.Dev != named.Dev || mine.Ino != named.Ino || mine.Nlink != 1 {
+		return fmt.Errorf("%s is no file of a restore", name)
+	}
+	return f.Truncate(0)
+}
+
 // cannotLock reports whether a file system has no locks, as some network mounts: two restores into it are nobody's plan.
 func cannotLock(err error) bool {
 	return errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+// stretch gives the file its size where it ends in a hole.
+func (as *assembly) stretch() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(as.file.Fd()), &st); err == nil && st.Size == as.v.Size {
+		return nil
+	}
+	return as.file.Truncate(as.v.Size)
 }
 
 // drop gives a file up and takes its temporary name away.
@@ -149,11 +176,11 @@ func (r *restoration) place(as *assembly) (err error) {
 			delete(r.parted, as.key)
 		})
 	}()
-	dir, tempName, err := r.parent(as.temp)
+	dir, tempName, err := r.dirs.parent(as.temp)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer dir.release()
 	refused := r.attributes(as.file, dir, tempName, &as.v)
 	switch {
 	case refused == nil:
@@ -169,7 +196,7 @@ func (r *restoration) place(as *assembly) (err error) {
 }
 
 // rename gives a temporary name in dir its own. Unless it was told to, it replaces nothing.
-func (r *restoration) rename(dir *os.File, from, to string) error {
+func (r *restoration) rename(dir *heldDir, from, to string) error {
 	fd := int(dir.Fd())
 	flags := uint(unix.RENAME_NOREPLACE)
 	if r.o.Overwrite {
@@ -187,11 +214,4 @@ func (r *restoration) rename(dir *os.File, from, to string) error {
 		return fmt.Errorf("name it: %w", err)
 	}
 	return nil
-}
-
-// parent opens the directory of a name. What is then done by its descriptor and the last part of the name
-// stays below the target, and follows no link.
-func (r *restoration) parent(dest string) (dir *os.File, name string, err error) {
-	dir, err = r.root.Open(path.Dir(dest))
-	return dir, path.Base(dest), err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"tapefs/catalog"
 	"tapefs/changer"
@@ -28,9 +29,11 @@ type piece struct {
 	arg        int
 	from, size int64 // bytes of the file
 	of         int   // how many pieces the file has
+
+	object, data int64 // where the file's bytes were when this was planned: the object, and the offset in its plain stream
 }
 
-const pieceSize = 8 + 4 + 8 + 8 + 4
+const pieceSize = 8 + 4 + 8 + 8 + 4 + 8 + 8
 
 func (p piece) encode() []byte {
 	b := make([]byte, 0, pieceSize)
@@ -38,15 +41,18 @@ func (p piece) encode() []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(p.arg))
 	b = binary.BigEndian.AppendUint64(b, uint64(p.from))
 	b = binary.BigEndian.AppendUint64(b, uint64(p.size))
-	return binary.BigEndian.AppendUint32(b, uint32(p.of))
+	b = binary.BigEndian.AppendUint32(b, uint32(p.of))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.object))
+	return binary.BigEndian.AppendUint64(b, uint64(p.data))
 }
 
 func decodePiece(b []byte) (piece, error) {
 	if len(b) != pieceSize {
 		return piece{}, fmt.Errorf("read the plan: a record has %d bytes", len(b))
 	}
-	return piece{catalog.ID(binary.BigEndian.Uint64(b)), int(binary.BigEndian.Uint32(b[8:])),
-		int64(binary.BigEndian.Uint64(b[12:])), int64(binary.BigEndian.Uint64(b[20:])), int(binary.BigEndian.Uint32(b[28:]))}, nil
+	number := func(at int) int64 { return int64(binary.BigEndian.Uint64(b[at:])) }
+	return piece{id: catalog.ID(number(0)), arg: int(binary.BigEndian.Uint32(b[8:])), from: number(12), size: number(20),
+		of: int(binary.BigEndian.Uint32(b[28:])), object: number(32), data: number(40)}, nil
 }
 
 // tapeKey orders by start block, then file on the tape, then offset in it. A block that is not known (-1)
@@ -60,14 +66,22 @@ func tapeKey(block, copyPart, offset int64) []byte {
 // placements remembers where the last objects lie: a bundle has thousands of files.
 type placements struct {
 	db    *catalog.DB
-	known map[int64]catalog.Location
+	known map[int64]placed
 }
+
+type placed struct {
+	catalog.Location
+	at time.Time
+}
+
+// believePlacement is how long a location is believed: another process may move objects to other tapes meanwhile.
+const believePlacement = time.Minute
 
 // maxPlacements bounds the memory: a location of a hundred parts takes some ten KiB.
 const maxPlacements = 256
 
 func newPlacements(db *catalog.DB) placements {
-	return placements{db, map[int64]catalog.Location{}}
+	return placements{db, map[int64]placed{}}
 }
 
 // of says where a version's bytes are; only Object, Data and Places count, and Batch for what is spooled.
@@ -82,8 +96,14 @@ func (p placements) of(ctx context.Context, v *catalog.Version) (catalog.Locatio
 	if err != nil || object == 0 {
 		return catalog.Location{}, err
 	}
-	loc, ok := p.known[object]
-	if !ok {
+	return p.in(ctx, v, object, data)
+}
+
+// in is of for a version whose bytes lie at data of an object, or did so a while ago.
+func (p placements) in(ctx context.Context, v *catalog.Version, object, data int64) (loc catalog.Location, err error) {
+	known, ok := p.known[object]
+	loc = known.Location
+	if !ok || time.Since(known.at) > believePlacement {
 		if loc, err = p.db.Locate(ctx, v.ID); err != nil {
 			return loc, err
 		}
@@ -94,7 +114,7 @@ func (p placements) of(ctx context.Context, v *catalog.Version) (catalog.Locatio
 			clear(p.known)
 		}
 		loc.Batch = nil
-		p.known[object] = loc
+		p.known[object] = placed{loc, time.Now()}
 	}
 	loc.Data = data
 	return loc, nil
@@ -127,7 +147,7 @@ func (r *restoration) planFile(ctx context.Context, arg int, dest string, v *cat
 		return err
 	}
 	if loc.Batch != nil {
-		return r.tape("", nearDrive).put(tapeKey(0, 0, int64(v.ID)), piece{v.ID, arg, 0, v.Size, 1})
+		return r.tape("", nearDrive).put(tapeKey(0, 0, int64(v.ID)), piece{id: v.ID, arg: arg, size: v.Size, of: 1})
 	}
 	if loc.Object.ID == 0 || loc.Object.PartSize <= 0 || loc.Data < 0 || len(loc.Places) == 0 {
 		r.fail(dest, fmt.Errorf("no copy of version %d is left", v.ID))
@@ -153,7 +173,7 @@ func (r *restoration) planFile(ctx context.Context, arg int, dest string, v *cat
 			r.miss(part.Barcode, v)
 			return nil
 		}
-		found = append(found, at{part, piece{v.ID, arg, from, size, 0}, in})
+		found = append(found, at{part, piece{id: v.ID, arg: arg, from: from, size: size, object: loc.Object.ID, data: loc.Data}, in})
 		from += size
 	}
 	for _, f := range found {

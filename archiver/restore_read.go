@@ -76,9 +76,8 @@ func (r *restoration) read(ctx context.Context) (err error) {
 	})
 	for range min(workers, len(tapes)) {
 		g.Go(func() error {
-			buf := make([]byte, catalog.ExtentSize)
 			for t := range todo {
-				if err := r.readTape(ctx, t, buf); err != nil {
+				if err := r.readTape(ctx, t); err != nil {
 					return err
 				}
 			}
@@ -88,33 +87,38 @@ func (r *restoration) read(ctx context.Context) (err error) {
 	return g.Wait()
 }
 
-func (r *restoration) readTape(ctx context.Context, t *tapeList, buf []byte) error {
+// Files that lie in one extent or two are read by several goroutines at once: to make a small file takes longer than to read
+// it. Larger ones go alone, so that the drive never runs to and fro between two of them.
+const (
+	smallPiece  = catalog.ExtentSize // bytes
+	smallAtOnce = 4
+)
+
+// planAhead is how many pieces of a tape's list are looked up in the catalog at once.
+const planAhead = 256
+
+// readTape reads what is wanted of one tape, or of the spool, in the order in which it lies there.
+func (r *restoration) readTape(ctx context.Context, t *tapeList) error {
 	if t.barcode != "" {
 		r.a.note("reading %d files (%d bytes) from %s", t.pieces, t.bytes, t.barcode)
 	}
-	read, parts := int64(0), 0
+	reading := &tapeReading{r: r, t: t, where: newPlacements(r.a.db), dirs: map[dirKey]string{}, bufs: make(chan []byte, smallAtOnce)}
+	for range smallAtOnce {
+		reading.bufs <- nil // made when it is first needed
+	}
 	for {
-		_, val, ok, err := t.list.next()
+		some, err := t.nextPieces(planAhead)
+		if err == nil && len(some) > 0 {
+			err = reading.pieces(ctx, some)
+		}
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if len(some) < planAhead {
 			break
 		}
-		p, err := decodePiece(val)
-		if err != nil {
-			return err
-		}
-		n, err := r.readPiece(ctx, t, p, buf)
-		if err != nil {
-			return err
-		}
-		if read += n; n > 0 {
-			parts++
-		}
-		r.a.stage("restore "+t.barcode, read, t.bytes)
 	}
-	if t.barcode == "" || parts == 0 {
+	if t.barcode == "" || reading.count.Load() == 0 {
 		return nil
 	}
 	r.mu.Lock()
@@ -127,56 +131,23 @@ func (r *restoration) readTape(ctx context.Context, t *tapeList, buf []byte) err
 	if err := r.a.db.Unwant(ctx, t.barcode, "restore"); err != nil {
 		return err
 	}
-	return r.a.db.AddRunTape(ctx, r.run.ID, tape.ID, read, parts)
+	return r.a.db.AddRunTape(ctx, r.run.ID, tape.ID, reading.bytes.Load(), int(reading.count.Load()))
 }
 
-// readPiece reads a range of a file. What is wrong with the file is recorded; an error ends the restore.
-func (r *restoration) readPiece(ctx context.Context, t *tapeList, p piece, buf []byte) (int64, error) {
-	v, err := r.a.db.Get(ctx, p.id)
-	if err != nil {
-		return 0, err
-	}
-	dest, err := r.destOf(ctx, p.arg, p.id)
-	if err != nil {
-		return 0, err
-	}
-	as, err := r.assembly(p, dest, &v)
-	if err == nil {
-		err = r.copyPiece(ctx, as, p, buf)
-	}
-	if ctx.Err() != nil {
-		r.drop(as)
-		return 0, ctx.Err()
-	}
-	n := p.size
-	if err != nil {
-		n = 0
-	}
-	fatal := fatalWrite(err)
-	if errors.Is(err, recall.ErrOffline) && t.barcode != "" {
-		if !as.failed.Swap(true) {
-			r.miss(t.barcode, &v)
+func (t *tapeList) nextPieces(n int) ([]piece, error) {
+	var some []piece
+	for len(some) < n {
+		_, val, ok, err := t.list.next()
+		if err != nil || !ok {
+			return some, err
 		}
-		err = nil
-	}
-	if as != nil && as.done(p) && !as.failed.Load() && err == nil {
-		err = r.complete(as)
-		fatal = fatal || fatalWrite(err)
-	} else if as != nil && as.left.Load() == 0 {
-		r.drop(as)
-	}
-	if err != nil {
-		if as == nil || !as.failed.Swap(true) {
-			r.fail(dest, err)
+		p, err := decodePiece(val)
+		if err != nil {
+			return some, err
 		}
-		if as != nil && as.left.Load() == 0 {
-			r.drop(as)
-		}
+		some = append(some, p)
 	}
-	if fatal {
-		return 0, fmt.Errorf("write to %s: %w", r.o.To, err)
-	}
-	return n, nil
+	return some, nil
 }
 
 // fatalWrite: no other file will fare better.
@@ -184,38 +155,9 @@ func fatalWrite(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
-func (r *restoration) copyPiece(ctx context.Context, as *assembly, p piece, buf []byte) error {
-	if as.failed.Load() {
-		return nil
-	}
-	in, err := r.queue.Open(ctx, p.id)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	for at, end := p.from, p.from+p.size; at < end; {
-		part := buf[:min(int64(len(buf)), end-at)]
-		n, err := in.ReadAt(ctx, part, at)
-		if n < len(part) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
-		}
-		if err := writeSparse(as.file, part, at); err != nil {
-			return fmt.Errorf("write %s: %w", as.temp, err)
-		}
-		if p.of == 1 {
-			as.sum.Write(part)
-		}
-		at += int64(n)
-	}
-	return nil
-}
-
 // complete checks the bytes' sum, gives the file its attributes and its name.
 func (r *restoration) complete(as *assembly) error {
-	if err := as.file.Truncate(as.v.Size); err != nil { // it may end in a hole
+	if err := as.stretch(); err != nil {
 		return fmt.Errorf("give %s its size: %w", as.temp, err)
 	}
 	if len(as.v.SHA256) > 0 {
@@ -246,8 +188,22 @@ func (r *restoration) linkable(v *catalog.Version) {
 	}
 }
 
+// absent reports whether nothing stands at dest, as is usual. False does not mean that something does.
+func (r *restoration) absent(dest string) bool {
+	dir, name, err := r.dirs.parent(dest)
+	if err != nil {
+		return false
+	}
+	defer dir.release()
+	var st unix.Stat_t
+	return errors.Is(unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW), unix.ENOENT)
+}
+
 // present reports whether dest is the file already: it has the right size and sum or, where the catalog has no sum, the right time.
 func (r *restoration) present(dest string, v *catalog.Version) (bool, error) {
+	if r.absent(dest) {
+		return false, nil
+	}
 	info, err := r.root.Lstat(dest)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil

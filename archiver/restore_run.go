@@ -55,6 +55,7 @@ type restoration struct {
 	run   catalog.Run
 	noted *problems
 	root  *os.Root
+	dirs  *heldDirs
 	queue *recall.Queue
 	inv   *changer.Inventory // nil: no library
 	super bool               // we may give files away
@@ -106,6 +107,8 @@ func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions
 		return r.sum, fmt.Errorf("open the target: %w", err)
 	}
 	defer r.root.Close()
+	r.dirs = newHeldDirs(r.root)
+	defer r.dirs.close()
 	if r.run, err = a.startRun(ctx, "restore", append([]string{"--to", o.To}, paths...)); err != nil {
 		return r.sum, err
 	}

@@ -73,6 +73,7 @@ func (r *restoration) mkdir(dest string) error {
 		err = os.ErrNotExist
 	}
 	if errors.Is(err, os.ErrNotExist) {
+		r.dirs.forget(dest)
 		return r.root.Mkdir(dest, 0o700)
 	}
 	if err == nil && !r.super && info.Mode()&0o700 != 0o700 {
@@ -128,11 +129,11 @@ func (r *restoration) symlink(dest string, v *catalog.Version) error {
 
 // nameTemp renames a finished temporary name, or removes it.
 func (r *restoration) nameTemp(temp, dest string) error {
-	dir, name, err := r.parent(temp)
+	dir, name, err := r.dirs.parent(temp)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer dir.release()
 	if err := r.rename(dir, name, path.Base(dest)); err != nil {
 		return errors.Join(err, r.root.Remove(temp))
 	}
@@ -232,11 +233,11 @@ func (r *restoration) directory(dest string, v *catalog.Version) error {
 		return err
 	}
 	defer f.Close()
-	dir, name, err := r.parent(dest)
+	dir, name, err := r.dirs.parent(dest)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer dir.release()
 	r.without(dest, r.attributes(f, dir, name, v))
 	return nil
 }

@@ -62,7 +62,7 @@ func (a *Archiver) Room(ctx context.Context) ([]PoolRoom, error) {
 			size, free := c.Tape.Capacity, c.Tape.Free
 			if !c.Known {
 				if size = capacity; size == 0 {
-					size = nativeCapacity[c.Barcode.Generation()]
+					size = nativeCapacity(c.Barcode)
 				}
 				free = size
 			}

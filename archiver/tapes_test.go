@@ -38,7 +38,7 @@ func TestCandidates(t *testing.T) {
 		{Barcode: "A00004L8", UUID: "4", PoolName: "main", State: catalog.TapeSuspect},
 		{Barcode: "A00005L8", UUID: "5", PoolName: "other", State: catalog.TapeOpen},
 		{Barcode: "A00006L8", UUID: "6", PoolName: "main", State: catalog.TapeOpen, Place: "the safe"},
-		{Barcode: "Z00001L8", PoolName: "main", State: catalog.TapeOpen, Note: formatBegun, Formatted: time.Unix(1, 0)},
+		{Barcode: "Z00001L8", PoolName: "main", State: catalog.TapeOpen, Stage: catalog.StageFormatting, Formatted: time.Unix(1, 0)},
 		{Barcode: "Z00002L8", PoolName: "main", State: catalog.TapeSuspect, Formatted: time.Unix(1, 0)},
 	}
 	present := []changer.Barcode{"", "A00000", "A00001L8", "A00002L8", "A00003L8", "A00004L8", "A00005L8", "A00006L8", "B00001L8", "CLN001L1",

@@ -9,11 +9,15 @@ import (
 
 	"tapefs/catalog"
 	"tapefs/changer"
+	"tapefs/changer/lto"
 )
 
-// nativeCapacity is what a tape of an LTO generation holds uncompressed, bytes: for pools of which no
-// tape has been seen.
-var nativeCapacity = map[int]int64{5: 1.5e12, 6: 2.5e12, 7: 6e12, 8: 12e12, 9: 18e12, 10: 30e12}
+// nativeCapacity is what a tape holds uncompressed by its label, bytes: for pools of which no tape has been seen. 0: the label does
+// not say.
+func nativeCapacity(b changer.Barcode) int64 {
+	f, _ := b.Format()
+	return f.Capacity
+}
 
 // mayLeave bounds how many full tapes a message names.
 const mayLeave = 8
@@ -73,7 +77,8 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 		}
 	}
 	if capacity == 0 {
-		capacity = nativeCapacity[generation]
+		f, _ := lto.ByGeneration(generation)
+		capacity = f.Capacity
 	}
 	text := "no tape of pool " + p.Name + " in the library can be written"
 	for _, d := range debts {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -19,18 +20,23 @@ type Drive struct {
 	Serial    string
 	Product   string
 	State     string
-	Failures  int // tapes that failed in it in a row
+	Failed    []string // barcodes of the tapes that failed in it in a row
 	Cleanings int
 	Cleaned   time.Time
-	Note      string
+	Note      string // for people: nothing is decided by it
 }
 
-const driveColumns = `serial, product, state, failures, cleanings, cleaned, note`
+const driveColumns = `serial, product, state, cleanings, cleaned, note,
+	(SELECT coalesce(group_concat(barcode, char(10)), '') FROM (SELECT barcode FROM drive_failure f WHERE f.serial = drive.serial ORDER BY barcode))`
 
 func scanDrive(rows *sql.Rows) (d Drive, err error) {
 	var cleaned int64
-	err = rows.Scan(&d.Serial, &d.Product, &d.State, &d.Failures, &d.Cleanings, &cleaned, &d.Note)
+	var failed string
+	err = rows.Scan(&d.Serial, &d.Product, &d.State, &d.Cleanings, &cleaned, &d.Note, &failed)
 	d.Cleaned = timeOf(cleaned)
+	if failed != "" {
+		d.Failed = strings.Split(failed, "\n")
+	}
 	return d, err
 }
 
@@ -54,16 +60,31 @@ func (db *DB) UpdateDrive(ctx context.Context, serial string, fn func(*Drive) er
 		if err := fn(&d); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO drive (`+driveColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET product = excluded.product, state = excluded.state, failures = excluded.failures,
-			cleanings = excluded.cleanings, cleaned = excluded.cleaned, note = excluded.note`,
-			d.Serial, d.Product, d.State, d.Failures, d.Cleanings, nsOf(d.Cleaned), d.Note)
-		return err
+		return saveDrive(ctx, tx, &d)
 	})
 	if err != nil && !errors.Is(err, ErrUnchanged) {
 		return d, fmt.Errorf("change drive %s: %w", serial, err)
 	}
 	return d, nil
+}
+
+func saveDrive(ctx context.Context, tx *sql.Tx, d *Drive) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO drive (serial, product, state, cleanings, cleaned, note) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET product = excluded.product, state = excluded.state,
+		cleanings = excluded.cleanings, cleaned = excluded.cleaned, note = excluded.note`,
+		d.Serial, d.Product, d.State, d.Cleanings, nsOf(d.Cleaned), d.Note)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM drive_failure WHERE serial = ?`, d.Serial); err != nil {
+		return err
+	}
+	for _, barcode := range d.Failed {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO drive_failure (serial, barcode) VALUES (?, ?)`, d.Serial, barcode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ErrUnchanged: a change was looked at and is none.

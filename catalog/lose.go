@@ -63,13 +63,9 @@ func (db *DB) LastVersions(ctx context.Context, tape int64, limit int) ([]ID, er
 // losePage is how many copies one transaction settles: well under a second.
 const losePage = 500
 
-// NoteEmptied and the UUID of a volume are the note of a tape from when the catalog let that volume go until it is
-// erased or formatted: what is cut short in between knows the volume again.
-const NoteEmptied = "being emptied of volume "
-
 // LoseTape records that nothing is on a tape any more: its parts are lost, their copies owed again where the spool or
 // other tapes have the bytes and damaged where none has, and what its manifests journalled is to be journalled again.
-// The tape is no volume then; its pool stays. Call it before the tape is erased: a crash in between forgets bytes that are
+// The tape is no volume then, and its EmptiedUUID names the one it was; its pool stays. Call it before the tape is erased: a crash in between forgets bytes that are
 // there, and believes none that are not.
 func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 	for {
@@ -83,7 +79,7 @@ func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 	}
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		// What a tape named that was repacked is named again already.
-		err := rewindJournal(ctx, tx, `m.tape = ? AND NOT (t.state = 'superseded' AND t.note LIKE ? || '%')`, tape, NoteRepacked)
+		err := rewindJournal(ctx, tx, `m.tape = ? AND t.stage <> 'repacked'`, tape)
 		if err != nil {
 			return err
 		}
@@ -97,8 +93,8 @@ func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 				AND EXISTS (SELECT 1 FROM snapshot WHERE tape = ?1 AND state < 3)`,
 			`UPDATE snapshot SET state = 3 WHERE tape = ?1`,
 			`DELETE FROM wanted WHERE tape = ?1`,
-			`UPDATE tape SET note = CASE WHEN uuid <> '' THEN '` + NoteEmptied + `' || uuid ELSE note END,
-				uuid = '', used = 0, leftover = 0, free = capacity, generation_index = 0, formatted = 0 WHERE id = ?1`,
+			`UPDATE tape SET emptied_uuid = uuid, note = 'being emptied of volume ' || uuid WHERE id = ?1 AND uuid <> ''`,
+			`UPDATE tape SET uuid = '', stage = CASE WHEN stage = 'formatting' THEN '' ELSE stage END, used = 0, leftover = 0, free = capacity, generation_index = 0, formatted = 0 WHERE id = ?1`,
 		} {
 			if _, err := tx.ExecContext(ctx, text, tape); err != nil {
 				return err

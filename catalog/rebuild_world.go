@@ -71,18 +71,23 @@ func (r *Rebuild) Tape(ctx context.Context, t Tape) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
+	keepStage(&t)
 	id, _, err := r.tape(ctx, t)
 	if err == nil && r.forward {
 		err = r.exec(ctx, `UPDATE tape SET pool = coalesce(?, pool), number = ?, generation = ?, state = ?, capacity = ?, formatted = ?,
 			leftover = max(leftover, ?), loads = max(loads, ?), seen = max(seen, ?), free = CASE WHEN generation_index > 0 THEN free ELSE ? END,
-			place = ?, note = ? WHERE id = ?`, nullIfZero(t.Pool), t.Number, t.Generation, t.State, t.Capacity, nsOf(t.Formatted),
-			t.Leftover, t.Loads, nsOf(t.Seen), t.Free, t.Place, t.Note, id)
+			place = ?, note = ?, stage = CASE WHEN ? = 'formatting' AND uuid <> '' THEN '' ELSE ? END,
+			emptied_uuid = CASE uuid WHEN '' THEN ? ELSE '' END WHERE id = ?`, nullIfZero(t.Pool), t.Number, t.Generation, t.State, t.Capacity, nsOf(t.Formatted),
+			t.Leftover, t.Loads, nsOf(t.Seen), t.Free, t.Place, t.Note, t.Stage, t.Stage, t.EmptiedUUID, id)
 	}
 	if err != nil {
 		return fmt.Errorf("record tape %s: %w", t.Barcode, err)
 	}
 	return nil
 }
+
+// textSetVolume gives a tape the volume that was found on it.
+const textSetVolume = `UPDATE tape SET uuid = ?1, emptied_uuid = '', stage = CASE stage WHEN 'formatting' THEN '' ELSE stage END WHERE id = ?2`
 
 // tape finds or makes the row of a volume, or of a barcode without one. It fills t.Pool.
 func (r *Rebuild) tape(ctx context.Context, t Tape) (id int64, made bool, err error) {
@@ -105,16 +110,16 @@ func (r *Rebuild) tape(ctx context.Context, t Tape) (id int64, made bool, err er
 	if found {
 		// Formatted anew, or not known to be formatted until now.
 		if t.UUID != "" && (uuid == "" || r.forward) {
-			err = r.exec(ctx, `UPDATE tape SET uuid = ? WHERE id = ?`, t.UUID, id)
+			err = r.exec(ctx, textSetVolume, t.UUID, id)
 		}
 		return id, false, err
 	}
 	if t.State == "" {
 		t.State = TapeOpen
 	}
-	_, err = r.get(ctx, []any{&id}, `INSERT INTO tape (barcode, uuid, pool, number, generation, state, capacity, free, formatted, seen, loads, place, note)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, t.Barcode, t.UUID, nullIfZero(t.Pool), t.Number, t.Generation, t.State,
-		t.Capacity, t.Free, nsOf(t.Formatted), nsOf(t.Seen), t.Loads, t.Place, t.Note)
+	_, err = r.get(ctx, []any{&id}, `INSERT INTO tape (barcode, uuid, pool, number, generation, state, capacity, free, formatted, seen, loads, place, note, stage, emptied_uuid)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, t.Barcode, t.UUID, nullIfZero(t.Pool), t.Number, t.Generation, t.State,
+		t.Capacity, t.Free, nsOf(t.Formatted), nsOf(t.Seen), t.Loads, t.Place, t.Note, t.Stage, t.EmptiedUUID)
 	return id, true, err
 }
 
@@ -137,7 +142,7 @@ func (r *Rebuild) SeenTape(ctx context.Context, t Tape) (Tape, error) {
 	}
 	if uuid != t.UUID {
 		// The barcode's row is another volume's: the cartridge was formatted anew, the volume in hand is what it holds.
-		if err := r.exec(ctx, `UPDATE tape SET uuid = ? WHERE id = ?`, t.UUID, id); err != nil {
+		if err := r.exec(ctx, textSetVolume, t.UUID, id); err != nil {
 			return t, fmt.Errorf("record tape %s: %w", t.Barcode, err)
 		}
 	}

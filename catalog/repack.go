@@ -16,9 +16,6 @@ const alive = `(v.state = 1 OR v.state = 2 AND v.current = 1 OR EXISTS (
 // weight is about what a member takes of its object, bytes.
 const weight = `(1024 + CASE WHEN m.data >= 0 THEN v.size ELSE 0 END)`
 
-// NoteRepacked begins the note of a superseded tape that nothing is needed of: what its manifests named is named on other tapes.
-const NoteRepacked = "repacked on "
-
 // TapeLife is how much of a tape lives.
 type TapeLife struct {
 	Tape    int64

@@ -56,9 +56,14 @@ func (r *versionRow) fill(ctx context.Context, db *DB) error {
 	return nil
 }
 
+// rowsQuerier is what can be asked for rows: a handle, a transaction, or prepared statements.
+type rowsQuerier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // querier is a handle or a transaction.
 type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	rowsQuerier
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
@@ -129,6 +134,18 @@ func (db *DB) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	return s, err
 }
 
+// preparing is the reading handle for constant texts that are asked over and over: parsing one costs several times what
+// answering it does.
+type preparing struct{ *DB }
+
+func (p preparing) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	stmt, err := p.prepared(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
 // eachVersion calls fn for the rows of a constant query over versionColumns. The Version is reused.
 func (db *DB) eachVersion(ctx context.Context, fn func(*Version) error, text string, args ...any) error {
 	stmt, err := db.prepared(ctx, text)
@@ -179,7 +196,7 @@ func only(what func() string, each func(fn func(*Version) error) error) (Version
 }
 
 // query collects the rows of a query.
-func query[T any](ctx context.Context, q querier, what string, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
+func query[T any](ctx context.Context, q rowsQuerier, what string, scan func(*sql.Rows) (T, error), text string, args ...any) ([]T, error) {
 	rows, err := q.QueryContext(ctx, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", what, err)

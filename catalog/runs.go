@@ -188,10 +188,44 @@ type Debt struct {
 	Awaiting int // of Copies: whole on tape, and no manifest names them yet
 }
 
+// DebtStage is how far a copy is that a pool is owed. The numbers stand in a query, and are stored nowhere.
+type DebtStage int
+
+const (
+	DebtPlanned  DebtStage = 1 // not fetched yet
+	DebtFetched  DebtStage = 2 // nothing of it is on tape
+	DebtInPlace  DebtStage = 3 // the same, of a source that is read in place
+	DebtAgain    DebtStage = 4 // fetched, and what was written of it does not count
+	DebtInPart   DebtStage = 5 // some of it is on tape
+	DebtUnproved DebtStage = 6 // written, and not proved safe
+	DebtUnnamed  DebtStage = 7 // safe on tape, and no manifest names it
+)
+
+// String says it in words.
+func (s DebtStage) String() string {
+	switch s {
+	case DebtPlanned:
+		return "planned, and not fetched yet"
+	case DebtFetched:
+		return "fetched, to be written"
+	case DebtInPlace:
+		return "at its local source, to be written"
+	case DebtAgain:
+		return "fetched, to be written again after a tape failed or was full"
+	case DebtInPart:
+		return "written in part"
+	case DebtUnproved:
+		return "written, and not proved safe yet"
+	case DebtUnnamed:
+		return "safe on tape, and no manifest names it yet"
+	}
+	return fmt.Sprintf("stage %d", int(s))
+}
+
 // DebtDetail is why a pool is owed copies.
 type DebtDetail struct {
 	Pool   string
-	Why    string
+	Stage  DebtStage
 	Copies int
 	Bytes  int64 // planned or sealed
 }
@@ -199,22 +233,22 @@ type DebtDetail struct {
 // DebtDetails lists what each pool owes by what keeps it from being safe.
 func (db *DB) DebtDetails(ctx context.Context) ([]DebtDetail, error) {
 	return query(ctx, db.reader, "debts", func(rows *sql.Rows) (d DebtDetail, err error) {
-		err = rows.Scan(&d.Pool, &d.Why, &d.Copies, &d.Bytes)
+		err = rows.Scan(&d.Pool, &d.Stage, &d.Copies, &d.Bytes)
 		return d, err
 	}, textDebtDetails)
 }
 
 const textDebtDetails = `SELECT p.name, CASE
-		WHEN ` + textAwaiting + ` THEN 'safe on tape, and no manifest names it yet'
-		WHEN c.state = 2 THEN 'written, and not proved safe yet'
-		WHEN b.state = 0 THEN 'planned, and not fetched yet'
-		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state IN (0, 1, 2)) THEN 'written in part'
-		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state > 2) THEN 'fetched, to be written again after a tape failed or was full'
-		WHEN b.local = 1 THEN 'at its local source, to be written'
-		ELSE 'fetched, to be written' END AS why,
+		WHEN ` + textAwaiting + ` THEN 7
+		WHEN c.state = 2 THEN 6
+		WHEN b.state = 0 THEN 1
+		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state IN (0, 1, 2)) THEN 5
+		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state > 2) THEN 4
+		WHEN b.local = 1 THEN 3
+		ELSE 2 END AS stage,
 		count(*), coalesce(sum(CASE WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0)
 	FROM copy c INDEXED BY copy_unfinished JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object LEFT JOIN batch b ON b.id = o.batch
-	WHERE c.state <> 3 AND c.state < 3 GROUP BY p.name, why ORDER BY p.name, why`
+	WHERE c.state <> 3 AND c.state < 3 GROUP BY p.name, stage ORDER BY p.name, stage`
 
 // Debts lists what each pool owes; pools that owe nothing are left out.
 func (db *DB) Debts(ctx context.Context) ([]Debt, error) {

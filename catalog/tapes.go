@@ -76,14 +76,16 @@ func (db *DB) Pools(ctx context.Context) ([]Pool, error) {
 }
 
 const tapeColumns = `t.id, t.barcode, t.uuid, t.pool, p.name, t.number, t.generation, t.state, t.capacity, t.free, t.used, t.leftover,
-	t.generation_index, t.formatted, t.seen, t.loads, t.place, t.note, t.suspected, t.was, t.found_damaged, t.checked`
+	t.generation_index, t.formatted, t.seen, t.loads, t.place, t.note, t.suspected, t.was, t.found_damaged, t.checked,
+	t.stage, t.emptied_uuid`
 
 func scanTape(rows *sql.Rows) (t Tape, err error) {
 	var pool sql.NullInt64
 	var name sql.NullString
 	var formatted, seen, suspected, checked int64
 	err = rows.Scan(&t.ID, &t.Barcode, &t.UUID, &pool, &name, &t.Number, &t.Generation, &t.State, &t.Capacity, &t.Free, &t.Used, &t.Leftover,
-		&t.IndexGeneration, &formatted, &seen, &t.Loads, &t.Place, &t.Note, &suspected, &t.Was, &t.FoundDamaged, &checked)
+		&t.IndexGeneration, &formatted, &seen, &t.Loads, &t.Place, &t.Note, &suspected, &t.Was, &t.FoundDamaged, &checked,
+		&t.Stage, &t.EmptiedUUID)
 	t.Suspected, t.Checked = timeOf(suspected), timeOf(checked)
 	t.Pool, t.PoolName, t.Formatted, t.Seen = pool.Int64, name.String, timeOf(formatted), timeOf(seen)
 	return t, err
@@ -141,12 +143,27 @@ func (db *DB) AddTape(ctx context.Context, t Tape) (Tape, error) {
 	return oneTape(ctx, db.reader, "tape "+t.Barcode, `t.id = ?`, t.ID)
 }
 
+// keepStage drops the stages that a tape's state and volume contradict. A superseded tape that is not repacked is being repacked.
+func keepStage(t *Tape) {
+	switch {
+	case t.State == TapeSuperseded && t.Stage != StageRepacked:
+		t.Stage = StageRepacking
+	case t.State != TapeSuperseded && t.Stage != StageFormatting, t.UUID != "" && t.Stage == StageFormatting:
+		t.Stage = ""
+	}
+	if t.UUID != "" {
+		t.EmptiedUUID = ""
+	}
+}
+
 func saveTape(ctx context.Context, tx *sql.Tx, t *Tape) error {
+	keepStage(t)
 	_, err := tx.ExecContext(ctx, `UPDATE tape SET barcode = ?, uuid = ?, pool = ?, number = ?, generation = ?, state = ?, capacity = ?, free = ?, used = ?,
 		leftover = ?, generation_index = ?, formatted = ?, seen = ?, loads = ?, place = ?, note = ?,
-		suspected = ?, was = ?, found_damaged = ?, checked = ? WHERE id = ?`,
+		suspected = ?, was = ?, found_damaged = ?, checked = ?, stage = ?, emptied_uuid = ? WHERE id = ?`,
 		t.Barcode, t.UUID, nullIfZero(t.Pool), t.Number, t.Generation, t.State, t.Capacity, t.Free, t.Used, t.Leftover, t.IndexGeneration,
-		nsOf(t.Formatted), nsOf(t.Seen), t.Loads, t.Place, t.Note, nsOf(t.Suspected), t.Was, boolInt(t.FoundDamaged), nsOf(t.Checked), t.ID)
+		nsOf(t.Formatted), nsOf(t.Seen), t.Loads, t.Place, t.Note, nsOf(t.Suspected), t.Was, boolInt(t.FoundDamaged), nsOf(t.Checked),
+		t.Stage, t.EmptiedUUID, t.ID)
 	return err
 }
 

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -11,6 +12,7 @@ import (
 // The mount's queries: each is short and answered by an index, in order.
 const (
 	textGet      = `SELECT ` + versionColumns + ` FROM version v WHERE v.id = ?`
+	textVersions = `SELECT ` + versionColumns + ` FROM json_each(?) j JOIN version v ON v.id = j.value`
 	textLookup   = `SELECT ` + versionColumns + ` FROM version v WHERE v.parent = ? AND v.name = ? AND v.current = 1 AND v.id <> 1`
 	textChildren = `SELECT ` + versionColumns + ` FROM version v INDEXED BY version_children
 		WHERE v.parent = ? AND v.current = 1 AND v.id > max(?, 1) ORDER BY v.id LIMIT ?`
@@ -22,6 +24,19 @@ const (
 // Get returns a version by its id.
 func (db *DB) Get(ctx context.Context, id ID) (Version, error) {
 	return db.oneVersion(ctx, func() string { return fmt.Sprintf("version %d", id) }, textGet, id)
+}
+
+// GetEach calls fn for the versions with these ids, in any order; ids that there are not are passed over. The Version is
+// reused between calls.
+func (db *DB) GetEach(ctx context.Context, ids []ID, fn func(*Version) error) error {
+	list, err := json.Marshal(ids)
+	if err == nil {
+		err = db.eachVersion(ctx, fn, textVersions, list)
+	}
+	if err != nil {
+		return fmt.Errorf("read %d versions: %w", len(ids), err)
+	}
+	return nil
 }
 
 // Lookup returns the current version of a name in a directory.

@@ -232,6 +232,13 @@ const (
 	TapeForeign    = "foreign"
 )
 
+// Stages of a tape. Stored as they are.
+const (
+	StageFormatting = "formatting" // its format began and was not recorded as done
+	StageRepacking  = "repacking"  // superseded: what is needed on it goes to other tapes
+	StageRepacked   = "repacked"   // superseded, and nothing on it is needed: what its manifests name is named on other tapes
+)
+
 // Tape is a cartridge this catalog knows.
 type Tape struct {
 	ID              int64
@@ -251,7 +258,10 @@ type Tape struct {
 	Seen            time.Time
 	Loads           int64
 	Place           string
-	Note            string
+	Note            string // for people: nothing is decided by it
+
+	Stage       string // what is under way with it, one of the stages below
+	EmptiedUUID string // volume that was let go and may be on it still; "" once it has one again
 
 	Suspected    time.Time // when it became suspect; zero: it is not, or that is over
 	Was          string    // its state before

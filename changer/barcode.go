@@ -1,44 +1,40 @@
 package changer
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+
+	"tapefs/changer/lto"
+)
 
 // Barcode is a cartridge's label, trimmed: "ABC001L8".
 type Barcode string
 
-// Generation is the LTO generation that the media suffix names ("L8", "M8" for LTO-7 media formatted
-// by LTO-8 drives, "LY" for WORM LTO-8), 0 when the label has none. A cleaning cartridge has none.
-func (b Barcode) Generation() int {
-	if b.Cleaning() || len(b) < 8 {
-		return 0
-	}
-	switch b[len(b)-2:] {
-	case "M8":
-		return 8 // only LTO-8 drives read and write it
-	case "LT":
-		return 3 // WORM media count from T on
-	case "LU":
-		return 4
-	case "LV":
-		return 5
-	case "LW":
-		return 6
-	case "LX":
-		return 7
-	case "LY":
-		return 8
-	case "LZ":
-		return 9
-	case "LA":
-		return 10
-	}
-	if b[len(b)-2] == 'L' && b[len(b)-1] >= '1' && b[len(b)-1] <= '9' {
-		return int(b[len(b)-1] - '0')
-	}
-	return 0
+// Format is the recording format that the label's media suffix names. ok is false when it names none, as that of a cleaning
+// cartridge.
+func (b Barcode) Format() (f lto.Format, ok bool) {
+	f, _, ok = b.medium()
+	return f, ok
 }
 
-// Cleaning tells a cleaning cartridge: by convention its label begins with CLN.
-func (b Barcode) Cleaning() bool { return strings.HasPrefix(string(b), "CLN") }
+func (b Barcode) medium() (f lto.Format, worm, ok bool) {
+	if b.Cleaning() || len(b) < 8 {
+		return lto.Format{}, false, false
+	}
+	return lto.BySuffix(string(b[len(b)-2:]))
+}
+
+// Generation is the LTO generation of the drives that the label's medium was made for, 0 when the label does not say: "L8" and "LY",
+// its write-once kind, are 8, and so is "M8", LTO-7 media that only LTO-8 drives use.
+func (b Barcode) Generation() int {
+	f, _ := b.Format()
+	return f.Generation
+}
+
+// Cleaning reports whether it is a cleaning cartridge: by convention its label begins with CLN or ends with CU.
+func (b Barcode) Cleaning() bool {
+	return strings.HasPrefix(string(b), "CLN") || len(b) == 8 && strings.HasSuffix(string(b), "CU")
+}
 
 // Serial is the label without its media suffix, at most 6 characters: what mkltfs -s takes. mkltfs
 // refuses anything but exactly 6.
@@ -49,37 +45,50 @@ func (b Barcode) Serial() string {
 	return string(b)
 }
 
-// worm tells write-once media, which LTFS cannot use.
-func (b Barcode) worm() bool {
-	return b.Generation() > 0 && b[len(b)-2] == 'L' && b[len(b)-1] >= 'A'
+// WriteOnce reports whether the label is that of write-once media (WORM), which LTFS cannot use: it writes its index again and again.
+func (b Barcode) WriteOnce() bool {
+	_, worm, _ := b.medium()
+	return worm
 }
 
-// readable tells whether a drive of an LTO generation reads a cartridge: up to LTO-7 two generations
-// back, from LTO-8 on one. A generation that is not known (0) is allowed.
+// readable reports whether a drive of an LTO generation reads a cartridge. What is not known, a generation of 0 or a label without
+// suffix, is allowed: the drive refuses what it cannot use.
 func readable(drive int, b Barcode) bool {
-	back := 2
-	if drive >= 8 {
-		back = 1
-	}
-	return fits(drive, b, back)
+	f, ok := b.Format()
+	return drive == 0 || !ok || f.Reads(drive)
 }
 
-// writable is the same for writing: one generation back.
-func writable(drive int, b Barcode) bool { return fits(drive, b, 1) }
-
-func fits(drive int, b Barcode, back int) bool {
-	tape := b.Generation()
-	switch {
-	case drive == 0 || tape == 0:
-		return true
-	case strings.HasSuffix(string(b), "M8"):
-		return drive == 8
-	}
-	return tape <= drive && tape >= drive-back
+// writable is the same for writing.
+func writable(drive int, b Barcode) bool {
+	f, ok := b.Format()
+	return drive == 0 || !ok || f.Writes(drive)
 }
 
-// formattable tells whether LTFS can use such a cartridge at all: not write-once media, and a label that
+// cannot is the error of a drive that does not read, or with write does not write, this medium.
+func (b Barcode) cannot(op string, drive int, write bool) error {
+	f, _ := b.Format()
+	verb := "read"
+	if write {
+		verb = "write"
+	}
+	return fail(op, fmt.Errorf("an LTO-%d drive cannot %s %s media: %w", drive, verb, f.Name, ErrIncompatible), b.needs(write))
+}
+
+// needs says which drives the medium needs, "" when the label does not tell.
+func (b Barcode) needs(write bool) string {
+	f, ok := b.Format()
+	if !ok {
+		return ""
+	}
+	verb := "is read by"
+	if write {
+		verb = "is written by"
+	}
+	return fmt.Sprintf("%s is %s media, which %s drives of %s", b, f.Name, verb, f.Readers(write))
+}
+
+// formattable reports whether LTFS can use such a cartridge at all: not write-once media, and a label that
 // begins with the 6 letters and digits that mkltfs wants.
 func (b Barcode) formattable() bool {
-	return !b.Cleaning() && !b.worm() && tapeSerial.MatchString(b.Serial()) && !strings.ContainsAny(string(b), " \t\n")
+	return !b.Cleaning() && !b.WriteOnce() && tapeSerial.MatchString(b.Serial()) && !strings.ContainsAny(string(b), " \t\n")
 }

@@ -33,7 +33,7 @@ type Config struct {
 	LTFSOptions       []string // further -o options of ltfs
 	EjectBeforeUnload bool
 	MoveTimeout       time.Duration // 0: 10 min; at the limit we stop waiting, never kill
-	ReadyTimeout      time.Duration // 0: 10 min from load to ready
+	ReadyTimeout      time.Duration // from load to ready; 0: as the kind of medium needs, see Lease.readyTimeout
 	MountTimeout      time.Duration // 0: 60 min (recovery of an index may take long)
 	UnmountTimeout    time.Duration // 0: 60 min
 	CheckTimeout      time.Duration // 0: 3 h; how long ltfsck is waited for
@@ -60,7 +60,6 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	duration(&c.MoveTimeout, 10*time.Minute)
-	duration(&c.ReadyTimeout, 10*time.Minute)
 	duration(&c.MountTimeout, time.Hour)
 	duration(&c.UnmountTimeout, time.Hour)
 	duration(&c.CheckTimeout, 3*time.Hour)
@@ -89,6 +88,8 @@ type Library struct {
 	log   *slog.Logger
 	roots roots
 	id    string // of this Library among all that use the drives, in all processes
+
+	readySoon time.Duration // what a drive may take to become ready without a word about it
 
 	flavorMu sync.Mutex // protects flavor, also while ltfs is asked
 	flavor   Flavor     // of the installed programs, "" until ltfs was asked
@@ -158,7 +159,7 @@ func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
 		return nil, fail(op, err, "")
 	}
 	cfg.RunDir = dir
-	return &Library{cfg: cfg, log: log, roots: r, id: fmt.Sprintf("%x-%x", os.Getpid(), rand.Uint64()), generation: map[string]int{}}, nil
+	return &Library{cfg: cfg, log: log, roots: r, id: fmt.Sprintf("%x-%x", os.Getpid(), rand.Uint64()), readySoon: readySoon, generation: map[string]int{}}, nil
 }
 
 func (l *Library) none() bool { return l.cfg.Changer == None }

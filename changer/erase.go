@@ -96,7 +96,7 @@ func (le *Lease) MayErase(ctx context.Context, b Barcode, unasked bool) error {
 		return fail(op, fmt.Errorf("%w: a volume is mounted", ErrBusy), "")
 	case b.Cleaning():
 		return fail(op, fmt.Errorf("it is a cleaning cartridge: %w", ErrIncompatible), "")
-	case b.worm():
+	case b.WriteOnce():
 		return fail(op, fmt.Errorf("it is write-once media: %w", ErrIncompatible), "")
 	}
 	return le.mayOverwrite(ctx, op, b, unasked)
@@ -105,7 +105,7 @@ func (le *Lease) MayErase(ctx context.Context, b Barcode, unasked bool) error {
 // mayOverwrite proves that the named tape is loaded, and that tape and drive are such that it can be written.
 func (le *Lease) mayOverwrite(ctx context.Context, op string, want Barcode, unasked bool) error {
 	if g := le.l.driveGeneration(ctx, le.d); !writable(g, want) {
-		return fail(op, fmt.Errorf("an LTO-%d drive cannot write LTO-%d media: %w", g, want.Generation(), ErrIncompatible), "")
+		return want.cannot(op, g, true)
 	}
 	b, full, err := le.Loaded(ctx)
 	switch {

@@ -45,7 +45,7 @@ func FuzzParseStatus(f *testing.F) {
 			if s.Number < 0 || !s.Full && s.Barcode != "" || strings.Contains(string(s.Barcode), "\n") {
 				t.Fatalf("%+v", s)
 			}
-			if g := s.Barcode.Generation(); g < 0 || g > 10 || s.Barcode.worm() && g == 0 {
+			if g := s.Barcode.Generation(); g < 0 || g > 10 || s.Barcode.WriteOnce() && g == 0 {
 				t.Fatalf("%q is LTO-%d", s.Barcode, g)
 			}
 			if n := len(s.Barcode.Serial()); n > 6 {

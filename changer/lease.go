@@ -185,9 +185,28 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 		}
 	}
 	if len(empty)+len(idle) == 0 {
-		return nil, fail("choose a drive", ErrNoDrive, fmt.Sprintf("%s is LTO-%d media, and no drive of that kind is configured", r.Barcode, r.Barcode.Generation()))
+		return nil, fail("choose a drive", fmt.Errorf("%w: %s", ErrNoDrive, l.noDriveFor(ctx, r)), "")
 	}
 	return append(empty, idle...), nil
+}
+
+// noDriveFor says why none of the drives serves a request: which kind the medium needs, and which there are.
+func (l *Library) noDriveFor(ctx context.Context, r Request) string {
+	needs := r.Barcode.needs(r.Write)
+	if needs == "" || len(r.Avoid) > 0 || r.Drive != "" {
+		return fmt.Sprintf("all drives that could take %s are set aside or not asked for; %s", r.Barcode, needs)
+	}
+	var have []string
+	for _, d := range l.cfg.Drives {
+		kind := "an unknown kind"
+		if g := l.driveGeneration(ctx, d); g > 0 {
+			kind = fmt.Sprintf("LTO-%d", g)
+		}
+		if !slices.Contains(have, kind) {
+			have = append(have, kind)
+		}
+	}
+	return fmt.Sprintf("%s; those configured are %s", needs, strings.Join(have, ", "))
 }
 
 // CanWrite tells whether a drive of the library, of those not to be avoided, writes a tape, as far as label and

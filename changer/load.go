@@ -84,7 +84,7 @@ func (le *Lease) bring(ctx context.Context, op string, b Barcode) (there bool, e
 			return false, fail(op, ErrNotInLibrary, "put it into a mail slot and import it: tapefs tape import")
 		}
 		if g := le.l.driveGeneration(ctx, le.d); !readable(g, b) {
-			return false, fail(op, fmt.Errorf("an LTO-%d drive cannot read LTO-%d media: %w", g, b.Generation(), ErrIncompatible), "")
+			return false, b.cannot(op, g, false)
 		}
 		if e.Full {
 			if err := le.Unload(ctx); err != nil {
@@ -249,7 +249,9 @@ const ejectedAfter = 3 * time.Second
 // that is becoming ready or a cleaning tape. reload: an ejected tape is worth another load.
 func (le *Lease) ready(ctx context.Context, reload bool) error {
 	op := "wait for drive " + le.d.Serial
-	begin := time.Now()
+	begin, limit := time.Now(), le.readyTimeout(ctx)
+	notices, unsaid := le.becomingReady(ctx)
+	defer unsaid()
 	open := time.Time{} // since when the drive says that it is empty
 	for p := newPoll(); ; {
 		st, err := le.l.mtStatus(ctx, le.d)
@@ -279,11 +281,12 @@ func (le *Lease) ready(ctx context.Context, reload bool) error {
 			}
 			open = time.Now()
 		}
-		if time.Since(begin) > le.l.cfg.ReadyTimeout {
+		notices()
+		if time.Since(begin) > limit {
 			if st.DoorOpen {
-				return fail(op, fmt.Errorf("%w after %s", ErrNoMedium, le.l.cfg.ReadyTimeout), "the changer calls the drive full: look at the library; is the element of this drive right?")
+				return fail(op, fmt.Errorf("%w after %s", ErrNoMedium, limit), "the changer calls the drive full: look at the library; is the element of this drive right?")
 			}
-			return fail(op, fmt.Errorf("%w: not ready after %s", ErrUnknown, le.l.cfg.ReadyTimeout), "the drive may be cleaning, or refuse the cartridge: see tapefs drive status")
+			return fail(op, fmt.Errorf("%w: not ready after %s", ErrUnknown, limit), "the drive may be cleaning, or refuse the cartridge: see tapefs drive status")
 		}
 		if err := p.wait(ctx); err != nil {
 			return fail(op, fmt.Errorf("%w: not ready: %w", ErrUnknown, err), "")

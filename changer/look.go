@@ -1,6 +1,7 @@
 package changer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,7 +99,7 @@ func (le *Lease) endOfData(ctx context.Context, op string) (Content, error) {
 
 // mt runs an operation on a drive that is known to be ready.
 func (le *Lease) mt(ctx context.Context, word string) (string, error) {
-	return le.mtWithin(ctx, le.l.cfg.ReadyTimeout, word)
+	return le.mtWithin(ctx, cmp.Or(le.l.cfg.ReadyTimeout, usualReady), word)
 }
 
 // mtWithin is mt for what takes its own time.
@@ -188,8 +189,8 @@ func (le *Lease) mayFormat(ctx context.Context, op string, r FormatRequest) erro
 		return fail(op, fmt.Errorf("%w: a volume is mounted", ErrBusy), "")
 	case r.Barcode.Cleaning():
 		return fail(op, fmt.Errorf("it is a cleaning cartridge: %w", ErrIncompatible), "")
-	case r.Barcode.worm():
-		return fail(op, fmt.Errorf("it is write-once media: %w", ErrIncompatible), "LTFS needs media that can be written again")
+	case r.Barcode.WriteOnce():
+		return fail(op, fmt.Errorf("it is write-once media: %w", ErrIncompatible), "LTFS writes its index again and again: take a cartridge that can be overwritten")
 	case !r.Barcode.formattable():
 		return fail(op, fmt.Errorf("its barcode does not begin with 6 letters and digits, as LTFS wants: %w", ErrIncompatible), "put a standard label on it")
 	}

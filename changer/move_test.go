@@ -128,9 +128,12 @@ func TestIncompatibleCartridge(t *testing.T) {
 	w := newWorld(t, virtual.Options{Slots: 3, Drives: 1, Tapes: 1})
 	w.must(w.vl.Add(2, virtual.Cartridge{Barcode: "OLD001L6"}))
 	_, err := w.l.Lease(w.ctx, changer.Request{Barcode: "OLD001L6"})
-	w.wants(err, changer.ErrNoDrive, "LTO-6")
+	w.wants(err, changer.ErrNoDrive, "")
+	if !strings.Contains(err.Error(), "LTO-6 media, which is read by drives of LTO-6 or LTO-7; those configured are LTO-8") {
+		t.Error(err)
+	}
 	le := w.lease(changer.Request{})
-	w.wants(le.Load(w.ctx, "OLD001L6"), changer.ErrIncompatible, "")
+	w.wants(le.Load(w.ctx, "OLD001L6"), changer.ErrIncompatible, "drives of LTO-6 or LTO-7")
 	// a library without media suffix: only the drive knows
 	w.must(w.vl.Add(3, virtual.Cartridge{Barcode: "OLD002L6"}))
 	w.fault("wrong-barcode=3:OLD002")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tapefs/changer/lto"
 )
 
 // A label ends with two characters for the kind of medium, and some libraries leave them out, or begin to after an update of their
@@ -13,7 +15,7 @@ import (
 // tape is proved by its volume's UUID, as ever.
 
 // suffixes are the kinds of media that a label may end with.
-var suffixes = []string{"L1", "L2", "L3", "L4", "L5", "L6", "L7", "M8", "L8", "L9", "LA", "LT", "LU", "LV", "LW", "LX", "LY", "LZ"}
+var suffixes = lto.Suffixes()
 
 // Same reports whether two labels may be one tape's: equal, or equal but for a media suffix that one of them lacks.
 func (b Barcode) Same(o Barcode) bool {

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"tapefs/changer/lto"
 )
 
 // MTStatus is what mt status says of a drive. mt exits 0 whatever the state: only the bits count.
@@ -24,12 +26,6 @@ const (
 	gmtDROPEN = 0x00040000
 	gmtCLN    = 0x00008000
 )
-
-// densities names LTO by density code, for mt programs that do not know newer ones.
-var densities = map[uint64]string{
-	0x40: "LTO-1", 0x42: "LTO-2", 0x44: "LTO-3", 0x46: "LTO-4", 0x58: "LTO-5",
-	0x5a: "LTO-6", 0x5c: "LTO-7", 0x5d: "LTO-7-M8", 0x5e: "LTO-8", 0x60: "LTO-9",
-}
 
 var (
 	mtPosition = regexp.MustCompile(`File number=(-?\d+), block number=(-?\d+), partition=(-?\d+)`)
@@ -66,8 +62,9 @@ func parseMT(text string) (MTStatus, error) {
 	if m := mtDensity.FindStringSubmatch(text); m != nil {
 		code, err := strconv.ParseUint(m[1], 16, 32)
 		if err == nil && code != 0 {
-			if st.Density = densities[code]; st.Density == "" {
-				st.Density = m[2]
+			st.Density = m[2]
+			if f, ok := lto.ByDensity(code); ok { // mt programs do not know the newer ones
+				st.Density = f.Name
 			}
 		}
 	}

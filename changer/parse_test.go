@@ -404,6 +404,9 @@ func TestBarcode(t *testing.T) {
 		"CLN001L8": {0, true, "CLN001"},
 		"CLNU01L1": {0, true, "CLNU01"},
 		"ABC001LX": {7, false, "ABC001"},
+		"ABC001LA": {10, false, "ABC001"},
+		"ABC001PA": {10, false, "ABC001"},
+		"HPE001CU": {0, true, "HPE001"},
 		"A1":       {0, false, "A1"},
 		"":         {0, false, ""},
 	} {
@@ -419,9 +422,29 @@ func TestBarcode(t *testing.T) {
 		{8, "VT0001L8", true, true}, {8, "VT0001L7", true, true}, {8, "VT0001L6", false, false}, {7, "VT0001L5", true, false},
 		{7, "VT0001L4", false, false}, {6, "VT0001L8", false, false}, {9, "VT0001L8", true, true}, {9, "VT0001L7", false, false},
 		{0, "VT0001L5", true, true}, {8, "VT0001", true, true}, {8, "VT0001M8", true, true}, {9, "VT0001M8", false, false}, {7, "VT0001M8", false, false},
+		{10, "VT0001LA", true, true}, {10, "VT0001PA", true, true}, {10, "VT0001L9", false, false}, {9, "VT0001LA", false, false},
 	} {
 		if readable(c.drive, c.tape) != c.read || writable(c.drive, c.tape) != c.write {
 			t.Errorf("LTO-%d drive, tape %s: reads %v, writes %v", c.drive, c.tape, readable(c.drive, c.tape), writable(c.drive, c.tape))
+		}
+	}
+}
+
+// What LTFS cannot use is known by its label: write-once media, and nothing else.
+func TestWriteOnce(t *testing.T) {
+	for b, worm := range map[Barcode]bool{"ABC001LT": true, "ABC001LZ": true, "ABC001LA": false, "ABC001PA": false, "ABC001M8": false, "ABC001L9": false, "ABC001": false} {
+		if b.WriteOnce() != worm || b.formattable() == worm {
+			t.Errorf("%s: write-once %v, formattable %v", b, b.WriteOnce(), b.formattable())
+		}
+	}
+}
+
+// mt programs do not know the newer density codes.
+func TestDensity(t *testing.T) {
+	for code, want := range map[string]string{"0x5d (no translation)": "LTO-7 Type M", "0x62 (no translation)": "LTO-10", "0x63 (unknown)": "LTO-10 Type P", "0x5e (LTO-8)": "LTO-8", "0x25 (DDS-3)": "DDS-3"} {
+		st, err := parseMT("Tape block size 0 bytes. Density code " + code + ".\nGeneral status bits on (1010000):\n ONLINE IM_REP_EN\n")
+		if err != nil || st.Density != want {
+			t.Errorf("%s: %q, %v", code, st.Density, err)
 		}
 	}
 }

@@ -117,7 +117,7 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 		return fail(op, errors.New("there is no changer"), "insert the tape by hand")
 	}
 	if g := le.l.driveGeneration(ctx, le.d); !want.Cleaning() && !readable(g, want) {
-		return fail(op, fmt.Errorf("an LTO-%d drive cannot read LTO-%d media: %w", g, want.Generation(), ErrIncompatible), "")
+		return want.cannot(op, g, false)
 	}
 	empty := false
 	err := le.move(ctx, op, func(inv *Inventory) (step, error) {
@@ -155,7 +155,7 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 	return err
 }
 
-// Ready waits until the drive has threaded its tape, at most Config.ReadyTimeout.
+// Ready waits until the drive has threaded its tape, as long as Load does.
 func (le *Lease) Ready(ctx context.Context) error {
 	if err := le.settle(ctx); err != nil {
 		return fmt.Errorf("wait for drive %s: %w", le.d.Serial, err)

@@ -7,18 +7,23 @@ import (
 	"time"
 )
 
-// Waiting is what somebody waits for, because others have it.
+// Waiting is what somebody waits for: because others have it, or because a drive needs its time.
 type Waiting struct {
 	For    string    // "a drive for tape VT0001L8", "the robot"
 	Holder string    // who has it, as holderOf says
 	Since  time.Time // since when it is waited for
+	Why    string    // why it lasts, of a wait for no other holder
 }
 
 func (w Waiting) String() string {
-	if age := time.Since(w.Since); age > stillAfter {
-		return fmt.Sprintf("still waiting for %s, since %s (%s); it is used by %s", w.For, w.Since.UTC().Format(time.RFC3339), age.Round(time.Second), w.Holder)
+	why := w.Why
+	if why == "" {
+		why = "it is used by " + w.Holder
 	}
-	return fmt.Sprintf("waiting for %s; it is used by %s", w.For, w.Holder)
+	if age := time.Since(w.Since); age > stillAfter {
+		return fmt.Sprintf("still waiting for %s, since %s (%s); %s", w.For, w.Since.UTC().Format(time.RFC3339), age.Round(time.Second), why)
+	}
+	return fmt.Sprintf("waiting for %s; %s", w.For, why)
 }
 
 const (

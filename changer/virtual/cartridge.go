@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"tapefs/changer/lto"
 )
 
 // Content of a new cartridge.
@@ -71,14 +72,22 @@ func (l *Library) saveMeta(id string, m *meta) error {
 	return writeJSON(filepath.Join(l.tapeDir(id), "meta.json"), m)
 }
 
-// generationOf reads the media suffix of a barcode, 0 for none.
-func generationOf(barcode string) int {
-	if len(barcode) == 8 && barcode[6] == 'L' {
-		if g, err := strconv.Atoi(barcode[7:]); err == nil {
-			return g
-		}
+// formatOf reads the media suffix of a barcode.
+func formatOf(barcode string) (lto.Format, bool) {
+	if len(barcode) != 8 {
+		return lto.Format{}, false
 	}
-	return 0
+	f, _, ok := lto.BySuffix(barcode[6:])
+	return f, ok
+}
+
+// format is what the tape is recorded in: its label says, for unlabelled ones their generation.
+func (m *meta) format() lto.Format {
+	if f, ok := formatOf(m.Barcode); ok && f.Generation == m.Generation {
+		return f
+	}
+	f, _ := lto.ByGeneration(m.Generation)
+	return f
 }
 
 // Add puts a new cartridge into an empty slot, 1 for the first; mail slots follow the others.
@@ -94,7 +103,8 @@ func (l *Library) add(slot int, c Cartridge) error {
 		return errors.New("a barcode has up to 32 capital letters and digits")
 	}
 	if c.Generation == 0 {
-		c.Generation = generationOf(c.Barcode)
+		f, _ := formatOf(c.Barcode)
+		c.Generation = f.Generation
 	}
 	if c.Generation == 0 {
 		c.Generation = l.generation
@@ -159,18 +169,6 @@ func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
-
-// readable tells whether a drive takes a tape: up to LTO-7 drives read two generations back,
-// from LTO-8 on one. writable: always one back.
-func readable(drive, tape int) bool {
-	back := 2
-	if drive >= 8 {
-		back = 1
-	}
-	return tape <= drive && tape >= drive-back
-}
-
-func writable(drive, tape int) bool { return tape <= drive && tape >= drive-1 }
 
 // index is index.json: what an LTFS index on the tape holds. Replaced at once, only when LTFS
 // would have written an index.

@@ -1,7 +1,7 @@
 // Package virtual is a tape library in a directory: the programs mtx, mt, mkltfs,
 // ltfs, ltfsck and lsscsi over cartridges that are directories. tapefs drives it as
 // it drives a real one, by configuration alone. It knows nothing else of tapefs and
-// imports nothing of it.
+// imports of it the table of LTO tapes and drives alone, package lto.
 //
 // The directory of a library:
 //

@@ -17,6 +17,7 @@ type faultKind struct {
 var faultKinds = []faultKind{
 	{"clean-time", "DURATION", "a drive lets a cleaning cartridge go after so long; without this, never"},
 	{"slow-load", "DURATION", "a loaded drive takes so long to become ready"},
+	{"first-load", "DURATION", "a cartridge of LTO-9 that was never loaded before takes so long; up to two hours in reality"},
 	{"slow-umount", "DURATION", "the index is written so long after umount; 300ms without this"},
 	{"slow-robot", "DURATION", "each move takes so long"},
 	{"slow-write", "BARCODE:DURATION", "each write to the tape, 1 MiB at most, takes so long"},

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"tapefs/changer/lto"
 )
 
 // Options shape a new library. Zero values: 8 slots, 2 drives, no mail slots, LTO-8, 1 GiB tapes.
@@ -65,6 +67,9 @@ type Library struct {
 // programs are the names under which scripts are made in bin/.
 var programs = []string{"mtx", "mt", "mkltfs", "ltfs", "ltfsck", "lsscsi", "sg_read_attr", "sg_logs"}
 
+// ltfsGeneration reports whether LTFS knows drives of a generation.
+func ltfsGeneration(g int) bool { return g >= lto.FirstLTFS && g <= lto.Latest }
+
 func (o Options) withDefaults() (Options, error) {
 	if o.Slots == 0 {
 		o.Slots = 8
@@ -73,8 +78,8 @@ func (o Options) withDefaults() (Options, error) {
 		o.Drives = len(o.Kinds)
 	}
 	for _, k := range o.Kinds {
-		if k.Generation != 0 && (k.Generation < 5 || k.Generation > 9) {
-			return o, fmt.Errorf("a drive of LTO generation %d: LTFS needs 5 to 9", k.Generation)
+		if k.Generation != 0 && !ltfsGeneration(k.Generation) {
+			return o, fmt.Errorf("a drive of LTO generation %d: LTFS needs %d to %d", k.Generation, lto.FirstLTFS, lto.Latest)
 		}
 		if o.Generation == 0 {
 			o.Generation = k.Generation
@@ -108,8 +113,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("%d drives: 1 to 64 are possible", o.Drives)
 	case o.MailSlots < 0 || o.MailSlots > 255:
 		return o, fmt.Errorf("%d mail slots: 0 to 255 are possible", o.MailSlots)
-	case o.Generation < 5 || o.Generation > 9:
-		return o, fmt.Errorf("LTO generation %d: LTFS needs 5 to 9", o.Generation)
+	case !ltfsGeneration(o.Generation):
+		return o, fmt.Errorf("LTO generation %d: LTFS needs %d to %d", o.Generation, lto.FirstLTFS, lto.Latest)
 	case o.TapeSize < minTapeSize:
 		return o, fmt.Errorf("tapes of %d bytes: at least %d are needed", o.TapeSize, int64(minTapeSize))
 	case o.Tapes > o.Slots:
@@ -179,9 +184,10 @@ func create(dir string, o Options) (*Library, error) {
 	if err != nil {
 		return nil, err
 	}
+	kind, _ := lto.ByGeneration(o.Generation)
 	for i := range o.Tapes {
 		digits := 6 - len(o.Prefix)
-		c := Cartridge{Barcode: fmt.Sprintf("%s%0*dL%d", o.Prefix, digits, i+1, o.Generation)}
+		c := Cartridge{Barcode: fmt.Sprintf("%s%0*d%s", o.Prefix, digits, i+1, kind.Suffix)}
 		if err := l.Add(i+1, c); err != nil {
 			return nil, err
 		}

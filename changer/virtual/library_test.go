@@ -94,25 +94,6 @@ func TestCreateCommand(t *testing.T) {
 	}
 }
 
-// What a drive reads and writes by generation.
-func TestGenerations(t *testing.T) {
-	for _, c := range []struct {
-		drive, tape int
-		reads       bool
-		writes      bool
-	}{
-		{5, 5, true, true}, {6, 5, true, true}, {6, 4, true, false}, {7, 5, true, false}, {7, 6, true, true}, {7, 8, false, false},
-		{8, 8, true, true}, {8, 7, true, true}, {8, 6, false, false}, {9, 8, true, true}, {9, 7, false, false},
-	} {
-		if got := readable(c.drive, c.tape); got != c.reads {
-			t.Errorf("LTO-%d reads LTO-%d: %v", c.drive, c.tape, got)
-		}
-		if got := readable(c.drive, c.tape) && writable(c.drive, c.tape); got != c.writes {
-			t.Errorf("LTO-%d writes LTO-%d: %v", c.drive, c.tape, got)
-		}
-	}
-}
-
 // A move of a stuck robot does not end, others wait, and it goes on when the robot is freed.
 func TestStuckRobot(t *testing.T) {
 	l := recorded(t)

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"tapefs/changer/lto"
 )
 
 // Bits of the general status word of the Linux tape driver, in the order in which mt prints them.
@@ -117,7 +119,7 @@ func (t *loadedTape) cleaned() bool {
 
 // writeProtected as the drive sees it: by the tab, or a tape too old to be written.
 func (l *Library) writeProtected(drive int, m *meta, f faults) bool {
-	return m.WriteProtected || f.names("write-protect", m.Barcode) || !writable(l.Drives[drive].kind.Generation, m.Generation)
+	return m.WriteProtected || f.names("write-protect", m.Barcode) || !m.format().Writes(l.Drives[drive].kind.Generation)
 }
 
 func (l *Library) mtStatus(drive int, stdout io.Writer) error {
@@ -131,7 +133,7 @@ func (l *Library) mtStatus(drive int, stdout io.Writer) error {
 	case t.ready:
 		bits |= bitOnline
 		file, block = t.d.File, t.d.Block
-		density = densityOf(t.m.Generation)
+		density = densityOf(t.m.format())
 		if file == 0 && block == 0 {
 			bits |= bitBOT
 		}
@@ -159,9 +161,12 @@ func (l *Library) mtStatus(drive int, stdout io.Writer) error {
 	return nil
 }
 
-func densityOf(generation int) string {
-	codes := map[int]int{3: 0x44, 4: 0x46, 5: 0x58, 6: 0x5a, 7: 0x5c, 8: 0x5e, 9: 0x60}
-	return fmt.Sprintf("0x%x (LTO-%d)", codes[generation], generation)
+// densityOf is the density code of a tape as mt-st prints it. It has no names for what came after LTO-9, nor for Type M.
+func densityOf(f lto.Format) string {
+	if f.Generation > 9 || f.Suffix == "M8" {
+		return fmt.Sprintf("0x%x (no translation)", f.Density)
+	}
+	return fmt.Sprintf("0x%x (%s)", f.Density, f.Name)
 }
 
 // cError is an error in the words of the C library.

@@ -289,7 +289,7 @@ func (m *mtx) tag(id string, slot int, f faults) (string, error) {
 		return "", err
 	}
 	tag := f.tag(slot, mt.Barcode)
-	if f.has("no-suffix") && generationOf(tag) > 0 {
+	if _, ok := formatOf(tag); ok && f.has("no-suffix") {
 		tag = tag[:6]
 	}
 	return tag, nil

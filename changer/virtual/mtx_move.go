@@ -187,7 +187,7 @@ func (m *mtx) load(st *state, slot, drive int, f faults) error {
 	case f.has("door-open") && m.isMail(st, slot):
 		m.sense("Not Ready", "3A", "02", "")
 		refuse = "door"
-	case !mt.Cleaning && !readable(m.l.Drives[drive].kind.Generation, mt.Generation):
+	case !mt.Cleaning && !mt.format().Reads(m.l.Drives[drive].kind.Generation):
 		m.sense("Hardware Error", "04", "03", "")
 		refuse = "media"
 	}
@@ -197,7 +197,7 @@ func (m *mtx) load(st *state, slot, drive int, f faults) error {
 	err = m.l.change(func(st *state) error {
 		d := &st.Drives[drive]
 		*d = d.empty()
-		d.Loads, d.Tape, d.From, d.ReadyAt = d.Loads+1, id, slot, time.Now().Add(f.duration("slow-load", 0))
+		d.Loads, d.Tape, d.From, d.ReadyAt = d.Loads+1, id, slot, time.Now().Add(loadTime(mt, f))
 		st.Slots[slot-1] = ""
 		mt.Loads++
 		return m.l.saveMeta(id, mt)
@@ -212,6 +212,14 @@ func (m *mtx) load(st *state, slot, drive int, f faults) error {
 	}
 	fmt.Fprintln(m.stdout, "done")
 	return m.record(Event{Drive: drive, Kind: "load", Seconds: LoadSeconds}, id)
+}
+
+// loadTime is how long a drive takes until it is ready. The first load of an LTO-9 cartridge in its life is media optimization.
+func loadTime(m *meta, f faults) time.Duration {
+	if m.Loads == 0 && m.format().FirstLoad > 0 && f.has("first-load") {
+		return f.duration("first-load", 0)
+	}
+	return f.duration("slow-load", 0)
 }
 
 func (m *mtx) unload(st *state, slot, drive int, f faults) error {

@@ -29,7 +29,7 @@ func (c *driveTrustCmd) Run(ctx context.Context, a *app) error {
 	was := ""
 	_, err = db.UpdateDrive(ctx, d.Serial, func(d *catalog.Drive) error {
 		was = d.State
-		d.State, d.Failures, d.Note = catalog.DriveOK, 0, ""
+		d.State, d.Failed, d.Note = catalog.DriveOK, nil, ""
 		return nil
 	})
 	if err != nil {

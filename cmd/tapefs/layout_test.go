@@ -19,15 +19,16 @@ var mayImport = map[string][]string{
 	"tapefs/catalog/owners":      {},
 	"tapefs/catalog/tapebackup":  {},
 	"tapefs/crypto":              {},
-	"tapefs/changer":             {},
-	"tapefs/changer/virtual":     {},
+	"tapefs/changer/lto":         {},
+	"tapefs/changer":             {"tapefs/changer/lto"},
+	"tapefs/changer/virtual":     {"tapefs/changer/lto"},
 	"tapefs/fs/recall/beneath":   {},
 	"tapefs/fs/recall/blocksums": {},
-	"tapefs/fs/recall":           {"tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/catalog", "tapefs/crypto"},
-	"tapefs/fs":                  {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
-	"tapefs/archiver":            {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
+	"tapefs/fs/recall":           {"tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/changer/lto", "tapefs/catalog", "tapefs/crypto"},
+	"tapefs/fs":                  {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/changer/lto", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
+	"tapefs/archiver":            {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/changer/lto", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
 	"tapefs/cmd/tapefs": {"tapefs/fs", "tapefs/archiver", "tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer",
-		"tapefs/changer/virtual", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/catalog/tapebackup", "tapefs/crypto"},
+		"tapefs/changer/virtual", "tapefs/changer/lto", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/catalog/tapebackup", "tapefs/crypto"},
 }
 
 func TestImportsRunOneWay(t *testing.T) {

@@ -180,6 +180,8 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 		row := slotJSON{Slot: s.Number, ImportExport: s.ImportExport, Full: s.Full, Barcode: string(s.Barcode)}
 		if s.Barcode.Cleaning() {
 			row.State = "cleaning"
+		} else if s.Barcode.WriteOnce() && known[string(s.Barcode)].Barcode == "" {
+			row.State = "write-once"
 		} else if t, ok := known[string(s.Barcode)]; ok && s.Full {
 			row.Pool, row.State, row.Free, row.Seen, row.Place = t.PoolName, t.State, t.Free, timeOrNil(t.Seen), t.Place
 		}

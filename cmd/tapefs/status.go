@@ -116,10 +116,11 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 		return nil, err
 	}
 	for _, d := range debts {
-		if min := conf.Pools[d.Pool].MinBatch; d.Bytes < int64(min) && strings.HasSuffix(d.Why, "to be written") {
-			d.Why += " when min_batch (" + bytesText(int64(min)) + ") or max_age is reached; archive --now does not wait"
+		why := d.Stage.String()
+		if min := conf.Pools[d.Pool].MinBatch; d.Bytes < int64(min) && (d.Stage == catalog.DebtFetched || d.Stage == catalog.DebtInPlace) {
+			why += " when min_batch (" + bytesText(int64(min)) + ") or max_age is reached; archive --now does not wait"
 		}
-		s.Owed = append(s.Owed, owedJSON{d.Pool, d.Why, d.Copies, d.Bytes})
+		s.Owed = append(s.Owed, owedJSON{d.Pool, why, d.Copies, d.Bytes})
 	}
 	if s.Wanted, err = wantedRows(ctx, db); err != nil {
 		return nil, err

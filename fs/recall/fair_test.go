@@ -101,7 +101,7 @@ func firstByte(t *testing.T, slice, arrives time.Duration, barcode string, addr 
 func TestFirstByteOfAnotherUser(t *testing.T) {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	load := seconds(virtual.UnmountSeconds + virtual.UnloadSeconds + virtual.LoadSeconds + virtual.MountSeconds)
-	locate := seconds(2 * virtual.SeekSeconds(0, 0.99/dataWraps[8])) // the one under way, and his own
+	locate := seconds(2 * virtual.SeekSeconds(0, 0.99/lto8Wraps)) // the one under way, and his own
 	const never = 1000 * time.Hour
 	t.Logf("one user reads with six threads from two tapes; when another one, who comes after a while, has his first byte")
 	t.Logf("%-46s %12s %12s %12s", "", "comes after", "before", "now")

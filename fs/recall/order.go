@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"tapefs/catalog"
+	"tapefs/changer"
+	"tapefs/changer/lto"
 )
 
 // The order in which a mounted tape is read. What follows closely along the tape is read forwards, as it
@@ -21,14 +23,6 @@ const tapeBlock = 512 << 10
 // speed, and less than a locate takes.
 const nearTape = 256 << 20
 
-// dataWraps is how many wraps an LTO generation's tape has for LTFS' data partition: those of the standard (80,
-// 136, 112, 208, 280) less two for the index partition and two between the partitions. nativeBytes is what the
-// data partition holds uncompressed; what we write does not compress.
-var (
-	dataWraps   = map[int]float64{5: 76, 6: 132, 7: 108, 8: 204, 9: 276}
-	nativeBytes = map[int]float64{5: 1.425e12, 6: 2.426e12, 7: 5.786e12, 8: 11.77e12, 9: 17.74e12}
-)
-
 // geometry estimates where along the tape a byte lies. Zero: not known, and bytes are taken for length.
 // It only orders: with an estimate that is wrong, far reads take as long as in the order of bytes.
 type geometry struct {
@@ -36,15 +30,19 @@ type geometry struct {
 }
 
 func geometryOf(t catalog.Tape) geometry {
-	generation := t.Generation
-	if dataWraps[generation] == 0 {
+	format, ok := changer.Barcode(t.Barcode).Format()
+	if !ok || format.Generation != t.Generation {
+		format, _ = lto.ByGeneration(t.Generation)
+	}
+	native, wraps := format.DataPartition() // what we write does not compress
+	if wraps == 0 {
 		return geometry{}
 	}
-	capacity := float64(t.Capacity)
+	capacity := t.Capacity
 	if capacity <= 0 {
-		capacity = nativeBytes[generation]
+		capacity = native
 	}
-	return geometry{capacity / dataWraps[generation]}
+	return geometry{float64(capacity) / float64(wraps)}
 }
 
 // along is the place of a byte along the tape's length: 0 its beginning, 1 its end.

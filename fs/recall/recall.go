@@ -266,16 +266,30 @@ func (q *Queue) OpenFor(ctx context.Context, id catalog.ID, user uint32) (*File,
 	return f, nil
 }
 
+// OpenAt is Open for whoever knows where the bytes are already, from Locate a moment ago: loc.Version is the version whose
+// members hold them.
+func (q *Queue) OpenAt(ctx context.Context, id catalog.ID, loc catalog.Location) (*File, error) {
+	f, err := q.openAt(id, loc, uint32(os.Geteuid()))
+	if err != nil {
+		return nil, fmt.Errorf("open version %d: %w", id, err)
+	}
+	return f, nil
+}
+
 func (q *Queue) open(ctx context.Context, id catalog.ID, user uint32) (*File, error) {
+	loc, err := q.db.Locate(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return q.openAt(id, loc, user)
+}
+
+func (q *Queue) openAt(id catalog.ID, loc catalog.Location, user uint32) (*File, error) {
 	q.mu.Lock()
 	closed := q.closed
 	q.mu.Unlock()
 	if closed {
 		return nil, ErrClosed
-	}
-	loc, err := q.db.Locate(ctx, id)
-	if err != nil {
-		return nil, err
 	}
 	if loc.Version.Kind != catalog.File {
 		return nil, fmt.Errorf("%q is not a file", loc.Version.Name)
@@ -295,7 +309,7 @@ func (q *Queue) open(ctx context.Context, id catalog.ID, user uint32) (*File, er
 	if changer.FaultOf(serr) == changer.Shortage {
 		return nil, serr // no reason to load a tape
 	}
-	err = f.useObject(loc)
+	err := f.useObject(loc)
 	if err != nil && serr != nil {
 		return nil, fmt.Errorf("%w: %w", err, serr)
 	}

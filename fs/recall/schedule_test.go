@@ -29,7 +29,10 @@ type demand struct {
 	addr    int64 // byte on the tape
 }
 
-const tapeBytes = 12e12 // LTO-8
+const (
+	tapeBytes = 12e12 // LTO-8
+	lto8Wraps = 204.0 // of its data partition
+)
 
 // demands draws reads all over the tapes, in the order in which the readers, taking turns, ask.
 func demands(reads, readers, tapes int) []demand {
@@ -120,10 +123,10 @@ func bound(list []demand, drives int) account {
 	}
 	a.mounts = len(onTape)
 	a.change = float64(a.mounts)*(virtual.LoadSeconds+virtual.MountSeconds) + float64(max(0, a.mounts-drives))*(virtual.UnmountSeconds+virtual.UnloadSeconds)
-	wrapBytes := tapeBytes / dataWraps[8]
-	same := virtual.SeekSeconds(0, 0)                                         // the fixed part of a locate
-	whole := virtual.SeekSeconds(0, math.Nextafter(1/dataWraps[8], 0)) - same // the length of the tape
-	wrap := virtual.SeekSeconds(0.75/dataWraps[8], 1.25/dataWraps[8]) - same  // to the next wrap at the same place
+	wrapBytes := tapeBytes / lto8Wraps
+	same := virtual.SeekSeconds(0, 0)                                      // the fixed part of a locate
+	whole := virtual.SeekSeconds(0, math.Nextafter(1/lto8Wraps, 0)) - same // the length of the tape
+	wrap := virtual.SeekSeconds(0.75/lto8Wraps, 1.25/lto8Wraps) - same     // to the next wrap at the same place
 	for _, reads := range onTape {
 		far, wraps := 0.0, map[int64]bool{0: true}
 		for _, d := range reads {
