@@ -132,6 +132,10 @@ var commandHelps = map[string]commandHelp{
 	"tape retire": {[][2]string{{"tape retire AB0001L8 --reason 'read errors'", ""}}, failsOnly},
 
 	"library status": {[][2]string{{"library status --watch", ""}}, failsOnly},
+	"library inventory": {[][2]string{
+		{"library inventory", ""},
+		{"library inventory --read", "also who cartridges without a label are"},
+	}, onLibrary},
 
 	"drive status":  {[][2]string{{"drive status", ""}}, failsOnly},
 	"drive inquiry": {[][2]string{{"drive inquiry", ""}}, failsOnly},
