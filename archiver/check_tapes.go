@@ -122,7 +122,7 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 		return err
 	}
 	for _, m := range journal {
-		if m.State != 2 {
+		if m.State != catalog.ManifestDurable {
 			continue
 		}
 		err := a.proveJournalFile(ctx, root, t, catalog.JournalFile{Manifest: m})

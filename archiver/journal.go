@@ -222,7 +222,7 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	if err := b.writeSums(root, sum); err != nil {
 		return catalog.Manifest{}, err
 	}
-	return catalog.Manifest{Tape: b.Tape.ID, Seq: b.seq, Name: b.name, MAC: text.MAC, Previous: b.previous, After: b.After, Upto: b.upto, State: 1, Written: b.Now.UTC()}, nil
+	return catalog.Manifest{Tape: b.Tape.ID, Seq: b.seq, Name: b.name, MAC: text.MAC, Previous: b.previous, After: b.After, Upto: b.upto, State: catalog.ManifestWritten, Written: b.Now.UTC()}, nil
 }
 
 // tar writes the members: first the short ones, which restore.sh reads.

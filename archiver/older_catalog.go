@@ -176,7 +176,7 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 		}
 		last = max(last, m.Seq)
 		known[m.Name] = append(known[m.Name], m)
-		if m.State < 3 && m.Seq > live.Seq {
+		if m.State < catalog.ManifestLost && m.Seq > live.Seq {
 			live = m
 		}
 	}
@@ -185,7 +185,7 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 	}
 	slices.SortFunc(found.manifests, func(x, y string) int { return cmp.Compare(path.Base(x), path.Base(y)) })
 	for _, name := range found.manifests {
-		if slices.ContainsFunc(known[name], func(m catalog.Manifest) bool { return m.State < 3 }) {
+		if slices.ContainsFunc(known[name], func(m catalog.Manifest) bool { return m.State < catalog.ManifestLost }) {
 			continue
 		}
 		volume, seq := manifestNames.FindStringSubmatch(path.Base(name))[1], 0

@@ -165,7 +165,7 @@ func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalo
 	}
 	defer root.Close()
 	for _, m := range rows {
-		if m.State != 1 {
+		if m.State != catalog.ManifestWritten {
 			continue
 		}
 		p, err := w.a.proveManifest(ctx, root, t, m.Name)

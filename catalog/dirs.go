@@ -176,7 +176,7 @@ func updateDir(ctx context.Context, tx *sql.Tx, run int64, id ID, m Meta, at tim
 	if err != nil {
 		return err
 	}
-	err = changeOne(ctx, tx, `UPDATE version SET mode = ?1, owner = ?2, mtime = ?3, mtime_ns = ?4 WHERE id = ?5 AND kind = 2 AND current = 1
+	err = changeOne(ctx, tx, `UPDATE version SET mode = ?1, owner = ?2, mtime = ?3, mtime_ns = ?4 WHERE id = ?5 AND kind = `+sqlDirectory+` AND current = 1
 		AND (mode <> ?1 OR owner <> ?2 OR mtime <> ?3 OR mtime_ns <> ?4)`, m.Mode, owner, m.MTime.Sec, m.MTime.Nsec, id)
 	if errors.Is(err, ErrNotFound) {
 		return nil

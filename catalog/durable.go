@@ -16,21 +16,21 @@ func (db *DB) MarkDurable(ctx context.Context, tape int64, indexGeneration, free
 		copies, err := query(ctx, tx, "written copies", func(rows *sql.Rows) (id int64, err error) {
 			err = rows.Scan(&id)
 			return id, err
-		}, `SELECT copy FROM copy_part WHERE state = 1 AND tape = ?1
-			UNION SELECT p.copy FROM manifest m JOIN copy_part p ON p.manifest = m.id WHERE m.tape = ?1 AND m.state = 1`, tape)
+		}, `SELECT copy FROM copy_part WHERE state = `+sqlPartWritten+` AND tape = ?1
+			UNION SELECT p.copy FROM manifest m JOIN copy_part p ON p.manifest = m.id WHERE m.tape = ?1 AND m.state = `+sqlManifestWritten, tape)
 		if err != nil {
 			return err
 		}
-		manifests, err := query(ctx, tx, "written manifests", scanID, `SELECT id FROM manifest WHERE tape = ? AND state = 1 ORDER BY upto, id`, tape)
+		manifests, err := query(ctx, tx, "written manifests", scanID, `SELECT id FROM manifest WHERE tape = ? AND state = `+sqlManifestWritten+` ORDER BY upto, id`, tape)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = 2, durable = ? WHERE tape = ? AND state = 1`, nsOf(at), tape); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = `+sqlPartDurable+`, durable = ? WHERE tape = ? AND state = `+sqlPartWritten, nsOf(at), tape); err != nil {
 			return err
 		}
 		for _, text := range []string{
-			`UPDATE manifest SET state = 2 WHERE tape = ? AND state = 1`,
-			`UPDATE snapshot SET state = 2 WHERE tape = ? AND state = 1`,
+			`UPDATE manifest SET state = ` + sqlManifestDurable + ` WHERE tape = ? AND state = ` + sqlManifestWritten,
+			`UPDATE snapshot SET state = ` + sqlManifestDurable + ` WHERE tape = ? AND state = ` + sqlManifestWritten,
 		} {
 			if _, err := tx.ExecContext(ctx, text, tape); err != nil {
 				return err
@@ -61,19 +61,19 @@ func (db *DB) MarkDurable(ctx context.Context, tape int64, indexGeneration, free
 // unsafeObject holds for an object o whose bytes are not safe: its batch must stay. Safe is what was
 // dropped with all its files, or packed with a durable copy in each pool it is for; a damaged copy
 // counts only where another took its place. An object that is owed to no pool is safe nowhere.
-const unsafeObject = `o.state <> 3 AND (o.state = 0
-	OR NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = 3)
-	OR EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state < 3)
-	OR EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = 4 AND NOT EXISTS (
-		SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state = 3)))`
+const unsafeObject = `o.state <> ` + sqlObjectDropped + ` AND (o.state = ` + sqlObjectPlanned + `
+	OR NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = ` + sqlDurable + `)
+	OR EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state < ` + sqlDurable + `)
+	OR EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = ` + sqlCopyDamaged + ` AND NOT EXISTS (
+		SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state = ` + sqlDurable + `)))`
 
 // unsafeOnce holds for an object o that is durable nowhere: without its batch its bytes could be lost.
-const unsafeOnce = `o.state <> 3 AND (o.state = 0 OR NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = 3))`
+const unsafeOnce = `o.state <> ` + sqlObjectDropped + ` AND (o.state = ` + sqlObjectPlanned + ` OR NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state = ` + sqlDurable + `))`
 
 const (
-	textReleasable = `SELECT ` + batchColumns + ` FROM batch b INDEXED BY batch_open WHERE b.state < 2 AND b.state = 1 AND NOT EXISTS (
+	textReleasable = `SELECT ` + batchColumns + ` FROM batch b INDEXED BY batch_open WHERE b.state < ` + sqlReleased + ` AND b.state = ` + sqlSynced + ` AND NOT EXISTS (
 		SELECT 1 FROM object o INDEXED BY object_batch WHERE o.batch = b.id AND ` + unsafeObject + `) ORDER BY b.id`
-	textReleasableOnce = `SELECT ` + batchColumns + ` FROM batch b INDEXED BY batch_open WHERE b.state < 2 AND b.state = 1 AND b.local = 0 AND NOT EXISTS (
+	textReleasableOnce = `SELECT ` + batchColumns + ` FROM batch b INDEXED BY batch_open WHERE b.state < ` + sqlReleased + ` AND b.state = ` + sqlSynced + ` AND b.local = 0 AND NOT EXISTS (
 		SELECT 1 FROM object o INDEXED BY object_batch WHERE o.batch = b.id AND ` + unsafeOnce + `) ORDER BY b.id`
 )
 
@@ -126,7 +126,7 @@ func (db *DB) releaseBatch(ctx context.Context, batch int64, forbids string) err
 				return err
 			}
 			done = true
-			_, err = tx.ExecContext(ctx, `UPDATE batch SET state = 2 WHERE id = ?`, batch)
+			_, err = tx.ExecContext(ctx, `UPDATE batch SET state = `+sqlReleased+` WHERE id = ?`, batch)
 			return err
 		})
 		if err != nil {

@@ -82,11 +82,11 @@ func newFetchMarker(ctx context.Context, tx *sql.Tx, run, batch int64, at time.T
 	}{
 		{&m.planned, `SELECT v.size, v.state, v.current, d.current, o.id FROM version v JOIN version d ON d.id = v.parent
 			LEFT JOIN version o INDEXED BY version_path ON o.parent = v.parent AND o.name = v.name AND o.current = 1 WHERE v.id = ? AND v.batch = ?`},
-		{&m.first, `SELECT count(*) FROM version WHERE id = ? AND batch = ? AND kind = 1`},
-		{&m.update, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
+		{&m.first, `SELECT count(*) FROM version WHERE id = ? AND batch = ? AND kind = ` + sqlFile + ``},
+		{&m.update, `UPDATE version SET state = ` + sqlPresent + `, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
 			mtime_ns = ?, inode = ?, data = ?, nlink = ?, target = ? WHERE id = ?`},
 		// Most files are what was planned: fewer columns are fewer indexes to look at.
-		{&m.asPlanned, `UPDATE version SET state = 1, current = 1, since = ?, mode = ?, owner = ?, mtime = ?, mtime_ns = ? WHERE id = ?`},
+		{&m.asPlanned, `UPDATE version SET state = ` + sqlPresent + `, current = 1, since = ?, mode = ?, owner = ?, mtime = ?, mtime_ns = ? WHERE id = ?`},
 		{&m.seen, `UPDATE version SET ctime = ?, ino = ?, grew = ? WHERE id = ?`},
 		{&m.sum, `UPDATE version SET sha256 = ? WHERE id = ? AND sha256 IS NULL`},
 	} {
@@ -183,7 +183,7 @@ func (m *fetchMarker) same(ctx context.Context, f *Fetched, owner int64, below b
 	var data ID
 	var sum []byte
 	err := m.tx.QueryRowContext(ctx, `SELECT v.data, coalesce(v.sha256, d.sha256) FROM version v JOIN version d ON d.id = v.data
-		WHERE v.id = ? AND v.kind = 1 AND v.state = 1 AND v.size = ? AND v.id <> ?`, f.Same, f.Size, f.Version).Scan(&data, &sum)
+		WHERE v.id = ? AND v.kind = `+sqlFile+` AND v.state = `+sqlPresent+` AND v.size = ? AND v.id <> ?`, f.Same, f.Size, f.Version).Scan(&data, &sum)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && len(sum) == 0 {
 		return fmt.Errorf("bytes of version %d: %w", f.Same, ErrNotFound)
 	} else if err != nil {
@@ -196,7 +196,7 @@ func (m *fetchMarker) same(ctx context.Context, f *Fetched, owner int64, below b
 	if _, err := m.tx.ExecContext(ctx, `DELETE FROM member WHERE version = ?`, f.Version); err != nil {
 		return err
 	}
-	_, err = m.tx.ExecContext(ctx, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
+	_, err = m.tx.ExecContext(ctx, `UPDATE version SET state = `+sqlPresent+`, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
 		mtime_ns = ?, inode = ?, data = ?, nlink = ?, target = NULL, sha256 = ?, batch = NULL WHERE id = ?`, boolInt(below), nsOf(m.at), until, f.Mode, owner,
 		f.Size, f.MTime.Sec, f.MTime.Nsec, cmp.Or(f.Inode, f.Version), data, max(f.Nlink, 1), sum, f.Version)
 	if err != nil {
@@ -245,7 +245,7 @@ func (db *DB) SetBatchState(ctx context.Context, batch int64, s BatchState, byte
 			return errors.New("only what is safe is released")
 		}
 		var left int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM version WHERE batch = ? AND state = 0`, batch).Scan(&left); err != nil {
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM version WHERE batch = ? AND state = `+sqlPlanned, batch).Scan(&left); err != nil {
 			return err
 		}
 		if s == Synced && left > 0 {
@@ -274,7 +274,7 @@ func (db *DB) DropObject(ctx context.Context, object int64) error {
 			return errors.New("it is packed already")
 		}
 		var files int
-		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM member m JOIN version v ON v.id = m.version WHERE m.object = ? AND v.kind <> 2`, object).Scan(&files)
+		err = tx.QueryRowContext(ctx, `SELECT count(*) FROM member m JOIN version v ON v.id = m.version WHERE m.object = ? AND v.kind <> `+sqlDirectory, object).Scan(&files)
 		if err != nil {
 			return err
 		}
@@ -287,10 +287,10 @@ func (db *DB) DropObject(ctx context.Context, object int64) error {
 			return err
 		}
 		if parts > 0 { // its tries are remembered: they are leftovers on tapes
-			if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 5 WHERE object = ?`, object); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDropped+` WHERE object = ?`, object); err != nil {
 				return err
 			}
-			_, err := tx.ExecContext(ctx, `UPDATE object SET state = 3 WHERE id = ?`, object)
+			_, err := tx.ExecContext(ctx, `UPDATE object SET state = `+sqlObjectDropped+` WHERE id = ?`, object)
 			return err
 		}
 		for _, text := range []string{`DELETE FROM member WHERE object = ?`, `DELETE FROM copy WHERE object = ?`,

@@ -212,7 +212,7 @@ func (im *ForeignImport) object(ctx context.Context, tx *sql.Tx, f *ForeignFile)
 	now := time.Now().UnixNano()
 	grid := (f.SealedSize + ExtentSize - 1) / ExtentSize * ExtentSize // all in one part
 	res, err := tx.ExecContext(ctx, `INSERT INTO object (oid, run, source, key, part_size, planned_size, plain_size, sealed_size, state, created)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6, 1, ?8)`, f.OID, im.run, im.source.ID, im.key, grid, f.SealedSize, f.Size, now)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6, `+sqlObjectPacked+`, ?8)`, f.OID, im.run, im.source.ID, im.key, grid, f.SealedSize, f.Size, now)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -222,14 +222,14 @@ func (im *ForeignImport) object(ctx context.Context, tx *sql.Tx, f *ForeignFile)
 	if _, err = tx.ExecContext(ctx, `INSERT INTO foreign_object (object, md5) VALUES (?, ?)`, id, f.MD5); err != nil {
 		return 0, 0, err
 	}
-	if res, err = tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) VALUES (?, ?, 3)`, id, im.pool.ID); err != nil {
+	if res, err = tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) VALUES (?, ?, `+sqlDurable+`)`, id, im.pool.ID); err != nil {
 		return 0, 0, err
 	}
 	copyID, err := res.LastInsertId()
 	if err != nil {
 		return 0, 0, err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO copy_part (copy, number, tape, name, size, state, written, durable) VALUES (?, 0, ?, ?, ?, 2, ?, ?)`,
+	_, err = tx.ExecContext(ctx, `INSERT INTO copy_part (copy, number, tape, name, size, state, written, durable) VALUES (?, 0, ?, ?, ?, `+sqlPartDurable+`, ?, ?)`,
 		copyID, tape, f.Name, f.SealedSize, now, now)
 	if err == nil {
 		_, err = tx.ExecContext(ctx, `UPDATE tape SET used = used + ? WHERE id = ?`, f.SealedSize, tape)

@@ -67,7 +67,7 @@ func (f *forgetting) versions(ctx context.Context, where string, args ...any) ([
 	err := f.db.eachVersion(ctx, func(v *Version) error {
 		list = append(list, *v)
 		return nil
-	}, `SELECT `+versionColumns+` FROM version v WHERE `+where+` AND v.id > 1 AND v.state IN (1, 2) ORDER BY v.name, v.current DESC, v.since DESC, v.id DESC`, args...)
+	}, `SELECT `+versionColumns+` FROM version v WHERE `+where+` AND v.id > 1 AND v.state IN (`+sqlPresent+`, `+sqlVoid+`) ORDER BY v.name, v.current DESC, v.since DESC, v.id DESC`, args...)
 	return list, err
 }
 
@@ -162,8 +162,8 @@ func (db *DB) Forget(ctx context.Context, run int64, ids []ID, at time.Time) (fo
 	for page := range slices.Chunk(ids, changePage) {
 		err := db.update(ctx, func(tx *sql.Tx) error {
 			for _, id := range page {
-				res, err := tx.ExecContext(ctx, `UPDATE version SET state = 3, current = 0, until = CASE until WHEN 0 THEN ? ELSE until END
-					WHERE id = ? AND id > 1 AND state IN (1, 2) AND batch IS NULL AND id NOT IN (SELECT root FROM source)
+				res, err := tx.ExecContext(ctx, `UPDATE version SET state = `+sqlForgotten+`, current = 0, until = CASE until WHEN 0 THEN ? ELSE until END
+					WHERE id = ? AND id > 1 AND state IN (`+sqlPresent+`, `+sqlVoid+`) AND batch IS NULL AND id NOT IN (SELECT root FROM source)
 					AND NOT EXISTS (SELECT 1 FROM version c WHERE c.parent = version.id AND c.current = 1 AND c.id > 1)`, nsOf(at), id)
 				if err != nil {
 					return err
@@ -191,7 +191,7 @@ func (db *DB) Forget(ctx context.Context, run int64, ids []ID, at time.Time) (fo
 
 // DataWanted tells whether a version that is not forgotten has its bytes from another one.
 func (db *DB) DataWanted(ctx context.Context, data ID) (wanted bool, err error) {
-	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM version WHERE data = ?1 AND data <> id AND state IN (0, 1))`, data).Scan(&wanted)
+	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM version WHERE data = ?1 AND data <> id AND state IN (`+sqlPlanned+`, `+sqlPresent+`))`, data).Scan(&wanted)
 	if err != nil {
 		err = fmt.Errorf("look who has the bytes of version %d: %w", data, err)
 	}
@@ -202,5 +202,5 @@ func (db *DB) DataWanted(ctx context.Context, data ID) (wanted bool, err error) 
 func (db *DB) ObjectNames(ctx context.Context, id ID) ([]string, error) {
 	return query(ctx, db.reader, "objects of a version", func(rows *sql.Rows) (s string, err error) {
 		return s, rows.Scan(&s)
-	}, `SELECT o.oid FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state < 3 ORDER BY o.oid`, id)
+	}, `SELECT o.oid FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state < `+sqlObjectDropped+` ORDER BY o.oid`, id)
 }

@@ -11,14 +11,14 @@ import (
 // copies that are owed elsewhere and whose bytes only durable copies with parts on this tape can give, since
 // their batch is gone.
 func (db *DB) TapeDebts(ctx context.Context, tape int64) (unsafe, owed int, err error) {
-	err = db.reader.QueryRowContext(ctx, `SELECT count(*) FROM copy_part WHERE tape = ? AND state < 2`, tape).Scan(&unsafe)
+	err = db.reader.QueryRowContext(ctx, `SELECT count(*) FROM copy_part WHERE tape = ? AND state < `+sqlPartDurable, tape).Scan(&unsafe)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count unsafe parts of tape %d: %w", tape, err)
 	}
 	err = db.reader.QueryRowContext(ctx, `SELECT count(*) FROM copy c INDEXED BY copy_unfinished JOIN object o ON o.id = c.object
-		WHERE c.state <> 3 AND c.state < 3 AND NOT (`+textAwaiting+`) AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = o.batch AND b.state < 2)
+		WHERE c.state <> `+sqlDurable+` AND c.state < `+sqlDurable+` AND NOT (`+textAwaiting+`) AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.id = o.batch AND b.state < `+sqlReleased+`)
 		AND EXISTS (SELECT 1 FROM copy s JOIN copy_part p ON p.copy = s.id
-			WHERE s.object = c.object AND s.id <> c.id AND s.state IN (2, 3) AND p.tape = ? AND p.state = 2)`, tape).Scan(&owed)
+			WHERE s.object = c.object AND s.id <> c.id AND s.state IN (`+sqlWritten+`, `+sqlDurable+`) AND p.tape = ? AND p.state = `+sqlPartDurable+`)`, tape).Scan(&owed)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count copies owed from tape %d: %w", tape, err)
 	}

@@ -18,9 +18,9 @@ func (db *DB) OweCopies(ctx context.Context, source, pool int64) (int64, error) 
 	for {
 		var n int64
 		err := db.update(ctx, func(tx *sql.Tx) error {
-			res, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT o.id, ?2, 0 FROM object o
-				WHERE o.source = ?1 AND o.state < 2 AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.pool = ?2 AND c.state < 5)
-				AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3) LIMIT ?3`, source, pool, owePage)
+			res, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT o.id, ?2, `+sqlOwed+` FROM object o
+				WHERE o.source = ?1 AND o.state < `+sqlObjectSuperseded+` AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.pool = ?2 AND c.state < `+sqlCopyDropped+`)
+				AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < `+sqlObjectDropped+`) LIMIT ?3`, source, pool, owePage)
 			if err != nil {
 				return err
 			}
@@ -39,12 +39,12 @@ func (db *DB) OweCopies(ctx context.Context, source, pool int64) (int64, error) 
 // textHealable: damaged copies of a source's objects, and of others in a list, that can be made whole: each part lies durable on some
 // tape, or the spool has the bytes; and no other copy took their place.
 const textHealable = `SELECT c.id FROM copy c JOIN object o ON o.id = c.object LEFT JOIN batch b ON b.id = o.batch
-	WHERE c.state = 4 AND (o.source = ?1 OR o.id IN (SELECT value FROM json_each(?2))) AND o.state = 1
-	AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
-	AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4)
-	AND (coalesce(b.state, 2) = 1 OR NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
-		SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < 5 AND p.number = q.number AND p.state = 2)))
-	AND c.id = (SELECT max(d.id) FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state = 4)`
+	WHERE c.state = ` + sqlCopyDamaged + ` AND (o.source = ?1 OR o.id IN (SELECT value FROM json_each(?2))) AND o.state = ` + sqlObjectPacked + `
+	AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < ` + sqlObjectDropped + `)
+	AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < ` + sqlCopyDamaged + `)
+	AND (coalesce(b.state, ` + sqlReleased + `) = ` + sqlSynced + ` OR NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
+		SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < ` + sqlCopyDropped + ` AND p.number = q.number AND p.state = ` + sqlPartDurable + `)))
+	AND c.id = (SELECT max(d.id) FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state = ` + sqlCopyDamaged + `)`
 
 // ReviveDamaged makes the damaged copies of a source, and of other objects that its files have bytes from, owed again where
 // their bytes can be had: the parts that are good stay, the others are to be written. It returns how many; hopeless counts
@@ -63,7 +63,7 @@ func (db *DB) ReviveDamaged(ctx context.Context, source int64, others []int64) (
 			return err
 		}
 		for _, id := range ids {
-			if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 0, verified = 0 WHERE id = ?`, id); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlOwed+`, verified = 0 WHERE id = ?`, id); err != nil {
 				return err
 			}
 			if err := settleCopy(ctx, tx, id); err != nil {
@@ -72,9 +72,9 @@ func (db *DB) ReviveDamaged(ctx context.Context, source int64, others []int64) (
 		}
 		revived = int64(len(ids))
 		return tx.QueryRowContext(ctx, `SELECT count(DISTINCT c.object || ' ' || c.pool) FROM copy c JOIN object o ON o.id = c.object
-			WHERE c.state = 4 AND (o.source = ?1 OR o.id IN (SELECT value FROM json_each(?2))) AND o.state = 1
-			AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
-			AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < 4) AND `+textNews, source, string(list)).Scan(&hopeless)
+			WHERE c.state = `+sqlCopyDamaged+` AND (o.source = ?1 OR o.id IN (SELECT value FROM json_each(?2))) AND o.state = `+sqlObjectPacked+`
+			AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < `+sqlObjectDropped+`)
+			AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = o.id AND d.pool = c.pool AND d.state < `+sqlCopyDamaged+`) AND `+textNews, source, string(list)).Scan(&hopeless)
 	})
 	if err != nil {
 		return 0, 0, fmt.Errorf("owe damaged copies again: %w", err)
@@ -84,7 +84,7 @@ func (db *DB) ReviveDamaged(ctx context.Context, source int64, others []int64) (
 
 // HasCopy tells whether an object has a copy, made or owed, that is not known to be damaged.
 func (db *DB) HasCopy(ctx context.Context, object int64) (has bool, err error) {
-	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM copy WHERE object = ? AND state < 4)`, object).Scan(&has)
+	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM copy WHERE object = ? AND state < `+sqlCopyDamaged+`)`, object).Scan(&has)
 	if err != nil {
 		err = fmt.Errorf("look for copies of object %d: %w", object, err)
 	}
@@ -129,17 +129,17 @@ func (db *DB) MissingParts(ctx context.Context, pool int64) ([]MissingPart, erro
 }
 
 const textMissingParts = `SELECT c.id, o.id, o.source, o.oid, k.fingerprint, q.number, q.size,
-		(SELECT count(*) FROM part WHERE object = o.id), coalesce(b.state, 2) = 1, s.id, s.tape, t.barcode, s.name, s.startblock
+		(SELECT count(*) FROM part WHERE object = o.id), coalesce(b.state, ` + sqlReleased + `) = ` + sqlSynced + `, s.id, s.tape, t.barcode, s.name, s.startblock
 	FROM copy c INDEXED BY copy_unfinished CROSS JOIN object o ON o.id = c.object CROSS JOIN seal_key k ON k.id = o.key
 	CROSS JOIN part q ON q.object = o.id LEFT JOIN batch b ON b.id = o.batch
-	LEFT JOIN copy d ON d.object = o.id AND d.id <> c.id AND d.state < 5
-	LEFT JOIN copy_part s ON s.copy = d.id AND s.number = q.number AND s.state = 2 LEFT JOIN tape t ON t.id = s.tape
-	WHERE c.pool = ? AND c.state < 3 AND c.state < 2 AND o.state = 1
-	AND NOT EXISTS (SELECT 1 FROM copy_part m WHERE m.copy = c.id AND m.number = q.number AND m.state IN (1, 2))
+	LEFT JOIN copy d ON d.object = o.id AND d.id <> c.id AND d.state < ` + sqlCopyDropped + `
+	LEFT JOIN copy_part s ON s.copy = d.id AND s.number = q.number AND s.state = ` + sqlPartDurable + ` LEFT JOIN tape t ON t.id = s.tape
+	WHERE c.pool = ? AND c.state < ` + sqlDurable + ` AND c.state < ` + sqlWritten + ` AND o.state = ` + sqlObjectPacked + `
+	AND NOT EXISTS (SELECT 1 FROM copy_part m WHERE m.copy = c.id AND m.number = q.number AND m.state IN (` + sqlPartWritten + `, ` + sqlPartDurable + `))
 	ORDER BY c.id, q.number`
 
 // textCopyVerified goes on with which copy: it was proved when the oldest of its parts was.
-const textCopyVerified = `UPDATE copy SET verified = coalesce((SELECT min(p.verified) FROM copy_part p WHERE p.copy = copy.id AND p.state = 2), 0) WHERE id`
+const textCopyVerified = `UPDATE copy SET verified = coalesce((SELECT min(p.verified) FROM copy_part p WHERE p.copy = copy.id AND p.state = ` + sqlPartDurable + `), 0) WHERE id`
 
 // PartVerified records that the bytes of a durable part were read and had their sums. A copy was
 // proved when the oldest of its parts was.
@@ -156,7 +156,7 @@ func partVerified(ctx context.Context, tx *sql.Tx, copyPart int64, at time.Time)
 	if err := tx.QueryRowContext(ctx, `UPDATE copy_part SET verified = ? WHERE id = ? RETURNING copy`, nsOf(at), copyPart).Scan(&copyID); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, textCopyVerified+` = ? AND state = 3`, copyID)
+	_, err := tx.ExecContext(ctx, textCopyVerified+` = ? AND state = `+sqlDurable, copyID)
 	return err
 }
 

@@ -36,7 +36,7 @@ func (db *DB) Unmanifested(ctx context.Context, tape int64, fn func(*ManifestPar
 }
 
 const textUnmanifested = `SELECT ` + copyPartColumns + ` FROM copy_part p INDEXED BY copy_part_unnamed CROSS JOIN tape t ON t.id = p.tape
-	WHERE p.tape = ? AND p.id > ? AND p.manifest IS NULL AND (p.state = 1 OR p.state = 2) ORDER BY p.id LIMIT 1`
+	WHERE p.tape = ? AND p.id > ? AND p.manifest IS NULL AND (p.state = ` + sqlPartWritten + ` OR p.state = ` + sqlPartDurable + `) ORDER BY p.id LIMIT 1`
 
 func (db *DB) manifestPart(ctx context.Context, p CopyPart) (*ManifestPart, error) {
 	m := &ManifestPart{CopyPart: p}
@@ -113,7 +113,7 @@ func scanManifest(rows *sql.Rows) (m Manifest, err error) {
 // LastManifest returns the newest manifest of a tape that is not lost; ErrNotFound when there is none.
 func (db *DB) LastManifest(ctx context.Context, tape int64) (Manifest, error) {
 	list, err := query(ctx, db.reader, "manifests", scanManifest, `SELECT `+manifestColumns+` FROM manifest
-		WHERE tape = ? AND state < 3 ORDER BY seq DESC LIMIT 1`, tape)
+		WHERE tape = ? AND state < `+sqlManifestLost+` ORDER BY seq DESC LIMIT 1`, tape)
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -126,7 +126,7 @@ func (db *DB) LastManifest(ctx context.Context, tape int64) (Manifest, error) {
 // AddManifest records a manifest as written and that it names these parts: the tape's own, and those of
 // tapes that were full before they could take it.
 func (db *DB) AddManifest(ctx context.Context, m Manifest, copyParts []int64) (Manifest, error) {
-	m.State = 1
+	m.State = ManifestWritten
 	if m.Written.IsZero() {
 		m.Written = time.Now().UTC()
 	}
@@ -161,14 +161,14 @@ func (db *DB) AddManifest(ctx context.Context, m Manifest, copyParts []int64) (M
 // LoseManifests marks written (not durable) manifests and snapshots of a tape as lost; what they named is unnamed again.
 func (db *DB) LoseManifests(ctx context.Context, tape int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE copy_part SET manifest = NULL WHERE manifest IN (SELECT id FROM manifest WHERE tape = ? AND state = 1)`, tape)
+		_, err := tx.ExecContext(ctx, `UPDATE copy_part SET manifest = NULL WHERE manifest IN (SELECT id FROM manifest WHERE tape = ? AND state = `+sqlManifestWritten+`)`, tape)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE manifest SET state = 3 WHERE tape = ? AND state = 1`, tape); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE manifest SET state = `+sqlManifestLost+` WHERE tape = ? AND state = `+sqlManifestWritten, tape); err != nil {
 			return err
 		}
-		return loseSnapshots(ctx, tx, `s.tape = ? AND s.state = 1`, tape)
+		return loseSnapshots(ctx, tx, `s.tape = ? AND s.state = `+sqlManifestWritten, tape)
 	})
 	if err != nil {
 		return fmt.Errorf("record lost manifests: %w", err)
@@ -179,7 +179,7 @@ func (db *DB) LoseManifests(ctx context.Context, tape int64) error {
 // AddSnapshot records a catalog snapshot on a tape and resets the pool's unsnapped bytes.
 func (db *DB) AddSnapshot(ctx context.Context, tape int64, name string, size int64, mac []byte) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO snapshot (tape, name, size, mac, state, written) VALUES (?, ?, ?, ?, 1, ?)`,
+		_, err := tx.ExecContext(ctx, `INSERT INTO snapshot (tape, name, size, mac, state, written) VALUES (?, ?, ?, ?, `+sqlManifestWritten+`, ?)`,
 			tape, name, size, mac, time.Now().UnixNano())
 		if err != nil {
 			return err
@@ -197,13 +197,13 @@ func (db *DB) AddSnapshot(ctx context.Context, tape int64, name string, size int
 func (db *DB) JournalFiles(ctx context.Context, tape int64) ([]string, error) {
 	return query(ctx, db.reader, "manifests and snapshots", func(rows *sql.Rows) (s string, err error) {
 		return s, rows.Scan(&s)
-	}, `SELECT name FROM manifest WHERE tape = ?1 AND state = 2 UNION SELECT name FROM snapshot WHERE tape = ?1 AND state = 2 ORDER BY 1`, tape)
+	}, `SELECT name FROM manifest WHERE tape = ?1 AND state = `+sqlManifestDurable+` UNION SELECT name FROM snapshot WHERE tape = ?1 AND state = `+sqlManifestDurable+` ORDER BY 1`, tape)
 }
 
 // HasSnapshot reports whether a durable snapshot with this name and MAC is recorded on a volume.
 func (db *DB) HasSnapshot(ctx context.Context, volume, name string, mac []byte) (known bool, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM snapshot s JOIN tape t ON t.id = s.tape
-		WHERE t.uuid = ? AND s.name = ? AND s.mac = ? AND s.state = 2)`, volume, name, mac).Scan(&known)
+		WHERE t.uuid = ? AND s.name = ? AND s.mac = ? AND s.state = `+sqlManifestDurable+`)`, volume, name, mac).Scan(&known)
 	if err != nil {
 		err = fmt.Errorf("look for snapshot %s: %w", name, err)
 	}

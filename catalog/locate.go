@@ -36,7 +36,7 @@ func (db *DB) Locate(ctx context.Context, id ID) (Location, error) {
 		}
 	}
 	if loc.Version.Batch != 0 {
-		batches, err := query(ctx, preparing{db}, "batch", scanBatch, `SELECT `+batchColumns+` FROM batch b WHERE b.id = ? AND b.state = 1`, loc.Version.Batch)
+		batches, err := query(ctx, preparing{db}, "batch", scanBatch, `SELECT `+batchColumns+` FROM batch b WHERE b.id = ? AND b.state = `+sqlSynced, loc.Version.Batch)
 		if err != nil {
 			return loc, err
 		}
@@ -55,7 +55,7 @@ func (db *DB) Locate(ctx context.Context, id ID) (Location, error) {
 		p.o, err = scanObjectAnd(rows, &p.data)
 		return p, err
 	}, `SELECT `+objectColumns+`, m.data FROM member m JOIN object o ON o.id = m.object JOIN seal_key k ON k.id = o.key
-		WHERE m.version = ? AND o.state IN (1, 2)
+		WHERE m.version = ? AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`)
 		ORDER BY EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND `+textAllOnTape+`) DESC, o.oid DESC LIMIT 1`, loc.Version.ID)
 	if err != nil || len(objects) == 0 {
 		return loc, err
@@ -63,14 +63,14 @@ func (db *DB) Locate(ctx context.Context, id ID) (Location, error) {
 	loc.Object, loc.Data = objects[0].o, objects[0].data
 	// What a copy that is not whole any more has left on tape is better than nothing: each extent is checked.
 	copies, err := query(ctx, preparing{db}, "copies", scanCopy, `SELECT c.id, c.object, c.pool, c.state, c.verified FROM copy c
-		WHERE c.object = ? AND (c.state IN (2, 3) OR c.state < 5 AND EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.state IN (2, 4)))
-		ORDER BY c.state IN (2, 3) DESC, c.state DESC, c.id`, loc.Object.ID)
+		WHERE c.object = ? AND (c.state IN (`+sqlWritten+`, `+sqlDurable+`) OR c.state < `+sqlCopyDropped+` AND EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id AND p.state IN (`+sqlPartDurable+`, `+sqlPartDamaged+`)))
+		ORDER BY c.state IN (`+sqlWritten+`, `+sqlDurable+`) DESC, c.state DESC, c.id`, loc.Object.ID)
 	if err != nil {
 		return loc, err
 	}
 	for _, c := range copies {
 		parts, err := query(ctx, preparing{db}, "parts of copy", scanCopyPart, `SELECT `+copyPartColumns+` FROM copy_part p JOIN tape t ON t.id = p.tape
-			WHERE p.copy = ? AND p.state IN (1, 2, 4) ORDER BY p.number, p.id`, c.ID)
+			WHERE p.copy = ? AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`, `+sqlPartDamaged+`) ORDER BY p.number, p.id`, c.ID)
 		if err != nil {
 			return loc, err
 		}

@@ -10,16 +10,16 @@ import (
 const goodTape = `t.uuid <> '' AND t.state IN ('open', 'full', 'superseded')`
 
 // wholeWithout holds for an object o all of whose parts lie durable on good tapes other than ?1, be it in several copies.
-const wholeWithout = `o.state IN (1, 2) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
+const wholeWithout = `o.state IN (` + sqlObjectPacked + `, ` + sqlObjectSuperseded + `) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
 	SELECT 1 FROM copy d JOIN copy_part e ON e.copy = d.id JOIN tape t ON t.id = e.tape
-	WHERE d.object = o.id AND d.state < 5 AND e.number = q.number AND e.state = 2 AND e.tape <> ?1 AND ` + goodTape + `))`
+	WHERE d.object = o.id AND d.state < ` + sqlCopyDropped + ` AND e.number = q.number AND e.state = ` + sqlPartDurable + ` AND e.tape <> ?1 AND ` + goodTape + `))`
 
 // lastOn selects from the versions v that live (also old and vanished ones, and those whose bytes a live one shares) and have
 // bytes on tape ?1, whole or in part, and are whole on no other good tape. What the spool has does not count.
-const lastOn = ` FROM version v WHERE v.kind <> 2
+const lastOn = ` FROM version v WHERE v.kind <> ` + sqlDirectory + `
 	AND v.id IN (SELECT m.version FROM copy_part p JOIN copy c ON c.id = p.copy JOIN object o ON o.id = c.object JOIN member m ON m.object = o.id
-		WHERE p.tape = ?1 AND p.state IN (1, 2, 4) AND c.state < 5 AND o.state IN (1, 2))
-	AND (v.state = 1 OR EXISTS (SELECT 1 FROM version w WHERE w.data = v.id AND w.data <> w.id AND w.state = 1))
+		WHERE p.tape = ?1 AND p.state IN (` + sqlPartWritten + `, ` + sqlPartDurable + `, ` + sqlPartDamaged + `) AND c.state < ` + sqlCopyDropped + ` AND o.state IN (` + sqlObjectPacked + `, ` + sqlObjectSuperseded + `))
+	AND (v.state = ` + sqlPresent + ` OR EXISTS (SELECT 1 FROM version w WHERE w.data = v.id AND w.data <> w.id AND w.state = ` + sqlPresent + `))
 	AND NOT EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.id AND ` + wholeWithout + `)`
 
 // TapeLoss is what would go with a tape.
@@ -36,10 +36,10 @@ type TapeLoss struct {
 // suspect, retired or not ours any more are no other copy.
 func (db *DB) TapeLoss(ctx context.Context, tape int64) (l TapeLoss, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT count(DISTINCT c.object), coalesce(sum(p.size), 0) FROM copy_part p JOIN copy c ON c.id = p.copy
-		JOIN object o ON o.id = c.object WHERE p.tape = ? AND p.state IN (1, 2, 4) AND c.state < 5 AND o.state IN (1, 2)`, tape).Scan(&l.Objects, &l.Bytes)
+		JOIN object o ON o.id = c.object WHERE p.tape = ? AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`, `+sqlPartDamaged+`) AND c.state < `+sqlCopyDropped+` AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`)`, tape).Scan(&l.Objects, &l.Bytes)
 	if err == nil {
 		err = db.reader.QueryRowContext(ctx, `SELECT count(DISTINCT c.id) FROM copy_part p JOIN copy c ON c.id = p.copy
-			WHERE p.tape = ? AND p.state < 3 AND c.state < 3`, tape).Scan(&l.Unfinished)
+			WHERE p.tape = ? AND p.state < `+sqlPartAbandoned+` AND c.state < `+sqlDurable, tape).Scan(&l.Unfinished)
 	}
 	if err == nil && l.Objects > 0 {
 		err = db.reader.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(v.size), 0)`+lastOn, tape).Scan(&l.Versions, &l.LastBytes)
@@ -87,11 +87,11 @@ func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 			return err
 		}
 		for _, text := range []string{
-			`UPDATE manifest SET state = 3 WHERE tape = ?1`,
+			`UPDATE manifest SET state = ` + sqlManifestLost + ` WHERE tape = ?1`,
 			// Bytes since the last catalog on tape: those since one that is gone count again.
 			`UPDATE pool SET unsnapped = unsnapped + (SELECT coalesce(sum(size), 0) FROM copy_part WHERE tape = ?1 AND durable > 0) WHERE id = (SELECT pool FROM tape WHERE id = ?1)
-				AND EXISTS (SELECT 1 FROM snapshot WHERE tape = ?1 AND state < 3)`,
-			`UPDATE snapshot SET state = 3 WHERE tape = ?1`,
+				AND EXISTS (SELECT 1 FROM snapshot WHERE tape = ?1 AND state < ` + sqlManifestLost + `)`,
+			`UPDATE snapshot SET state = ` + sqlManifestLost + ` WHERE tape = ?1`,
 			`DELETE FROM wanted WHERE tape = ?1`,
 			`UPDATE tape SET emptied_uuid = uuid, note = 'being emptied of volume ' || uuid WHERE id = ?1 AND uuid <> ''`,
 			`UPDATE tape SET uuid = '', stage = CASE WHEN stage = 'formatting' THEN '' ELSE stage END, used = 0, leftover = 0, free = capacity, generation_index = 0, formatted = 0 WHERE id = ?1`,
@@ -111,17 +111,17 @@ func (db *DB) LoseTape(ctx context.Context, tape int64) error {
 // losePart loses the parts of some copies on a tape, and returns of how many.
 func (db *DB) losePart(ctx context.Context, tape int64) (n int, err error) {
 	err = db.update(ctx, func(tx *sql.Tx) error {
-		copies, err := query(ctx, tx, "copies on the tape", scanID, `SELECT DISTINCT copy FROM copy_part WHERE tape = ? AND state <> 5 LIMIT ?`, tape, losePage)
+		copies, err := query(ctx, tx, "copies on the tape", scanID, `SELECT DISTINCT copy FROM copy_part WHERE tape = ? AND state <> `+sqlPartLost+` LIMIT ?`, tape, losePage)
 		if err != nil {
 			return err
 		}
 		n = len(copies)
 		for _, id := range copies {
-			_, err := tx.ExecContext(ctx, `UPDATE tape SET used = max(0, used - (SELECT coalesce(sum(size), 0) FROM copy_part WHERE copy = ?1 AND tape = ?2 AND state IN (1, 2))) WHERE id = ?2`, id, tape)
+			_, err := tx.ExecContext(ctx, `UPDATE tape SET used = max(0, used - (SELECT coalesce(sum(size), 0) FROM copy_part WHERE copy = ?1 AND tape = ?2 AND state IN (`+sqlPartWritten+`, `+sqlPartDurable+`))) WHERE id = ?2`, id, tape)
 			if err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = 5, manifest = NULL WHERE copy = ? AND tape = ?`, id, tape); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = `+sqlPartLost+`, manifest = NULL WHERE copy = ? AND tape = ?`, id, tape); err != nil {
 				return err
 			}
 			if err := oweAgain(ctx, tx, id); err != nil {
@@ -142,14 +142,14 @@ func oweAgain(ctx context.Context, tx *sql.Tx, id int64) error {
 	var object int64
 	var of ObjectState
 	var spooled, elsewhere bool
-	err := tx.QueryRowContext(ctx, `SELECT c.state, o.id, o.state, coalesce(b.state, 2) < 2, o.state = 1 AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
-			SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < 5 AND p.number = q.number AND p.state = 2))
+	err := tx.QueryRowContext(ctx, `SELECT c.state, o.id, o.state, coalesce(b.state, `+sqlReleased+`) < `+sqlReleased+`, o.state = `+sqlObjectPacked+` AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
+			SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < `+sqlCopyDropped+` AND p.number = q.number AND p.state = `+sqlPartDurable+`))
 		FROM copy c JOIN object o ON o.id = c.object LEFT JOIN batch b ON b.id = o.batch WHERE c.id = ?`, id).Scan(&state, &object, &of, &spooled, &elsewhere)
 	if err != nil {
 		return err
 	}
 	if of == ObjectPacked && !spooled && !elsewhere { // nor can those be made that other pools are owed
-		if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 4 WHERE object = ? AND state < 3`, object); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDamaged+` WHERE object = ? AND state < `+sqlDurable, object); err != nil {
 			return err
 		}
 	}
@@ -157,7 +157,7 @@ func oweAgain(ctx context.Context, tx *sql.Tx, id int64) error {
 		return nil
 	}
 	_, err = tx.ExecContext(ctx, `DELETE FROM part WHERE object = ?1 AND (SELECT state FROM object WHERE id = ?1) = 0 AND NOT EXISTS (
-		SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND p.state IN (1, 2))`, object)
+		SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`))`, object)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func oweAgain(ctx context.Context, tx *sql.Tx, id int64) error {
 	if err := settleCopy(ctx, tx, id); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, textCopyVerified+` = ? AND state = 3`, id) // of one that has all its parts elsewhere
+	_, err = tx.ExecContext(ctx, textCopyVerified+` = ? AND state = `+sqlDurable, id) // of one that has all its parts elsewhere
 	return err
 }
 
@@ -197,7 +197,7 @@ func (db *DB) RetireTape(ctx context.Context, tape int64, why string) (owed int,
 		n := 0
 		err := db.update(ctx, func(tx *sql.Tx) error {
 			copies, err := query(ctx, tx, "copies on the tape", scanID, `SELECT DISTINCT p.copy FROM copy_part p JOIN copy c ON c.id = p.copy
-				WHERE p.tape = ? AND p.state = 2 AND c.state = 3 LIMIT ?`, tape, losePage)
+				WHERE p.tape = ? AND p.state = `+sqlPartDurable+` AND c.state = `+sqlDurable+` LIMIT ?`, tape, losePage)
 			n = len(copies)
 			for i := 0; err == nil && i < n; i++ {
 				var again int64
@@ -218,11 +218,11 @@ func (db *DB) RetireTape(ctx context.Context, tape int64, why string) (owed int,
 
 // replaceCopy takes a durable copy out of what counts and owes another in its place. Its parts stay readable.
 func replaceCopy(ctx context.Context, tx *sql.Tx, id int64) (owed int64, err error) {
-	if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 4 WHERE id = ?`, id); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDamaged+` WHERE id = ?`, id); err != nil {
 		return 0, err
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT c.object, c.pool, 0 FROM copy c JOIN object o ON o.id = c.object
-		WHERE c.id = ? AND o.state < 2 AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.state < 4)`, id)
+	res, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT c.object, c.pool, `+sqlOwed+` FROM copy c JOIN object o ON o.id = c.object
+		WHERE c.id = ? AND o.state < `+sqlObjectSuperseded+` AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.state < `+sqlCopyDamaged+`)`, id)
 	if err != nil {
 		return 0, err
 	}

@@ -12,14 +12,14 @@ import (
 // object has its bytes, and that was said. What is known is no news: nothing can be healed there any more.
 
 // textGone holds for a packed object o with batch b of which no copy, no spool and no other object has all bytes any more.
-const textGone = `o.state = 1 AND coalesce(b.state, 2) = 2
-	AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state < 4)
-	AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
+const textGone = `o.state = ` + sqlObjectPacked + ` AND coalesce(b.state, ` + sqlReleased + `) = ` + sqlReleased + `
+	AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state < ` + sqlCopyDamaged + `)
+	AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < ` + sqlObjectDropped + `)
 	AND EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
-		SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < 5 AND p.number = q.number AND p.state = 2))`
+		SELECT 1 FROM copy d JOIN copy_part p ON p.copy = d.id WHERE d.object = o.id AND d.state < ` + sqlCopyDropped + ` AND p.number = q.number AND p.state = ` + sqlPartDurable + `))`
 
 // textOwners are the files x that have bytes in an object o and were not forgotten.
-const textOwners = `member m JOIN version x ON (x.id = m.version OR x.data = m.version AND x.data <> x.id) WHERE m.object = o.id AND x.kind = 1 AND x.state = 1`
+const textOwners = `member m JOIN version x ON (x.id = m.version OR x.data = m.version AND x.data <> x.id) WHERE m.object = o.id AND x.kind = ` + sqlFile + ` AND x.state = ` + sqlPresent
 
 // knownLost holds for a version x.
 const knownLost = `coalesce((SELECT h.kind FROM change h WHERE h.version = x.id AND h.kind IN ('lost', 'found') ORDER BY h.id DESC LIMIT 1), '') = 'lost'`
@@ -72,7 +72,7 @@ func (db *DB) IsLost(ctx context.Context, id ID) (lost bool, err error) {
 func (db *DB) Losses(ctx context.Context) (versions, current int, bytes int64, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(current), 0), coalesce(sum(size), 0) FROM (
 		SELECT DISTINCT x.id, x.current, x.size FROM copy k JOIN object o ON o.id = k.object LEFT JOIN batch b ON b.id = o.batch JOIN `+textOwners+`
-			AND k.state = 4 AND `+knownLost+` AND `+textGone+`)`).Scan(&versions, &current, &bytes)
+			AND k.state = `+sqlCopyDamaged+` AND `+knownLost+` AND `+textGone+`)`).Scan(&versions, &current, &bytes)
 	if err != nil {
 		err = fmt.Errorf("count lost files: %w", err)
 	}

@@ -28,8 +28,8 @@ func (db *DB) JournalToVerify(ctx context.Context) ([]JournalFile, error) {
 	}, `SELECT f.id, f.tape, f.seq, f.name, f.mac, f.previous, f.after, f.upto, f.state, f.written, f.snapshot, t.barcode, p.name, f.verified, f.lives FROM (
 		SELECT id, tape, seq, name, mac, previous, coalesce(after, 0) AS after, upto, state, written, 0 AS snapshot, verified,
 			EXISTS (SELECT 1 FROM copy_part q INDEXED BY copy_part_manifest JOIN copy c ON c.id = q.copy
-				WHERE q.manifest = manifest.id AND q.state IN (1, 2) AND c.state < 5) AS lives FROM manifest WHERE state = 2
-		UNION ALL SELECT id, tape, 0, name, mac, x'', 0, 0, state, written, 1, verified, 0 FROM snapshot WHERE state = 2) f
+				WHERE q.manifest = manifest.id AND q.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) AND c.state < `+sqlCopyDropped+`) AS lives FROM manifest WHERE state = `+sqlManifestDurable+`
+		UNION ALL SELECT id, tape, 0, name, mac, x'', 0, 0, state, written, 1, verified, 0 FROM snapshot WHERE state = `+sqlManifestDurable+`) f
 		JOIN tape t ON t.id = f.tape JOIN pool p ON p.id = t.pool
 		WHERE t.uuid <> '' AND t.state NOT IN ('retired', 'foreign') AND (t.state <> 'superseded' OR f.lives) ORDER BY t.barcode, f.seq, f.written`)
 }
@@ -38,7 +38,7 @@ func (db *DB) JournalToVerify(ctx context.Context) ([]JournalFile, error) {
 func (db *DB) JournalVerified(ctx context.Context, f JournalFile, at time.Time) error {
 	table := map[bool]string{false: "manifest", true: "snapshot"}[f.Snapshot]
 	err := db.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE `+table+` SET verified = ? WHERE id = ? AND state = 2`, nsOf(at), f.ID)
+		_, err := tx.ExecContext(ctx, `UPDATE `+table+` SET verified = ? WHERE id = ? AND state = `+sqlManifestDurable, nsOf(at), f.ID)
 		return err
 	})
 	if err != nil {
@@ -53,17 +53,17 @@ func (db *DB) JournalVerified(ctx context.Context, f JournalFile, at time.Time) 
 func (db *DB) LoseJournalFile(ctx context.Context, f JournalFile, at time.Time) (copies int, err error) {
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		if f.Snapshot {
-			return loseSnapshots(ctx, tx, `s.id = ? AND s.state = 2`, f.ID)
+			return loseSnapshots(ctx, tx, `s.id = ? AND s.state = `+sqlManifestDurable, f.ID)
 		}
 		err := tx.QueryRowContext(ctx, `SELECT count(DISTINCT c.id) FROM copy_part p JOIN copy c ON c.id = p.copy JOIN manifest m ON m.id = p.manifest
-			WHERE m.id = ? AND m.state = 2 AND p.state = 2 AND c.state = 3`, f.ID).Scan(&copies)
+			WHERE m.id = ? AND m.state = `+sqlManifestDurable+` AND p.state = `+sqlPartDurable+` AND c.state = `+sqlDurable, f.ID).Scan(&copies)
 		if err != nil {
 			return err
 		}
 		if err := rewindJournal(ctx, tx, `m.id = ?`, f.ID); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE manifest SET state = 3, missed = ? WHERE id = ? AND state = 2`, nsOf(at), f.ID)
+		res, err := tx.ExecContext(ctx, `UPDATE manifest SET state = `+sqlManifestLost+`, missed = ? WHERE id = ? AND state = `+sqlManifestDurable, nsOf(at), f.ID)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func loseSnapshots(ctx context.Context, tx *sql.Tx, where string, args ...any) e
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE snapshot AS s SET state = 3 WHERE `+where, args...); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE snapshot AS s SET state = `+sqlManifestLost+` WHERE `+where, args...); err != nil {
 		return err
 	}
 	for _, id := range pools {
@@ -98,20 +98,20 @@ func loseSnapshots(ctx context.Context, tx *sql.Tx, where string, args ...any) e
 }
 
 // textUnsnapped are the bytes on tapes of a pool that became durable after its newest snapshot was written.
-const textUnsnapped = `SELECT coalesce(sum(p.size), 0) FROM copy_part p JOIN tape t ON t.id = p.tape WHERE t.pool = pool.id AND p.state = 2
-	AND p.durable > (SELECT coalesce(max(s.written), 0) FROM snapshot s JOIN tape u ON u.id = s.tape WHERE u.pool = pool.id AND s.state < 3)`
+const textUnsnapped = `SELECT coalesce(sum(p.size), 0) FROM copy_part p JOIN tape t ON t.id = p.tape WHERE t.pool = pool.id AND p.state = ` + sqlPartDurable + `
+	AND p.durable > (SELECT coalesce(max(s.written), 0) FROM snapshot s JOIN tape u ON u.id = s.tape WHERE u.pool = pool.id AND s.state < ` + sqlManifestLost + `)`
 
 // textUnnamedCopy holds for a pool l with a copy that is whole on its tapes and waits for a manifest.
 const textUnnamedCopy = `EXISTS (SELECT 1 FROM copy_part p INDEXED BY copy_part_unnamed CROSS JOIN tape t ON t.id = p.tape CROSS JOIN copy c ON c.id = p.copy
-	WHERE p.manifest IS NULL AND (p.state = 1 OR p.state = 2) AND p.state = 2 AND t.pool = l.id AND t.state <> 'foreign' AND c.state IN (2, 3)
-	AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 1))`
+	WHERE p.manifest IS NULL AND (p.state = ` + sqlPartWritten + ` OR p.state = ` + sqlPartDurable + `) AND p.state = ` + sqlPartDurable + ` AND t.pool = l.id AND t.state <> 'foreign' AND c.state IN (` + sqlWritten + `, ` + sqlDurable + `)
+	AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = ` + sqlPartWritten + `))`
 
 // textUnnamedChange holds for a pool l and a lost manifest m that named changes which no durable manifest of the pool names.
 const textUnnamedChange = `(m.upto > l.journalled AND EXISTS (SELECT 1 FROM change h WHERE h.id > l.journalled AND h.id <= m.upto))`
 
 // textMissed holds for a manifest m of a pool l that was found lost, while there is something of what it may have named that no durable
 // manifest of the pool names.
-const textMissed = `m.state = 3 AND m.missed > 0 AND (` + textUnnamedChange + ` OR ` + textUnnamedCopy + `)`
+const textMissed = `m.state = ` + sqlManifestLost + ` AND m.missed > 0 AND (` + textUnnamedChange + ` OR ` + textUnnamedCopy + `)`
 
 // settleMissed forgets which manifests a tape's pool has lost when others name all that they named.
 func settleMissed(ctx context.Context, tx *sql.Tx, tape int64) error {
@@ -140,7 +140,7 @@ func (db *DB) MissedManifests(ctx context.Context) (map[string]int, error) {
 // with a manifest of an older program on a tape that was suspect: what it begins after is not known.
 func (db *DB) OwesJournal(ctx context.Context, pool int64) (owes bool, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pool l JOIN tape t ON t.pool = l.id JOIN manifest m ON m.tape = t.id
-		WHERE l.id = ? AND (m.state = 3 OR t.state = 'retired' OR m.after IS NULL AND `+goodTape+`) AND `+textUnnamedChange+`)`, pool).Scan(&owes)
+		WHERE l.id = ? AND (m.state = `+sqlManifestLost+` OR t.state = 'retired' OR m.after IS NULL AND `+goodTape+`) AND `+textUnnamedChange+`)`, pool).Scan(&owes)
 	if err != nil {
 		err = fmt.Errorf("look for changes that no manifest names any more: %w", err)
 	}

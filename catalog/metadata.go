@@ -64,4 +64,4 @@ func updateFile(ctx context.Context, tx *sql.Tx, run int64, f *FileMeta, owners 
 const textUpdateFile = `UPDATE version SET mode = ?1, owner = ?2 WHERE id IN (
 		SELECT i.inode FROM version i WHERE i.id = ?3
 		UNION SELECT n.id FROM version i JOIN version n INDEXED BY version_inode ON n.inode = i.inode AND n.inode <> n.id WHERE i.id = ?3)
-	AND kind <> 2 AND state IN (1, 2) AND (mode <> ?1 OR owner <> ?2) RETURNING id`
+	AND kind <> ` + sqlDirectory + ` AND state IN (` + sqlPresent + `, ` + sqlVoid + `) AND (mode <> ?1 OR owner <> ?2) RETURNING id`

@@ -10,19 +10,19 @@ import (
 
 // partNamed holds for a part p that a rebuild would find: a durable manifest names it. Tapes of imported archives have no
 // manifests of ours; what lies on them is found by importing the archive again.
-const partNamed = `(EXISTS (SELECT 1 FROM manifest m WHERE m.id = p.manifest AND m.state = 2)
+const partNamed = `(EXISTS (SELECT 1 FROM manifest m WHERE m.id = p.manifest AND m.state = ` + sqlManifestDurable + `)
 	OR EXISTS (SELECT 1 FROM tape ft WHERE ft.id = p.tape AND ft.state = 'foreign'))`
 
 // partNamedWell is partNamed by a manifest on a tape that can be counted on.
-const partNamedWell = `EXISTS (SELECT 1 FROM manifest m JOIN tape mt ON mt.id = m.tape WHERE m.id = p.manifest AND m.state = 2
+const partNamedWell = `EXISTS (SELECT 1 FROM manifest m JOIN tape mt ON mt.id = m.tape WHERE m.id = p.manifest AND m.state = ` + sqlManifestDurable + `
 	AND mt.uuid <> '' AND mt.state IN ('open', 'full', 'superseded'))`
 
 // textAwaiting holds for a copy c all of whose parts are safe on tape, and which is not durable because no durable manifest
 // names some of them.
-const textAwaiting = `c.state = 2 AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 1)`
+const textAwaiting = `c.state = ` + sqlWritten + ` AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = ` + sqlPartWritten + `)`
 
 // textAllOnTape holds for a copy c all of whose parts are safe on tape, named or not: it can be read like a durable one.
-const textAllOnTape = `(c.state = 3 OR ` + textAwaiting + ` AND EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 2))`
+const textAllOnTape = `(c.state = ` + sqlDurable + ` OR ` + textAwaiting + ` AND EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = ` + sqlPartDurable + `))`
 
 // settleUnnamed takes the manifests away from parts that match a condition over copy_part p, and settles their copies: until another
 // manifest names them they are not durable.
@@ -55,14 +55,14 @@ func (db *DB) UnnameStranded(ctx context.Context) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		err := rewindJournal(ctx, tx, `t.state IN ('suspect', 'retired') AND m.upto > `+textBefore+` AND NOT EXISTS (
 			SELECT 1 FROM manifest g JOIN tape gt ON gt.id = g.tape WHERE gt.pool = t.pool AND gt.uuid <> '' AND gt.state IN ('open', 'full', 'superseded')
-			AND g.state = 2 AND g.upto >= m.upto AND g.after <= `+textBefore+`)`)
+			AND g.state = `+sqlManifestDurable+` AND g.upto >= m.upto AND g.after <= `+textBefore+`)`)
 		if err != nil {
 			return err
 		}
 		if err := resumeJournals(ctx, tx); err != nil {
 			return err
 		}
-		return settleUnnamed(ctx, tx, `p.state IN (1, 2) AND EXISTS (SELECT 1 FROM tape t WHERE t.id = p.tape AND `+goodTape+`)
+		return settleUnnamed(ctx, tx, `p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) AND EXISTS (SELECT 1 FROM tape t WHERE t.id = p.tape AND `+goodTape+`)
 			AND p.manifest IN (SELECT m.id FROM manifest m JOIN tape mt ON mt.id = m.tape
 				WHERE mt.id <> p.tape AND (mt.uuid = '' OR mt.state NOT IN ('open', 'full', 'superseded')))`)
 	})
@@ -84,8 +84,8 @@ func (db *DB) Awaiting(ctx context.Context, pool int64) (map[int64]int, error) {
 		return struct{}{}, err
 	}, `SELECT o.source, count(DISTINCT c.id) FROM copy_part p INDEXED BY copy_part_unnamed CROSS JOIN tape t ON t.id = p.tape
 		CROSS JOIN copy c ON c.id = p.copy CROSS JOIN object o ON o.id = c.object
-		WHERE p.manifest IS NULL AND (p.state = 1 OR p.state = 2) AND p.state = 2 AND t.pool = ? AND t.state <> 'foreign' AND c.state IN (2, 3)
-		AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = 1) GROUP BY o.source`, pool)
+		WHERE p.manifest IS NULL AND (p.state = `+sqlPartWritten+` OR p.state = `+sqlPartDurable+`) AND p.state = `+sqlPartDurable+` AND t.pool = ? AND t.state <> 'foreign' AND c.state IN (`+sqlWritten+`, `+sqlDurable+`)
+		AND NOT EXISTS (SELECT 1 FROM copy_part w WHERE w.copy = c.id AND w.state = `+sqlPartWritten+`) GROUP BY o.source`, pool)
 	return out, err
 }
 
@@ -93,7 +93,7 @@ func (db *DB) Awaiting(ctx context.Context, pool int64) (map[int64]int, error) {
 // because their own tape took no more, could not be written, or lost its manifest.
 func (db *DB) UnnamedElsewhere(ctx context.Context, tape int64, fn func(*ManifestPart) error) error {
 	tapes, err := query(ctx, db.reader, "tapes with unnamed parts", scanID, `SELECT DISTINCT t.id FROM tape t JOIN tape own ON own.pool = t.pool AND own.id = ?
-		WHERE t.id <> own.id AND t.state <> 'foreign' AND EXISTS (SELECT 1 FROM copy_part p WHERE p.tape = t.id AND p.manifest IS NULL AND (p.state = 1 OR p.state = 2)) ORDER BY t.id`, tape)
+		WHERE t.id <> own.id AND t.state <> 'foreign' AND EXISTS (SELECT 1 FROM copy_part p WHERE p.tape = t.id AND p.manifest IS NULL AND (p.state = `+sqlPartWritten+` OR p.state = `+sqlPartDurable+`)) ORDER BY t.id`, tape)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (db *DB) Manifests(ctx context.Context, tape int64) ([]Manifest, error) {
 // UnprovedManifests lists the tapes with manifests that were written and never proved: of a session that died before its sync was
 // recorded, or of the one at hand.
 func (db *DB) UnprovedManifests(ctx context.Context) (map[int64]bool, error) {
-	ids, err := query(ctx, db.reader, "unproved manifests", scanID, `SELECT DISTINCT tape FROM manifest WHERE state = 1`)
+	ids, err := query(ctx, db.reader, "unproved manifests", scanID, `SELECT DISTINCT tape FROM manifest WHERE state = `+sqlManifestWritten)
 	out := make(map[int64]bool, len(ids))
 	for _, id := range ids {
 		out[id] = true
@@ -129,7 +129,7 @@ func (db *DB) UnprovedManifests(ctx context.Context) (map[int64]bool, error) {
 
 // DurableManifests are the ids of all durable manifests.
 func (db *DB) DurableManifests(ctx context.Context) (map[int64]bool, error) {
-	ids, err := query(ctx, db.reader, "durable manifests", scanID, `SELECT id FROM manifest WHERE state = 2`)
+	ids, err := query(ctx, db.reader, "durable manifests", scanID, `SELECT id FROM manifest WHERE state = `+sqlManifestDurable)
 	out := make(map[int64]bool, len(ids))
 	for _, id := range ids {
 		out[id] = true
@@ -142,11 +142,11 @@ func (db *DB) DurableManifests(ctx context.Context) (map[int64]bool, error) {
 func (db *DB) ManifestProved(ctx context.Context, m Manifest) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		if m.ID == 0 {
-			_, err := tx.ExecContext(ctx, `INSERT INTO manifest (tape, seq, name, mac, previous, after, upto, state, written, verified) VALUES (?, ?, ?, ?, ?, ?, ?, 2, ?, ?)`,
+			_, err := tx.ExecContext(ctx, `INSERT INTO manifest (tape, seq, name, mac, previous, after, upto, state, written, verified) VALUES (?, ?, ?, ?, ?, ?, ?, `+sqlManifestDurable+`, ?, ?)`,
 				m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.After, m.Upto, nsOf(m.Written), time.Now().UnixNano())
 			return err
 		}
-		if err := changeOne(ctx, tx, `UPDATE manifest SET state = 2, missed = 0, verified = ? WHERE id = ?`, time.Now().UnixNano(), m.ID); err != nil {
+		if err := changeOne(ctx, tx, `UPDATE manifest SET state = `+sqlManifestDurable+`, missed = 0, verified = ? WHERE id = ?`, time.Now().UnixNano(), m.ID); err != nil {
 			return err
 		}
 		if err := settleNamed(ctx, tx, `m.id = ?`, m.ID); err != nil {
@@ -184,15 +184,15 @@ func moveJournal(ctx context.Context, tx *sql.Tx, manifest int64) error {
 
 // textBefore is the last change that durable manifests of a pool name beside a manifest m on tape t, and those after it. Of
 // manifests that older programs recorded it is made up of the others, where none of them was ever lost.
-const textBefore = `coalesce(m.after, CASE WHEN EXISTS (SELECT 1 FROM manifest l JOIN tape lt ON lt.id = l.tape WHERE lt.pool = t.pool AND l.state = 3) THEN 0
+const textBefore = `coalesce(m.after, CASE WHEN EXISTS (SELECT 1 FROM manifest l JOIN tape lt ON lt.id = l.tape WHERE lt.pool = t.pool AND l.state = ` + sqlManifestLost + `) THEN 0
 	ELSE (SELECT coalesce(max(b.upto), 0) FROM manifest b JOIN tape bt ON bt.id = b.tape
-		WHERE bt.pool = t.pool AND bt.state IN ('open', 'full', 'superseded') AND b.state = 2 AND b.upto < m.upto) END)`
+		WHERE bt.pool = t.pool AND bt.state IN ('open', 'full', 'superseded') AND b.state = ` + sqlManifestDurable + ` AND b.upto < m.upto) END)`
 
 // resumeJournals lets each pool go on after changes that manifests name which were not counted on for a while: those of a tape that was
 // suspect and is so no more.
 func resumeJournals(ctx context.Context, tx *sql.Tx) error {
 	manifests, err := query(ctx, tx, "manifests that count", scanID, `SELECT m.id FROM pool l JOIN tape t ON t.pool = l.id JOIN manifest m ON m.tape = t.id
-		WHERE m.state = 2 AND m.upto > l.journalled AND m.after IS NOT NULL AND `+goodTape+` ORDER BY m.after, m.upto, m.id`)
+		WHERE m.state = `+sqlManifestDurable+` AND m.upto > l.journalled AND m.after IS NOT NULL AND `+goodTape+` ORDER BY m.after, m.upto, m.id`)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func resumeJournals(ctx context.Context, tx *sql.Tx) error {
 // are lost.
 func rewindJournal(ctx context.Context, tx *sql.Tx, where string, args ...any) error {
 	_, err := tx.ExecContext(ctx, `UPDATE pool SET journalled = min(journalled, r.before) FROM (
-		SELECT t.pool AS pool, min(`+textBefore+`) AS before FROM manifest m JOIN tape t ON t.id = m.tape WHERE m.state = 2 AND `+where+` GROUP BY t.pool) r
+		SELECT t.pool AS pool, min(`+textBefore+`) AS before FROM manifest m JOIN tape t ON t.id = m.tape WHERE m.state = `+sqlManifestDurable+` AND `+where+` GROUP BY t.pool) r
 		WHERE pool.id = r.pool`, args...)
 	return err
 }
@@ -228,7 +228,7 @@ func (db *DB) SaltDrawn(ctx context.Context, fingerprint string, salt []byte) (b
 // NamedOnTape reports whether a manifest that is on tape, or may be, names a file of a tape.
 func (db *DB) NamedOnTape(ctx context.Context, tape int64, name string) (named bool, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM copy_part p INDEXED BY copy_part_tape JOIN manifest m ON m.id = p.manifest
-		WHERE p.tape = ? AND p.name = ? AND m.state < 3)`, tape, name).Scan(&named)
+		WHERE p.tape = ? AND p.name = ? AND m.state < `+sqlManifestLost+`)`, tape, name).Scan(&named)
 	if err != nil {
 		err = fmt.Errorf("look whether a manifest names %s: %w", name, err)
 	}

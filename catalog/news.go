@@ -45,8 +45,8 @@ func (db *DB) NewsMark(ctx context.Context) (NewsMark, error) {
 	}
 	m.planned, err = query(ctx, db.reader, "news", func(rows *sql.Rows) (p planned, err error) {
 		return p, rows.Scan(&p.first, &p.last)
-	}, `SELECT first, (SELECT id FROM version WHERE batch = b AND state = 0 ORDER BY id DESC LIMIT 1) FROM (SELECT id AS b,
-		(SELECT id FROM version WHERE batch = batch.id AND state = 0 ORDER BY id LIMIT 1) AS first FROM batch WHERE state = 0) WHERE first IS NOT NULL`)
+	}, `SELECT first, (SELECT id FROM version WHERE batch = b AND state = `+sqlPlanned+` ORDER BY id DESC LIMIT 1) FROM (SELECT id AS b,
+		(SELECT id FROM version WHERE batch = batch.id AND state = `+sqlPlanned+` ORDER BY id LIMIT 1) AS first FROM batch WHERE state = `+sqlFetching+`) WHERE first IS NOT NULL`)
 	if err != nil {
 		return m, err
 	}

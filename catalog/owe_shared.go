@@ -41,8 +41,8 @@ func (db *DB) OweShared(ctx context.Context, source, pool int64) (objects []int6
 	for page := range slices.Chunk(objects, owePage) {
 		err := db.update(ctx, func(tx *sql.Tx) error {
 			for _, id := range page {
-				res, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT ?1, ?2, 0
-					WHERE NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = ?1 AND c.pool = ?2 AND c.state < 5)`, id, pool)
+				res, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT ?1, ?2, `+sqlOwed+`
+					WHERE NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = ?1 AND c.pool = ?2 AND c.state < `+sqlCopyDropped+`)`, id, pool)
 				if err != nil {
 					return err
 				}
@@ -64,6 +64,6 @@ func (db *DB) OweShared(ctx context.Context, source, pool int64) (objects []int6
 // textSharedMissing lists, by object, the versions whose bytes are in an object of another source than the given one that has no
 // durable copy in a pool. Further names of an inode are left out: the first says the same.
 const textSharedMissing = `SELECT v.id, o.id FROM version v INDEXED BY version_data CROSS JOIN member m ON m.version = v.data CROSS JOIN object o ON o.id = m.object
-	WHERE v.data <> v.id AND v.data <> v.inode AND v.state = 1 AND o.source <> ?1 AND o.state < 2
-	AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.pool = ?2 AND c.state = 3)
-	AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3) ORDER BY o.id, v.id`
+	WHERE v.data <> v.id AND v.data <> v.inode AND v.state = ` + sqlPresent + ` AND o.source <> ?1 AND o.state < ` + sqlObjectSuperseded + `
+	AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.pool = ?2 AND c.state = ` + sqlDurable + `)
+	AND NOT EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < ` + sqlObjectDropped + `) ORDER BY o.id, v.id`

@@ -13,7 +13,7 @@ func (db *DB) UnsafeParts(ctx context.Context) ([]CopyPart, error) {
 }
 
 const textUnsafeParts = `SELECT ` + copyPartColumns + ` FROM copy_part p INDEXED BY copy_part_unsafe JOIN tape t ON t.id = p.tape
-	WHERE p.state < 2 ORDER BY p.tape, p.id`
+	WHERE p.state < ` + sqlPartDurable + ` ORDER BY p.tape, p.id`
 
 // OwedCopy is a copy to be made, with its object.
 type OwedCopy struct {
@@ -41,11 +41,11 @@ func scanOwed(rows *sql.Rows) (c OwedCopy, err error) {
 // c.state < 3 is what the index holds; the few copies that wait for a sync are left out by c.state < 2.
 const textOwedCopies = `SELECT ` + objectColumns + `, c.id, c.object, c.pool, c.state, c.verified FROM copy c INDEXED BY copy_unfinished
 	CROSS JOIN object o ON o.id = c.object CROSS JOIN seal_key k ON k.id = o.key CROSS JOIN batch b ON b.id = o.batch
-	WHERE c.pool = ? AND c.state < 3 AND c.state < 2 AND b.state = 1 AND o.state < 2`
+	WHERE c.pool = ? AND c.state < ` + sqlDurable + ` AND c.state < ` + sqlWritten + ` AND b.state = ` + sqlSynced + ` AND o.state < ` + sqlObjectSuperseded
 
 const textOwedOrder = ` ORDER BY c.object`
 
-const textAlone = ` AND NOT EXISTS (SELECT 1 FROM copy x WHERE x.object = c.object AND x.id <> c.id AND x.state < 3)`
+const textAlone = ` AND NOT EXISTS (SELECT 1 FROM copy x WHERE x.object = c.object AND x.id <> c.id AND x.state < ` + sqlDurable + `)`
 
 // Parts lists an object's parts with their sums.
 func (db *DB) Parts(ctx context.Context, object int64) ([]Part, error) {

@@ -229,7 +229,7 @@ const batchColumns = `b.id, b.run, b.source, b.dir, b.local, b.state, b.bytes`
 
 // OpenBatches lists batches that are not released, oldest first.
 func (db *DB) OpenBatches(ctx context.Context) ([]Batch, error) {
-	return query(ctx, db.reader, "open batches", scanBatch, `SELECT `+batchColumns+` FROM batch b WHERE b.state < 2 ORDER BY b.id`)
+	return query(ctx, db.reader, "open batches", scanBatch, `SELECT `+batchColumns+` FROM batch b WHERE b.state < `+sqlReleased+` ORDER BY b.id`)
 }
 
 const objectColumns = `o.id, o.oid, o.run, o.source, o.batch, o.key, k.fingerprint, k.cipher, k.iterations, o.salt, o.part_size, o.planned_size, o.plain_size,
@@ -265,7 +265,7 @@ func (db *DB) BatchObjects(ctx context.Context, batch int64) ([]PlannedObject, e
 
 const (
 	textBatchObjects = `SELECT ` + objectColumns + ` FROM object o INDEXED BY object_batch CROSS JOIN seal_key k ON k.id = o.key
-		WHERE o.batch = ? AND o.state <> 3 ORDER BY o.id`
+		WHERE o.batch = ? AND o.state <> ` + sqlObjectDropped + ` ORDER BY o.id`
 	textMembers = `SELECT ` + versionColumns + ` FROM member m CROSS JOIN version v ON v.id = m.version WHERE m.object = ? ORDER BY m.version`
 )
 

@@ -13,35 +13,35 @@ import (
 
 // textWhole holds for an object o that lies whole on tape: a copy of it is durable, or its parts are and durable manifests name them,
 // be it in several copies.
-const textWhole = `o.state IN (1, 2) AND (EXISTS (SELECT 1 FROM copy k WHERE k.object = o.id AND k.state = 3)
+const textWhole = `o.state IN (` + sqlObjectPacked + `, ` + sqlObjectSuperseded + `) AND (EXISTS (SELECT 1 FROM copy k WHERE k.object = o.id AND k.state = ` + sqlDurable + `)
 	OR EXISTS (SELECT 1 FROM part q WHERE q.object = o.id) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
-		SELECT 1 FROM copy k JOIN copy_part e ON e.copy = k.id WHERE k.object = o.id AND k.state < 5 AND e.number = q.number AND e.state = 2
-			AND EXISTS (SELECT 1 FROM manifest n WHERE n.id = e.manifest AND n.state = 2))))`
+		SELECT 1 FROM copy k JOIN copy_part e ON e.copy = k.id WHERE k.object = o.id AND k.state < ` + sqlCopyDropped + ` AND e.number = q.number AND e.state = ` + sqlPartDurable + `
+			AND EXISTS (SELECT 1 FROM manifest n WHERE n.id = e.manifest AND n.state = ` + sqlManifestDurable + `))))`
 
 // textWritten holds for an object o that is being written, or about to be: its bytes are in the spool.
-const textWritten = `o.state IN (0, 1) AND EXISTS (SELECT 1 FROM copy k WHERE k.object = o.id AND k.state < 3)`
+const textWritten = `o.state IN (` + sqlObjectPlanned + `, ` + sqlObjectPacked + `) AND EXISTS (SELECT 1 FROM copy k WHERE k.object = o.id AND k.state < ` + sqlDurable + `)`
 
 // textLost holds for a file v whose bytes are damaged in every copy, and that no batch has. The first line is an index lookup
 // that says no of almost every file.
-const textLost = `EXISTS (SELECT 1 FROM member m JOIN copy k ON k.object = m.object AND k.state = 4 WHERE m.version = v.data)
+const textLost = `EXISTS (SELECT 1 FROM member m JOIN copy k ON k.object = m.object AND k.state = ` + sqlCopyDamaged + ` WHERE m.version = v.data)
 	AND v.size > 0 AND v.batch IS NULL
 	AND NOT EXISTS (SELECT 1 FROM version d WHERE d.id = v.data AND d.batch IS NOT NULL)
 	AND NOT EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.data AND (` + textWritten + ` OR ` + textWhole + `))`
 
 const (
-	textAnyDamaged = `SELECT ` + versionColumns + ` FROM version v WHERE v.id = 1 AND EXISTS (SELECT 1 FROM copy WHERE state = 4)`
+	textAnyDamaged = `SELECT ` + versionColumns + ` FROM version v WHERE v.id = 1 AND EXISTS (SELECT 1 FROM copy WHERE state = ` + sqlCopyDamaged + `)`
 	textIsLost     = `SELECT ` + versionColumns + ` FROM version v WHERE v.id = ? AND ` + textLost
 	// Older versions of a path that can be read, the newest first.
 	textReadableBefore = `SELECT ` + versionColumns + ` FROM version v INDEXED BY version_past WHERE v.parent = ? AND v.name = ? AND v.current = 0
-		AND v.kind <> 2 AND v.state = 1 AND v.id <> ? AND v.since <= ? AND NOT (v.kind = 1 AND ` + textLost + `) ORDER BY v.since DESC, v.id DESC LIMIT 1`
+		AND v.kind <> ` + sqlDirectory + ` AND v.state = ` + sqlPresent + ` AND v.id <> ? AND v.since <= ? AND NOT (v.kind = ` + sqlFile + ` AND ` + textLost + `) ORDER BY v.since DESC, v.id DESC LIMIT 1`
 	// What is only in the spool does not count: it may turn out void.
-	textOnTape = `SELECT EXISTS (SELECT 1 FROM version v WHERE v.id = ? AND v.state = 1
+	textOnTape = `SELECT EXISTS (SELECT 1 FROM version v WHERE v.id = ? AND v.state = ` + sqlPresent + `
 		AND EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.data AND ` + textWhole + `))`
 )
 
 // markLost makes a query over versionColumns give lost files the state Void.
 func markLost(text string) string {
-	return strings.ReplaceAll(text, versionColumns, strings.Replace(versionColumns, "v.state,", "CASE WHEN v.kind = 1 AND v.state = 1 AND "+textLost+" THEN 2 ELSE v.state END,", 1))
+	return strings.ReplaceAll(text, versionColumns, strings.Replace(versionColumns, "v.state,", "CASE WHEN v.kind = "+sqlFile+" AND v.state = "+sqlPresent+" AND "+textLost+" THEN "+sqlVoid+" ELSE v.state END,", 1))
 }
 
 // anyDamaged reports whether the catalog knows of a damaged copy: without one no file is lost.
@@ -113,9 +113,9 @@ func (db *DB) unread(ctx context.Context) (map[ID]Entry, error) {
 		e.Name = string(name)
 		all[id] = e
 		return struct{}{}, err
-	}, `SELECT id, parent, name FROM version WHERE state = 2 AND current = 1 UNION
+	}, `SELECT id, parent, name FROM version WHERE state = `+sqlVoid+` AND current = 1 UNION
 		SELECT v.id, v.parent, v.name FROM object o JOIN member n ON n.object = o.id
-			JOIN version v ON (v.id = n.version OR v.data = n.version AND v.data <> v.id) WHERE o.id IN (SELECT object FROM copy WHERE state = 4)
-			AND NOT (`+textWritten+` OR `+textWhole+`) AND v.kind = 1 AND v.current = 1 AND `+textLost+` LIMIT ?`, maxUnread)
+			JOIN version v ON (v.id = n.version OR v.data = n.version AND v.data <> v.id) WHERE o.id IN (SELECT object FROM copy WHERE state = `+sqlCopyDamaged+`)
+			AND NOT (`+textWritten+` OR `+textWhole+`) AND v.kind = `+sqlFile+` AND v.current = 1 AND `+textLost+` LIMIT ?`, maxUnread)
 	return all, err
 }

@@ -187,16 +187,16 @@ func (r *Rebuild) StartManifest(ctx context.Context, m Manifest) error {
 		return err
 	}
 	var newest int64
-	_, err := r.get(ctx, []any{&newest}, `SELECT max(coalesce((SELECT max(id) FROM change), 0), coalesce((SELECT max(upto) FROM manifest WHERE state = 2), 0))`)
+	_, err := r.get(ctx, []any{&newest}, `SELECT max(coalesce((SELECT max(id) FROM change), 0), coalesce((SELECT max(upto) FROM manifest WHERE state = `+sqlManifestDurable+`), 0))`)
 	if err != nil {
 		return fmt.Errorf("rebuild: %w", err)
 	}
 	r.forward = m.Upto >= newest
-	if _, err := r.get(ctx, []any{&m.ID}, `SELECT id FROM manifest WHERE tape = ? AND seq = ? AND state < 3`, m.Tape, m.Seq); err != nil {
+	if _, err := r.get(ctx, []any{&m.ID}, `SELECT id FROM manifest WHERE tape = ? AND seq = ? AND state < `+sqlManifestLost, m.Tape, m.Seq); err != nil {
 		return fmt.Errorf("rebuild: %w", err)
 	}
 	if m.ID == 0 {
-		_, err = r.get(ctx, []any{&m.ID}, `INSERT INTO manifest (tape, seq, name, mac, previous, after, upto, state, written) VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?) RETURNING id`,
+		_, err = r.get(ctx, []any{&m.ID}, `INSERT INTO manifest (tape, seq, name, mac, previous, after, upto, state, written) VALUES (?, ?, ?, ?, ?, ?, ?, `+sqlManifestWritten+`, ?) RETURNING id`,
 			m.Tape, m.Seq, m.Name, m.MAC, m.Previous, m.After, m.Upto, nsOf(m.Written))
 		if err != nil {
 			return fmt.Errorf("record manifest %s: %w", m.Name, err)
@@ -214,7 +214,7 @@ func (r *Rebuild) ReplaceManifest(ctx context.Context, id int64) error {
 	}
 	err := r.exec(ctx, `UPDATE copy_part SET manifest = NULL WHERE manifest = ?`, id)
 	if err == nil {
-		err = r.exec(ctx, `UPDATE manifest SET state = 3 WHERE id = ?`, id)
+		err = r.exec(ctx, `UPDATE manifest SET state = `+sqlManifestLost+` WHERE id = ?`, id)
 	}
 	if err != nil {
 		return fmt.Errorf("record manifest %d as replaced: %w", id, err)
@@ -233,7 +233,7 @@ func (r *Rebuild) EndManifest(ctx context.Context) error {
 		return err
 	}
 	m := &r.manifest
-	err := r.exec(ctx, `UPDATE manifest SET state = 2, name = ?, mac = ?, previous = ?, after = ?, upto = ?, written = ?, verified = ? WHERE id = ?`,
+	err := r.exec(ctx, `UPDATE manifest SET state = `+sqlManifestDurable+`, name = ?, mac = ?, previous = ?, after = ?, upto = ?, written = ?, verified = ? WHERE id = ?`,
 		m.Name, m.MAC, m.Previous, m.After, m.Upto, nsOf(m.Written), time.Now().UnixNano(), m.ID)
 	if err != nil {
 		return fmt.Errorf("record manifest %s: %w", m.Name, err)
@@ -267,9 +267,9 @@ func (r *Rebuild) Snapshot(ctx context.Context, tape int64, name string, size in
 	switch {
 	case err != nil:
 	case found:
-		err = r.exec(ctx, `UPDATE snapshot SET state = 2 WHERE id = ?`, id)
+		err = r.exec(ctx, `UPDATE snapshot SET state = `+sqlManifestDurable+` WHERE id = ?`, id)
 	default:
-		err = r.exec(ctx, `INSERT INTO snapshot (tape, name, size, mac, state, written) VALUES (?, ?, ?, ?, 2, ?)`, tape, name, size, mac, nsOf(written))
+		err = r.exec(ctx, `INSERT INTO snapshot (tape, name, size, mac, state, written) VALUES (?, ?, ?, ?, `+sqlManifestDurable+`, ?)`, tape, name, size, mac, nsOf(written))
 	}
 	if err != nil {
 		return fmt.Errorf("record snapshot %s: %w", name, err)

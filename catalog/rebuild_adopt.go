@@ -65,11 +65,11 @@ func adopt(ctx context.Context, tx *sql.Tx, run int64, source Source, a Adopted)
 		return err
 	}
 	err = tx.QueryRowContext(ctx, `INSERT INTO object (oid, run, source, key, salt, part_size, planned_size, plain_size, sealed_size, state, created)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?) RETURNING id`, a.OID, run, source.ID, key, a.Salt, a.PartSize, a.SealedSize, a.PlainSize, a.SealedSize, nsOf(a.Created)).Scan(&object)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, `+sqlObjectPacked+`, ?) RETURNING id`, a.OID, run, source.ID, key, a.Salt, a.PartSize, a.SealedSize, a.PlainSize, a.SealedSize, nsOf(a.Created)).Scan(&object)
 	if err != nil {
 		return err
 	}
-	if err := tx.QueryRowContext(ctx, `INSERT INTO copy (object, pool, state) VALUES (?, ?, 2) RETURNING id`, object, pool).Scan(&copyID); err != nil {
+	if err := tx.QueryRowContext(ctx, `INSERT INTO copy (object, pool, state) VALUES (?, ?, `+sqlWritten+`) RETURNING id`, object, pool).Scan(&copyID); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -79,7 +79,7 @@ func adopt(ctx context.Context, tx *sql.Tx, run int64, source Source, a Adopted)
 		}
 		f := &a.Files[i]
 		_, err := tx.ExecContext(ctx, `INSERT INTO copy_part (copy, number, tape, name, size, startblock, state, written, durable, verified)
-			VALUES (?1, ?2, ?3, ?4, ?5, ?6, 2, ?7, ?7, ?7)`, copyID, f.Number, tape, f.Name, f.Size, f.StartBlock, nsOf(now))
+			VALUES (?1, ?2, ?3, ?4, ?5, ?6, `+sqlPartDurable+`, ?7, ?7, ?7)`, copyID, f.Number, tape, f.Name, f.Size, f.StartBlock, nsOf(now))
 		if err != nil {
 			return err
 		}
@@ -150,7 +150,7 @@ func adoptMember(ctx context.Context, in *versionInserter, run int64, source Sou
 			id = 0
 		}
 		return id, err
-	}, `SELECT id, sha256, target FROM version WHERE parent = ? AND name = ? AND kind = ? AND size = ? AND mtime = ? AND mtime_ns = ? AND state = 1`,
+	}, `SELECT id, sha256, target FROM version WHERE parent = ? AND name = ? AND kind = ? AND size = ? AND mtime = ? AND mtime_ns = ? AND state = `+sqlPresent,
 		parent, []byte(v.Name), v.Kind, v.Size, v.MTime.Sec, v.MTime.Nsec)
 	if err != nil {
 		return 0, false, err

@@ -74,9 +74,9 @@ func (r *Rebuild) copyPart(ctx context.Context, p RebuiltPart) error {
 
 // copyOf finds or makes the copy of an object in a pool that new parts belong to.
 func (r *Rebuild) copyOf(ctx context.Context, object, pool int64) (id int64, err error) {
-	found, err := r.get(ctx, []any{&id}, `SELECT id FROM copy WHERE object = ? AND pool = ? ORDER BY state >= 4, id DESC LIMIT 1`, object, pool)
+	found, err := r.get(ctx, []any{&id}, `SELECT id FROM copy WHERE object = ? AND pool = ? ORDER BY state >= `+sqlCopyDamaged+`, id DESC LIMIT 1`, object, pool)
 	if err == nil && !found {
-		_, err = r.get(ctx, []any{&id}, `INSERT INTO copy (object, pool, state) VALUES (?, ?, 0) RETURNING id`, object, pool)
+		_, err = r.get(ctx, []any{&id}, `INSERT INTO copy (object, pool, state) VALUES (?, ?, `+sqlOwed+`) RETURNING id`, object, pool)
 	}
 	return id, err
 }
@@ -90,15 +90,15 @@ func (r *Rebuild) sameFile(ctx context.Context, object, pool, tape int64, p *Reb
 		WHERE c.object = ?1 AND c.pool = ?2 AND p.number = ?3 AND p.tape = ?4 AND p.name = ?5 AND `
 	if p.State == PartAbandoned {
 		// Named with its block it may have been durable once: then it was given up with the whole packing.
-		text += `(p.startblock = ?6 AND (?6 >= 0 OR p.state >= 3 AND p.durable = 0))
-			ORDER BY p.state = 3 DESC, p.durable = 0 DESC, p.id DESC LIMIT 1`
+		text += `(p.startblock = ?6 AND (?6 >= 0 OR p.state >= ` + sqlPartAbandoned + ` AND p.durable = 0))
+			ORDER BY p.state = ` + sqlPartAbandoned + ` DESC, p.durable = 0 DESC, p.id DESC LIMIT 1`
 		_, err = r.get(ctx, []any{&row, &state}, text, object, pool, p.Number, tape, p.Name, p.StartBlock)
 		return row, state, err
 	}
 	// The size of a damaged or lost part is what was found of it.
-	text += `CASE WHEN p.state < 3 THEN p.size = ?7 ELSE p.durable > 0 END
-			AND (p.startblock = ?6 AND ?6 >= 0 OR (p.startblock = -1 OR ?6 = -1) AND p.state NOT IN (3, 5))
-		ORDER BY p.state < 3 DESC, p.startblock = ?6 DESC, p.id DESC LIMIT 1`
+	text += `CASE WHEN p.state < ` + sqlPartAbandoned + ` THEN p.size = ?7 ELSE p.durable > 0 END
+			AND (p.startblock = ?6 AND ?6 >= 0 OR (p.startblock = -1 OR ?6 = -1) AND p.state NOT IN (` + sqlPartAbandoned + `, ` + sqlPartLost + `))
+		ORDER BY p.state < ` + sqlPartAbandoned + ` DESC, p.startblock = ?6 DESC, p.id DESC LIMIT 1`
 	_, err = r.get(ctx, []any{&row, &state}, text, object, pool, p.Number, tape, p.Name, p.StartBlock, p.Size)
 	return row, state, err
 }

@@ -101,7 +101,7 @@ func (r *Rebuild) otherContent(ctx context.Context, v *Version, oid string) (boo
 // twin finds what has another number and is the same entry: a directory by its path, a file or symlink by its content, too.
 func (r *Rebuild) twin(ctx context.Context, v *Version) (id ID, err error) {
 	if v.Kind == Directory {
-		_, err = r.get(ctx, []any{&id}, `SELECT id FROM version WHERE parent = ? AND name = ? AND kind = 2 AND id <> ? AND (until = 0) = ? ORDER BY current DESC, id DESC LIMIT 1`,
+		_, err = r.get(ctx, []any{&id}, `SELECT id FROM version WHERE parent = ? AND name = ? AND kind = `+sqlDirectory+` AND id <> ? AND (until = 0) = ? ORDER BY current DESC, id DESC LIMIT 1`,
 			v.Parent, []byte(v.Name), v.ID, v.Until.IsZero())
 		return id, err
 	}
@@ -130,7 +130,7 @@ func (r *Rebuild) bytesOf(ctx context.Context, v *Version, was, id ID) (ID, erro
 		return id, err
 	}
 	var other ID
-	if _, err := r.get(ctx, []any{&other}, `SELECT id FROM version WHERE size = ? AND sha256 = ? AND data = id AND kind = 1 ORDER BY id LIMIT 1`, v.Size, v.SHA256); err != nil {
+	if _, err := r.get(ctx, []any{&other}, `SELECT id FROM version WHERE size = ? AND sha256 = ? AND data = id AND kind = `+sqlFile+` ORDER BY id LIMIT 1`, v.Size, v.SHA256); err != nil {
 		return 0, err
 	}
 	if other != 0 {
@@ -185,7 +185,7 @@ const oddChain = "odd-chain:"
 // knowOddChains notes the manifests that do not follow the one before them.
 func (r *Rebuild) knowOddChains(ctx context.Context) error {
 	return r.db.exec(ctx, "note odd manifests", `INSERT INTO meta (key, value) SELECT ? || m.tape || ':' || m.seq, hex(b.mac) FROM manifest m
-		JOIN manifest b ON b.tape = m.tape AND b.seq = m.seq - 1 AND b.state = 2 WHERE m.state = 2 AND m.previous <> b.mac ON CONFLICT DO NOTHING`, oddChain)
+		JOIN manifest b ON b.tape = m.tape AND b.seq = m.seq - 1 AND b.state = `+sqlManifestDurable+` WHERE m.state = `+sqlManifestDurable+` AND m.previous <> b.mac ON CONFLICT DO NOTHING`, oddChain)
 }
 
 // mergeInto and the id of a directory are a key in meta: the directory shares its path with the one that the value names.
@@ -194,7 +194,7 @@ const mergeInto = "merge-directory:"
 // mergeLater notes that two directories have one path. If nothing ended the one that gave way they are one directory, which got
 // two numbers.
 func (r *Rebuild) mergeLater(ctx context.Context, loser, winner ID) error {
-	return r.exec(ctx, `INSERT INTO meta (key, value) SELECT ?1 || l.id, w.id FROM version l, version w WHERE l.id = ?2 AND w.id = ?3 AND l.kind = 2 AND w.kind = 2
+	return r.exec(ctx, `INSERT INTO meta (key, value) SELECT ?1 || l.id, w.id FROM version l, version w WHERE l.id = ?2 AND w.id = ?3 AND l.kind = `+sqlDirectory+` AND w.kind = `+sqlDirectory+`
 		ON CONFLICT DO UPDATE SET value = excluded.value`, mergeInto, loser, winner)
 }
 

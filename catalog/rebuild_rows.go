@@ -28,7 +28,7 @@ func (r *Rebuild) directory(ctx context.Context, id ID) error {
 			return err
 		}
 		err = r.exec(ctx, `INSERT INTO version (id, parent, name, kind, mode, owner, size, mtime, mtime_ns, inode, data, state, current)
-			VALUES (?1, 1, x'', 2, 0, ?2, 0, 0, 0, ?1, ?1, 0, 0)`, id, owner)
+			VALUES (?1, 1, x'', `+sqlDirectory+`, 0, ?2, 0, 0, 0, ?1, ?1, `+sqlPlanned+`, 0)`, id, owner)
 		if err != nil {
 			return err
 		}
@@ -187,7 +187,7 @@ func (r *Rebuild) settle(ctx context.Context, id ID) error {
 	var parent ID
 	var name []byte
 	var since int64
-	found, err := r.get(ctx, []any{&parent, &name, &since}, `SELECT parent, name, since FROM version WHERE id = ? AND until = 0 AND current = 0 AND state IN (1, 2)`, id)
+	found, err := r.get(ctx, []any{&parent, &name, &since}, `SELECT parent, name, since FROM version WHERE id = ? AND until = 0 AND current = 0 AND state IN (`+sqlPresent+`, `+sqlVoid+`)`, id)
 	if err != nil || !found {
 		return err
 	}

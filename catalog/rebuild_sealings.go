@@ -78,8 +78,8 @@ const textSealings = `SELECT o.id, o.oid, s.durable FROM object o JOIN (
 		SELECT o.id, coalesce((SELECT max(p.durable) FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = o.id), 0) durable,
 			(SELECT count(*) FROM part q WHERE q.object = o.id) parts,
 			(SELECT count(DISTINCT p.number) FROM copy c JOIN copy_part p ON p.copy = c.id JOIN tape t ON t.id = p.tape
-				WHERE c.object = o.id AND p.state = 2 AND t.generation_index > 0) here,
-			(SELECT count(DISTINCT p.number) FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = o.id AND p.state = 2) known
+				WHERE c.object = o.id AND p.state = ` + sqlPartDurable + ` AND t.generation_index > 0) here,
+			(SELECT count(DISTINCT p.number) FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = o.id AND p.state = ` + sqlPartDurable + `) known
 		FROM object o WHERE o.oid = ?1 OR o.oid IN (SELECT substr(key, length(?2) + 1) FROM meta WHERE value = ?1 AND key LIKE ?2 || '%')) s ON s.id = o.id
 	ORDER BY o.salt IS NOT NULL AND s.here = s.parts DESC, o.salt IS NOT NULL AND s.known = s.parts DESC, o.salt IS NOT NULL DESC, s.durable DESC, s.known DESC, o.id DESC`
 
@@ -97,21 +97,21 @@ func chooseSealing(ctx context.Context, tx *sql.Tx, oid string) error {
 	}
 	best := all[0]
 	for _, s := range all[1:] {
-		if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 5 WHERE object = ?`, s.id); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDropped+` WHERE object = ?`, s.id); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE object SET state = 3 WHERE id = ?`, s.id); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE object SET state = `+sqlObjectDropped+` WHERE id = ?`, s.id); err != nil {
 			return err
 		}
 		if s.durable > best.durable {
 			// What its files were summed to may be of the other sealing: it is found out again.
-			_, err := tx.ExecContext(ctx, `UPDATE version SET sha256 = NULL WHERE kind = 1 AND id IN (SELECT version FROM member WHERE object = ?)`, best.id)
+			_, err := tx.ExecContext(ctx, `UPDATE version SET sha256 = NULL WHERE kind = `+sqlFile+` AND id IN (SELECT version FROM member WHERE object = ?)`, best.id)
 			if err != nil {
 				return err
 			}
 		}
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE object SET state = 1 WHERE id = ? AND state = 3 AND salt IS NOT NULL`, best.id); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE object SET state = `+sqlObjectPacked+` WHERE id = ? AND state = `+sqlObjectDropped+` AND salt IS NOT NULL`, best.id); err != nil {
 		return err
 	}
 	if best.oid == oid {

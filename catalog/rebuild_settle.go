@@ -74,8 +74,8 @@ func (r *Rebuild) settleCopies(ctx context.Context) error {
 		var state CopyState
 		var batch sql.NullInt64
 		var bad, good int
-		err := tx.QueryRowContext(ctx, `SELECT o.state, o.batch, c.state, (SELECT count(*) FROM copy_part p WHERE p.copy = c.id AND p.state = 4),
-			(SELECT count(*) FROM copy_part p WHERE p.copy = c.id AND p.state = 2)
+		err := tx.QueryRowContext(ctx, `SELECT o.state, o.batch, c.state, (SELECT count(*) FROM copy_part p WHERE p.copy = c.id AND p.state = `+sqlPartDamaged+`),
+			(SELECT count(*) FROM copy_part p WHERE p.copy = c.id AND p.state = `+sqlPartDurable+`)
 			FROM copy c JOIN object o ON o.id = c.object WHERE c.id = ?`, id).Scan(&object, &batch, &state, &bad, &good)
 		if err != nil {
 			return err
@@ -97,7 +97,7 @@ func (r *Rebuild) settleCopies(ctx context.Context) error {
 			// Another copy may have taken its place; there is room for one.
 			var twin bool
 			err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM copy c JOIN copy d ON d.object = c.object AND d.pool = c.pool AND d.id <> c.id
-				WHERE c.id = ? AND d.state < 4)`, id).Scan(&twin)
+				WHERE c.id = ? AND d.state < `+sqlCopyDamaged+`)`, id).Scan(&twin)
 			if err != nil || twin {
 				return err
 			}
@@ -111,25 +111,25 @@ func (r *Rebuild) settleCopies(ctx context.Context) error {
 		if bad == 0 && state != CopyDamaged {
 			return nil
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE copy SET state = 4 WHERE id = ? AND state < 3`, id)
+		_, err = tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDamaged+` WHERE id = ? AND state < `+sqlDurable, id)
 		return err
 	})
 }
 
 // backed holds for an object o that some tape, in the library or not, has whole or had whole until it
 // was damaged.
-const backed = `EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state IN (2, 3, 4))`
+const backed = `EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND c.state IN (` + sqlWritten + `, ` + sqlDurable + `, ` + sqlCopyDamaged + `))`
 
 // dropUnbacked gives up objects whose bytes were in the lost spool alone, or on tapes whose manifests
 // are not at hand: a later rebuild that sees those takes them back. One that was never packed whole was sealed anew,
 // under another id.
 func (r *Rebuild) dropUnbacked(ctx context.Context) error {
-	return r.byID(ctx, `SELECT o.id FROM object o WHERE o.id > ? AND o.state IN (0, 1) AND o.batch IS NULL AND NOT `+backed+` ORDER BY o.id LIMIT ?`,
+	return r.byID(ctx, `SELECT o.id FROM object o WHERE o.id > ? AND o.state IN (`+sqlObjectPlanned+`, `+sqlObjectPacked+`) AND o.batch IS NULL AND NOT `+backed+` ORDER BY o.id LIMIT ?`,
 		func(tx *sql.Tx, id int64) error {
-			if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 5 WHERE object = ?`, id); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDropped+` WHERE object = ?`, id); err != nil {
 				return err
 			}
-			_, err := tx.ExecContext(ctx, `UPDATE object SET state = 3 WHERE id = ?`, id)
+			_, err := tx.ExecContext(ctx, `UPDATE object SET state = `+sqlObjectDropped+` WHERE id = ?`, id)
 			return err
 		})
 }
@@ -137,10 +137,10 @@ func (r *Rebuild) dropUnbacked(ctx context.Context) error {
 // hideUnbacked takes versions out of sight that have their bytes nowhere: the next run archives
 // those files again.
 func (r *Rebuild) hideUnbacked(ctx context.Context) error {
-	return r.byID(ctx, `SELECT v.id FROM version v WHERE v.id > ? AND v.kind <> 2 AND v.state IN (1, 2) AND v.batch IS NULL AND NOT EXISTS (
-			SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.data AND o.state IN (1, 2) AND `+backed+`) ORDER BY v.id LIMIT ?`,
+	return r.byID(ctx, `SELECT v.id FROM version v WHERE v.id > ? AND v.kind <> `+sqlDirectory+` AND v.state IN (`+sqlPresent+`, `+sqlVoid+`) AND v.batch IS NULL AND NOT EXISTS (
+			SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.data AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`) AND `+backed+`) ORDER BY v.id LIMIT ?`,
 		func(tx *sql.Tx, id int64) error {
-			_, err := tx.ExecContext(ctx, `UPDATE version SET state = 0, current = 0 WHERE id = ?`, id)
+			_, err := tx.ExecContext(ctx, `UPDATE version SET state = `+sqlPlanned+`, current = 0 WHERE id = ?`, id)
 			return err
 		})
 }
@@ -148,7 +148,7 @@ func (r *Rebuild) hideUnbacked(ctx context.Context) error {
 // endBelow ends what is current below directories that were ended: only the topmost has a change
 // of its own.
 func (r *Rebuild) endBelow(ctx context.Context) error {
-	return r.byID(ctx, `SELECT v.id FROM version v WHERE v.id > ? AND v.kind = 2 AND v.current = 0 AND v.until <> 0
+	return r.byID(ctx, `SELECT v.id FROM version v WHERE v.id > ? AND v.kind = `+sqlDirectory+` AND v.current = 0 AND v.until <> 0
 			AND EXISTS (SELECT 1 FROM version b WHERE b.parent = v.id AND b.current = 1) ORDER BY v.id LIMIT ?`,
 		func(tx *sql.Tx, id int64) error {
 			_, err := tx.ExecContext(ctx, `WITH RECURSIVE below (id) AS (
@@ -161,13 +161,13 @@ func (r *Rebuild) endBelow(ctx context.Context) error {
 // revive makes the newest version of a path current again when what replaced it is not known: that
 // was in the spool, or is on a tape that was not read. Directories come before what they hold.
 func (r *Rebuild) revive(ctx context.Context) error {
-	return r.byID(ctx, `SELECT v.id FROM version v WHERE v.id > ? AND v.id > 1 AND v.current = 0 AND v.until <> 0 AND v.state IN (1, 2)
-			AND NOT EXISTS (SELECT 1 FROM version c WHERE c.parent = v.parent AND c.name = v.name AND (c.current = 1 OR c.state = 3 AND (c.since > v.since OR c.since = v.since AND c.id > v.id))) ORDER BY v.id LIMIT ?`,
+	return r.byID(ctx, `SELECT v.id FROM version v WHERE v.id > ? AND v.id > 1 AND v.current = 0 AND v.until <> 0 AND v.state IN (`+sqlPresent+`, `+sqlVoid+`)
+			AND NOT EXISTS (SELECT 1 FROM version c WHERE c.parent = v.parent AND c.name = v.name AND (c.current = 1 OR c.state = `+sqlForgotten+` AND (c.since > v.since OR c.since = v.since AND c.id > v.id))) ORDER BY v.id LIMIT ?`,
 		func(tx *sql.Tx, id int64) error {
 			_, err := tx.ExecContext(ctx, `UPDATE version SET current = 1, until = 0 WHERE id = ?1
-				AND EXISTS (SELECT 1 FROM version p WHERE p.id = version.parent AND p.kind = 2 AND p.current = 1)
+				AND EXISTS (SELECT 1 FROM version p WHERE p.id = version.parent AND p.kind = `+sqlDirectory+` AND p.current = 1)
 				AND NOT EXISTS (SELECT 1 FROM version c WHERE c.parent = version.parent AND c.name = version.name AND c.id <> ?1
-					AND (c.current = 1 OR c.state IN (1, 2) AND (c.since > version.since OR c.since = version.since AND c.id > ?1)))`, id)
+					AND (c.current = 1 OR c.state IN (`+sqlPresent+`, `+sqlVoid+`) AND (c.since > version.since OR c.since = version.since AND c.id > ?1)))`, id)
 			return err
 		})
 }
@@ -184,7 +184,7 @@ func (r *Rebuild) lineage(ctx context.Context) error {
 func (r *Rebuild) sums(ctx context.Context) error {
 	return r.db.update(ctx, func(tx *sql.Tx) error {
 		for _, text := range []string{
-			`UPDATE tape SET used = (SELECT coalesce(sum(p.size), 0) FROM copy_part p WHERE p.tape = tape.id AND p.state IN (1, 2))`,
+			`UPDATE tape SET used = (SELECT coalesce(sum(p.size), 0) FROM copy_part p WHERE p.tape = tape.id AND p.state IN (` + sqlPartWritten + `, ` + sqlPartDurable + `))`,
 			`UPDATE pool SET unsnapped = (` + textUnsnapped + `)`,
 		} {
 			if _, err := tx.ExecContext(ctx, text); err != nil {
@@ -216,7 +216,7 @@ func (r *Rebuild) sums(ctx context.Context) error {
 // followJournals lets each pool go on after the changes that its durable manifests name one after the other. What comes after a gap is
 // named again by the next one.
 func followJournals(ctx context.Context, tx *sql.Tx) error {
-	manifests, err := query(ctx, tx, "durable manifests", scanID, `SELECT id FROM manifest WHERE state = 2 ORDER BY coalesce(after, 0), upto, id`)
+	manifests, err := query(ctx, tx, "durable manifests", scanID, `SELECT id FROM manifest WHERE state = `+sqlManifestDurable+` ORDER BY coalesce(after, 0), upto, id`)
 	if err != nil {
 		return err
 	}
@@ -262,9 +262,9 @@ func (db *DB) AbsentTapes(ctx context.Context) ([]AbsentTape, error) {
 			return nil, err
 		}
 		err := db.reader.QueryRowContext(ctx, `SELECT count(DISTINCT c.object), coalesce(sum(p.size), 0) FROM copy_part p JOIN copy c ON c.id = p.copy
-			WHERE p.tape = ?1 AND p.state = 2 AND c.state < 4 AND NOT EXISTS (
+			WHERE p.tape = ?1 AND p.state = `+sqlPartDurable+` AND c.state < `+sqlCopyDamaged+` AND NOT EXISTS (
 				SELECT 1 FROM copy d JOIN copy_part q ON q.copy = d.id JOIN tape u ON u.id = q.tape
-				WHERE d.object = c.object AND q.number = p.number AND q.state = 2 AND q.tape <> ?1 AND u.generation_index > 0)`, t.ID).Scan(&a.Only, &a.OnlyLen)
+				WHERE d.object = c.object AND q.number = p.number AND q.state = `+sqlPartDurable+` AND q.tape <> ?1 AND u.generation_index > 0)`, t.ID).Scan(&a.Only, &a.OnlyLen)
 		if err != nil {
 			return nil, fmt.Errorf("look for what tape %s alone holds: %w", t.Barcode, err)
 		}
@@ -318,7 +318,7 @@ func (r *Rebuild) MarkPart(ctx context.Context, copyPart int64, s PartState) err
 
 // ManifestOf returns the durable manifest of a tape with a number, or ErrNotFound.
 func (db *DB) ManifestOf(ctx context.Context, tape int64, seq int) (Manifest, error) {
-	list, err := query(ctx, db.reader, "manifests", scanManifest, `SELECT `+manifestColumns+` FROM manifest WHERE tape = ? AND seq = ? AND state = 2`, tape, seq)
+	list, err := query(ctx, db.reader, "manifests", scanManifest, `SELECT `+manifestColumns+` FROM manifest WHERE tape = ? AND seq = ? AND state = `+sqlManifestDurable, tape, seq)
 	if err == nil && len(list) == 0 {
 		err = fmt.Errorf("manifest %d of tape %d: %w", seq, tape, ErrNotFound)
 	}
@@ -348,8 +348,8 @@ type Census struct {
 // Census looks at every row.
 func (db *DB) Census(ctx context.Context) (c Census, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM source), (SELECT files FROM total), (SELECT bytes FROM total),
-		(SELECT count(*) FROM version WHERE current = 1 AND kind = 2 AND id > 1), (SELECT count(*) FROM version WHERE current = 1 AND kind = 3),
-		(SELECT count(*) FROM version WHERE current = 0 AND state > 0), (SELECT count(*) FROM object WHERE state IN (1, 2)), (SELECT count(*) FROM tape)`).Scan(
+		(SELECT count(*) FROM version WHERE current = 1 AND kind = `+sqlDirectory+` AND id > 1), (SELECT count(*) FROM version WHERE current = 1 AND kind = `+sqlSymlink+`),
+		(SELECT count(*) FROM version WHERE current = 0 AND state > `+sqlPlanned+`), (SELECT count(*) FROM object WHERE state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`)), (SELECT count(*) FROM tape)`).Scan(
 		&c.Sources, &c.Files, &c.Bytes, &c.Directories, &c.Symlinks, &c.Versions, &c.Objects, &c.Tapes)
 	if err != nil {
 		err = fmt.Errorf("count what the catalog holds: %w", err)

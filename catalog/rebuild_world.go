@@ -187,20 +187,20 @@ func (db *DB) DropMachine(ctx context.Context) error {
 		`UPDATE version SET batch = NULL WHERE id IN (SELECT id FROM version WHERE batch IS NOT NULL LIMIT 20000)`,
 		`UPDATE object SET batch = NULL WHERE id IN (SELECT id FROM object WHERE batch IS NOT NULL LIMIT 20000)`,
 		`DELETE FROM batch WHERE id IN (SELECT id FROM batch LIMIT 20000)`,
-		`DELETE FROM copy_part WHERE id IN (SELECT id FROM copy_part WHERE state < 2 LIMIT 20000)`,
-		`UPDATE copy_part SET manifest = NULL WHERE id IN (SELECT p.id FROM manifest m JOIN copy_part p ON p.manifest = m.id WHERE m.state <> 2 LIMIT 20000)`,
-		`DELETE FROM manifest WHERE id IN (SELECT id FROM manifest WHERE state <> 2 LIMIT 20000)`,
-		`DELETE FROM snapshot WHERE id IN (SELECT id FROM snapshot WHERE state <> 2 LIMIT 20000)`,
+		`DELETE FROM copy_part WHERE id IN (SELECT id FROM copy_part WHERE state < ` + sqlPartDurable + ` LIMIT 20000)`,
+		`UPDATE copy_part SET manifest = NULL WHERE id IN (SELECT p.id FROM manifest m JOIN copy_part p ON p.manifest = m.id WHERE m.state <> ` + sqlManifestDurable + ` LIMIT 20000)`,
+		`DELETE FROM manifest WHERE id IN (SELECT id FROM manifest WHERE state <> ` + sqlManifestDurable + ` LIMIT 20000)`,
+		`DELETE FROM snapshot WHERE id IN (SELECT id FROM snapshot WHERE state <> ` + sqlManifestDurable + ` LIMIT 20000)`,
 		`DELETE FROM wanted WHERE (tape, reason) IN (SELECT tape, reason FROM wanted LIMIT 20000)`,
 		`DELETE FROM drive WHERE serial IN (SELECT serial FROM drive LIMIT 20000)`,
 		`UPDATE tape SET generation_index = 0 WHERE id IN (SELECT id FROM tape WHERE generation_index <> 0 LIMIT 20000)`,
 		`UPDATE run SET state = 'interrupted' WHERE id IN (SELECT id FROM run WHERE state = 'running' LIMIT 20000)`,
-		`DELETE FROM member WHERE (object, version) IN (SELECT m.object, m.version FROM object o JOIN member m ON m.object = o.id WHERE o.state = 0 LIMIT 20000)`,
-		`DELETE FROM part WHERE (object, number) IN (SELECT q.object, q.number FROM object o JOIN part q ON q.object = o.id WHERE o.state = 0
+		`DELETE FROM member WHERE (object, version) IN (SELECT m.object, m.version FROM object o JOIN member m ON m.object = o.id WHERE o.state = ` + sqlObjectPlanned + ` LIMIT 20000)`,
+		`DELETE FROM part WHERE (object, number) IN (SELECT q.object, q.number FROM object o JOIN part q ON q.object = o.id WHERE o.state = ` + sqlObjectPlanned + `
 			AND NOT EXISTS (SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = o.id) LIMIT 20000)`,
-		`DELETE FROM copy WHERE id IN (SELECT c.id FROM object o JOIN copy c ON c.object = o.id WHERE o.state = 0
+		`DELETE FROM copy WHERE id IN (SELECT c.id FROM object o JOIN copy c ON c.object = o.id WHERE o.state = ` + sqlObjectPlanned + `
 			AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = c.id) LIMIT 20000)`,
-		`DELETE FROM object WHERE id IN (SELECT o.id FROM object o WHERE o.state = 0 AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id)
+		`DELETE FROM object WHERE id IN (SELECT o.id FROM object o WHERE o.state = ` + sqlObjectPlanned + ` AND NOT EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id)
 			AND NOT EXISTS (SELECT 1 FROM object x WHERE x.replaces = o.id) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id) LIMIT 20000)`,
 	} {
 		if err := db.pages(ctx, text); err != nil {

@@ -27,7 +27,7 @@ func (db *DB) RenewObject(ctx context.Context, object int64, next func(oid strin
 		if oid, err = next(former); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE object SET oid = ? WHERE id = ? AND state = 0`, oid, object)
+		_, err = tx.ExecContext(ctx, `UPDATE object SET oid = ? WHERE id = ? AND state = `+sqlObjectPlanned, oid, object)
 		return err
 	})
 	if err != nil {

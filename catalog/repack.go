@@ -10,8 +10,8 @@ import (
 
 // alive holds for a member v of an object whose bytes somebody needs: a version that is not forgotten, or one that such
 // versions have their bytes from. Of void ones only those that are shown are kept.
-const alive = `(v.state = 1 OR v.state = 2 AND v.current = 1 OR EXISTS (
-	SELECT 1 FROM version x WHERE x.data = v.id AND x.data <> x.id AND x.state = 1))`
+const alive = `(v.state = ` + sqlPresent + ` OR v.state = ` + sqlVoid + ` AND v.current = 1 OR EXISTS (
+	SELECT 1 FROM version x WHERE x.data = v.id AND x.data <> x.id AND x.state = ` + sqlPresent + `))`
 
 // weight is about what a member takes of its object, bytes.
 const weight = `(1024 + CASE WHEN m.data >= 0 THEN v.size ELSE 0 END)`
@@ -53,10 +53,10 @@ func (db *DB) TapeLives(ctx context.Context) (map[int64]TapeLife, error) {
 		out[l.Tape] = l
 		return struct{}{}, err
 	}, `WITH life (object, share) AS (
-			SELECT m.object, CAST(sum(CASE WHEN v.kind <> 2 AND `+alive+` THEN `+weight+` ELSE 0 END) AS REAL) / max(1, sum(CASE WHEN v.kind <> 2 THEN `+weight+` ELSE 0 END))
+			SELECT m.object, CAST(sum(CASE WHEN v.kind <> `+sqlDirectory+` AND `+alive+` THEN `+weight+` ELSE 0 END) AS REAL) / max(1, sum(CASE WHEN v.kind <> `+sqlDirectory+` THEN `+weight+` ELSE 0 END))
 			FROM member m JOIN version v ON v.id = m.version GROUP BY m.object)
 		SELECT t.id, t.used + t.leftover, (SELECT coalesce(sum(p.size * l.share), 0) FROM copy_part p JOIN copy c ON c.id = p.copy JOIN life l ON l.object = c.object
-			WHERE p.tape = t.id AND p.state IN (1, 2) AND c.state < 5) FROM tape t`)
+			WHERE p.tape = t.id AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) AND c.state < `+sqlCopyDropped+`) FROM tape t`)
 	return out, err
 }
 
@@ -76,9 +76,9 @@ func (db *DB) ObjectLife(ctx context.Context, object int64) (ObjectLife, error) 
 		return l, err
 	}
 	ids, err := query(ctx, db.reader, "living members", func(rows *sql.Rows) (id ID, err error) { return id, rows.Scan(&id) },
-		`SELECT v.id FROM member m JOIN version v ON v.id = m.version WHERE m.object = ?1 AND (v.kind <> 2 AND `+alive+`
-			OR v.kind = 2 AND v.state = 1 AND v.current = 1 AND NOT EXISTS (
-				SELECT 1 FROM member n JOIN object r ON r.id = n.object WHERE n.version = v.id AND n.object <> ?1 AND r.state < 2))`, object)
+		`SELECT v.id FROM member m JOIN version v ON v.id = m.version WHERE m.object = ?1 AND (v.kind <> `+sqlDirectory+` AND `+alive+`
+			OR v.kind = `+sqlDirectory+` AND v.state = `+sqlPresent+` AND v.current = 1 AND NOT EXISTS (
+				SELECT 1 FROM member n JOIN object r ON r.id = n.object WHERE n.version = v.id AND n.object <> ?1 AND r.state < `+sqlObjectSuperseded+`))`, object)
 	if err != nil {
 		return l, err
 	}
@@ -131,10 +131,10 @@ func (db *DB) RepackParts(ctx context.Context, tape int64) ([]RepackPart, error)
 		return p, err
 	}, `SELECT `+copyPartColumns+`, o.id, o.source, o.oid,
 			EXISTS (SELECT 1 FROM copy_part q JOIN tape u ON u.id = q.tape WHERE q.copy = p.copy AND q.number = p.number AND q.id <> p.id AND q.tape <> p.tape
-				AND q.state = 2 AND u.state IN ('open', 'full')),
-			EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < 3)
+				AND q.state = `+sqlPartDurable+` AND u.state IN ('open', 'full')),
+			EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < `+sqlObjectDropped+`)
 		FROM copy_part p JOIN copy c ON c.id = p.copy JOIN object o ON o.id = c.object JOIN tape t ON t.id = p.tape
-		WHERE p.tape = ? AND p.state = 2 AND c.state < 5 AND o.state IN (1, 2) ORDER BY p.startblock, p.id`, tape)
+		WHERE p.tape = ? AND p.state = `+sqlPartDurable+` AND c.state < `+sqlCopyDropped+` AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`) ORDER BY p.startblock, p.id`, tape)
 }
 
 // Repacked is an object that takes the place of another, with those of its members that live.
@@ -156,7 +156,7 @@ func (db *DB) AddRepacked(ctx context.Context, r Repacked) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		var source int64
 		var taken bool
-		err := tx.QueryRowContext(ctx, `SELECT source, EXISTS (SELECT 1 FROM object n WHERE n.replaces = object.id AND n.state < 3) FROM object WHERE id = ? AND state = 1`,
+		err := tx.QueryRowContext(ctx, `SELECT source, EXISTS (SELECT 1 FROM object n WHERE n.replaces = object.id AND n.state < `+sqlObjectDropped+`) FROM object WHERE id = ? AND state = `+sqlObjectPacked,
 			r.Replaces).Scan(&source, &taken)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && taken {
 			return errors.New("it is not packed, or replaced already")
@@ -177,15 +177,15 @@ func (db *DB) AddRepacked(ctx context.Context, r Repacked) error {
 			if _, err := tx.ExecContext(ctx, `INSERT INTO member (object, version) VALUES (?, ?)`, object, id); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `UPDATE version SET batch = ? WHERE id = ? AND kind <> 2 AND batch IS NULL`, batch, id); err != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE version SET batch = ? WHERE id = ? AND kind <> `+sqlDirectory+` AND batch IS NULL`, batch, id); err != nil {
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT DISTINCT ?, pool, 0 FROM copy WHERE object = ? AND state < 5`, object, r.Replaces); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO copy (object, pool, state) SELECT DISTINCT ?, pool, `+sqlOwed+` FROM copy WHERE object = ? AND state < `+sqlCopyDropped, object, r.Replaces); err != nil {
 			return err
 		}
 		// What the old object still owed the new one does.
-		_, err = tx.ExecContext(ctx, `UPDATE copy SET state = 5 WHERE object = ? AND state = 0 AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = copy.id AND p.state < 3)`, r.Replaces)
+		_, err = tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDropped+` WHERE object = ? AND state = `+sqlOwed+` AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = copy.id AND p.state < `+sqlPartAbandoned+`)`, r.Replaces)
 		return err
 	})
 	if err != nil {
@@ -198,12 +198,12 @@ func (db *DB) AddRepacked(ctx context.Context, r Repacked) error {
 func leavePart(ctx context.Context, tx *sql.Tx, where string, args ...any) error {
 	type part struct{ id, tape, size int64 }
 	parts, err := query(ctx, tx, "parts", func(rows *sql.Rows) (p part, err error) { return p, rows.Scan(&p.id, &p.tape, &p.size) },
-		`SELECT id, tape, size FROM copy_part WHERE state IN (1, 2) AND `+where, args...)
+		`SELECT id, tape, size FROM copy_part WHERE state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) AND `+where, args...)
 	if err != nil {
 		return err
 	}
 	for _, p := range parts {
-		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = 3 WHERE id = ?`, p.id); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = `+sqlPartAbandoned+` WHERE id = ?`, p.id); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE tape SET used = max(0, used - ?1), leftover = leftover + ?1 WHERE id = ?2`, p.size, p.tape); err != nil {
@@ -218,10 +218,10 @@ func dropCopy(ctx context.Context, tx *sql.Tx, id, object int64, ended ObjectSta
 	if err := leavePart(ctx, tx, `copy = ?`, id); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = 5 WHERE id = ?`, id); err != nil {
+	if _, err := tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDropped+` WHERE id = ?`, id); err != nil {
 		return err
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE object SET state = ?1 WHERE id = ?2 AND state < ?1 AND NOT EXISTS (SELECT 1 FROM copy WHERE object = ?2 AND state < 5)`, ended, object)
+	_, err := tx.ExecContext(ctx, `UPDATE object SET state = ?1 WHERE id = ?2 AND state < ?1 AND NOT EXISTS (SELECT 1 FROM copy WHERE object = ?2 AND state < `+sqlCopyDropped+`)`, ended, object)
 	return err
 }
 
@@ -231,7 +231,7 @@ func (db *DB) DropDead(ctx context.Context, copyID int64) error {
 		var object int64
 		var live bool
 		err := tx.QueryRowContext(ctx, `SELECT c.object, EXISTS (SELECT 1 FROM member m JOIN version v ON v.id = m.version
-			WHERE m.object = c.object AND v.kind <> 2 AND (v.batch IS NOT NULL OR `+alive+`)) FROM copy c WHERE c.id = ?`, copyID).Scan(&object, &live)
+			WHERE m.object = c.object AND v.kind <> `+sqlDirectory+` AND (v.batch IS NOT NULL OR `+alive+`)) FROM copy c WHERE c.id = ?`, copyID).Scan(&object, &live)
 		if err != nil {
 			return err
 		}
@@ -260,9 +260,9 @@ func (db *DB) UnprovedMoves(ctx context.Context) ([]VerifyPart, error) {
 		moves[id] = true
 		return struct{}{}, err
 	}, `SELECT q.id FROM tape t JOIN copy_part p ON p.tape = t.id JOIN copy_part q ON q.copy = p.copy AND q.number = p.number AND q.tape <> p.tape
-			WHERE t.state = 'superseded' AND p.state = 2 AND q.state = 2 AND q.verified = 0
+			WHERE t.state = 'superseded' AND p.state = `+sqlPartDurable+` AND q.state = `+sqlPartDurable+` AND q.verified = 0
 		UNION SELECT q.id FROM object r JOIN copy c ON c.object = r.id JOIN copy_part q ON q.copy = c.id JOIN copy d ON d.object = r.replaces AND d.pool = c.pool
-			WHERE r.replaces IS NOT NULL AND r.state < 2 AND q.state = 2 AND q.verified = 0 AND d.state < 5`)
+			WHERE r.replaces IS NOT NULL AND r.state < `+sqlObjectSuperseded+` AND q.state = `+sqlPartDurable+` AND q.verified = 0 AND d.state < `+sqlCopyDropped)
 	if err != nil {
 		return nil, err
 	}
@@ -281,8 +281,8 @@ func (db *DB) FinishMoves(ctx context.Context) (n int, err error) {
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		moved, err := query(ctx, tx, "moved parts", func(rows *sql.Rows) (id int64, err error) { return id, rows.Scan(&id) },
 			`SELECT DISTINCT p.id FROM tape t JOIN copy_part p ON p.tape = t.id JOIN copy_part q ON q.copy = p.copy AND q.number = p.number AND q.tape <> p.tape
-			JOIN tape u ON u.id = q.tape WHERE t.state = 'superseded' AND p.state = 2 AND q.state = 2 AND q.verified <> 0 AND u.state IN ('open', 'full')
-			AND EXISTS (SELECT 1 FROM manifest m WHERE m.id = q.manifest AND m.state = 2)`)
+			JOIN tape u ON u.id = q.tape WHERE t.state = 'superseded' AND p.state = `+sqlPartDurable+` AND q.state = `+sqlPartDurable+` AND q.verified <> 0 AND u.state IN ('open', 'full')
+			AND EXISTS (SELECT 1 FROM manifest m WHERE m.id = q.manifest AND m.state = `+sqlManifestDurable+`)`)
 		if err != nil {
 			return err
 		}
@@ -290,17 +290,17 @@ func (db *DB) FinishMoves(ctx context.Context) (n int, err error) {
 			if err := leavePart(ctx, tx, `id = ?`, id); err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, textCopyVerified+` = (SELECT copy FROM copy_part WHERE id = ?) AND state = 3`, id); err != nil {
+			if _, err := tx.ExecContext(ctx, textCopyVerified+` = (SELECT copy FROM copy_part WHERE id = ?) AND state = `+sqlPartAbandoned, id); err != nil {
 				return err
 			}
 		}
 		type pair struct{ copyID, object int64 }
 		replaced, err := query(ctx, tx, "replaced copies", func(rows *sql.Rows) (p pair, err error) { return p, rows.Scan(&p.copyID, &p.object) },
 			`SELECT d.id, d.object FROM object r JOIN copy c ON c.object = r.id JOIN copy d ON d.object = r.replaces AND d.pool = c.pool
-			WHERE r.replaces IS NOT NULL AND r.state = 1 AND c.state = 3 AND d.state < 5 AND NOT EXISTS (SELECT 1 FROM copy_part q
-				JOIN tape u ON u.id = q.tape WHERE q.copy = c.id AND q.state = 2 AND (q.verified = 0 OR u.state NOT IN ('open', 'full', 'superseded')))
-			AND NOT EXISTS (SELECT 1 FROM member m JOIN version v ON v.id = m.version WHERE m.object = d.object AND v.kind <> 2 AND `+alive+`
-				AND NOT EXISTS (SELECT 1 FROM member n JOIN object k ON k.id = n.object WHERE n.version = v.id AND n.object <> m.object AND k.state = 1))`)
+			WHERE r.replaces IS NOT NULL AND r.state = `+sqlObjectPacked+` AND c.state = `+sqlDurable+` AND d.state < `+sqlCopyDropped+` AND NOT EXISTS (SELECT 1 FROM copy_part q
+				JOIN tape u ON u.id = q.tape WHERE q.copy = c.id AND q.state = `+sqlPartDurable+` AND (q.verified = 0 OR u.state NOT IN ('open', 'full', 'superseded')))
+			AND NOT EXISTS (SELECT 1 FROM member m JOIN version v ON v.id = m.version WHERE m.object = d.object AND v.kind <> `+sqlDirectory+` AND `+alive+`
+				AND NOT EXISTS (SELECT 1 FROM member n JOIN object k ON k.id = n.object WHERE n.version = v.id AND n.object <> m.object AND k.state = `+sqlObjectPacked+`))`)
 		if err != nil {
 			return err
 		}
@@ -322,9 +322,9 @@ func (db *DB) FinishMoves(ctx context.Context) (n int, err error) {
 // what damaged copies have left where no other copy is durable.
 func (db *DB) TapeNeeded(ctx context.Context, tape int64) (n int, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT count(*) FROM copy_part p JOIN copy c ON c.id = p.copy JOIN object o ON o.id = c.object
-		WHERE p.tape = ? AND c.state < 5 AND o.state IN (1, 2) AND (p.state < 3 OR p.state = 4 AND NOT EXISTS (
-			SELECT 1 FROM copy d WHERE d.object = o.id AND d.state = 3) AND EXISTS (
-			SELECT 1 FROM member m JOIN version v ON v.id = m.version WHERE m.object = o.id AND v.kind <> 2 AND `+alive+`))`, tape).Scan(&n)
+		WHERE p.tape = ? AND c.state < `+sqlCopyDropped+` AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`) AND (p.state < `+sqlPartAbandoned+` OR p.state = `+sqlPartDamaged+` AND NOT EXISTS (
+			SELECT 1 FROM copy d WHERE d.object = o.id AND d.state = `+sqlDurable+`) AND EXISTS (
+			SELECT 1 FROM member m JOIN version v ON v.id = m.version WHERE m.object = o.id AND v.kind <> `+sqlDirectory+` AND `+alive+`))`, tape).Scan(&n)
 	if err != nil {
 		err = fmt.Errorf("look what tape %d is needed for: %w", tape, err)
 	}
@@ -335,7 +335,7 @@ func (db *DB) TapeNeeded(ctx context.Context, tape int64) (n int, err error) {
 // after it must be named again when that tape goes. named: the tape has manifests at all.
 func (db *DB) JournalBefore(ctx context.Context, tape int64) (after int64, named bool, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT coalesce(min(`+textBefore+`), 0), count(m.id) > 0 FROM tape t
-		LEFT JOIN manifest m ON m.tape = t.id AND m.state < 3 WHERE t.id = ?`, tape).Scan(&after, &named)
+		LEFT JOIN manifest m ON m.tape = t.id AND m.state < `+sqlManifestLost+` WHERE t.id = ?`, tape).Scan(&after, &named)
 	if err != nil {
 		err = fmt.Errorf("look what the manifests of tape %d name: %w", tape, err)
 	}
@@ -346,8 +346,8 @@ func (db *DB) JournalBefore(ctx context.Context, tape int64) (after int64, named
 // next manifests tell where the parts of their copies are now.
 func (db *DB) UnnameParts(ctx context.Context, tape int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
-		return settleUnnamed(ctx, tx, `p.tape <> ?1 AND p.state IN (1, 2) AND (p.manifest IN (SELECT id FROM manifest WHERE tape = ?1)
-			OR p.copy IN (SELECT copy FROM copy_part WHERE tape = ?1 AND state = 3))`, tape)
+		return settleUnnamed(ctx, tx, `p.tape <> ?1 AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) AND (p.manifest IN (SELECT id FROM manifest WHERE tape = ?1)
+			OR p.copy IN (SELECT copy FROM copy_part WHERE tape = ?1 AND state = `+sqlPartAbandoned+`))`, tape)
 	})
 	if err != nil {
 		return fmt.Errorf("name parts again: %w", err)

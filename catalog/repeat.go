@@ -30,23 +30,23 @@ func (db *DB) Unpack(ctx context.Context, object int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		var live bool
 		err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id
-			WHERE c.object = ? AND p.state < 3)`, object).Scan(&live)
+			WHERE c.object = ? AND p.state < `+sqlPartAbandoned+`)`, object).Scan(&live)
 		if err != nil {
 			return err
 		}
 		if live {
 			return ErrLive
 		}
-		err = changeOne(ctx, tx, `UPDATE object SET salt = NULL, plain_size = 0, sealed_size = 0, state = 0 WHERE id = ? AND state = 1`, object)
+		err = changeOne(ctx, tx, `UPDATE object SET salt = NULL, plain_size = 0, sealed_size = 0, state = `+sqlObjectPlanned+` WHERE id = ? AND state = `+sqlObjectPacked, object)
 		if err != nil {
 			return err
 		}
 		for _, text := range []string{
 			`DELETE FROM part WHERE object = ?`,
 			`UPDATE member SET header = -1, data = -1 WHERE object = ?`,
-			`UPDATE version SET state = 1 WHERE kind = 1 AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?1)
+			`UPDATE version SET state = ` + sqlPresent + ` WHERE kind = ` + sqlFile + ` AND state IN (` + sqlPresent + `, ` + sqlVoid + `) AND id IN (SELECT version FROM member WHERE object = ?1)
 				AND (SELECT replaces FROM object WHERE id = ?1) IS NULL`, // those of a repacked object are known from the one before
-			`UPDATE copy SET state = 0 WHERE object = ? AND state < 4`,
+			`UPDATE copy SET state = ` + sqlOwed + ` WHERE object = ? AND state < ` + sqlCopyDamaged,
 		} {
 			if _, err := tx.ExecContext(ctx, text, object); err != nil {
 				return err

@@ -240,15 +240,15 @@ func (db *DB) DebtDetails(ctx context.Context) ([]DebtDetail, error) {
 
 const textDebtDetails = `SELECT p.name, CASE
 		WHEN ` + textAwaiting + ` THEN 7
-		WHEN c.state = 2 THEN 6
-		WHEN b.state = 0 THEN 1
-		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state IN (0, 1, 2)) THEN 5
-		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state > 2) THEN 4
+		WHEN c.state = ` + sqlWritten + ` THEN 6
+		WHEN b.state = ` + sqlFetching + ` THEN 1
+		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state IN (` + sqlPartWriting + `, ` + sqlPartWritten + `, ` + sqlPartDurable + `)) THEN 5
+		WHEN EXISTS (SELECT 1 FROM copy_part x WHERE x.copy = c.id AND x.state > ` + sqlPartDurable + `) THEN 4
 		WHEN b.local = 1 THEN 3
 		ELSE 2 END AS stage,
-		count(*), coalesce(sum(CASE WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0)
+		count(*), coalesce(sum(CASE WHEN o.state = ` + sqlObjectPlanned + ` THEN o.planned_size ELSE o.sealed_size END), 0)
 	FROM copy c INDEXED BY copy_unfinished JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object LEFT JOIN batch b ON b.id = o.batch
-	WHERE c.state <> 3 AND c.state < 3 GROUP BY p.name, stage ORDER BY p.name, stage`
+	WHERE c.state <> ` + sqlDurable + ` AND c.state < ` + sqlDurable + ` GROUP BY p.name, stage ORDER BY p.name, stage`
 
 // Debts lists what each pool owes; pools that owe nothing are left out.
 func (db *DB) Debts(ctx context.Context) ([]Debt, error) {
@@ -258,7 +258,7 @@ func (db *DB) Debts(ctx context.Context) ([]Debt, error) {
 	}, textDebts)
 }
 
-const textDebts = `SELECT p.name, count(*), coalesce(sum(CASE WHEN ` + textAwaiting + ` THEN 0 WHEN o.state = 0 THEN o.planned_size ELSE o.sealed_size END), 0),
+const textDebts = `SELECT p.name, count(*), coalesce(sum(CASE WHEN ` + textAwaiting + ` THEN 0 WHEN o.state = ` + sqlObjectPlanned + ` THEN o.planned_size ELSE o.sealed_size END), 0),
 		count(CASE WHEN ` + textAwaiting + ` THEN 1 END)
 	FROM copy c INDEXED BY copy_unfinished JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object
-	WHERE c.state < 3 GROUP BY p.name ORDER BY p.name`
+	WHERE c.state < ` + sqlDurable + ` GROUP BY p.name ORDER BY p.name`

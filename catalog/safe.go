@@ -19,10 +19,10 @@ type HeldCopy struct {
 
 // textHeldCopies leaves out copies with a part, or its manifest, on a tape that is suspect, retired or not ours any more.
 const textHeldCopies = `SELECT o.id, o.oid, k.fingerprint, c.pool, CASE WHEN EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
-		SELECT 1 FROM copy_part p JOIN manifest m ON m.id = p.manifest WHERE p.copy = c.id AND p.number = q.number AND p.state = 2 AND m.verified > 0))
+		SELECT 1 FROM copy_part p JOIN manifest m ON m.id = p.manifest WHERE p.copy = c.id AND p.number = q.number AND p.state = ` + sqlPartDurable + ` AND m.verified > 0))
 		THEN 0 ELSE c.verified END FROM copy c JOIN object o ON o.id = c.object JOIN seal_key k ON k.id = o.key
-	WHERE c.object = ? AND c.state = 3 AND o.state IN (1, 2) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
-		SELECT 1 FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.copy = c.id AND p.number = q.number AND p.state = 2
+	WHERE c.object = ? AND c.state = ` + sqlDurable + ` AND o.state IN (` + sqlObjectPacked + `, ` + sqlObjectSuperseded + `) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
+		SELECT 1 FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.copy = c.id AND p.number = q.number AND p.state = ` + sqlPartDurable + `
 		AND t.uuid <> '' AND t.state IN ('open', 'full', 'superseded') AND ` + partNamedWell + `))
 	ORDER BY c.id`
 
@@ -40,7 +40,7 @@ func (db *DB) HeldCopies(ctx context.Context, object int64) ([]HeldCopy, error) 
 func (db *DB) ObjectsWith(ctx context.Context, id ID) ([]int64, error) {
 	return query(ctx, db.reader, "objects of a version", func(rows *sql.Rows) (n int64, err error) {
 		return n, rows.Scan(&n)
-	}, `SELECT m.object FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state IN (1, 2) ORDER BY m.object`, id)
+	}, `SELECT m.object FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`) ORDER BY m.object`, id)
 }
 
 // LinkNamed lists the pools of which a durable manifest, on a tape that can be counted on, names a version that has its bytes from
@@ -55,8 +55,8 @@ func (db *DB) LinkNamed(ctx context.Context, id ID) (map[int64]bool, error) {
 		return struct{}{}, err
 	}, `SELECT l.id, max(m.verified) > 0 FROM pool l JOIN tape t ON t.pool = l.id JOIN manifest m ON m.tape = t.id,
 		(SELECT max(id) AS id FROM change WHERE version = ? AND kind IN ('link', 'moved')) h
-		WHERE l.journalled >= h.id AND m.state = 2 AND m.upto >= h.id AND `+goodTape+` AND (m.after < h.id OR m.after IS NULL AND NOT EXISTS (
-			SELECT 1 FROM manifest b JOIN tape bt ON bt.id = b.tape WHERE bt.pool = l.id AND b.state = 2 AND b.upto >= h.id AND b.upto < m.upto))
+		WHERE l.journalled >= h.id AND m.state = `+sqlManifestDurable+` AND m.upto >= h.id AND `+goodTape+` AND (m.after < h.id OR m.after IS NULL AND NOT EXISTS (
+			SELECT 1 FROM manifest b JOIN tape bt ON bt.id = b.tape WHERE bt.pool = l.id AND b.state = `+sqlManifestDurable+` AND b.upto >= h.id AND b.upto < m.upto))
 		GROUP BY l.id`, id)
 	return pools, err
 }

@@ -32,7 +32,7 @@ func (db *DB) Unsummed(ctx context.Context, size int64) ([]Version, error) {
 
 // SetSum records the content of a version that had none.
 func (db *DB) SetSum(ctx context.Context, id ID, sum []byte) error {
-	return db.exec(ctx, "record the content of a file", `UPDATE version SET sha256 = ? WHERE id = ? AND sha256 IS NULL AND state = 1`, sum, id)
+	return db.exec(ctx, "record the content of a file", `UPDATE version SET sha256 = ? WHERE id = ? AND sha256 IS NULL AND state = `+sqlPresent, sum, id)
 }
 
 // SameContent finds a version that has this content in members of its own and a copy, made or owed, in each of some pools. 0: none.
@@ -50,7 +50,7 @@ func (db *DB) SameContent(ctx context.Context, size int64, sum []byte, pools []i
 		for _, pool := range pools {
 			var has bool
 			err := db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object JOIN copy c ON c.object = o.id
-				WHERE m.version = ? AND o.state < 2 AND c.pool = ? AND c.state < 4)`, id, pool).Scan(&has)
+				WHERE m.version = ? AND o.state < `+sqlObjectSuperseded+` AND c.pool = ? AND c.state < `+sqlCopyDamaged+`)`, id, pool).Scan(&has)
 			if err != nil {
 				return 0, fmt.Errorf("look for copies in pool %d: %w", pool, err)
 			}
@@ -64,7 +64,7 @@ func (db *DB) SameContent(ctx context.Context, size int64, sum []byte, pools []i
 }
 
 // mayShare holds for a version v whose bytes others may have: it is there, and they are its own.
-const mayShare = `v.kind = 1 AND v.state = 1 AND v.data = v.id AND EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.id AND o.state < 2)`
+const mayShare = `v.kind = ` + sqlFile + ` AND v.state = ` + sqlPresent + ` AND v.data = v.id AND EXISTS (SELECT 1 FROM member m JOIN object o ON o.id = m.object WHERE m.version = v.id AND o.state < ` + sqlObjectSuperseded + `)`
 
 // link makes a fetched version present with the bytes of another, and journals that. False: the other one cannot give them
 // any more, and nothing was done.
@@ -76,7 +76,7 @@ func (m *fetchMarker) link(ctx context.Context, f *Fetched, owner, until int64, 
 	if err != nil || !ok || f.Twin == f.Version || len(f.SHA256) != 32 {
 		return false, err
 	}
-	_, err = m.tx.ExecContext(ctx, `UPDATE version SET state = 1, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
+	_, err = m.tx.ExecContext(ctx, `UPDATE version SET state = `+sqlPresent+`, current = ?, since = ?, until = ?, vanished = 0, mode = ?, owner = ?, size = ?, mtime = ?,
 		mtime_ns = ?, inode = id, data = ?, nlink = 1, sha256 = ?, batch = NULL WHERE id = ?`,
 		boolInt(shown), nsOf(m.at), until, f.Mode, owner, f.Size, f.MTime.Sec, f.MTime.Nsec, f.Twin, f.SHA256, f.Version)
 	if err == nil {
@@ -92,8 +92,8 @@ func (m *fetchMarker) link(ctx context.Context, f *Fetched, owner, until int64, 
 // that carries some directory.
 func (db *DB) DropLinked(ctx context.Context, object int64) error {
 	var needed bool
-	err := db.reader.QueryRowContext(ctx, `SELECT o.state <> 0 OR EXISTS (SELECT 1 FROM member m JOIN version v ON v.id = m.version WHERE m.object = o.id AND (v.kind <> 2
-		OR NOT EXISTS (SELECT 1 FROM member n JOIN object p ON p.id = n.object WHERE n.version = v.id AND n.object <> o.id AND p.state < 2))) FROM object o WHERE o.id = ?`, object).Scan(&needed)
+	err := db.reader.QueryRowContext(ctx, `SELECT o.state <> `+sqlObjectPlanned+` OR EXISTS (SELECT 1 FROM member m JOIN version v ON v.id = m.version WHERE m.object = o.id AND (v.kind <> `+sqlDirectory+`
+		OR NOT EXISTS (SELECT 1 FROM member n JOIN object p ON p.id = n.object WHERE n.version = v.id AND n.object <> o.id AND p.state < `+sqlObjectSuperseded+`))) FROM object o WHERE o.id = ?`, object).Scan(&needed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -110,14 +110,14 @@ func (db *DB) DropLinked(ctx context.Context, object int64) error {
 // read or are not what was summed: they are archived again. It returns them.
 func voidShared(ctx context.Context, tx *sql.Tx, object int64) ([]ID, error) {
 	return voidLinks(ctx, tx, `data IN (SELECT version FROM member WHERE object = ?1) AND id NOT IN (SELECT version FROM member WHERE object = ?1)
-		AND EXISTS (SELECT 1 FROM version d WHERE d.id = version.data AND (d.state = 2 OR d.sha256 IS NOT version.sha256))`, object)
+		AND EXISTS (SELECT 1 FROM version d WHERE d.id = version.data AND (d.state = `+sqlVoid+` OR d.sha256 IS NOT version.sha256))`, object)
 }
 
 // voidLinks makes versions void that have their bytes from another one, and journals that: a manifest may
 // have named them as good. Without an inode they are not taken for files that cannot be read.
 func voidLinks(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]ID, error) {
 	ids, err := query(ctx, tx, "versions that share bytes", func(rows *sql.Rows) (id ID, err error) { return id, rows.Scan(&id) },
-		`UPDATE version SET state = 2, ino = NULL WHERE data <> id AND state = 1 AND `+where+` RETURNING id`, args...)
+		`UPDATE version SET state = `+sqlVoid+`, ino = NULL WHERE data <> id AND state = `+sqlPresent+` AND `+where+` RETURNING id`, args...)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}

@@ -22,10 +22,10 @@ func (db *DB) SampleFiles(ctx context.Context, fingerprint, barcode string, n in
 		return f, err
 	}, `WITH drawn AS (
 			SELECT o.id, o.oid, min(t.barcode) AS barcode FROM object o JOIN seal_key k ON k.id = o.key
-			JOIN copy c ON c.object = o.id AND c.state = 3 JOIN copy_part p ON p.copy = c.id AND p.state = 2 AND p.number = 0 JOIN tape t ON t.id = p.tape
-			WHERE k.fingerprint = ? AND o.state = 1 AND (? = '' OR t.barcode = ?)
+			JOIN copy c ON c.object = o.id AND c.state = `+sqlDurable+` JOIN copy_part p ON p.copy = c.id AND p.state = `+sqlPartDurable+` AND p.number = 0 JOIN tape t ON t.id = p.tape
+			WHERE k.fingerprint = ? AND o.state = `+sqlObjectPacked+` AND (? = '' OR t.barcode = ?)
 			GROUP BY o.id ORDER BY random() LIMIT ?)
 		SELECT v.id, min(v.size), v.sha256, d.oid, d.barcode FROM drawn d JOIN member m ON m.object = d.id JOIN version v ON v.id = m.version
-		WHERE m.data >= 0 AND v.kind = 1 AND v.state = 1 AND v.size > 0 AND v.sha256 IS NOT NULL
+		WHERE m.data >= 0 AND v.kind = `+sqlFile+` AND v.state = `+sqlPresent+` AND v.size > 0 AND v.sha256 IS NOT NULL
 		GROUP BY d.id`, fingerprint, barcode, barcode, n)
 }

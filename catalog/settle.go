@@ -21,12 +21,12 @@ func settleCopy(ctx context.Context, tx *sql.Tx, copyID int64) error {
 	}
 	var packed bool
 	var parts, written, durable, live int
-	err := tx.QueryRowContext(ctx, `SELECT o.state >= 1, (SELECT count(*) FROM part WHERE object = o.id) FROM object o WHERE o.id = ?`, object).Scan(&packed, &parts)
+	err := tx.QueryRowContext(ctx, `SELECT o.state >= `+sqlObjectPacked+`, (SELECT count(*) FROM part WHERE object = o.id) FROM object o WHERE o.id = ?`, object).Scan(&packed, &parts)
 	if err != nil {
 		return err
 	}
-	err = tx.QueryRowContext(ctx, `SELECT count(DISTINCT CASE WHEN state IN (1, 2) THEN number END), count(DISTINCT CASE WHEN state = 2 AND `+partNamed+` THEN number END),
-		count(CASE WHEN state < 3 THEN 1 END) FROM copy_part p WHERE copy = ?`, copyID).Scan(&written, &durable, &live)
+	err = tx.QueryRowContext(ctx, `SELECT count(DISTINCT CASE WHEN state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) THEN number END), count(DISTINCT CASE WHEN state = `+sqlPartDurable+` AND `+partNamed+` THEN number END),
+		count(CASE WHEN state < `+sqlPartAbandoned+` THEN 1 END) FROM copy_part p WHERE copy = ?`, copyID).Scan(&written, &durable, &live)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (db *DB) PartFailed(ctx context.Context, copyPart int64, s PartState, size 
 		var was PartState
 		var spooled bool
 		err := tx.QueryRowContext(ctx, `SELECT p.copy, c.object, p.tape, p.state, p.size,
-			EXISTS (SELECT 1 FROM object o JOIN batch b ON b.id = o.batch WHERE o.id = c.object AND b.state < 2)
+			EXISTS (SELECT 1 FROM object o JOIN batch b ON b.id = o.batch WHERE o.id = c.object AND b.state < `+sqlReleased+`)
 			FROM copy_part p JOIN copy c ON c.id = p.copy WHERE p.id = ?`,
 			copyPart).Scan(&copyID, &object, &tape, &was, &had, &spooled)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -81,7 +81,7 @@ func (db *DB) PartFailed(ctx context.Context, copyPart int64, s PartState, size 
 			return err
 		}
 		// A lost part is named by no manifest any more: what is not there needs no line.
-		_, err = tx.ExecContext(ctx, `UPDATE copy_part SET state = ?1, size = ?2, manifest = CASE WHEN ?1 = 5 THEN NULL ELSE manifest END WHERE id = ?3`,
+		_, err = tx.ExecContext(ctx, `UPDATE copy_part SET state = ?1, size = ?2, manifest = CASE WHEN ?1 = `+sqlPartLost+` THEN NULL ELSE manifest END WHERE id = ?3`,
 			s, size, copyPart)
 		if err != nil {
 			return err
@@ -94,12 +94,12 @@ func (db *DB) PartFailed(ctx context.Context, copyPart int64, s PartState, size 
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM part WHERE object = ?1 AND (SELECT state FROM object WHERE id = ?1) = 0 AND NOT EXISTS (
-			SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND p.state IN (1, 2))`, object)
+			SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`))`, object)
 		if err != nil {
 			return err
 		}
 		if was == PartDurable && !spooled {
-			_, err := tx.ExecContext(ctx, `UPDATE copy SET state = 4 WHERE id = ? AND state < 4`, copyID)
+			_, err := tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlCopyDamaged+` WHERE id = ? AND state < `+sqlCopyDamaged, copyID)
 			return err
 		}
 		return settleCopy(ctx, tx, copyID)
@@ -115,8 +115,8 @@ func (db *DB) PartProved(ctx context.Context, copyPart int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		var copyID int64
 		now := time.Now().UnixNano()
-		err := tx.QueryRowContext(ctx, `UPDATE copy_part SET state = 2, durable = CASE WHEN durable = 0 THEN ?1 ELSE durable END, verified = ?1
-			WHERE id = ?2 AND state IN (1, 2) RETURNING copy`, now, copyPart).Scan(&copyID)
+		err := tx.QueryRowContext(ctx, `UPDATE copy_part SET state = `+sqlPartDurable+`, durable = CASE WHEN durable = 0 THEN ?1 ELSE durable END, verified = ?1
+			WHERE id = ?2 AND state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) RETURNING copy`, now, copyPart).Scan(&copyID)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("no written part: %w", ErrNotFound)
 		} else if err != nil {
@@ -125,7 +125,7 @@ func (db *DB) PartProved(ctx context.Context, copyPart int64) error {
 		if err := settleCopy(ctx, tx, copyID); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, textCopyVerified+` = ? AND state = 3`, copyID)
+		_, err = tx.ExecContext(ctx, textCopyVerified+` = ? AND state = `+sqlDurable, copyID)
 		return err
 	})
 	if err != nil {
@@ -174,8 +174,8 @@ func (db *DB) PartRecovered(ctx context.Context, p CopyPart, size int64, at time
 		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET verified = ? WHERE id = ?`, nsOf(at), p.ID); err != nil {
 			return err
 		}
-		err := tx.QueryRowContext(ctx, `SELECT c.state, c.object, EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.id <> c.id AND d.state < 4)
-			FROM copy_part p JOIN copy c ON c.id = p.copy WHERE p.id = ? AND p.state = 4`, p.ID).Scan(&state, &object, &twin)
+		err := tx.QueryRowContext(ctx, `SELECT c.state, c.object, EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.id <> c.id AND d.state < `+sqlCopyDamaged+`)
+			FROM copy_part p JOIN copy c ON c.id = p.copy WHERE p.id = ? AND p.state = `+sqlPartDamaged, p.ID).Scan(&state, &object, &twin)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNotFound
 		}
@@ -186,18 +186,18 @@ func (db *DB) PartRecovered(ctx context.Context, p CopyPart, size int64, at time
 		if _, err := tx.ExecContext(ctx, `UPDATE tape SET used = used + ?1, leftover = max(0, leftover - ?2) WHERE id = ?3`, size, p.Size, p.Tape); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = 2, size = ?, verified = ? WHERE id = ?`, size, nsOf(at), p.ID); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = `+sqlPartDurable+`, size = ?, verified = ? WHERE id = ?`, size, nsOf(at), p.ID); err != nil {
 			return err
 		}
 		if state != CopyDamaged {
 			return settleCopy(ctx, tx, p.Copy)
 		}
 		err = tx.QueryRowContext(ctx, `SELECT NOT EXISTS (SELECT 1 FROM part q JOIN copy c ON c.object = q.object WHERE c.id = ?1
-			AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = ?1 AND p.number = q.number AND p.state = 2))`, p.Copy).Scan(&whole)
+			AND NOT EXISTS (SELECT 1 FROM copy_part p WHERE p.copy = ?1 AND p.number = q.number AND p.state = `+sqlPartDurable+`))`, p.Copy).Scan(&whole)
 		if err != nil || !whole {
 			return err
 		}
-		if _, err = tx.ExecContext(ctx, `UPDATE copy SET state = 0 WHERE id = ?`, p.Copy); err != nil {
+		if _, err = tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlOwed+` WHERE id = ?`, p.Copy); err != nil {
 			return err
 		}
 		if err := settleCopy(ctx, tx, p.Copy); err != nil {

@@ -23,7 +23,7 @@ func (db *DB) UpdateSourceStates(ctx context.Context, states []SourceState) erro
 	for page := range slices.Chunk(states, changePage) {
 		err := db.update(ctx, func(tx *sql.Tx) error {
 			for _, s := range page {
-				_, err := tx.ExecContext(ctx, `UPDATE version SET mtime_ns = CASE WHEN batch IS NULL THEN ? ELSE mtime_ns END, ctime = ?, ino = ? WHERE id = ? AND kind = 1 AND state = 1`,
+				_, err := tx.ExecContext(ctx, `UPDATE version SET mtime_ns = CASE WHEN batch IS NULL THEN ? ELSE mtime_ns END, ctime = ?, ino = ? WHERE id = ? AND kind = `+sqlFile+` AND state = `+sqlPresent,
 					s.Nsec, nullIfZero(nsOf(s.CTime)), nullIfZero(int64(s.Ino)), s.ID)
 				if err != nil {
 					return err

@@ -27,8 +27,8 @@ func (db *DB) DropSpooled(ctx context.Context, object int64, ids []ID, retry Ret
 	}
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		var ok bool
-		err := tx.QueryRowContext(ctx, `SELECT o.state = 0 AND o.replaces IS NULL AND NOT EXISTS (SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id
-			WHERE c.object = o.id AND p.state < 3) FROM object o WHERE o.id = ?`, object).Scan(&ok)
+		err := tx.QueryRowContext(ctx, `SELECT o.state = `+sqlObjectPlanned+` AND o.replaces IS NULL AND NOT EXISTS (SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id
+			WHERE c.object = o.id AND p.state < `+sqlPartAbandoned+`) FROM object o WHERE o.id = ?`, object).Scan(&ok)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNotFound
 		}
@@ -38,7 +38,7 @@ func (db *DB) DropSpooled(ctx context.Context, object int64, ids []ID, retry Ret
 		for i := 0; err == nil && i < len(ids); i++ {
 			_, err = tx.ExecContext(ctx, `DELETE FROM member WHERE object = ? AND version = ?`, object, ids[i])
 			if err == nil {
-				err = changeOne(ctx, tx, `UPDATE version SET state = 2, batch = NULL`+forget+` WHERE id = ? AND state IN (1, 2)`, ids[i])
+				err = changeOne(ctx, tx, `UPDATE version SET state = `+sqlVoid+`, batch = NULL`+forget+` WHERE id = ? AND state IN (`+sqlPresent+`, `+sqlVoid+`)`, ids[i])
 			}
 		}
 		for i := 0; err == nil && i < len(ids); i++ {
@@ -59,7 +59,7 @@ func (db *DB) DropSpooled(ctx context.Context, object int64, ids []ID, retry Ret
 func (db *DB) DropRepacked(ctx context.Context, object int64) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		var ok bool
-		err := tx.QueryRowContext(ctx, `SELECT state = 0 AND replaces IS NOT NULL FROM object WHERE id = ?`, object).Scan(&ok)
+		err := tx.QueryRowContext(ctx, `SELECT state = `+sqlObjectPlanned+` AND replaces IS NOT NULL FROM object WHERE id = ?`, object).Scan(&ok)
 		if errors.Is(err, sql.ErrNoRows) {
 			return ErrNotFound
 		}
@@ -72,8 +72,8 @@ func (db *DB) DropRepacked(ctx context.Context, object int64) error {
 		for _, text := range []string{
 			`UPDATE version SET batch = NULL WHERE batch = (SELECT batch FROM object WHERE id = ?1) AND id IN (SELECT version FROM member WHERE object = ?1)`,
 			`DELETE FROM member WHERE object = ?1`,
-			`UPDATE copy SET state = 5 WHERE object = ?1`,
-			`UPDATE object SET state = 3 WHERE id = ?1`,
+			`UPDATE copy SET state = ` + sqlCopyDropped + ` WHERE object = ?1`,
+			`UPDATE object SET state = ` + sqlObjectDropped + ` WHERE id = ?1`,
 		} {
 			if _, err := tx.ExecContext(ctx, text, object); err != nil {
 				return err
@@ -99,7 +99,7 @@ func (db *DB) IsReplacement(ctx context.Context, object int64) (is bool, err err
 // OnTapes reports whether each part of a packed object is written to some tape, be it in several copies.
 func (db *DB) OnTapes(ctx context.Context, object int64) (all bool, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM part WHERE object = ?1) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = ?1 AND NOT EXISTS (
-		SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND c.state < 5 AND p.number = q.number AND p.state IN (1, 2)))`, object).Scan(&all)
+		SELECT 1 FROM copy c JOIN copy_part p ON p.copy = c.id WHERE c.object = ?1 AND c.state < `+sqlCopyDropped+` AND p.number = q.number AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`)))`, object).Scan(&all)
 	if err != nil {
 		err = fmt.Errorf("look where object %d lies: %w", object, err)
 	}

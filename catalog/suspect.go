@@ -15,17 +15,17 @@ import (
 
 // textOpenDamage holds for a part p whose bytes are not on its tape, or not right there: its copy is in use, no other file of
 // its pool holds the part, and its loss is not known.
-const textOpenDamage = `EXISTS (SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < 5 AND o.state = 1 AND ` + textNews + `
-	AND NOT EXISTS (SELECT 1 FROM copy d JOIN copy_part r ON r.copy = d.id WHERE d.object = c.object AND d.pool = c.pool AND d.state < 5
-		AND r.number = p.number AND r.state = 2 AND r.id <> p.id))`
+const textOpenDamage = `EXISTS (SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < ` + sqlCopyDropped + ` AND o.state = ` + sqlObjectPacked + ` AND ` + textNews + `
+	AND NOT EXISTS (SELECT 1 FROM copy d JOIN copy_part r ON r.copy = d.id WHERE d.object = c.object AND d.pool = c.pool AND d.state < ` + sqlCopyDropped + `
+		AND r.number = p.number AND r.state = ` + sqlPartDurable + ` AND r.id <> p.id))`
 
 // textUnreadSince holds for a part p of tape t that counts and was not read back since the tape became suspect, or is damaged.
-const textUnreadSince = `((p.state IN (0, 1) OR p.state = 2 AND p.verified <= t.suspected) AND EXISTS (
-	SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < 5 AND o.state IN (1, 2))
-	OR p.state = 4 AND p.verified <= t.suspected AND ` + textOpenDamage + `)`
+const textUnreadSince = `((p.state IN (` + sqlPartWriting + `, ` + sqlPartWritten + `) OR p.state = ` + sqlPartDurable + ` AND p.verified <= t.suspected) AND EXISTS (
+	SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < ` + sqlCopyDropped + ` AND o.state IN (` + sqlObjectPacked + `, ` + sqlObjectSuperseded + `))
+	OR p.state = ` + sqlPartDamaged + ` AND p.verified <= t.suspected AND ` + textOpenDamage + `)`
 
 // textMissing holds for a part p of a copy that was lost from its tape, and that nothing has replaced.
-const textMissing = `p.state = 5 AND EXISTS (SELECT 1 FROM copy c WHERE c.id = p.copy AND c.state = 4) AND ` + textOpenDamage
+const textMissing = `p.state = ` + sqlPartLost + ` AND EXISTS (SELECT 1 FROM copy c WHERE c.id = p.copy AND c.state = ` + sqlCopyDamaged + `) AND ` + textOpenDamage
 
 // TapeDoubt is what is known of a suspect tape.
 type TapeDoubt struct {
@@ -36,9 +36,9 @@ type TapeDoubt struct {
 }
 
 func doubtOf(ctx context.Context, q querier, tape int64) (d TapeDoubt, err error) {
-	err = q.QueryRowContext(ctx, `SELECT count(CASE WHEN p.state = 2 THEN 1 END), count(CASE WHEN `+textUnreadSince+` THEN 1 END) + (
-		SELECT count(*) FROM manifest m JOIN tape t ON t.id = m.tape WHERE t.id = ?1 AND m.state = 2 AND m.verified <= t.suspected), count(CASE WHEN `+textMissing+` THEN 1 END),
-		count(CASE WHEN p.state = 4 AND p.verified <= t.suspected THEN 1 END)
+	err = q.QueryRowContext(ctx, `SELECT count(CASE WHEN p.state = `+sqlPartDurable+` THEN 1 END), count(CASE WHEN `+textUnreadSince+` THEN 1 END) + (
+		SELECT count(*) FROM manifest m JOIN tape t ON t.id = m.tape WHERE t.id = ?1 AND m.state = `+sqlManifestDurable+` AND m.verified <= t.suspected), count(CASE WHEN `+textMissing+` THEN 1 END),
+		count(CASE WHEN p.state = `+sqlPartDamaged+` AND p.verified <= t.suspected THEN 1 END)
 		FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.tape = ?1`, tape).Scan(&d.Parts, &d.Unread, &d.Missing, &d.Bad)
 	if err != nil {
 		err = fmt.Errorf("look what is known of tape %d: %w", tape, err)
@@ -141,7 +141,7 @@ func suspicion(before string, t *Tape) {
 func (db *DB) SuspectTapes(ctx context.Context) ([]Tape, error) {
 	return query(ctx, db.reader, "suspect tapes", scanTape, `SELECT `+tapeColumns+` FROM tape t LEFT JOIN pool p ON p.id = t.pool WHERE t.state = 'suspect'
 		AND EXISTS (SELECT 1 FROM copy_part e JOIN copy c ON c.id = e.copy JOIN object o ON o.id = c.object
-			WHERE e.tape = t.id AND e.state = 2 AND c.state = 3 AND o.state IN (1, 2)) ORDER BY t.barcode`)
+			WHERE e.tape = t.id AND e.state = `+sqlPartDurable+` AND c.state = `+sqlDurable+` AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`)) ORDER BY t.barcode`)
 }
 
 // TapeChecked records that a check found a tape's volume consistent.

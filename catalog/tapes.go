@@ -191,7 +191,7 @@ func (db *DB) UpdateTape(ctx context.Context, id int64, fn func(*Tape) error) (T
 // TapeObjects counts the objects on a tape and the bytes of their parts there.
 func (db *DB) TapeObjects(ctx context.Context, tape int64) (objects int, bytes int64, err error) {
 	err = db.reader.QueryRowContext(ctx, `SELECT count(DISTINCT c.object), coalesce(sum(p.size), 0) FROM copy_part p JOIN copy c ON c.id = p.copy
-		WHERE p.tape = ? AND p.state IN (1, 2) AND c.state < 4`, tape).Scan(&objects, &bytes)
+		WHERE p.tape = ? AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) AND c.state < `+sqlCopyDamaged, tape).Scan(&objects, &bytes)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, 0, fmt.Errorf("count objects of tape %d: %w", tape, err)
 	}

@@ -106,7 +106,7 @@ func (db *DB) Walk(ctx context.Context, id ID, fn func(path string, v *Version) 
 func (db *DB) Versions(ctx context.Context, parent ID, name string) ([]Version, error) {
 	var list []Version
 	for _, text := range []string{
-		`SELECT ` + versionColumns + ` FROM version v WHERE v.parent = ? AND v.name = ? AND v.current = 0 AND v.state IN (1, 2) AND v.id <> 1 ORDER BY v.id`,
+		`SELECT ` + versionColumns + ` FROM version v WHERE v.parent = ? AND v.name = ? AND v.current = 0 AND v.state IN (` + sqlPresent + `, ` + sqlVoid + `) AND v.id <> 1 ORDER BY v.id`,
 		textLookup,
 	} {
 		err := db.eachVersion(ctx, func(v *Version) error {

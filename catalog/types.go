@@ -281,9 +281,16 @@ type Manifest struct {
 	Previous []byte
 	After    int64 // last Change that the pool's manifests before it name; what it names comes after
 	Upto     int64 // last Change it names
-	State    int   // 1 written, 2 durable, 3 lost
+	State    int   // one of the states below
 	Written  time.Time
 }
+
+// States of manifests and snapshots. The numbers are stored.
+const (
+	ManifestWritten = 1 // a file on the tape; no index that names it is known to be there
+	ManifestDurable = 2
+	ManifestLost    = 3
+)
 
 // Change is a catalog change without bytes, journalled by the next manifests.
 type Change struct {

@@ -33,7 +33,7 @@ type VerifyFilter struct {
 
 // VerifyParts lists the durable parts (and damaged ones, if asked for) of objects that are in use, the longest unproved first.
 func (db *DB) VerifyParts(ctx context.Context, f VerifyFilter) ([]VerifyPart, error) {
-	where, args := []string{map[bool]string{false: "p.state = 2", true: "p.state IN (2, 4)"}[f.Damaged], "c.state < 5", "o.state IN (1, 2)", "t.state <> 'retired'"}, []any{}
+	where, args := []string{map[bool]string{false: "p.state = " + sqlPartDurable, true: "p.state IN (" + sqlPartDurable + ", " + sqlPartDamaged + ")"}[f.Damaged], "c.state < " + sqlCopyDropped, "o.state IN (" + sqlObjectPacked + ", " + sqlObjectSuperseded + ")", "t.state <> 'retired'"}, []any{}
 	add := func(text string, arg any) { where, args = append(where, text), append(args, arg) }
 	if f.Barcode != "" {
 		add("t.barcode = ?", f.Barcode)
@@ -60,7 +60,7 @@ func (db *DB) VerifyParts(ctx context.Context, f VerifyFilter) ([]VerifyPart, er
 			out = append(out, p)
 		}
 		return struct{}{}, err
-	}, `SELECT `+copyPartColumns+`, o.id, o.source, o.oid, l.name, p.durable, p.verified, t.suspected, CASE WHEN p.state = 4 THEN `+textOpenDamage+` ELSE 0 END
+	}, `SELECT `+copyPartColumns+`, o.id, o.source, o.oid, l.name, p.durable, p.verified, t.suspected, CASE WHEN p.state = `+sqlPartDamaged+` THEN `+textOpenDamage+` ELSE 0 END
 		FROM copy_part p JOIN copy c ON c.id = p.copy JOIN object o ON o.id = c.object JOIN tape t ON t.id = p.tape JOIN pool l ON l.id = c.pool
 		WHERE `+strings.Join(where, " AND ")+` ORDER BY p.verified, p.durable, p.id`, args...)
 	return out, err
@@ -86,7 +86,7 @@ func (db *DB) ObjectsBelow(ctx context.Context, top Version, into map[int64]bool
 		ids, err := query(ctx, db.side, "objects of a file", func(rows *sql.Rows) (id int64, err error) {
 			err = rows.Scan(&id)
 			return id, err
-		}, `SELECT m.object FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state IN (1, 2)`, v.Data)
+		}, `SELECT m.object FROM member m JOIN object o ON o.id = m.object WHERE m.version = ? AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`)`, v.Data)
 		for _, id := range ids {
 			into[id] = true
 		}
@@ -124,7 +124,7 @@ func (db *DB) Damages(ctx context.Context) ([]Damage, error) {
 		err = rows.Scan(&d.Pool, &d.Copies, &d.Bytes)
 		return d, err
 	}, `SELECT p.name, count(*), sum(o.sealed_size) FROM copy c JOIN pool p ON p.id = c.pool JOIN object o ON o.id = c.object
-		WHERE c.state = 4 AND o.state = 1 AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.state < 4) AND `+textNews+`
+		WHERE c.state = `+sqlCopyDamaged+` AND o.state = `+sqlObjectPacked+` AND NOT EXISTS (SELECT 1 FROM copy d WHERE d.object = c.object AND d.pool = c.pool AND d.state < `+sqlCopyDamaged+`) AND `+textNews+`
 		GROUP BY p.name ORDER BY p.name`)
 }
 

@@ -35,7 +35,7 @@ func newTexts(lookup, children, byName string) *viewTexts {
 }
 
 const (
-	wasThen     = ` AND v.since <= ?4 AND v.until > ?4 AND v.state IN (1, 2)`
+	wasThen     = ` AND v.since <= ?4 AND v.until > ?4 AND v.state IN (` + sqlPresent + `, ` + sqlVoid + `)`
 	isSince     = ` AND v.since <= ?4`
 	notGone     = ` AND v.vanished = 0`
 	notGoneThen = ` AND (v.vanished = 0 OR v.vanished > ?4)`
@@ -46,8 +46,8 @@ var (
 	nowHiding   = newTexts(textLookup+notGone, strings.Replace(textChildren, " ORDER", notGone+" ORDER", 1), strings.Replace(textChildrenByName, " ORDER", notGone+" ORDER", 1))
 	thenTexts   = textsThen("")
 	thenHiding  = textsThen(notGoneThen)
-	textThenSum = `SELECT count(*), coalesce(sum(v.size), 0) FROM version v WHERE v.kind = 1 AND v.since <= ?1
-		AND (v.current = 1 OR v.until > ?1 AND v.state IN (1, 2))`
+	textThenSum = `SELECT count(*), coalesce(sum(v.size), 0) FROM version v WHERE v.kind = ` + sqlFile + ` AND v.since <= ?1
+		AND (v.current = 1 OR v.until > ?1 AND v.state IN (` + sqlPresent + `, ` + sqlVoid + `))`
 )
 
 // textsThen joins what is current and what was, each in the order of its index.

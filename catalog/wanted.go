@@ -52,7 +52,7 @@ func (db *DB) Wanted(ctx context.Context) ([]WantedTape, error) {
 
 // textBytesAt prefers an object as Locate does.
 const textBytesAt = `SELECT m.object, m.data FROM member m JOIN object o ON o.id = m.object
-	WHERE m.version = ? AND o.state IN (1, 2)
+	WHERE m.version = ? AND o.state IN (` + sqlObjectPacked + `, ` + sqlObjectSuperseded + `)
 	ORDER BY EXISTS (SELECT 1 FROM copy c WHERE c.object = o.id AND ` + textAllOnTape + `) DESC, o.oid DESC LIMIT 1`
 
 // BytesAt is the short form of Locate for callers that ask for very many versions: in which object, and

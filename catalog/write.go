@@ -30,7 +30,7 @@ func (db *DB) AddCopyPart(ctx context.Context, p CopyPart) (CopyPart, error) {
 		if p.ID, err = res.LastInsertId(); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE copy SET state = 1 WHERE id = ? AND state = 0`, p.Copy)
+		_, err = tx.ExecContext(ctx, `UPDATE copy SET state = `+sqlWriting+` WHERE id = ? AND state = `+sqlOwed, p.Copy)
 		return err
 	})
 	if err != nil {
@@ -76,7 +76,7 @@ func (db *DB) PartClosed(ctx context.Context, p ClosedPart, packing *Packing) er
 		var copyID, object, tape, pool int64
 		var number int
 		err := tx.QueryRowContext(ctx, `SELECT p.copy, c.object, p.tape, c.pool, p.number FROM copy_part p JOIN copy c ON c.id = p.copy
-			WHERE p.id = ? AND p.state = 0`, p.CopyPart).Scan(&copyID, &object, &tape, &pool, &number)
+			WHERE p.id = ? AND p.state = `+sqlPartWriting, p.CopyPart).Scan(&copyID, &object, &tape, &pool, &number)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("no part in writing: %w", ErrNotFound)
 		} else if err != nil {
@@ -88,7 +88,7 @@ func (db *DB) PartClosed(ctx context.Context, p ClosedPart, packing *Packing) er
 		if err := recordSums(ctx, tx, object, &p.Part); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `UPDATE copy_part SET state = 1, size = ?, startblock = ?, written = ? WHERE id = ?`,
+		_, err = tx.ExecContext(ctx, `UPDATE copy_part SET state = `+sqlPartWritten+`, size = ?, startblock = ?, written = ? WHERE id = ?`,
 			p.Part.Size, p.StartBlock, time.Now().UnixNano(), p.CopyPart)
 		if err != nil {
 			return err
@@ -159,7 +159,7 @@ func recordPacking(ctx context.Context, tx *sql.Tx, object int64, k *Packing) er
 	} else if err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, `UPDATE object SET salt = ?, plain_size = ?, sealed_size = ?, state = 1 WHERE id = ? AND state = 0`,
+	res, err := tx.ExecContext(ctx, `UPDATE object SET salt = ?, plain_size = ?, sealed_size = ?, state = `+sqlObjectPacked+` WHERE id = ? AND state = `+sqlObjectPlanned,
 		k.Salt, k.PlainSize, k.SealedSize, object)
 	if err != nil {
 		return err
@@ -175,8 +175,8 @@ func recordPacking(ctx context.Context, tx *sql.Tx, object int64, k *Packing) er
 	}
 	// Further hard-linked names have the first one's content.
 	_, err = tx.ExecContext(ctx, `UPDATE version SET sha256 = (SELECT d.sha256 FROM version d WHERE d.id = version.data),
-		state = CASE (SELECT d.state FROM version d WHERE d.id = version.data) WHEN 2 THEN 2 ELSE state END
-		WHERE data <> id AND state IN (1, 2) AND id IN (SELECT version FROM member WHERE object = ?)`, object)
+		state = CASE (SELECT d.state FROM version d WHERE d.id = version.data) WHEN `+sqlVoid+` THEN `+sqlVoid+` ELSE state END
+		WHERE data <> id AND state IN (`+sqlPresent+`, `+sqlVoid+`) AND id IN (SELECT version FROM member WHERE object = ?)`, object)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func placeMembers(ctx context.Context, tx *sql.Tx, object int64, members []Packe
 	defer place.Close()
 	// What differs could be read: without its inode it is not taken for a file that cannot be.
 	sum, err := tx.PrepareContext(ctx, `UPDATE version SET ino = CASE WHEN sha256 IS NOT NULL AND sha256 <> ?1 THEN NULL ELSE ino END,
-		sha256 = coalesce(sha256, ?1), state = CASE WHEN ?2 OR sha256 IS NOT NULL AND sha256 <> ?1 THEN 2 ELSE state END
+		sha256 = coalesce(sha256, ?1), state = CASE WHEN ?2 OR sha256 IS NOT NULL AND sha256 <> ?1 THEN `+sqlVoid+` ELSE state END
 		WHERE id = ?3 RETURNING state`)
 	if err != nil {
 		return nil, err
