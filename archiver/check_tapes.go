@@ -20,6 +20,7 @@ type TapeCheck struct {
 	Leftover  []Refusal // files that the catalog does not know there
 	LeftBytes int64
 	Absent    string // why it could not be looked at; "": it was
+	Unlabeled bool   // nothing is on it, not even its label: the next run that writes to it begins with that
 }
 
 // CheckTapes mounts tapes read-only, one after the other, and compares. None named: all that the catalog knows and
@@ -50,7 +51,12 @@ func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeChe
 			if t.State == catalog.TapeForeign {
 				return a.compareForeign(ctx, v, t, &c)
 			}
-			if err := a.checkLabel(v, t); err != nil {
+			err := a.checkLabel(v, t)
+			if errors.Is(err, errNoLabel) && t.Used == 0 { // its format was interrupted, and the writer takes it as it is
+				c.Unlabeled = true
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 			return a.compareTape(ctx, v, t, &c)

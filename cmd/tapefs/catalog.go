@@ -80,6 +80,7 @@ type tapeCheckJSON struct {
 	Leftover  []refusalJSON `json:"leftover"`
 	LeftBytes int64         `json:"leftover_bytes"`
 	Absent    string        `json:"absent,omitempty"`
+	Unlabeled bool          `json:"unlabeled,omitempty"`
 }
 
 type refusalJSON struct {
@@ -121,7 +122,7 @@ func (c *catalogCheckCmd) Run(ctx context.Context, a *app) error {
 		checks, err := arch.CheckTapes(ctx, c.Tape)
 		tapesErr = err
 		for _, t := range checks {
-			out.Tapes = append(out.Tapes, tapeCheckJSON{t.Barcode, t.Files, refusalRows(t.Wrong), refusalRows(t.Leftover), t.LeftBytes, t.Absent})
+			out.Tapes = append(out.Tapes, tapeCheckJSON{t.Barcode, t.Files, refusalRows(t.Wrong), refusalRows(t.Leftover), t.LeftBytes, t.Absent, t.Unlabeled})
 		}
 	}
 	if a.JSON {
@@ -157,6 +158,10 @@ func (c *catalogCheckCmd) print(a *app, out catalogCheckJSON) {
 		}
 		if t.Absent != "" {
 			fmt.Fprintf(a.stdout, "tape %s was not looked at: %s\n", t.Barcode, t.Absent)
+			continue
+		}
+		if t.Unlabeled {
+			fmt.Fprintf(a.stdout, "tape %s: empty, its format was interrupted: the next run that writes to it labels it first\n", t.Barcode)
 			continue
 		}
 		fmt.Fprintf(a.stdout, "tape %s: %s; %s leftover\n", t.Barcode, count(int64(t.Files), "object or part", "objects and parts"), bytesText(t.LeftBytes))
