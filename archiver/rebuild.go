@@ -338,11 +338,19 @@ func (b *rebuilder) fill(ctx context.Context, p place) (err error) {
 	if b.report.Missing, err = b.db.AbsentTapes(ctx); err != nil {
 		return err
 	}
+	b.report.Missing = slices.DeleteFunc(b.report.Missing, func(t catalog.AbsentTape) bool {
+		return t.Objects == 0 && b.passed(t.Barcode) // its format was interrupted, or it was erased: bringing it would not help
+	})
 	if b.report.Unresolved, err = b.db.Unresolved(ctx); err != nil {
 		return err
 	}
 	b.report.Census, err = b.db.Census(ctx)
 	return err
+}
+
+// passed reports whether a tape was looked at and is none of this catalog's.
+func (b *rebuilder) passed(barcode string) bool {
+	return slices.ContainsFunc(b.report.Passed, func(r Refusal) bool { return r.Barcode == barcode })
 }
 
 // begin makes the catalog: from the newest proved snapshot, or empty.
