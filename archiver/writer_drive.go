@@ -25,6 +25,14 @@ func (w *writer) giveUp(ctx context.Context) error {
 	return err
 }
 
+// giveUpFailed gives up a tape on which a write failed before anything counted on it. That its unmount fails, too, is no news: the run
+// goes on with another tape.
+func (w *writer) giveUpFailed(ctx context.Context, b changer.Barcode) {
+	if err := w.giveUp(ctx); err != nil {
+		w.a.log.Warn("the failed tape was not given up in order", "tape", b, "error", err)
+	}
+}
+
 // leave is giveUp. From a drive that is set aside the tape goes back to its slot: another drive takes it.
 func (w *writer) leave(ctx context.Context, aside bool) error {
 	if !aside || w.lease == nil {

@@ -200,6 +200,18 @@ func TestUnkindFullTape(t *testing.T) {
 	u.recovers()
 }
 
+// A new tape on which no index can be written is passed over, though its unmount fails as well: a wanted tape, not a broken run.
+func TestUnkindLabel(t *testing.T) {
+	u := newUnkind(t)
+	u.add(2)
+	u.fault("index-write", "write-protect=VT0001L8")
+	u.says(exitOperator, []string{`tape VT0002L8 is passed over: label tape VT0002L8: its label could not be written`, `not given up in order" tape=VT0002L8`}, "archive")
+	u.fault("clear")
+	u.safe(2)
+	u.run("drive", "trust", "0")
+	u.recovers()
+}
+
 // Bytes that never reached the tape, or others than were written: no program tells, so safe --verified does not name the
 // files before they were read back, and nothing does after.
 func TestUnkindBytes(t *testing.T) {
