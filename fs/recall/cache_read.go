@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/zeebo/xxh3"
+	"golang.org/x/sys/unix"
 
 	"tapefs/catalog"
 	"tapefs/changer"
@@ -159,9 +160,27 @@ var (
 	blockBuffers  = sync.Pool{New: func() any { return new([markBlock]byte) }}
 )
 
+// openRegular opens a file of the cache's folder. Somebody may have put anything in its place since: what is no file of its own is
+// refused, and nobody waits for the other end of a pipe.
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s is no regular file", changer.ErrAltered, name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // verifyFile reads the whole file and copies from it only when it has the size and sum. It returns its blocks' marks.
 func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offset int64) ([]uint64, error) {
-	f, err := os.Open(name)
+	f, err := openRegular(name)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +204,7 @@ func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offs
 
 // readMarked reads bytes of an extent that was verified before, by whole blocks that must have their marks.
 func readMarked(name string, size int64, marks []uint64, dst []byte, offset int64) error {
-	f, err := os.Open(name)
+	f, err := openRegular(name)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,57 @@ func TestEmptiedCacheGoesOn(t *testing.T) {
 	}
 }
 
+// TestCacheReplacedByAnythingGoesOn: somebody puts something else in the place of the cache's files, under a running process and before
+// one is started: a pipe that nobody writes to, an endless device, a directory, links. Nobody waits, and nobody gets other bytes.
+func TestCacheReplacedByAnythingGoesOn(t *testing.T) {
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, make([]byte, es), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, put := range map[string]func(name string) error{
+		"pipe":           func(name string) error { return unix.Mkfifo(name, 0o600) },
+		"directory":      func(name string) error { return os.MkdirAll(filepath.Join(name, "full"), 0o700) },
+		"endless":        func(name string) error { return os.Symlink("/dev/zero", name) },
+		"link":           func(name string) error { return os.Symlink(other, name) },
+		"link to itself": func(name string) error { return os.Symlink(name, name) },
+		"dangling link":  func(name string) error { return os.Symlink("/nowhere", name) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, 1, "A")
+			o := w.seal(2*es, 4*es)
+			want := w.version(1, o, 0, 2*es, w.place(o, 0, "A"))
+			replace := func(q *Queue) {
+				t.Helper()
+				folder := filepath.Dir(q.cache.file(o.OID, 0))
+				for _, name := range []string{q.cache.file(o.OID, 0), q.cache.file(o.OID, 1), filepath.Join(folder, "versions"), filepath.Join(folder, "pinned")} {
+					if err := errors.Join(os.RemoveAll(name), os.MkdirAll(folder, 0o700), put(name)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			q := w.queue(Options{})
+			f := w.open(q, 1)
+			w.read(f, want, 0, len(want))
+			replace(q)
+			w.read(f, want, 0, len(want))
+			if err := errors.Join(f.Close(), q.Close(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			replace(q)
+			q = w.queue(Options{})
+			f = w.open(q, 1)
+			w.read(f, want, 0, len(want))
+			w.read(f, want, es-10, 20)
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if text, err := os.ReadFile(other); err != nil || strings.Trim(string(text), "\x00") != "" || len(text) != es {
+		t.Errorf("a file elsewhere was written to: %v", err)
+	}
+}
+
 // TestShortageLosesNoExtent: a cached extent that cannot be opened for lack of descriptors stays, and is no damage.
 func TestShortageLosesNoExtent(t *testing.T) {
 	c, err := OpenCache(t.TempDir(), 1<<30, newWorld(t, 0).logger())

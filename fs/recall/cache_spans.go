@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"tapefs/catalog"
 )
 
@@ -89,11 +91,14 @@ func (c *Cache) readSpans(o *cached) {
 	}
 }
 
+// maxNotes bounds what is read of one file of notes, bytes: some hundred thousand versions in one object.
+const maxNotes = 16 << 20
+
 // spanLine is how a span is noted: version, start, size.
 const spanLine = "%d %d %d\n"
 
 func appendSpan(name string, id catalog.ID, s span) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return err
 	}
@@ -103,13 +108,13 @@ func appendSpan(name string, id catalog.ID, s span) error {
 
 // readSpanFile reads noted spans, without their object. Lines that make no sense are skipped.
 func (c *Cache) readSpanFile(name string) map[catalog.ID]span {
-	f, err := os.Open(name)
+	f, err := openRegular(name)
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
 	spans := map[catalog.ID]span{}
-	r := bufio.NewReader(f)
+	r := bufio.NewReader(io.LimitReader(f, maxNotes))
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {

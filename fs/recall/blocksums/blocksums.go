@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/zeebo/xxh3"
 )
@@ -177,8 +178,8 @@ func Check(name string, size int64, sha256 []byte) error {
 }
 
 func open(name string) (*os.File, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, os.ErrNotExist) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) // what is no file of ours is found unusable
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("%w: %w", ErrUnusable, err)
 	}
 	if err != nil {
