@@ -15,6 +15,7 @@ import (
 // others are hard links to have become entry.first.
 type listed struct {
 	s    *sorter
+	tree *tree  // of a source on this machine; nil for others
 	key  []byte // of the record taken from s last
 	val  []byte
 	more bool
@@ -22,8 +23,8 @@ type listed struct {
 	ok   bool
 }
 
-func newListed(s *sorter) (*listed, error) {
-	l := &listed{s: s}
+func newListed(s *sorter, t *tree) (*listed, error) {
+	l := &listed{s: s, tree: t}
 	if err := l.pull(); err != nil {
 		return nil, err
 	}
@@ -60,6 +61,7 @@ func (l *listed) advance() error {
 			if times != nil {
 				e.refine(times)
 			}
+			e.askTime(l.tree)
 			l.head, l.ok = e, true
 			return nil
 		}

@@ -29,7 +29,12 @@ var parseCases = []struct {
 	{"hf+++++++++ 2 rwxr-xr-x 0 0 2026/11/23-02:19:24 a// => z/y/r", listEntry{path: "a", kind: catalog.File, size: 2, mode: 0o755, mtime: 1795400364, link: "z/y/r"}},
 	{"cL+++++++++ 6 rwxrwxrwx 0 0 2026/11/23-02:19:24 lk2// -> //x//y", listEntry{path: "lk2", kind: catalog.Symlink, size: 6, mode: 0o777, mtime: 1795400364, target: "//x//y"}},
 	{"hL+++++++++ 6 rwxrwxrwx 0 0 2026/11/23-02:19:24 lk3// => lk2", listEntry{path: "lk3", kind: catalog.Symlink, size: 6, mode: 0o777, mtime: 1795400364, link: "lk2"}},
-	{`>f+++++++++ 0 rw-r--r-- 0 0  950/02/03-04:05:06 old//`, listEntry{path: "old", kind: catalog.File, mode: 0o644, mtime: -32185194894}},
+	{`>f+++++++++ 0 rw-r--r-- 0 0  950/02/03-04:05:06 old//`, listEntry{path: "old", kind: catalog.File, mode: 0o644, mtime: -32185194894, rough: true}},
+	{`>f+++++++++ 0 rw-r--r-- 0 0 -950/02/03-04:05:06 old//`, listEntry{path: "old", kind: catalog.File, mode: 0o644, mtime: -32185194894, rough: true}},
+	{`>f+++++++++ 0 rw-r--r-- 0 0 ---0/01/01-00:00:00 zero//`, listEntry{path: "zero", kind: catalog.File, mode: 0o644, mtime: -62167219200, rough: true}},
+	{`>f+++++++++ 0 rw-r--r-- 0 0 12345/06/07-08:09:1 far//`, listEntry{path: "far", kind: catalog.File, mode: 0o644, mtime: 327416976541, rough: true}},
+	{`>f+++++++++ 0 rw-r--r-- 0 0 3170843/11/07-09:46 huge//`, listEntry{path: "huge", kind: catalog.File, mode: 0o644, mtime: 99999999999960, rough: true}},
+	{`>f+++++++++ 0 rw-r--r-- 0 0 292277026596/12/04- end//`, listEntry{path: "end", kind: catalog.File, mode: 0o644, mtime: 9223372036854720000, rough: true}},
 }
 
 func TestParseEntry(t *testing.T) {
@@ -67,6 +72,10 @@ var badLines = []string{
 	">f+++++++++ 1 rw-r--r- 0 0 2026/11/23-02:19:24 a//",
 	">f+++++++++ 1 rw-r--r-- 0 DEFAULT 2026/11/23-02:19:24 a//",
 	">f+++++++++ 1 rw-r--r-- 0 0 2026/13/23-02:19:24 a//",
+	">f+++++++++ 1 rw-r--r-- 0 0 2026/11/23-02:19 a//",
+	">f+++++++++ 1 rw-r--r-- 0 0 -2026/11/23-02:19:24 a//",
+	">f+++++++++ 1 rw-r--r-- 0 0 12026 a//",
+	">f+++++++++ 1 rw-r--r-- 0 0 12026/1/2-3:4:5:6 a//",
 	"hf+++++++++ 1 rw-r--r-- 0 0 2026/11/23-02:19:24 a// => ../b",
 	">f+++++++++ 1 rw-r--r-- 0 0 2026/11/23-02:19:24 a// -> b",
 	"cd+++++++++ 1 rwxr-xr-x 0 0 2026/11/23-02:19:24 a//",
@@ -192,7 +201,7 @@ func TestListedMarksFirstNames(t *testing.T) {
 	if err := s.sort(); err != nil {
 		t.Fatal(err)
 	}
-	l, err := newListed(s)
+	l, err := newListed(s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,7 @@ echo ">f+++++++++ 1 $p 0 0 2024/05/01-12:00:00 d/%[1]s.d/below//"
 		t.Errorf("%+v", st)
 	}
 	ok(t, into.sort())
-	l, err := newListed(into)
+	l, err := newListed(into, nil)
 	ok(t, err)
 	var paths []string
 	for l.ok {

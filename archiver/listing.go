@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"tapefs/catalog"
@@ -26,6 +28,7 @@ type listEntry struct {
 	uid    uint32
 	gid    uint32
 	mtime  int64  // Unix seconds
+	rough  bool   // mtime is about what it is: its year has not four digits
 	target string // of a symlink; "" also when only its first hard-linked name shows it
 	link   string // path of the first of its hard-linked names; "" when it is that or has none
 	first  bool   // other names of the listing are hard links to this one
@@ -84,7 +87,7 @@ func parseEntry(line []byte) (listEntry, error) {
 		return bad("owner")
 	}
 	e.uid, e.gid = uint32(uid), uint32(gid)
-	if e.mtime, ok = parseStamp(string(stamp)); !ok {
+	if e.mtime, e.rough, ok = parseStamp(string(stamp)); !ok {
 		return bad("time")
 	}
 	var tail []byte
@@ -215,40 +218,36 @@ func parseMode(s string) (uint32, bool) {
 	return mode, true
 }
 
-// parseStamp reads 2026/11/23-02:19:24 in UTC, with years of any length.
-func parseStamp(s string) (int64, bool) {
-	date, clock, ok := cutByte(s, '-', 1)
-	if !ok {
-		return 0, false
+// parseStamp reads 2026/11/23-02:19:24 in UTC. rsync pads years before 1000 with dashes, which are signs as well, and cuts what follows
+// one after 9999 off: such a time is rough.
+func parseStamp(s string) (sec int64, rough, ok bool) {
+	digits := strings.TrimLeft(s, "-")
+	date, clock, _ := strings.Cut(digits, "-")
+	year, _, whole := strings.Cut(date, "/")
+	y, err := strconv.ParseInt(year, 10, 40)
+	if err != nil || y < 0 {
+		return 0, false, false
 	}
-	ymd, hms := strings.Split(date, "/"), strings.Split(clock, ":")
-	if len(ymd) != 3 || len(hms) != 3 {
-		return 0, false
+	rough = y < 1000 || y > 9999
+	n := [6]int{int(y), 1, 1, 0, 0, 0}
+	fields := append(strings.Split(date, "/"), strings.Split(clock, ":")...)
+	if !rough && (len(fields) != len(n) || len(digits) != len(s)) || len(fields) > len(n) || !whole {
+		return 0, false, false
 	}
-	var n [6]int
-	for i, f := range append(ymd, hms...) {
-		v, err := strconv.ParseInt(f, 10, 40)
-		if err != nil || i > 0 && (v < 0 || v > 60) {
-			return 0, false
+	for i, f := range fields[1:] {
+		v, err := strconv.ParseUint(f, 10, 6)
+		if err != nil && !(rough && f == "") || v > 60 {
+			return 0, false, false
 		}
-		n[i] = int(v)
+		n[i+1] = int(v)
+	}
+	if rough {
+		n[1], n[2] = max(n[1], 1), max(n[2], 1)
 	}
 	if n[1] < 1 || n[1] > 12 || n[2] < 1 || n[2] > 31 || n[3] > 23 {
-		return 0, false
+		return 0, false, false
 	}
-	return time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], 0, time.UTC).Unix(), true
-}
-
-// cutByte cuts at the first c at or after index from: years before 0 begin with a dash.
-func cutByte(s string, c byte, from int) (before, after string, ok bool) {
-	if len(s) <= from {
-		return "", "", false
-	}
-	i := strings.IndexByte(s[from:], c)
-	if i < 0 {
-		return "", "", false
-	}
-	return s[:from+i], s[from+i+1:], true
+	return time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], 0, time.UTC).Unix(), rough, true
 }
 
 // pathKey orders paths as a walk by name does: a directory before what is in it, and that
@@ -256,6 +255,12 @@ func cutByte(s string, c byte, from int) (before, after string, ok bool) {
 func pathKey(p string) []byte { return bytes.ReplaceAll([]byte(p), []byte("/"), []byte{0}) }
 
 func keyPath(k []byte) string { return strings.ReplaceAll(string(k), "\x00", "/") }
+
+// What encode has in place of nanoseconds.
+const (
+	secondsKnown = int64(-1)
+	timeRough    = int64(-2)
+)
 
 // encode is an entry without its path, which is the sorter's key.
 func (e *listEntry) encode(b []byte) []byte {
@@ -265,9 +270,12 @@ func (e *listEntry) encode(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(e.mode))
 	b = binary.AppendUvarint(b, uint64(e.uid))
 	b = binary.AppendUvarint(b, uint64(e.gid))
-	exact := int64(-1)
-	if e.exact {
+	exact := secondsKnown
+	switch {
+	case e.exact:
 		exact = int64(e.nsec)
+	case e.rough:
+		exact = timeRough
 	}
 	b = binary.AppendVarint(b, exact)
 	b = binary.AppendUvarint(b, uint64(len(e.target)))
@@ -286,7 +294,11 @@ func decodeEntry(key, val []byte) listEntry {
 	e.mode = uint32(d.uvarint())
 	e.uid = uint32(d.uvarint())
 	e.gid = uint32(d.uvarint())
-	if n := d.varint(); n >= 0 {
+	switch n := d.varint(); n {
+	case secondsKnown:
+	case timeRough:
+		e.rough = true
+	default:
 		e.exact, e.nsec = true, int32(n)
 	}
 	e.target = d.bytes(int(d.uvarint()))
@@ -294,12 +306,36 @@ func decodeEntry(key, val []byte) listEntry {
 	return e
 }
 
-// refine adds the time of a record that listTimes made, if it is one of the file that the text of the listing has.
+// refine adds the time of a record that listTimes made, if it is one of the entry that the text of the listing has.
 func (e *listEntry) refine(val []byte) {
 	d := decoder(val[1:])
-	size, sec, nsec := d.varint(), d.varint(), d.varint()
-	if e.kind == catalog.File && e.size == size && e.mtime == sec {
+	kind, size, sec, nsec := catalog.Kind(d.varint()), d.varint(), d.varint(), d.varint()
+	if e.kind != kind || e.kind == catalog.File && e.size != size || !e.rough && e.mtime != sec {
+		return
+	}
+	e.mtime, e.rough = sec, false
+	if e.kind == catalog.File {
 		e.exact, e.nsec = true, int32(nsec)
+	}
+}
+
+// askTime replaces a rough time by the one that this machine's file system tells.
+func (e *listEntry) askTime(t *tree) {
+	if !e.rough || t == nil {
+		return
+	}
+	var info fs.FileInfo
+	var err error
+	if e.path == "" {
+		info, err = t.root.Stat(".")
+	} else {
+		info, err = t.lstat(e.path)
+	}
+	if err != nil {
+		return // fetching says what is wrong
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		e.mtime, e.rough = st.Mtim.Sec, false
 	}
 }
 

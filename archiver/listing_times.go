@@ -96,6 +96,12 @@ func (a *Archiver) listTimes(ctx context.Context, src Source, at address, filter
 	return nil
 }
 
+// plainYear reports whether the text of a listing tells a time to the second.
+func plainYear(sec int64) bool {
+	y := time.Unix(sec, 0).UTC().Year()
+	return y >= 1000 && y <= 9999
+}
+
 // readTimes reads what rsync writes into a batch.
 func readTimes(in *bufio.Reader, into *sorter) error {
 	s := &flistReader{in: in, positive: -1, negative: 1}
@@ -125,14 +131,31 @@ func readTimes(in *bufio.Reader, into *sorter) error {
 			if !more {
 				return nil
 			}
-			if e.mode&unix.S_IFMT != unix.S_IFREG || !properPath(e.name) {
+			kind := catalog.File
+			switch e.mode & unix.S_IFMT {
+			case unix.S_IFREG:
+			case unix.S_IFDIR:
+				kind = catalog.Directory
+			case unix.S_IFLNK:
+				kind = catalog.Symlink
+			default:
 				continue
 			}
+			path := e.name
+			if path == "." && kind == catalog.Directory {
+				path = "" // the top
+			} else if !properPath(path) {
+				continue
+			}
+			if kind != catalog.File && plainYear(e.mtime.Sec) {
+				continue // the text says it
+			}
 			val = append(val[:0], timesMark)
+			val = binary.AppendVarint(val, int64(kind))
 			val = binary.AppendVarint(val, e.size)
 			val = binary.AppendVarint(val, e.mtime.Sec)
 			val = binary.AppendVarint(val, int64(e.mtime.Nsec))
-			if err := into.add(pathKey(e.name), val); err != nil {
+			if err := into.add(pathKey(path), val); err != nil {
 				return err
 			}
 		}

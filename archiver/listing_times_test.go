@@ -25,7 +25,7 @@ func timesOf(t *testing.T, dir string, seen func(e listEntry)) listStats {
 	var st listStats
 	ok(t, f.list(t.Context(), 0, src, at, into, &st))
 	ok(t, into.sort())
-	l, err := newListed(into)
+	l, err := newListed(into, nil)
 	ok(t, err)
 	for l.ok {
 		seen(l.head)

@@ -146,21 +146,23 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	if err := entries.sort(); err != nil {
 		return st, err
 	}
-	l, err := newListed(entries)
+	var local *tree
+	if at.transport == inPlace {
+		if local, err = openTree(at.path); err == nil { // otherwise the listing has said what is wrong
+			defer local.close()
+		}
+	}
+	l, err := newListed(entries, local)
 	if err != nil {
 		return st, err
 	}
 	c := &comparison{
 		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
 		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
-		share: share, src: src, at: at, from: a.heard.of(src.Name), bytes: o.Checksum, doubts: doubts,
+		share: share, src: src, at: at, from: a.heard.of(src.Name), tree: local, bytes: o.Checksum, doubts: doubts,
 	}
 	defer func() { c.gone.close() }() // what filters leave out is sorted anew
 	if at.transport == inPlace {
-		if tree, err := openTree(at.path); err == nil { // otherwise the listing has said what is wrong
-			c.tree = tree
-			defer tree.close()
-		}
 		c.names = newOwnerNames(true)
 	}
 	if o.Heal && row.Root != 0 {

@@ -96,11 +96,18 @@ func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func
 	if err := entries.sort(); err != nil {
 		return sum, err
 	}
-	l, err := newListed(entries)
+	var local *tree
+	if at.transport == inPlace {
+		if local, err = openTree(at.path); err != nil {
+			return sum, fmt.Errorf("source %s: %w", name, err)
+		}
+		defer local.close()
+	}
+	l, err := newListed(entries, local)
 	if err != nil {
 		return sum, err
 	}
-	s := &safeJudge{a: a, o: o, at: at, src: src, work: work, seconds: &st.Seconds, held: map[int64][]catalog.HeldCopy{}, emit: func(f SafeFile) error {
+	s := &safeJudge{a: a, o: o, at: at, src: src, work: work, tree: local, seconds: &st.Seconds, held: map[int64][]catalog.HeldCopy{}, emit: func(f SafeFile) error {
 		sum.Files++
 		if f.Why == "" {
 			sum.Safe++
@@ -110,12 +117,6 @@ func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func
 		}
 		return fn(f)
 	}}
-	if at.transport == inPlace {
-		if s.tree, err = openTree(at.path); err != nil {
-			return sum, fmt.Errorf("source %s: %w", name, err)
-		}
-		defer s.tree.close()
-	}
 	if err := s.join(ctx, row.Root, l); err != nil {
 		return sum, fmt.Errorf("compare source %s: %w", name, err)
 	}
