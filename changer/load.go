@@ -92,11 +92,12 @@ func (le *Lease) bring(ctx context.Context, op string, b Barcode) (there bool, e
 			}
 			continue
 		}
-		fill := le.fill
-		if _, proved := le.l.Proof(le.d); !proved {
-			fill = le.fillProving
-		}
-		if loaded, err := fill(ctx, op, b); err != nil || loaded {
+		loaded := false
+		err = le.filling(ctx, op, func() (err error) {
+			loaded, err = le.fill(ctx, op, b)
+			return err
+		})
+		if err != nil || loaded {
 			return false, err
 		}
 	}
@@ -122,7 +123,7 @@ func (le *Lease) fill(ctx context.Context, op string, b Barcode) (loaded bool, e
 			},
 		}, nil
 	})
-	le.right = loaded && err == nil && empty // once the node holds a tape, which Load waits for
+	le.right = loaded && err == nil && empty // once the node holds a tape
 	return loaded, err
 }
 

@@ -30,9 +30,9 @@ func (l *Library) proofFile(serial string) string {
 	return filepath.Join(l.cfg.RunDir, "proved."+serial)
 }
 
-// provingLock is held for the load of a drive that is not proved yet: two such loads at a time prove nothing, because exchanged
-// drives would each have been empty before and be full afterwards.
-func (l *Library) provingLock() string { return filepath.Join(l.cfg.RunDir, "proving.lock") }
+// fillingLock is held from the look at an empty node until it shows the tape that the robot brought. Two drives that are filled at a
+// time prove nothing, not even where they were proved once: if they are exchanged, each was empty before and is full afterwards.
+func (l *Library) fillingLock() string { return filepath.Join(l.cfg.RunDir, "filling.lock") }
 
 // Proof gives the newest proof of a drive that still holds: the same serial number and element, and the same tape node unless
 // the kernel tells the serial number of the node.
@@ -86,29 +86,31 @@ func (l *Library) writeProof(p Proof) error {
 // seenWithin is how long a drive that the robot has filled may go on saying that it is empty before its load proves nothing.
 const seenWithin = 30 * time.Second
 
-// fillProving is fill for a drive that is not proved yet: alone among such loads, and watched until the node shows the tape.
-func (le *Lease) fillProving(ctx context.Context, op string, b Barcode) (done bool, err error) {
-	lock, err := tryLock(le.l.provingLock(), unix.LOCK_EX)
+// filling has the robot fill our drive, alone among all drives, and watches until the node shows the tape. fill sets le.right where the
+// node was empty before.
+func (le *Lease) filling(ctx context.Context, op string, fill func() error) error {
+	lock, err := tryLock(le.l.fillingLock(), unix.LOCK_EX)
 	if err == nil && lock == nil {
-		le.l.log.Info("waiting for another drive's first load, which proves it", "drive", le.d.Serial)
-		lock, err = waitLock(ctx, le.l.provingLock(), unix.LOCK_EX, NewNotices("another drive's first load, which proves it", false, le.l.cfg.Waits))
+		lock, err = waitLock(ctx, le.l.fillingLock(), unix.LOCK_EX, NewNotices("the robot, which fills another drive", false, le.l.cfg.Waits))
 	}
 	if err != nil {
-		return false, fail(op, err, "")
+		return fail(op, err, "")
 	}
 	defer lock.Close()
 	before, err := le.l.Inventory(ctx)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w", op, err)
+		return fmt.Errorf("%s: %w", op, err)
 	}
-	if done, err = le.fill(ctx, op, b); err != nil || !done || !le.right {
-		return done, err
+	le.right = false
+	if err := fill(); err != nil || !le.right {
+		return err
 	}
-	return true, le.witness(ctx, op, before)
+	return le.witness(ctx, op, before)
 }
 
-// witness waits until the node of the drive that was just filled holds a tape, and records the proof if no other drive was filled
-// meanwhile. What proves nothing is no error; a tape that has turned up in another drive is ErrMixedDrives.
+// witness waits until the node of the drive that was just filled holds a tape. If no other drive was filled meanwhile the load proves
+// the drive, which is recorded; else it does not even prove that the tape is in it. Neither is an error; a tape that has turned up in
+// another drive is ErrMixedDrives.
 func (le *Lease) witness(ctx context.Context, op string, before *Inventory) error {
 	begin, asked := time.Now(), time.Now()
 	for p := newPoll(); ; {
@@ -126,6 +128,7 @@ func (le *Lease) witness(ctx context.Context, op string, before *Inventory) erro
 			asked = time.Now()
 		}
 		if time.Since(begin) > seenWithin {
+			le.right = false
 			return nil // Load goes on waiting
 		}
 		if err := p.wait(ctx); err != nil {
@@ -138,6 +141,10 @@ func (le *Lease) witness(ctx context.Context, op string, before *Inventory) erro
 	}
 	if !filledAlone(before, after, le.d.Element) {
 		le.l.log.Info("another drive was filled at the same time: the load does not prove the drive", "drive", le.d.Serial)
+		le.right = false
+		return nil
+	}
+	if _, proved := le.l.Proof(le.d); proved {
 		return nil
 	}
 	le.l.noteProof(le.d, false)

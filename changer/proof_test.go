@@ -3,6 +3,7 @@ package changer_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -84,6 +85,12 @@ func TestExchangedElementsLoadedAtOnce(t *testing.T) {
 	w.fault("exchanged-elements=0:1")
 	w.cfg.ReadyTimeout /= 6
 	w.l = w.open()
+	w.formatBoth()
+}
+
+// formatBoth has both drives loaded and formatted at the same time, which must not succeed.
+func (w *world) formatBoth() {
+	w.Helper()
 	tapes := []changer.Barcode{"VT0001L8", "VT0002L8"}
 	errs := make([]error, len(tapes))
 	var all sync.WaitGroup
@@ -103,11 +110,11 @@ func TestExchangedElementsLoadedAtOnce(t *testing.T) {
 	all.Wait()
 	for i, err := range errs {
 		if err == nil {
-			t.Errorf("%s was formatted in a drive that does not hold it", tapes[i])
+			w.Errorf("%s was formatted in a drive that does not hold it", tapes[i])
 		}
 	}
 	if n := w.formats(); n != 0 {
-		t.Errorf("%d tapes were formatted", n)
+		w.Errorf("%d tapes were formatted", n)
 	}
 }
 
@@ -143,4 +150,82 @@ func TestCartridgeMemoryNotTold(t *testing.T) {
 	le := w.loaded("VT0001L8")
 	_, err := le.Format(w.ctx, changer.FormatRequest{Barcode: "VT0001L8"})
 	w.must(err)
+}
+
+// Drives that were proved, and exchanged since: their old proofs stand, and they are loaded at the same time, so that each node was
+// empty before and holds a tape afterwards. Nothing is formatted, and the proof is gone.
+func TestStaleProofsLoadedAtOnce(t *testing.T) {
+	for _, kind := range []string{"exchanged-elements=0:1", "exchanged-nodes=0:1"} {
+		w := newWorld(t, virtual.Options{Slots: 4, Drives: 2, Tapes: 2})
+		for i, d := range w.vl.Drives {
+			le := w.lease(changer.Request{Drive: d.Serial})
+			w.must(le.Load(w.ctx, changer.Barcode([]string{"VT0001L8", "VT0002L8"}[i])))
+			w.must(le.Unload(w.ctx))
+			w.must(le.Release(w.ctx))
+		}
+		w.withoutLinks()
+		w.l = w.open()
+		if !w.proved(0) || !w.proved(1) {
+			t.Fatal("the drives are not proved")
+		}
+		w.fault(kind)
+		w.cfg.ReadyTimeout /= 6
+		w.l = w.open()
+		w.formatBoth()
+		if w.proved(0) && w.proved(1) {
+			t.Errorf("%s: both drives are proved still", kind)
+		}
+	}
+}
+
+// Which drive is at which element is found out by the robot, whatever the configuration says and whatever lies in the drives.
+func TestPair(t *testing.T) {
+	for _, c := range []struct {
+		fault string
+		links bool
+		swap  string // what of the two drives is to change places
+	}{
+		{"", true, ""}, {"", false, ""},
+		{"exchanged-elements=0:1", true, "element"}, {"exchanged-nodes=0:1", true, "nodes"},
+		{"exchanged-elements=0:1", false, "nodes"}, {"exchanged-nodes=0:1", false, "nodes"},
+	} {
+		w := mixedWorld(t)
+		if !c.links {
+			w.withoutLinks()
+		}
+		w.robot("load", "1", "0")
+		w.robot("load", "4", "1")
+		if c.fault != "" {
+			w.fault(c.fault)
+		}
+		w.l = w.open()
+		pairs, err := w.l.Pair(w.ctx)
+		if err != nil || len(pairs) != 2 {
+			t.Fatalf("%+v: %+v, %v", c, pairs, err)
+		}
+		was := slices.Clone(w.cfg.Drives)
+		for i, p := range pairs {
+			want, other := was[i], was[1-i]
+			switch c.swap {
+			case "element":
+				want.Element = other.Element
+			case "nodes":
+				want.Device, want.Tape = other.Device, other.Tape
+			}
+			if p.Element != want.Element || p.Device != want.Device || p.Tape != want.Tape || p.Changed() != (c.swap != "") {
+				t.Errorf("%+v: drive %s is at element %d with %s and %s, want %d, %s, %s", c, p.Drive.Serial, p.Element, p.Device, p.Tape, want.Element, want.Device, want.Tape)
+			}
+			w.cfg.Drives[i].Element, w.cfg.Drives[i].Device, w.cfg.Drives[i].Tape = p.Element, p.Device, p.Tape
+		}
+		w.l = w.open()
+		if !w.proved(0) || !w.proved(1) {
+			t.Errorf("%+v: the drives are not proved afterwards", c)
+		}
+		if inv := w.inventory(); len(inv.Barcodes()) != 4 || inv.Drives[0].Full || inv.Drives[1].Full {
+			t.Errorf("%+v: the tapes are not back in their slots: %+v", c, inv)
+		}
+		le := w.loaded("VT0001L8")
+		_, err = le.Format(w.ctx, changer.FormatRequest{Barcode: "VT0001L8"})
+		w.must(err)
+	}
 }

@@ -21,7 +21,7 @@ import (
 const emptyWait = 5 * time.Second
 
 // rightHint is what a person does about drives that are mixed up.
-const rightHint = "nothing was written; compare library.drives with the machine: tapefs doctor, and tapefs doctor --fix-config"
+const rightHint = "nothing was written; the robot finds out which drive is which, and library.drives is corrected, with: tapefs doctor --fix-config --prove"
 
 // nodeEmpty looks at the drive's node before the robot brings a tape: it has to say that the drive is empty. A node that holds
 // a tape is that of another drive, ErrMixedDrives. One that says neither proves nothing.

@@ -119,6 +119,15 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 	if g := le.l.driveGeneration(ctx, le.d); !want.Cleaning() && !readable(g, want) {
 		return want.cannot(op, g, false)
 	}
+	err := le.filling(ctx, op, func() error { return le.fillFrom(ctx, op, slot, want) })
+	if err == nil {
+		le.tape = want
+	}
+	return err
+}
+
+// fillFrom lets the robot bring the cartridge of a slot into our empty drive.
+func (le *Lease) fillFrom(ctx context.Context, op string, slot int, want Barcode) error {
 	empty := false
 	err := le.move(ctx, op, func(inv *Inventory) (step, error) {
 		e, ok := inv.element(le.d.Element)
@@ -148,10 +157,7 @@ func (le *Lease) LoadSlot(ctx context.Context, slot int, want Barcode) error {
 			},
 		}, nil
 	})
-	if err == nil {
-		le.tape = want
-	}
-	le.right = err == nil && empty // once the node holds a tape, which Ready waits for
+	le.right = err == nil && empty // once the node holds a tape
 	return err
 }
 

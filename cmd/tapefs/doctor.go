@@ -15,7 +15,7 @@ import (
 type doctorCmd struct {
 	NotifyTest bool `help:"Run the command of notify: with a test message, and say whether it went well."`
 	FixConfig  bool `help:"Look for changer and drives and print a library: section for the configuration."`
-	Prove      bool `help:"With --fix-config: have the robot bring a cartridge to each drive that is not proved to be the one it fills, and write proved: into the configuration. Nothing is written to a tape."`
+	Prove      bool `help:"With --fix-config: have the robot bring a cartridge to each drive that is not proved to be the one it fills, and write proved: into the configuration. Drives that are mixed up there are told apart, and their entries corrected. Nothing is written to a tape."`
 }
 
 // Marks of a finding.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -49,5 +50,36 @@ func TestInsertProof(t *testing.T) {
 	}
 	if got, err := insertProof("drives:\n- {serial: a}\n", "a", p); err == nil {
 		t.Errorf("what is not understood was changed: %s", got)
+	}
+}
+
+func TestSetDriveKey(t *testing.T) {
+	const text = `library:
+  drives:
+    - element: 1 # by order
+      serial: "10670"
+      # The node for mt.
+      tape: /dev/nst0
+
+    - serial: "10680"
+      proved:
+        serial: "10680"
+        element: 1
+      element: 0
+  # flavor: auto
+`
+	for _, c := range []struct{ serial, key, value, was, is string }{
+		{"10670", "element", "0", "    - element: 1 # by order\n", "    - element: 0\n"},
+		{"10670", "tape", `"/dev/nst1"`, "      tape: /dev/nst0\n", "      tape: \"/dev/nst1\"\n"},
+		{"10680", "element", "1", "      element: 0\n", "      element: 1\n"},
+		{"10680", "tape", `"/dev/nst0"`, "    - serial: \"10680\"\n", "    - serial: \"10680\"\n      tape: \"/dev/nst0\"\n"},
+	} {
+		got, err := setDriveKey(text, c.serial, c.key, c.value)
+		if want := strings.Replace(text, c.was, c.is, 1); err != nil || got != want {
+			t.Errorf("%s of %s: %v\n%s", c.key, c.serial, err, got)
+		}
+	}
+	if _, err := setDriveKey(text, "999", "element", "1"); err == nil {
+		t.Error("a drive that is not there")
 	}
 }
