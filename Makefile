@@ -41,7 +41,7 @@ fuzz: ## Every fuzz target for TIME (1m) each
 	sh .ci/fuzz '$(or $(TIME),1m)'
 
 race: deps ## Run the tests of concurrent packages with the race detector
-	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -short -timeout 40m ./catalog ./changer/... ./crypto ./fs/... ./archiver
+	CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 $(GO) test -race -short -timeout 40m ./catalog ./changer/... ./crypto ./fs/... ./archiver/...
 
 lint: ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }

@@ -8,13 +8,14 @@ import (
 	"strings"
 	"time"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
 // listed streams a sorted listing with one entry of foresight. The marks of names that
 // others are hard links to have become entry.first.
 type listed struct {
-	s    *sorter
+	s    *extsort.Sorter
 	tree *tree  // of a source on this machine; nil for others
 	key  []byte // of the record taken from s last
 	val  []byte
@@ -23,7 +24,7 @@ type listed struct {
 	ok   bool
 }
 
-func newListed(s *sorter, t *tree) (*listed, error) {
+func newListed(s *extsort.Sorter, t *tree) (*listed, error) {
 	l := &listed{s: s, tree: t}
 	if err := l.pull(); err != nil {
 		return nil, err
@@ -32,7 +33,7 @@ func newListed(s *sorter, t *tree) (*listed, error) {
 }
 
 func (l *listed) pull() error {
-	k, v, ok, err := l.s.next()
+	k, v, ok, err := l.s.Next()
 	l.key, l.val, l.more = append(l.key[:0], k...), append(l.val[:0], v...), ok
 	return err
 }
@@ -157,23 +158,23 @@ type comparison struct {
 	listed  time.Time // when the listing began
 	stats   *listStats
 	dirs    []openDir
-	known   int64   // files and symlinks that the catalog shows and that had not vanished
-	gone    *sorter // what the listing lacks, by id
+	known   int64           // files and symlinks that the catalog shows and that had not vanished
+	gone    *extsort.Sorter // what the listing lacks, by id
 	back    []catalog.ID
 	accept  bool // however much the listing lacks has vanished
 	metas   []catalog.FileMeta
 	again   bool                     // the source was listed before: new names may be those of old files
 	missed  map[moveKey][]catalog.ID // files that the listing lacks or has something else for
 	misses  int                      // in missed
-	kept    *sorter                  // unchanged files that are further hard-linked names, by the first name: that may be new
-	news    *sorter                  // new and changed files, by path
+	kept    *extsort.Sorter          // unchanged files that are further hard-linked names, by the first name: that may be new
+	news    *extsort.Sorter          // new and changed files, by path
 	share   int                      // of the memory: one part in so many
 	src     Source
 	at      address
 	from    *hearing
 	tree    *tree                 // of a source on this machine
 	bytes   bool                  // compare all unchanged files by content
-	doubts  *sorter               // files whose bytes must tell whether they changed, by path
+	doubts  *extsort.Sorter       // files whose bytes must tell whether they changed, by path
 	states  []catalog.SourceState // of those that did not
 	names   *ownerNames           // of a source on this machine; nil: only the catalog knows names
 	ruined  map[int64]bool        // objects whose bytes are gone: what the source still has of them is taken again

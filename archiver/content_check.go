@@ -197,16 +197,16 @@ func (c *comparison) doubt(e *listEntry, id catalog.ID) error {
 	}
 	val = binary.AppendVarint(val, ctime)
 	val = binary.AppendUvarint(val, e.ino)
-	return c.doubts.add(pathKey(e.path), e.encode(val))
+	return c.doubts.Add(pathKey(e.path), e.encode(val))
 }
 
 // settleDoubts compares the doubtful files by content: those that are what they were stay, and what the source tells
 // of them now is recorded; the others are planned.
 func (c *comparison) settleDoubts(ctx context.Context) error {
-	if err := c.doubts.sort(); err != nil {
+	if err := c.doubts.Sort(); err != nil {
 		return err
 	}
-	check := &contentCheck{a: c.a, src: c.src, at: c.at, tree: c.tree, work: c.doubts.dir}
+	check := &contentCheck{a: c.a, src: c.src, at: c.at, tree: c.tree, work: c.doubts.Dir}
 	var page []suspicion
 	settle := func() error {
 		err := check.run(ctx, page, func(s *suspicion) error { return c.settled(ctx, s) })
@@ -214,7 +214,7 @@ func (c *comparison) settleDoubts(ctx context.Context) error {
 		return err
 	}
 	for {
-		key, val, more, err := c.doubts.next()
+		key, val, more, err := c.doubts.Next()
 		if err != nil {
 			return err
 		}

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
@@ -132,64 +132,16 @@ func TestPathKeyOrdersAsAWalk(t *testing.T) {
 	}
 }
 
-func TestSorter(t *testing.T) {
-	for _, limit := range []int{1, 300, 5000, 0} {
-		s := &sorter{dir: t.TempDir(), limit: limit}
-		defer s.close()
-		var want []string
-		r := rand.New(rand.NewPCG(1, uint64(limit)))
-		for i := range 2000 {
-			k := strings.Repeat("k", r.IntN(4)) + fmt.Sprint(r.IntN(300))
-			v := fmt.Sprint(i)
-			if i%7 == 0 {
-				v = ""
-			}
-			want = append(want, k+"="+v)
-			if err := s.add([]byte(k), []byte(v)); err != nil {
-				t.Fatal(err)
-			}
-			if limit == 1 && i == 200 {
-				break // a file for each record
-			}
-		}
-		slices.SortStableFunc(want, func(a, b string) int {
-			ka, _, _ := strings.Cut(a, "=")
-			kb, _, _ := strings.Cut(b, "=")
-			return strings.Compare(ka, kb)
-		})
-		if err := s.sort(); err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for {
-			k, v, ok, err := s.next()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !ok {
-				break
-			}
-			got = append(got, string(k)+"="+string(v))
-		}
-		if d := cmp.Diff(want, got); d != "" {
-			t.Errorf("limit %d: %s", limit, d)
-		}
-		if limit != 0 && len(s.runs) < 2 {
-			t.Errorf("limit %d: %d runs, so nothing was merged", limit, len(s.runs))
-		}
-	}
-}
-
 func TestListedMarksFirstNames(t *testing.T) {
-	s := &sorter{dir: t.TempDir(), limit: 40}
-	defer s.close()
+	s := &extsort.Sorter{Dir: t.TempDir(), Limit: 40}
+	defer s.Close()
 	add := func(e listEntry) {
 		if e.link != "" {
-			if err := s.add(pathKey(e.link), mark); err != nil {
+			if err := s.Add(pathKey(e.link), mark); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := s.add(pathKey(e.path), e.encode(nil)); err != nil {
+		if err := s.Add(pathKey(e.path), e.encode(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,7 +150,7 @@ func TestListedMarksFirstNames(t *testing.T) {
 	add(listEntry{path: "b", kind: catalog.File})
 	add(listEntry{path: "m", kind: catalog.File, size: 5})
 	add(listEntry{path: "c", kind: catalog.File, link: "nowhere"})
-	if err := s.sort(); err != nil {
+	if err := s.Sort(); err != nil {
 		t.Fatal(err)
 	}
 	l, err := newListed(s, nil)

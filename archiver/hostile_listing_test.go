@@ -8,17 +8,19 @@ import (
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
+
+	"tapefs/archiver/extsort"
 )
 
 // hostile is an archiver whose rsync is a script. Its listing of exact times fails, which is no matter here.
-func hostile(t *testing.T, script string) (*front, *sorter, func() (listStats, error)) {
+func hostile(t *testing.T, script string) (*front, *extsort.Sorter, func() (listStats, error)) {
 	t.Helper()
 	f := newFront(t, 1<<30)
 	program := filepath.Join(t.TempDir(), "rsync")
 	ok(t, os.WriteFile(program, []byte("#!/bin/sh\ncase \"$*\" in *only-write-batch*) exit 5 ;; esac\n"+script), 0o755))
 	f.cfg.Rsync = program
-	into := &sorter{dir: t.TempDir()}
-	t.Cleanup(into.close)
+	into := &extsort.Sorter{Dir: t.TempDir()}
+	t.Cleanup(into.Close)
 	return f, into, func() (listStats, error) {
 		var st listStats
 		src := Source{Name: "media", URL: "host:/x"}
@@ -72,7 +74,7 @@ echo ">f+++++++++ 1 $p 0 0 2024/05/01-12:00:00 d/%[1]s.d/below//"
 	if st.Errors != 3 || st.Partial || st.Listed != 1 || st.Dirs != 2 || !f.told.hasFailed(f.run.ID) {
 		t.Errorf("%+v", st)
 	}
-	ok(t, into.sort())
+	ok(t, into.Sort())
 	l, err := newListed(into, nil)
 	ok(t, err)
 	var paths []string

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
@@ -25,13 +26,13 @@ type absent struct {
 func (c *comparison) addAbsent(v *catalog.Version, path string) error {
 	key := binary.BigEndian.AppendUint64(nil, uint64(v.ID))
 	if !c.stats.Filtered {
-		return c.gone.add(key, nil)
+		return c.gone.Add(key, nil)
 	}
 	kind := byte(0)
 	if v.Kind != catalog.Directory {
 		kind = 1
 	}
-	return c.gone.add(key, append([]byte{kind}, path...))
+	return c.gone.Add(key, append([]byte{kind}, path...))
 }
 
 // sparesLeftOut takes those out of what is missing that the source still has: its filters leave them out since they
@@ -40,11 +41,11 @@ func (c *comparison) sparesLeftOut(ctx context.Context) error {
 	if !c.stats.Filtered {
 		return nil
 	}
-	if err := c.gone.sort(); err != nil {
+	if err := c.gone.Sort(); err != nil {
 		return err
 	}
 	all := c.gone
-	c.gone = &sorter{dir: all.dir, limit: all.limit}
+	c.gone = &extsort.Sorter{Dir: all.Dir, Limit: all.Limit}
 	var page []absent
 	sift := func() error {
 		there, err := c.stillThere(ctx, page)
@@ -54,7 +55,7 @@ func (c *comparison) sparesLeftOut(ctx context.Context) error {
 		for _, v := range page {
 			switch {
 			case !there[v.path]:
-				if err := c.gone.add(binary.BigEndian.AppendUint64(nil, uint64(v.id)), nil); err != nil {
+				if err := c.gone.Add(binary.BigEndian.AppendUint64(nil, uint64(v.id)), nil); err != nil {
 					return err
 				}
 			case v.file:
@@ -67,7 +68,7 @@ func (c *comparison) sparesLeftOut(ctx context.Context) error {
 		return nil
 	}
 	for {
-		key, val, more, err := all.next()
+		key, val, more, err := all.Next()
 		if err != nil {
 			return err
 		}
@@ -103,7 +104,7 @@ func (c *comparison) stillThere(ctx context.Context, page []absent) (map[string]
 	args := func(secluded bool) []string {
 		args := []string{"-ldn", "--no-implied-dirs", "--ignore-missing-args", "--out-format=%n", "--from0", "--files-from=-"}
 		args = append(args, c.at.remoteOptions(c.src, c.a.cfg.SSH, secluded)...)
-		return append(args, "--", operand, filepath.Join(c.gone.dir, "nothing")+"/")
+		return append(args, "--", operand, filepath.Join(c.gone.Dir, "nothing")+"/")
 	}
 	r, err := c.a.rsyncReach(ctx, c.src, c.at, args, list.Bytes(), func(line []byte) error {
 		there[strings.TrimSuffix(string(unescape(line)), "/")] = true

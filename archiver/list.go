@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
@@ -70,9 +71,9 @@ const maxJunk = 100
 
 // list runs rsync against nothing and puts what it prints into the sorter. With a nil error the
 // sorter holds all that could be listed; st.Partial says that this is not all there is.
-func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, into *sorter, st *listStats) error {
+func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, into *extsort.Sorter, st *listStats) error {
 	// Compared with a directory that is not there, every entry is printed, the top too.
-	nowhere := filepath.Join(into.dir, "nothing")
+	nowhere := filepath.Join(into.Dir, "nothing")
 	filters, err := a.filters(ctx, src, at)
 	if err != nil {
 		return err
@@ -114,12 +115,12 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 			a.stage("list", a.flow.listed.Add(listStep), 0)
 		}
 		if e.link != "" {
-			if err := into.add(pathKey(e.link), mark); err != nil {
+			if err := into.Add(pathKey(e.link), mark); err != nil {
 				return err
 			}
 		}
 		val = e.encode(val[:0])
-		return into.add(pathKey(e.path), val)
+		return into.Add(pathKey(e.path), val)
 	})
 	if err != nil {
 		return fmt.Errorf("list source %s: %w", src.Name, err)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
@@ -48,8 +49,8 @@ const timesMark = 0xff
 var errSecondsOnly = errors.New("the rsync of the source tells times in whole seconds only (older than 3.1)")
 
 // listTimes lists a source once more, for the exact times of its files, and adds them to a listing's records.
-func (a *Archiver) listTimes(ctx context.Context, src Source, at address, filters []string, into *sorter) (err error) {
-	dir, err := os.MkdirTemp(into.dir, "times-")
+func (a *Archiver) listTimes(ctx context.Context, src Source, at address, filters []string, into *extsort.Sorter) (err error) {
+	dir, err := os.MkdirTemp(into.Dir, "times-")
 	if err != nil {
 		return fmt.Errorf("list exact times: %w", err)
 	}
@@ -103,7 +104,7 @@ func plainYear(sec int64) bool {
 }
 
 // readTimes reads what rsync writes into a batch.
-func readTimes(in *bufio.Reader, into *sorter) error {
+func readTimes(in *bufio.Reader, into *extsort.Sorter) error {
 	s := &flistReader{in: in, positive: -1, negative: 1}
 	flags, protocol := s.int32(), s.int32()
 	_ = flags
@@ -155,7 +156,7 @@ func readTimes(in *bufio.Reader, into *sorter) error {
 			val = binary.AppendVarint(val, e.size)
 			val = binary.AppendVarint(val, e.mtime.Sec)
 			val = binary.AppendVarint(val, int64(e.mtime.Nsec))
-			if err := into.add(pathKey(path), val); err != nil {
+			if err := into.Add(pathKey(path), val); err != nil {
 				return err
 			}
 		}

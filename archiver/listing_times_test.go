@@ -11,20 +11,22 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tapefs/archiver/extsort"
 )
 
 // timesOf lists a directory by way of a daemon and returns what it says of files' times.
 func timesOf(t *testing.T, dir string, seen func(e listEntry)) listStats {
 	t.Helper()
 	f := newFront(t, 1<<30)
-	into := &sorter{dir: t.TempDir()}
-	defer into.close()
+	into := &extsort.Sorter{Dir: t.TempDir()}
+	defer into.Close()
 	src := Source{Name: "media", URL: startDaemon(t, dir, "use chroot = no")}
 	at, err := parseURL(src.URL)
 	ok(t, err)
 	var st listStats
 	ok(t, f.list(t.Context(), 0, src, at, into, &st))
-	ok(t, into.sort())
+	ok(t, into.Sort())
 	l, err := newListed(into, nil)
 	ok(t, err)
 	for l.ok {
@@ -84,14 +86,14 @@ func TestReadTimesRefuses(t *testing.T) {
 		"a number too long":  head + "\x18\x01a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
 		"an index":           strings.Replace(head, "\x80\xff", "\x81\xff", 1) + "\x00\x00\x05",
 	} {
-		into := &sorter{dir: t.TempDir()}
+		into := &extsort.Sorter{Dir: t.TempDir()}
 		if err := readTimes(bufio.NewReader(strings.NewReader(text)), into); err == nil {
 			t.Errorf("%s: no error", name)
 		}
-		into.close()
+		into.Close()
 	}
 	for _, protocol := range []string{"\x1d", "\x1e"} {
-		err := readTimes(bufio.NewReader(strings.NewReader(strings.Replace(head, "\x20", protocol, 1))), &sorter{dir: t.TempDir()})
+		err := readTimes(bufio.NewReader(strings.NewReader(strings.Replace(head, "\x20", protocol, 1))), &extsort.Sorter{Dir: t.TempDir()})
 		if !errors.Is(err, errSecondsOnly) {
 			t.Errorf("protocol %q: %v", protocol, err)
 		}
@@ -101,8 +103,8 @@ func TestReadTimesRefuses(t *testing.T) {
 func FuzzReadTimes(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x20\x00\x00\x00\x81\xff\x00\x00\x00\x00\x98\x20\x01a\x00\x00\x02\x00\x00\x00\x05\xa4\x81\x00\x00\x00\x00\xff\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		into := &sorter{dir: t.TempDir()}
-		defer into.close()
+		into := &extsort.Sorter{Dir: t.TempDir()}
+		defer into.Close()
 		_ = readTimes(bufio.NewReader(bytes.NewReader(data)), into)
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
@@ -30,19 +31,19 @@ func (c *comparison) stays(e *listEntry, v *catalog.Version) error {
 	if e.link == "" || !c.again || c.dry || !named(v) {
 		return nil
 	}
-	return c.kept.add(pathKey(e.link), binary.AppendVarint(nil, int64(v.ID)))
+	return c.kept.Add(pathKey(e.link), binary.AppendVarint(nil, int64(v.ID)))
 }
 
 // twins gives, for one new name after the other, an unchanged file that the listing has as a hard link to it.
 type twins struct {
-	s    *sorter
+	s    *extsort.Sorter
 	key  []byte
 	id   catalog.ID
 	more bool
 }
 
-func newTwins(s *sorter) (*twins, error) {
-	if err := s.sort(); err != nil {
+func newTwins(s *extsort.Sorter) (*twins, error) {
+	if err := s.Sort(); err != nil {
 		return nil, err
 	}
 	t := &twins{s: s}
@@ -50,7 +51,7 @@ func newTwins(s *sorter) (*twins, error) {
 }
 
 func (t *twins) advance() error {
-	key, val, ok, err := t.s.next()
+	key, val, ok, err := t.s.Next()
 	t.key, t.more = append(t.key[:0], key...), ok
 	if ok && err == nil {
 		d := decoder(val)
@@ -114,13 +115,13 @@ func (c *comparison) later(e *listEntry, parent catalog.ID) (bool, error) {
 		plan = 0
 	}
 	val := binary.AppendVarint(binary.AppendVarint(nil, plan), int64(parent))
-	return plan == 1, c.news.add(pathKey(e.path), e.encode(val))
+	return plan == 1, c.news.Add(pathKey(e.path), e.encode(val))
 }
 
 // planNews plans the new and changed files. Those that may be vanished ones under another name, or are further names of files
 // that are there, are compared with them when they are fetched.
 func (c *comparison) planNews(ctx context.Context) error {
-	if err := c.news.sort(); err != nil {
+	if err := c.news.Sort(); err != nil {
 		return err
 	}
 	kept, err := newTwins(c.kept)
@@ -128,7 +129,7 @@ func (c *comparison) planNews(ctx context.Context) error {
 		return err
 	}
 	for {
-		key, val, ok, err := c.news.next()
+		key, val, ok, err := c.news.Next()
 		if err != nil || !ok {
 			return err
 		}

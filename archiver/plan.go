@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
@@ -47,11 +48,11 @@ type planner struct {
 	emit    func(catalog.Batch) error
 	stats   *listStats
 	book    *dirBook
-	links   *sorter // hard-linked names by the first name of their group
-	lastMS  int64   // time half of the last object id
-	ready   bool    // prepare is done
-	has     int64   // what an empty spool could hold, bytes; 0: not asked yet
-	stopped bool    // the limit or the end of time was reached
+	links   *extsort.Sorter // hard-linked names by the first name of their group
+	lastMS  int64           // time half of the last object id
+	ready   bool            // prepare is done
+	has     int64           // what an empty spool could hold, bytes; 0: not asked yet
+	stopped bool            // the limit or the end of time was reached
 
 	objects []planned // of the batch being made
 	cur     planned   // the bundle that is open
@@ -97,20 +98,20 @@ func (p *planner) add(ctx context.Context, m member, target int) error {
 		val := binary.AppendVarint(nil, int64(m.Parent)) // a stand-in is below 0
 		// No path holds two separators in a row.
 		key := append(append(pathKey(group), 0, 0), pathKey(m.path)...)
-		return p.links.add(key, e.encode(val))
+		return p.links.Add(key, e.encode(val))
 	}
 	return p.addGroup(ctx, []member{m}, target)
 }
 
 // finish plans the hard-linked names and records what is left.
 func (p *planner) finish(ctx context.Context) error {
-	if err := p.links.sort(); err != nil {
+	if err := p.links.Sort(); err != nil {
 		return err
 	}
 	var group []member
 	var name []byte
 	for {
-		k, v, ok, err := p.links.next()
+		k, v, ok, err := p.links.Next()
 		if err != nil {
 			return err
 		}

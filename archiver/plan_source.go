@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
@@ -13,7 +14,7 @@ import (
 func (a *Archiver) newPlanner(run catalog.Run, src Source, at address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *listStats) *planner {
 	p := &planner{
 		a: a, run: run, src: src, row: row, o: o, emit: emit, stats: st,
-		book: &dirBook{db: a.db, run: run.ID}, links: &sorter{dir: work, limit: sortedRun / max(1, o.lanes)}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
+		book: &dirBook{db: a.db, run: run.ID}, links: &extsort.Sorter{Dir: work, Limit: extsort.Memory / max(1, o.lanes)}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
 		below: src.BundleBelow, bundle: src.BundleSize,
 	}
 	if at.transport == inPlace {
@@ -113,12 +114,12 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	}
 	defer done(&err)
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
-	defer p.links.close()
+	defer p.links.Close()
 	share := max(1, o.lanes)
-	sorted := func(limit int) *sorter { return &sorter{dir: work, limit: limit / share} }
-	entries, gone, news, kept, doubts := sorted(sortedRun), sorted(sortedRun), sorted(sortedRun), sorted(8<<20), sorted(8<<20)
-	for _, s := range []*sorter{entries, gone, news, kept, doubts} {
-		defer s.close()
+	sorted := func(limit int) *extsort.Sorter { return &extsort.Sorter{Dir: work, Limit: limit / share} }
+	entries, gone, news, kept, doubts := sorted(extsort.Memory), sorted(extsort.Memory), sorted(extsort.Memory), sorted(8<<20), sorted(8<<20)
+	for _, s := range []*extsort.Sorter{entries, gone, news, kept, doubts} {
+		defer s.Close()
 	}
 	started := time.Now()
 	defer func() {
@@ -143,7 +144,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	if err != nil {
 		return st, err
 	}
-	if err := entries.sort(); err != nil {
+	if err := entries.Sort(); err != nil {
 		return st, err
 	}
 	var local *tree
@@ -161,7 +162,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
 		share: share, src: src, at: at, from: a.heard.of(src.Name), tree: local, bytes: o.Checksum, doubts: doubts,
 	}
-	defer func() { c.gone.close() }() // what filters leave out is sorted anew
+	defer func() { c.gone.Close() }() // what filters leave out is sorted anew
 	if at.transport == inPlace {
 		c.names = newOwnerNames(true)
 	}

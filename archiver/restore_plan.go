@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -18,7 +19,7 @@ const tapeMemory = 2 << 20
 type tapeList struct {
 	barcode string
 	near    int
-	list    sorter
+	list    extsort.Sorter
 	pieces  int64
 	bytes   int64
 }
@@ -204,7 +205,7 @@ func (r *restoration) nearest(loc *catalog.Location, number int, end int64) (bes
 func (r *restoration) tape(barcode string, near int) *tapeList {
 	t := r.tapes[barcode]
 	if t == nil {
-		t = &tapeList{barcode: barcode, near: near, list: sorter{dir: r.a.cfg.RunDir, limit: tapeMemory}}
+		t = &tapeList{barcode: barcode, near: near, list: extsort.Sorter{Dir: r.a.cfg.RunDir, Limit: tapeMemory}}
 		r.tapes[barcode] = t
 	}
 	return t
@@ -213,5 +214,5 @@ func (r *restoration) tape(barcode string, near int) *tapeList {
 func (t *tapeList) put(key []byte, p piece) error {
 	t.pieces++
 	t.bytes += p.size
-	return t.list.add(key, p.encode())
+	return t.list.Add(key, p.encode())
 }

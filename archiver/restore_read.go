@@ -22,7 +22,7 @@ import (
 func (r *restoration) read(ctx context.Context) (err error) {
 	var tapes []*tapeList
 	for _, t := range r.tapes {
-		if err := t.list.sort(); err != nil {
+		if err := t.list.Sort(); err != nil {
 			return err
 		}
 		tapes = append(tapes, t)
@@ -137,7 +137,7 @@ func (r *restoration) readTape(ctx context.Context, t *tapeList) error {
 func (t *tapeList) nextPieces(n int) ([]piece, error) {
 	var some []piece
 	for len(some) < n {
-		_, val, ok, err := t.list.next()
+		_, val, ok, err := t.list.Next()
 		if err != nil || !ok {
 			return some, err
 		}

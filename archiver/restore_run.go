@@ -175,7 +175,7 @@ func (r *restoration) all(ctx context.Context) (err error) {
 	}
 	defer func() {
 		for _, t := range r.tapes {
-			t.list.close()
+			t.list.Close()
 		}
 	}()
 	r.a.note("planning what is to be read")

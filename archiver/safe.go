@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"tapefs/archiver/extsort"
 	"tapefs/catalog"
 )
 
@@ -87,13 +88,13 @@ func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func
 		return sum, err
 	}
 	defer done(&err)
-	entries := &sorter{dir: work}
-	defer entries.close()
+	entries := &extsort.Sorter{Dir: work}
+	defer entries.Close()
 	var st listStats
 	if err := a.list(ctx, 0, src, at, entries, &st); err != nil {
 		return sum, err
 	}
-	if err := entries.sort(); err != nil {
+	if err := entries.Sort(); err != nil {
 		return sum, err
 	}
 	var local *tree

@@ -93,12 +93,12 @@ func (c *comparison) warn(ctx context.Context, text string) error {
 
 // markGone marks all that is missing.
 func (c *comparison) markGone(ctx context.Context, at time.Time) error {
-	if err := c.gone.sort(); err != nil {
+	if err := c.gone.Sort(); err != nil {
 		return err
 	}
 	page := make([]catalog.ID, 0, markPage)
 	for {
-		key, _, ok, err := c.gone.next()
+		key, _, ok, err := c.gone.Next()
 		if err != nil {
 			return err
 		}

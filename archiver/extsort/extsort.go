@@ -1,4 +1,13 @@
-package archiver
+// Package extsort sorts any number of records in bounded memory, by sorted files on disk.
+//
+// A record is a key and a value, of any bytes. A Sorter gathers records in memory; when they exceed its limit they are sorted
+// and written to a file, a run. Runs are merged while they are read. Records of equal keys come in the order in which they were added.
+// The files have no names: nothing is left behind by a process that dies.
+//
+// The steps, each once and in this order: Add for each record, Sort, Next until there is none, Close.
+//
+// The package imports nothing of tapefs.
+package extsort
 
 import (
 	"bufio"
@@ -13,15 +22,16 @@ import (
 	"slices"
 )
 
-// sortedRun is the memory a sorter fills before it spills, bytes. Ten million
+// Memory is the memory a Sorter fills before it spills, bytes, unless its Limit says less or more. Ten million
 // files of a hundred bytes make forty runs.
-const sortedRun = 32 << 20
+const Memory = 32 << 20
 
-// sorter orders any number of records by key, stable, in bounded memory: sorted runs go
-// into unlinked files of dir and are merged. add all, then sort, then next until false, then close.
-type sorter struct {
-	dir   string
-	limit int // bytes in memory; 0: sortedRun
+// Sorter orders any number of records by key, stable, in bounded memory: sorted runs go
+// into unlinked files of Dir and are merged. Not safe for concurrent use.
+type Sorter struct {
+	Dir   string
+	Limit int // bytes in memory; 0: Memory
+
 	buf   []byte
 	recs  []record
 	runs  []*runReader
@@ -31,10 +41,11 @@ type sorter struct {
 
 type record struct{ start, key, end uint32 }
 
-func (s *sorter) add(key, val []byte) error {
-	limit := s.limit
+// Add takes a record. Its bytes are copied.
+func (s *Sorter) Add(key, val []byte) error {
+	limit := s.Limit
 	if limit == 0 {
-		limit = sortedRun
+		limit = Memory
 	}
 	// A record costs 12 bytes besides its own.
 	if len(s.recs) > 0 && len(s.buf)+12*len(s.recs)+len(key)+len(val) > limit {
@@ -48,7 +59,7 @@ func (s *sorter) add(key, val []byte) error {
 	return nil
 }
 
-func (s *sorter) order() {
+func (s *Sorter) order() {
 	slices.SortFunc(s.recs, func(a, b record) int {
 		if c := bytes.Compare(s.buf[a.start:a.key], s.buf[b.start:b.key]); c != 0 {
 			return c
@@ -57,15 +68,15 @@ func (s *sorter) order() {
 	})
 }
 
-func (s *sorter) spill() error {
+func (s *Sorter) spill() error {
 	s.order()
-	f, err := os.CreateTemp(s.dir, "run-")
+	f, err := os.CreateTemp(s.Dir, "run-")
 	if err != nil {
-		return fmt.Errorf("spill the listing: %w", err)
+		return fmt.Errorf("spill what is sorted: %w", err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		f.Close()
-		return fmt.Errorf("spill the listing: %w", err)
+		return fmt.Errorf("spill what is sorted: %w", err)
 	}
 	s.runs = append(s.runs, &runReader{file: f, number: len(s.runs)})
 	w := bufio.NewWriterSize(f, 1<<18)
@@ -77,14 +88,14 @@ func (s *sorter) spill() error {
 		_, _ = w.Write(s.buf[r.start:r.end])
 	}
 	if err := w.Flush(); err != nil {
-		return fmt.Errorf("spill the listing: %w", err)
+		return fmt.Errorf("spill what is sorted: %w", err)
 	}
 	s.buf, s.recs = s.buf[:0], s.recs[:0]
 	return nil
 }
 
-// sort ends adding.
-func (s *sorter) sort() error {
+// Sort ends adding.
+func (s *Sorter) Sort() error {
 	if len(s.runs) == 0 {
 		s.order()
 		return nil
@@ -110,8 +121,8 @@ func (s *sorter) sort() error {
 	return nil
 }
 
-// next returns the record with the smallest key, valid until the following call.
-func (s *sorter) next() (key, val []byte, ok bool, err error) {
+// Next returns the record with the smallest key, valid until the following call. ok is false when there is none left.
+func (s *Sorter) Next() (key, val []byte, ok bool, err error) {
 	if len(s.runs) == 0 {
 		if s.next0 == len(s.recs) {
 			return nil, nil, false, nil
@@ -140,7 +151,8 @@ func (s *sorter) next() (key, val []byte, ok bool, err error) {
 	return r.key, r.val, true, nil
 }
 
-func (s *sorter) close() {
+// Close gives up memory and files.
+func (s *Sorter) Close() {
 	for _, r := range s.runs {
 		r.file.Close()
 	}
