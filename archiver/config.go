@@ -100,6 +100,7 @@ type Options struct {
 	Until  time.Time // start nothing new after; zero: no end
 	Heal   bool      // make damaged copies again, too
 	Now    bool      // write what is owed, however little: pools' MinBatch does not count
+	Names  bool      // write a manifest also for changes alone that none names yet
 	// Checksum compares the content of all files, not only of those whose size and time leave it open.
 	Checksum bool
 	// AcceptDeletions marks as vanished whatever a whole listing lacks. Without it, one that lacks
@@ -116,6 +117,7 @@ type Summary struct {
 	Tapes   []string
 	Skipped int // sockets, fifos, devices
 	Held    []Held
+	Pending []Pending
 
 	Forecast []Forecast // of a dry run
 }

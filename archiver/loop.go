@@ -18,7 +18,7 @@ const idleLook = 2 * time.Second
 const defaultWriterSlice = 2 * time.Minute
 
 func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Options, noted *problems) *writer {
-	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, noted: noted,
+	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, names: o.Names, noted: noted,
 		worthy: map[string]bool{}, held: map[string]Held{},
 		tried: map[changer.Barcode]bool{}, removed: map[changer.Barcode]int{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
 		losses: &spoolLosses{}, stageName: "write", peers: newPeers(), followers: map[string]*follower{},
@@ -122,12 +122,12 @@ func (w *writer) noteBlocked(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		owes, err := w.owesJournal(ctx, row.ID)
+		owes, err := w.owesJournal(ctx, pool, row.ID)
 		if err != nil {
 			return err
 		}
 		if len(owed)+len(copied)+awaiting == 0 && owes {
-			w.noted.add("", "", fmt.Errorf("pool %s has lost a manifest with changes that no other names (deletions and the like): %w", pool, why))
+			w.noted.add("", "", fmt.Errorf("pool %s lacks a manifest of changes that no other names (deletions and the like): %w", pool, why))
 		}
 		if len(owed)+len(copied)+awaiting > 0 {
 			var none noTapeError

@@ -22,10 +22,14 @@ func (w *writer) awaiting(ctx context.Context, pool int64) (n int, err error) {
 	return n, nil
 }
 
-// owesJournal reports whether changes of the catalog are named by no manifest of a pool any more, since one was lost.
-func (w *writer) owesJournal(ctx context.Context, pool int64) (bool, error) {
+// owesJournal reports whether a manifest of a pool is to be written for changes of the catalog alone: they are named by none any more,
+// since one was lost, or the run is to write those that none names yet.
+func (w *writer) owesJournal(ctx context.Context, name string, pool int64) (bool, error) {
 	if w.late() {
 		return false, nil
+	}
+	if asked, err := w.namesAsked(ctx, name); err != nil || asked {
+		return asked, err
 	}
 	return w.a.db.OwesJournal(ctx, pool)
 }
@@ -47,7 +51,7 @@ func (w *writer) nameAwaiting(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			owes, err := w.owesJournal(ctx, row.ID)
+			owes, err := w.owesJournal(ctx, p.Name, row.ID)
 			if err != nil {
 				return err
 			}

@@ -146,8 +146,9 @@ func unproved(err error) bool {
 
 // checkJournal holds a mounted tape's manifests against the catalog before the tape is written: ErrOlder when there is a newer one that
 // no session of this catalog wrote. What a session of its own left that died is told by its salt, which is in the catalog before a byte
-// is written; with mend such a manifest is taken over if it is whole, and removed if it is not. It returns the greatest number that a
-// manifest of the volume has or had.
+// is written; with mend such a manifest is taken over if it is whole, and removed if it is not. With mend, too, a complete one that
+// proves nothing and that no session of this catalog wrote is ErrRefused. It returns the greatest number that a manifest of the volume
+// has or had.
 func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalog.Tape, mend bool) (last int, err error) {
 	defer func() {
 		if err != nil && !errors.Is(err, ErrOlder) {
@@ -223,11 +224,28 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 		case err != nil && ours && mend && unproved(err):
 			a.log.Info("a manifest that an interrupted run left is not whole, and goes", "tape", t.Barcode, "manifest", name, "why", err)
 			dropManifest(root, name, seq)
+		case errors.Is(err, ErrUnproved) && mend && len(known[name]) == 0:
+			return last, a.refuseManifest(ctx, t, name, seq, err)
 		case err != nil:
 			a.log.Warn("a manifest on the tape is not proved", "tape", t.Barcode, "manifest", name, "error", err)
 		}
 	}
 	return last, nil
+}
+
+// refuseManifest keeps a tape from being written that has a complete manifest which proves nothing and which no session of this catalog
+// wrote: somebody altered it, or it tells of what the catalog does not know. The tape is suspect from then on, and the manifest is known
+// as lost, so that whoever trusts the tape is not asked again.
+func (a *Archiver) refuseManifest(ctx context.Context, t catalog.Tape, name string, seq int, why error) error {
+	err := fmt.Errorf("%w: its manifest %d is complete, is not known to the catalog, and is not what was written: %w", ErrRefused, seq, why)
+	if rerr := a.db.AddLostManifest(context.WithoutCancel(ctx), t.ID, seq, name); rerr != nil {
+		return rerr
+	}
+	if serr := a.suspect(ctx, t.ID, err); serr != nil {
+		return serr
+	}
+	return &changer.Error{Op: "write to tape " + t.Barcode, Err: err,
+		Hint: "was the catalog put back from a backup? tapefs catalog rebuild takes in what it lacks; if not: " + SuspectHint(t.Barcode)}
 }
 
 // drewSalt reports whether this catalog drew the salt of a file. It hands on the error that it is given, unless it has one of its own.

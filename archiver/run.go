@@ -33,6 +33,10 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 			return Summary{}, fmt.Errorf("recover the library: %w", err)
 		}
 	}
+	waited, err := a.unwritten(ctx, chosen)
+	if err != nil {
+		return Summary{}, err
+	}
 	run, err := a.startRun(ctx, "archive", sources)
 	if err != nil {
 		return Summary{}, fmt.Errorf("record the run: %w", err)
@@ -57,9 +61,12 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = interrupted(err)
 	}
+	err = errors.Join(err, a.countWritten(context.WithoutCancel(ctx), run, chosen, waited))
 	sum, err := a.finish(ctx, run, skipped, err)
 	sum.Held = held
-	return sum, err
+	pending, perr := a.Pending(context.WithoutCancel(ctx), chosen)
+	sum.Pending = pending
+	return sum, errors.Join(err, perr)
 }
 
 // endOf is the state in which a run ends, and what is said of it.

@@ -19,6 +19,7 @@ type writer struct {
 	sources map[int64]Source // whose locks this run holds
 	until   time.Time
 	now     bool // write however little is owed
+	names   bool // write a manifest for changes alone, too
 
 	unlock func() // of the writer lock; nil before it was needed
 	lease  *changer.Lease

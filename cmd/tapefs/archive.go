@@ -21,7 +21,7 @@ type archiveCmd struct {
 	Until    string   `help:"Start nothing new after this time of day." placeholder:"HH:MM"`
 	Heal     bool     `help:"Make damaged copies again from good ones, too."`
 	Checksum bool     `help:"Compare the content of unchanged files, too: reads every file at the source."`
-	Now      bool     `help:"Write what is owed, also less than a pool's min_batch."`
+	Now      bool     `help:"Write what is owed, also less than a pool's min_batch, and a manifest for deletions and renames alone."`
 
 	AcceptDeletions bool `help:"Mark as vanished all that a source has no more, also when that is more than a tenth of its files."`
 }
@@ -69,6 +69,9 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) (err error) {
 			for _, f := range summary.Forecast {
 				fmt.Fprintln(a.stdout, forecastLine(f))
 			}
+			for _, p := range pendingRows(summary.Pending) {
+				fmt.Fprintln(a.stdout, pendingLine(p))
+			}
 		}
 	}
 	var stopped *archiver.Interrupted
@@ -103,6 +106,8 @@ type summaryJSON struct {
 	Tapes  []string                    `json:"tapes"`
 	Held   []heldJSON                  `json:"held"`
 
+	Pending []pendingJSON `json:"pending"`
+
 	Forecast []forecastJSON `json:"forecast,omitempty"`
 }
 
@@ -123,7 +128,7 @@ type heldJSON struct {
 }
 
 func summaryOf(s archiver.Summary) summaryJSON {
-	j := summaryJSON{Run: s.Run, Counts: s.Counts, Tapes: s.Tapes, Held: []heldJSON{}}
+	j := summaryJSON{Run: s.Run, Counts: s.Counts, Tapes: s.Tapes, Held: []heldJSON{}, Pending: pendingRows(s.Pending)}
 	for _, h := range s.Held {
 		j.Held = append(j.Held, heldJSON{h.Pool, h.Copies, h.Bytes, h.Until})
 	}
@@ -134,7 +139,7 @@ func summaryOf(s archiver.Summary) summaryJSON {
 }
 
 func (c *archiveCmd) options(now time.Time) (archiver.Options, error) {
-	o := archiver.Options{DryRun: c.DryRun, Heal: c.Heal, Now: c.Now || c.Heal, Checksum: c.Checksum, AcceptDeletions: c.AcceptDeletions}
+	o := archiver.Options{DryRun: c.DryRun, Heal: c.Heal, Now: c.Now || c.Heal, Names: c.Now, Checksum: c.Checksum, AcceptDeletions: c.AcceptDeletions}
 	if c.Limit != "" {
 		n, err := humanize.ParseBytes(c.Limit)
 		if err != nil || n > 1<<62 {
@@ -213,6 +218,9 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 		if n := sum(o.name); n > 0 {
 			line += fmt.Sprintf("; %s %s", count(n, "file", "files"), o.text)
 		}
+	}
+	if n := sum("unwritten"); n > 0 {
+		line += fmt.Sprintf("; %s not safe on a tape yet", count(n, "file is", "files are"))
 	}
 	for _, h := range s.Held {
 		line += fmt.Sprintf("; about %s wait in the spool for pool %s (min_batch %s, at the latest %s): no tape was moved for it",

@@ -81,7 +81,14 @@ func (c *forgetCmd) Run(ctx context.Context, a *app) error {
 		}{forgetJSON{sum.Run, !c.Yes, sum.Versions, sum.Bytes, sum.Dirs, sum.There, sum.Waiting}})
 	}
 	fmt.Fprintln(a.stdout, forgetLine(sum, !c.Yes))
-	return nil
+	if !c.Yes {
+		return nil
+	}
+	pending, err := pendingOf(ctx, conf, db)
+	for _, p := range pending {
+		fmt.Fprintln(a.stdout, pendingLine(p))
+	}
+	return err
 }
 
 // print lists a version in a dry run; programs get them always.

@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("TRANSCRIPTS", transcripts)
+			env.Setenv("SAFE_MD", filepath.Join(filepath.Dir(filepath.Dir(transcripts)), "docs", "safe.md"))
 			env.Defer(func() { unmountBelow(env.WorkDir) })
 			return nil
 		},

@@ -86,6 +86,9 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 		}
 		err = errors.Join(err, serr)
 	}
+	if sum.NotSafe[archiver.NotNamed] > 0 {
+		err = withHint(err, "tapefs archive %s --now writes the manifest that names what has its bytes from another path", c.Source)
+	}
 	if sum.NotSafe[archiver.TimeUnsure]+sum.NotSafe[archiver.TakenTooSoon] > 0 && !c.Checksum {
 		err = withHint(err, "tapefs safe %s --checksum reads the files whose times leave it open, and compares their bytes", c.Source)
 	}

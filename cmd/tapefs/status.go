@@ -28,6 +28,7 @@ type statusJSON struct {
 	Owed    []owedJSON   `json:"owed"`
 	Damaged []owedJSON   `json:"damaged"`
 
+	Pending   []pendingJSON  `json:"pending"`           // changes that no manifest names yet
 	Manifests []missedJSON   `json:"missing_manifests"` // found lost, and not written anew yet
 	Lost      lostJSON       `json:"lost"`
 	Wanted    []wantedJSON   `json:"wanted"`
@@ -126,6 +127,9 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 		return nil, err
 	}
 	if s.Damaged, err = damageRows(ctx, db); err != nil {
+		return nil, err
+	}
+	if s.Pending, err = pendingOf(ctx, conf, db); err != nil {
 		return nil, err
 	}
 	if s.Manifests, err = manifestRows(ctx, db); err != nil {
@@ -270,6 +274,9 @@ func (s *statusJSON) print(a *app) {
 	}
 	for _, w := range s.Wanted {
 		t.row("wanted", strings.TrimSpace(fmt.Sprintf("%s  %s since %s  %s", w.Tape, w.Reason, dateOr(&w.Since, ""), printable(w.Place))))
+	}
+	for _, p := range s.Pending {
+		t.row("pending in "+p.Pool, pendingText(p))
 	}
 	for _, m := range s.Manifests {
 		t.row("LOST in "+m.Pool, fmt.Sprintf("%s; the next tapefs archive names anew what only that named", count(int64(m.Manifests), "manifest", "manifests")))
