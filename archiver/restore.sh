@@ -220,6 +220,7 @@ proved() {
 #            O KEY OBJECT PARTS SIZE GRID  an object as SHA256SUMS describes it
 #            N VOLUME KEY NAME SUM         a file that SHA256SUMS says lies on a volume
 #            U KEY OBJECT                  an object that was never finished: its files are in a later one
+#            B VOLUME BARCODE              the label of a tape that holds files of objects here
 # Everything that comes from a tape is taken only if it is made of the letters we expect.
 
 x8='[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
@@ -249,6 +250,7 @@ for d; do
 			-e "s!^# superseded tapefs/\\($h16\\)/\\($h32\\)\\.tar\\.enc\$!U \\1 \\2!p" \
 			-e "s!^\\($h64\\)  $file\$!N ${own:--} \\2 \\3 \\1!p" \
 			-e "s!^# elsewhere \\($h64\\)  $file .*volume=\\([0-9a-fA-F-]\\{1,64\\}\\)\$!N \\5 \\2 \\3 \\1!p" "$s"
+		sed -n 's!^# elsewhere .* barcode=\([A-Za-z0-9]\{1,32\}\) number=[0-9]\{1,9\} volume=\([0-9a-fA-F-]\{1,64\}\)$!B \2 \1!p' "$s" | sort -u
 	done
 done >"$tmp/seen"
 
@@ -256,12 +258,15 @@ done >"$tmp/seen"
 # STATE: whole, or trial (SHA256SUMS does not know the object: a try will tell), or missing.
 # Of several tapes that have a file of the right size, the most trusted one comes first.
 # $tmp/sums: KEY FILE SUM, what SHA256SUMS says most surely.
-awk -v sums="$tmp/sums" '
+# $tmp/needs: OBJECT TAPE, by its barcode if that is known: where what is missing lies.
+: >"$tmp/needs"
+awk -v sums="$tmp/sums" -v needs="$tmp/needs" '
 	$1 == "S" { s++; own = $2; next }
 	$1 == "O" { k = $3 " " $2; parts[k] = $4; size[k] = $5; grid[k] = $6; infile[s, k] = 1; involume[own, k] = 1; next }
 	$1 == "V" { given[$2] = 1; next }
 	$1 == "U" { superseded[$3 " " $2] = 1; next }
-	$1 == "N" { n++; nvol[n] = $2; nobj[n] = substr($4, 1, 32) " " $3; nname[n] = $2 SUBSEP $3 SUBSEP $4; nfile[n] = s; nkey[n] = $3; nfor[n] = $4; nsum[n] = $5; next }
+	$1 == "B" { label[$2] = $3; next }
+	$1 == "N" { if (!(($3, $4, $2) in placed)) { placed[$3, $4, $2] = 1; lies[$3, $4] = lies[$3, $4] " " $2 } n++; nvol[n] = $2; nobj[n] = substr($4, 1, 32) " " $3; nname[n] = $2 SUBSEP $3 SUBSEP $4; nfile[n] = s; nkey[n] = $3; nfor[n] = $4; nsum[n] = $5; next }
 	{ c++; tape[c] = $2; len[c] = $5; name[c] = $6; vol[c] = $3; key[c] = $4 }
 	END {
 		# A piece that is named before its object is, may be of a run that was interrupted: the object was
@@ -300,7 +305,13 @@ awk -v sums="$tmp/sums" '
 			else { state = "trial"; first = max[k] > 0 ? 1 : 0; last = max[k] + 0 }
 			list = ""; sum = 0; absent = ""
 			for (p = first; p <= last; p++) {
-				if (!((k, p) in pick)) { state = "missing"; absent = absent " " p; continue }
+				if (!((k, p) in pick)) {
+					state = "missing"; absent = absent " " p
+					oid = substr(k, 1, 32)
+					m = split(lies[substr(k, 34), oid ".tar.enc" (p ? sprintf(".%04d", p) : "")], volumes, " ")
+					for (j = 1; j <= m; j++) if (!(volumes[j] in given)) print oid, (volumes[j] in label ? label[volumes[j]] : "with-volume-" volumes[j]) > needs
+					continue
+				}
 				i = pick[k, p]; sum += len[i]
 				list = list " " name[i] "@" tape[i]
 				m = split(second[k, p], more, " ")
@@ -479,6 +490,12 @@ if [ -n "$parts_dir" ] && [ -f "$parts_dir/restored" ]; then
 		rm -rf "$parts_dir/restored" "$parts_dir/events" "$parts_dir/forgotten"
 	fi
 fi
+
+# needed OBJECT: which tapes hold what is missing of it, as far as those that are here tell.
+needed() {
+	awk -v oid="$1" '$1 == oid && !seen[$2]++ { list = list (list ? " or " : "") $2 } END { if (list) printf ", which lies on tape %s", list }' "$tmp/needs"
+}
+
 while read -r oid id state plain files <&3; do
 	number=$((number + 1))
 	[ -s "$tmp/without" ] && grep -q "^$id\$" "$tmp/without" && continue
@@ -486,9 +503,9 @@ while read -r oid id state plain files <&3; do
 	case $state in
 	missing)
 		case $plain in
-		1) problem "object $oid is not whole on these tapes: left out" ;;
+		1) problem "object $oid is not whole on these tapes$(needed "$oid"): left out" ;;
 		*)
-			problem "object $oid: not all of its $plain parts are here (${files% has*}): left out"
+			problem "object $oid: not all of its $plain parts are here (${files% has*}$(needed "$oid")): left out"
 			[ -n "$parts_dir" ] && echo "$id ${files#* has}" >>"$tmp/collect"
 			;;
 		esac
@@ -503,7 +520,7 @@ while read -r oid id state plain files <&3; do
 			cat >/dev/null # what tar did not want to see
 			exit "$result"
 		}; then
-			problem "object $oid is not in SHA256SUMS, and is not whole: left out"
+			problem "object $oid is not in SHA256SUMS, and is not whole: left out; if more was written to it, that lies on a tape with a higher number"
 			[ -n "$parts_dir" ] && echo "$id $files" >>"$tmp/collect"
 			continue
 		fi
@@ -1024,6 +1041,14 @@ read -r restored bytes <"$tmp/number"
 if [ -s "$tmp/bad" ]; then
 	say "$restored of $total objects were read; NOT EVERYTHING IS RESTORED:"
 	cat "$tmp/bad" >&2
+	if [ -s "$tmp/needs" ]; then
+		tapes=$(cut -d' ' -f2 "$tmp/needs" | sort -u | tr '\n' ' ')
+		if [ -n "$parts_dir" ]; then
+			say "INSERT TAPE ${tapes}next, and run this again with the same TARGET and --parts $parts_dir"
+		else
+			say "TAPE ${tapes}IS NEEDED, TOO: give all tapes at once, or see --parts in --help if there is one drive"
+		fi
+	fi
 	[ "$restored" -gt 0 ] || [ "$total" -eq 0 ] || exit 1
 	exit 3
 fi

@@ -346,17 +346,24 @@ func restoreSpanning(t *testing.T, shell []string) {
 	// Each tape alone: what is whole comes, the rest is named.
 	target := t.TempDir()
 	code, stderr := restore(t, shell, script, keyFile, target, two.dir)
-	if code != 3 || !strings.Contains(stderr, oid(2)) || !strings.Contains(stderr, "lacks 1)") {
+	if code != 3 || !strings.Contains(stderr, oid(2)) || !strings.Contains(stderr, "lacks 1, which lies on tape VT0001L8)") ||
+		!strings.Contains(stderr, "TAPE VT0001L8 IS NEEDED, TOO") {
 		t.Errorf("second tape alone: exit %d: %s", code, stderr)
 	}
 	compare(t, target, map[string]string{"src/three": "3"})
 	code, stderr = restore(t, shell, script, keyFile, target, one.dir)
-	if code != 3 || !strings.Contains(stderr, oid(2)) {
+	if code != 3 || !strings.Contains(stderr, oid(2)) || !strings.Contains(stderr, "on a tape with a higher number") {
 		t.Errorf("first tape alone: exit %d: %s", code, stderr)
 	}
 	compare(t, target, map[string]string{"src/one": "1", "src/three": "3"})
 
-	// One drive: pieces are collected between runs.
+	// One drive: the tape that comes next is named.
+	code, stderr = restore(t, shell, script, "--parts", t.TempDir(), keyFile, t.TempDir(), two.dir)
+	if code != 3 || !strings.Contains(stderr, "INSERT TAPE VT0001L8 next") {
+		t.Errorf("second tape first: exit %d: %s", code, stderr)
+	}
+
+	// Pieces are collected between runs.
 	target, pieces := t.TempDir(), filepath.Join(t.TempDir(), "pieces")
 	code, stderr = restore(t, shell, script, "--parts", pieces, keyFile, target, one.dir)
 	if code != 3 || !strings.Contains(stderr, "collecting") {
