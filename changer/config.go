@@ -147,6 +147,10 @@ func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
 		}
 		serials[d.Serial], elements[d.Element] = true, true
 		if err := r.discover(d); err != nil {
+			var own *Error
+			if errors.As(err, &own) {
+				return nil, fmt.Errorf("%s: %w", op, err) // it has a hint of its own
+			}
 			return nil, fail(op, err, "is the drive switched on? see: lsscsi -g; ls -l /dev/tape/by-id")
 		}
 	}

@@ -1,7 +1,9 @@
 package changer
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +18,7 @@ func (r roots) discover(d *DriveConfig) error {
 	if d.Tape == "" {
 		link := filepath.Join(r.dev, "tape", "by-id", "scsi-"+d.Serial+"-nst")
 		if _, err := os.Stat(link); err != nil {
-			return fmt.Errorf("find tape device of drive %s: %w", d.Serial, err)
+			return r.noSuchDrive(d.Serial, err)
 		}
 		d.Tape = link
 	}
@@ -38,6 +40,20 @@ func (r roots) discover(d *DriveConfig) error {
 	}
 	d.Device = filepath.Join(r.dev, entries[0].Name())
 	return nil
+}
+
+// noSuchDrive is the error of a serial number that no connected drive has, with those that they have.
+func (r roots) noSuchDrive(serial string, err error) error {
+	links, gerr := filepath.Glob(filepath.Join(r.dev, "tape", "by-id", "scsi-*-nst"))
+	if gerr != nil || len(links) == 0 || !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("find tape device of drive %s: %w", serial, err)
+	}
+	var have []string
+	for _, l := range links {
+		have = append(have, strings.TrimSuffix(strings.TrimPrefix(filepath.Base(l), "scsi-"), "-nst"))
+	}
+	return fail("find tape device", fmt.Errorf("no drive has the serial %s; those that are there have %s", serial, strings.Join(have, ", ")),
+		"is it switched on? else set serial: to that of the drive; tapefs doctor --fix-config shows them")
 }
 
 // canonical is a device's path without symlinks, the path itself when it does not exist.

@@ -501,6 +501,12 @@ func TestDiscover(t *testing.T) {
 	if !isDevice(want[0], filepath.Join(r.dev, "nst1")) || !isDevice(want[0], "LABDRV0002") || isDevice(want[0], filepath.Join(r.dev, "nst0")) || isDevice(want[0], "") {
 		t.Error("devices are mixed up")
 	}
+	cfg.Drives = []DriveConfig{{Serial: "NOSUCH0001"}}
+	var failed *Error
+	if _, err := open(cfg, nil, r); !errors.As(err, &failed) || !strings.Contains(err.Error(), "no drive has the serial NOSUCH0001; those that are there have LABDRV0001, LABDRV0002") ||
+		!strings.Contains(failed.Hint, "doctor --fix-config") {
+		t.Errorf("a serial that no drive has: %v", err)
+	}
 }
 
 func TestParseLtfsArgs(t *testing.T) {

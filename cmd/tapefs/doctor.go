@@ -13,9 +13,10 @@ import (
 )
 
 type doctorCmd struct {
-	NotifyTest bool `help:"Run the command of notify: with a test message, and say whether it went well."`
-	FixConfig  bool `help:"Look for changer and drives and print a library: section for the configuration."`
-	Prove      bool `help:"With --fix-config: have the robot bring a cartridge to each drive that is not proved to be the one it fills, and write proved: into the configuration. Drives that are mixed up there are told apart, and their entries corrected. Nothing is written to a tape."`
+	NotifyTest bool   `help:"Run the command of notify: with a test message, and say whether it went well."`
+	FixConfig  bool   `help:"Look for changer and drives and print a library: section for the configuration."`
+	Prove      bool   `help:"With --fix-config: have the robot bring a cartridge to each drive that is not proved to be the one it fills, and write proved: into the configuration. Drives that are mixed up there are told apart, and their entries corrected. Nothing is written to a tape."`
+	Report     string `help:"Write what a report on a fault needs into a new file: versions, findings, configuration, what the devices say, logs, counts; without names and keys." placeholder:"FILE" type:"path"`
 }
 
 // Marks of a finding.
@@ -92,6 +93,9 @@ func (c *doctorCmd) Run(ctx context.Context, a *app) error {
 		u.conf = conf
 		u.notify(ctx, true)
 		return u.report()
+	}
+	if c.Report != "" {
+		return reportFile(ctx, u, c.Report)
 	}
 	u.all(ctx)
 	if u.db != nil {

@@ -76,7 +76,7 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 			hint := "choose another --config and --state, or use what is there"
 			if c, err := loadConfig(configPath, a.State); path == configPath && err == nil {
 				if _, err := os.Lstat(c.catalogPath()); errors.Is(err, fs.ErrNotExist) {
-					hint = noCatalogHint(c)
+					hint = noCatalogHint(c) + "; for a new archive, move " + configPath + " away, run init, and bring over from it what you need"
 				}
 			}
 			return withHint(fmt.Errorf("initialise: %s exists already; nothing was changed", path), "%s", hint)
