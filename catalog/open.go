@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
 
@@ -142,11 +143,14 @@ func OpenReadOnly(ctx context.Context, path string) (*DB, error) {
 // open looks at the file before it changes anything: what is no catalog of ours stays as it is.
 func open(ctx context.Context, path string, write bool, m migrations) (*DB, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, unix.ELOOP) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("open catalog %s: not a file", path)
+	if !info.Mode().IsRegular() { // opening a pipe would wait for its other end
+		return nil, fmt.Errorf("open catalog %s: %w: not a file", path, ErrCorrupt)
 	}
 	db, err := connect(path)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tapefs/catalog"
 )
 
@@ -108,14 +110,24 @@ func TestOpenRefuses(t *testing.T) {
 	_, err := h.Exec(`CREATE TABLE x (y)`)
 	check(t, err)
 	check(t, h.Close())
+	pipe, loop := filepath.Join(dir, "pipe"), filepath.Join(dir, "loop")
+	check(t, unix.Mkfifo(pipe, 0o600))
+	check(t, os.Symlink("loop", loop))
 	for _, test := range []struct{ path, says string }{
 		{filepath.Join(dir, "missing"), "no such file"},
 		{dir, "not a file"},
+		{pipe, "not a file"},
+		{loop, "too many levels"},
 		{write("empty", ""), "not a catalog of tapefs"},
 		{write("text", strings.Repeat("no database\n", 1000)), "not a catalog of tapefs"},
 		{foreign, "not a catalog of tapefs"},
 	} {
-		was, _ := os.ReadFile(test.path)
+		var was, is []byte
+		st, err := os.Stat(test.path)
+		regular := err == nil && st.Mode().IsRegular()
+		if regular {
+			was, _ = os.ReadFile(test.path)
+		}
 		for _, open := range []func(context.Context, string) (*catalog.DB, error){catalog.Open, catalog.OpenReadOnly} {
 			db, err := open(ctx, test.path)
 			if err == nil {
@@ -123,9 +135,14 @@ func TestOpenRefuses(t *testing.T) {
 				t.Errorf("%s was opened", test.path)
 			} else if !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), test.path) {
 				t.Errorf("%s: %v, want %q", test.path, err, test.says)
+			} else if missing := errors.Is(err, fs.ErrNotExist); catalog.IsCorrupt(err) == missing {
+				t.Errorf("%s: %v does not say what a rebuild is for", test.path, err)
 			}
 		}
-		if is, _ := os.ReadFile(test.path); string(is) != string(was) {
+		if regular {
+			is, _ = os.ReadFile(test.path)
+		}
+		if string(is) != string(was) {
 			t.Errorf("%s was changed", test.path)
 		}
 	}

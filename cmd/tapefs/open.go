@@ -48,7 +48,6 @@ func (a *app) writeCatalog(ctx context.Context) (*config, *catalog.DB, error) {
 }
 
 func openError(err error, c *config) error {
-	err = fmt.Errorf("open catalog %s: %w", c.catalogPath(), err)
 	if errors.Is(err, fs.ErrNotExist) {
 		return withHint(err, "%s", noCatalogHint(c))
 	}
