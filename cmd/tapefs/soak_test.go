@@ -343,7 +343,7 @@ func (s *soak) settle() {
 // report prints what was done and holds the last quarter of the samples against the second one.
 func (s *soak) report() {
 	s.t.Helper()
-	s.t.Logf("%d reads (%d MiB), %d of them stopped half-way, %d listings, %d archive runs, %d verify runs, %d troubles, %d files",
+	s.t.Logf("%d reads (%d MiB), %d more that were interrupted, %d listings, %d archive runs, %d verify runs, %d troubles, %d files",
 		s.reads.Load(), s.readBytes.Load()>>20, s.interrupted.Load(), s.listings.Load(), s.archives.Load(), s.verifies.Load(), s.faults.Load(), len(s.files))
 	if s.reads.Load() == 0 || s.listings.Load() == 0 || s.archives.Load() == 0 {
 		s.t.Error("somebody never had his turn")
