@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 )
@@ -23,6 +24,9 @@ func (r *Rebuild) change(ctx context.Context, c Change, now *Version) error {
 		return errors.New("its number is not positive")
 	}
 	r.lastChange, r.lastVersion = max(r.lastChange, c.ID), max(r.lastVersion, c.Version)
+	if err := r.movedFrom(ctx, &c, now); err != nil { // before the version's own number is translated
+		return err
+	}
 	if now != nil && now.ID == c.Version {
 		if _, _, err := r.translate(ctx, now, ""); err != nil { // before its own number is looked for
 			return err
@@ -73,4 +77,24 @@ func (r *Rebuild) change(ctx context.Context, c Change, now *Version) error {
 		}
 	}
 	return r.exec(ctx, `INSERT INTO change (id, at, run, kind, version, detail) VALUES (?, ?, ?, ?, ?, ?)`, c.ID, nsOf(c.At), r.run, c.Kind, c.Version, c.Detail)
+}
+
+// movedFrom translates the number, in a change "moved", of the version that had the bytes: the next manifest that tells of the change
+// says which path that was.
+func (r *Rebuild) movedFrom(ctx context.Context, c *Change, now *Version) error {
+	var how struct {
+		From   ID     `json:"from"`
+		Before string `json:"before"`
+	}
+	if c.Kind != "moved" || now == nil || json.Unmarshal([]byte(c.Detail), &how) != nil {
+		return nil
+	}
+	from, err := r.bytesOf(ctx, now, now.ID, how.From)
+	if err != nil || from == how.From {
+		return err
+	}
+	how.From = from
+	detail, err := json.Marshal(how)
+	c.Detail = string(detail)
+	return err
 }
