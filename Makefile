@@ -25,8 +25,8 @@ demo: build ## The whole journey with a virtual library; SRC=/some/dir archives 
 test: deps ## Run all tests
 	$(GO) test -timeout 40m ./...
 
-torture: deps ## ROUNDS (500; "once": one of each kind) of kills, full tapes and faults, each followed by a compare; SEED repeats one; FLAVOR=hpe with HPE's LTFS
-	$(if $(FLAVOR),TAPEFS_VIRTUAL_FLAVOR=$(FLAVOR)) TAPEFS_ROUNDS=$(or $(ROUNDS),500) TAPEFS_SEED=$(SEED) TAPEFS_KIND='$(KIND)' $(GO) test -count=1 -timeout 6h -run '^TestTorture$$' -v ./cmd/tapefs
+torture: deps ## ROUNDS (500; "once": each kind once, four in a row) of kills, full tapes and faults, each followed by a compare; SEED repeats a run, ARCHIVE one archive of it; JOBS (4) archives at a time
+	TAPEFS_ROUNDS=$(or $(ROUNDS),500) TAPEFS_SEED=$(SEED) TAPEFS_ARCHIVE=$(ARCHIVE) TAPEFS_KIND='$(KIND)' TAPEFS_REBUILDS=$(REBUILDS) $(GO) test -count=1 -timeout 12h -parallel $(or $(JOBS),4) -run '^TestTorture$$' -v ./cmd/tapefs
 
 mutations: deps ## Small changes to the program, each of which a short test must notice; M=TEXT those with it in their names, M=changed BASE=COMMIT those whose file changed
 	TAPEFS_MUTATIONS='$(or $(M),all)' TAPEFS_BASE='$(BASE)' $(GO) test -count=1 -timeout 2h -run '^TestMutations$$' -v ./cmd/tapefs

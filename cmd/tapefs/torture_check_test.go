@@ -136,6 +136,40 @@ func (w *tortured) believed() (losses []string) {
 	return losses
 }
 
+// named wants for each durable part a durable manifest that is on its tape, with its mac, as far as the tape shows: without one a
+// rebuild does not find the part.
+func (w *tortured) named() (losses []string) {
+	w.t.Helper()
+	tapes := map[string]map[string]indexed{}
+	there := map[string]bool{} // manifests by tape and name
+	for _, r := range w.query(`SELECT p.name, o.barcode, t.barcode, m.name, coalesce(m.state, 0) FROM copy_part p JOIN copy c ON c.id = p.copy
+		JOIN tape o ON o.id = p.tape LEFT JOIN manifest m ON m.id = p.manifest LEFT JOIN tape t ON t.id = m.tape WHERE p.state = 2 AND c.state = 3`) {
+		part, on := r[0].(string), r[1].(string)
+		barcode, isNamed := r[2].(string)
+		if !isNamed || r[4].(int64) != 2 {
+			losses = append(losses, fmt.Sprintf("tape %s: %s is durable, and no durable manifest names it", on, part))
+			continue
+		}
+		if tapes[barcode] == nil {
+			tapes[barcode] = w.indexOf(barcode)
+		}
+		name := r[3].(string)
+		for _, file := range []string{name, strings.TrimSuffix(name, ".tar.enc") + ".mac"} {
+			ok, known := there[barcode+file]
+			if !known {
+				f, listed := tapes[barcode][file]
+				sum, err := sumOf(f)
+				ok = listed && f.size > 0 && err == nil && len(sum) > 0
+				there[barcode+file] = ok
+			}
+			if !ok {
+				losses = append(losses, fmt.Sprintf("tape %s: %s is named by %s on tape %s, which has not %s", on, part, name, barcode, file))
+			}
+		}
+	}
+	return losses
+}
+
 func sumOf(f indexed) ([]byte, error) {
 	h := sha256.New()
 	if f.size == 0 {
@@ -157,7 +191,7 @@ func sumOf(f indexed) ([]byte, error) {
 func (w *tortured) quick() (losses []string) {
 	w.t.Helper()
 	loss := func(format string, args ...any) { losses = append(losses, fmt.Sprintf(format, args...)) }
-	losses = w.believed()
+	losses = slices.Concat(w.believed(), w.named())
 
 	listed := map[string]entryJSON{}
 	lines := bufio.NewScanner(strings.NewReader(w.archive.run("ls", "--json", "-R", "/")))
@@ -196,8 +230,6 @@ func (w *tortured) quick() (losses []string) {
 
 	for _, c := range []struct{ what, text string }{
 		{"copies are not durable", `SELECT c.id, c.state, o.oid FROM copy c JOIN object o ON o.id = c.object WHERE c.state < 3 AND o.state < 2`},
-		{"durable parts are named by no durable manifest", `SELECT p.id, p.name FROM copy_part p JOIN copy c ON c.id = p.copy
-			WHERE p.state = 2 AND c.state = 3 AND NOT EXISTS (SELECT 1 FROM manifest m WHERE m.id = p.manifest AND m.state = 2)`},
 		{"parts are not settled", `SELECT p.id, p.state, p.name FROM copy_part p WHERE p.state < 2`},
 		{"batches are not released", `SELECT id, state, dir FROM batch WHERE state < 2`},
 		{"objects have more than one live copy in a pool", `SELECT object, pool, count(*) FROM copy WHERE state < 4 GROUP BY object, pool HAVING count(*) > 1`},

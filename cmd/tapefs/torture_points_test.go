@@ -6,7 +6,9 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,7 +73,7 @@ func failpoints(t *testing.T) []string {
 // names it.
 func TestEveryFailpointIsMet(t *testing.T) {
 	var rounds []string
-	for _, k := range (&tortured{t: t, tmpfs: true}).troubles() {
+	for _, k := range (&tortured{t: t, root: true}).troubles() {
 		rounds = append(rounds, k.name)
 	}
 	var tests strings.Builder
@@ -104,11 +106,48 @@ func TestEveryFailpointIsMet(t *testing.T) {
 	// What the archive has to survive beside them, by the beginning of the kind's name.
 	for _, want := range []string{"kill tapefs", "kill rsync", "kill ltfs", "kill mkltfs", "kill all", "end of tape", "write error", "read error",
 		"index not written", "cartridge yanked", "robot stuck", "spool's disk full", "catalog's disk full", "two at once", "SIGTERM",
-		"write error told by close", "write error that sticks", "write error for good", "sync lies", "unmount lies",
+		"write error told by close", "write error that sticks", "write error for good", "bytes lost", "bytes wrong", "spoilt object", "spoilt manifest",
+		"spoilt mac", "spoilt snapshot", "sync lies", "unmount lies",
 		"end of tape, and no sync", "killed volume needs ltfsck", "mt eod fails", "second pool late", "content changed", "spool lost",
-		"spool rotten", "older catalog"} {
+		"spool rotten", "older catalog", "kill repack", "kill heal", "kill forget", "kill rebuild", "catalog lost", "kill restore", "kill verify"} {
 		if !slices.ContainsFunc(rounds, func(name string) bool { return strings.HasPrefix(name, want) }) {
 			t.Errorf("no round has %q", want)
+		}
+	}
+}
+
+var faultsInHelp = regexp.MustCompile(`(?m)^  ([a-z-]+)`)
+
+// Every fault that the virtual library knows is set by a trouble of TestTorture.
+func TestEveryFaultIsDrawn(t *testing.T) {
+	help, err := exec.Command("tapefs", "virtual", "fault", "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set strings.Builder
+	files, err := filepath.Glob("torture_*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+				set.WriteString(literal.Value + "\n")
+			}
+			return true
+		})
+	}
+	kinds := faultsInHelp.FindAllSubmatch(help, -1)
+	if len(kinds) < 30 {
+		t.Fatalf("the help lists %d faults:\n%s", len(kinds), help)
+	}
+	for _, kind := range kinds {
+		if !regexp.MustCompile(`(?m)^"` + string(kind[1]) + `["=]`).MatchString(set.String()) {
+			t.Errorf("no round has fault %s", kind[1])
 		}
 	}
 }

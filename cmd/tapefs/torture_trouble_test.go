@@ -85,7 +85,7 @@ func (w *tortured) troubles() []trouble {
 		}},
 		trouble{"robot stuck", func() bool {
 			w.emptyDrives()
-			w.must(w.lib.Fault("stuck-robot"))
+			w.fault("stuck-robot")
 			s := w.start()
 			w.wait(s, func() bool { return len(w.processes(" load ")) > 0 })
 			stuck := !s.done()
@@ -99,7 +99,7 @@ func (w *tortured) troubles() []trouble {
 		}},
 		trouble{"slow load", func() bool {
 			w.emptyDrives()
-			w.must(w.lib.Fault("slow-load=1500ms"))
+			w.fault("slow-load=1500ms")
 			s := w.start()
 			if w.r.IntN(2) == 0 {
 				w.wait(s, func() bool { return len(w.processes(" load ")) > 0 })
@@ -142,8 +142,8 @@ func (w *tortured) troubles() []trouble {
 			})
 		}},
 	)
-	all = append(all, w.unkindTroubles()...)
-	if w.tmpfs {
+	all = slices.Concat(all, w.unkindTroubles(), w.damageTroubles(), w.verbTroubles(), w.faultTroubles())
+	if w.root {
 		all = append(all,
 			trouble{"spool's disk full", func() bool {
 				free := w.fillDisk(w.path("state/spool"), int64(w.r.IntN(2<<20)))
@@ -218,9 +218,7 @@ func (w *tortured) kill(words ...string) bool {
 // faulty makes a run with faults in force; met when it does not end well.
 func (w *tortured) faulty(faults ...string) bool {
 	w.t.Helper()
-	if len(faults) > 0 {
-		w.must(w.lib.Fault(faults...))
-	}
+	w.fault(faults...)
 	s := w.start()
 	code := w.ends(s)
 	return code != exitDone || strings.Contains(s.out.String(), "tape failed") || strings.Contains(s.out.String(), "passed over")
@@ -250,9 +248,7 @@ func (w *tortured) fillTapes() {
 	for _, t := range w.openTapes() {
 		faults = append(faults, "write-protect="+t.barcode)
 	}
-	if len(faults) > 0 {
-		w.must(w.lib.Fault(faults...))
-	}
+	w.fault(faults...)
 	w.addTapes("VT", 1) // to be sure that there is one
 }
 
@@ -269,9 +265,7 @@ func (w *tortured) readError() bool {
 			faults = append(faults, fmt.Sprintf("read-eio=%s:%d", p[0], p[1].(int64)*blockSize))
 		}
 	}
-	if len(faults) > 0 {
-		w.must(w.lib.Fault(faults...))
-	}
+	w.fault(faults...)
 	w.ends(w.start())
 	return len(faults) > 0
 }

@@ -32,7 +32,7 @@ func (w *tortured) unkindTroubles() []trouble {
 			return w.faulty("full-no-sync", fmt.Sprintf("enospc-after=%d", max(used+int64(w.r.IntN(4<<20)), 12<<20)))
 		}},
 		{"killed volume needs ltfsck", func() bool {
-			w.must(w.lib.Fault("kill-needs-check"))
+			w.fault("kill-needs-check")
 			s := w.start()
 			w.wait(s, func() bool { return len(w.processes(" ltfs ")) > 0 })
 			w.pause(s, time.Duration(w.r.Int64N(int64(w.run1))))
@@ -129,9 +129,7 @@ func (w *tortured) olderCatalog() bool {
 	older := w.path("older.db")
 	w.must(os.RemoveAll(older))
 	w.must(os.RemoveAll(older + ".json"))
-	if out, err := w.command("catalog", "backup", older).CombinedOutput(); err != nil {
-		w.t.Fatalf("%s: catalog backup: %v\n%s", w.round, err, out)
-	}
+	w.runs("catalog", "backup", older)
 	if w.ends(w.start()) != exitDone {
 		return false
 	}
@@ -142,12 +140,10 @@ func (w *tortured) olderCatalog() bool {
 	if out, err := exec.Command("cp", older, w.path("state/catalog.db")).CombinedOutput(); err != nil {
 		w.t.Fatalf("%s: put the older catalog back: %v\n%s", w.round, err, out)
 	}
-	w.change()
+	w.change(true)
 	w.forgetChanged()
 	told := w.ends(w.start()) == exitFailed
-	cmd := w.command("catalog", "rebuild")
-	out, _ := cmd.CombinedOutput()
-	fmt.Fprintf(&w.log, "--- catalog rebuild, exit code %d\n%s", cmd.ProcessState.ExitCode(), out)
+	w.runs("catalog", "rebuild")
 	w.proved = map[int64]bool{} // rows have other numbers now
 	return told
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -18,15 +17,17 @@ func (w *tortured) forgetChanged() {
 }
 
 // vow asks safe what may be deleted, and remembers it. After a run that said that all is done it must name every file.
-func (w *tortured) vow(all bool) (losses []string) {
+func (w *tortured) vow(all bool, args ...string) (losses []string) {
 	w.t.Helper()
 	for _, source := range []string{"far", "near"} {
-		p, code := w.promised(source, w.path("source/"+source))
+		p, code := w.promised(source, w.path("source/"+source), args...)
+		w.ended("safe", code)
 		for name, sum := range p {
 			w.vowed[name] = sum
 		}
 		if all && code != exitDone {
-			losses = append(losses, fmt.Sprintf("all is done, and safe %s exits %d", source, code))
+			_, why := w.runs(append([]string{"safe", source}, args...)...)
+			losses = append(losses, fmt.Sprintf("all is done, and safe %s %s exits %d:\n%s", strings.Join(args, " "), source, code, why))
 		}
 	}
 	return losses
@@ -56,16 +57,4 @@ func (w *tortured) keptVows(how rebuilt) []string {
 		}
 	}
 	return w.broken(p, how)
-}
-
-// copyContent makes a new file of another one's bytes.
-func copyContent(from, to string) error {
-	b, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	if err := os.RemoveAll(to); err != nil {
-		return err
-	}
-	return os.WriteFile(to, b, 0o644)
 }

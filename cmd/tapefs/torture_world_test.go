@@ -29,17 +29,16 @@ const (
 )
 
 // tortured is an archive with two sources and two pools: far is fetched through the spool, near is read in place.
-// The state folder and the spool are small file systems of their own, so that they can be filled.
+// It lies in memory. The state folder and the spool are small file systems of their own, so that they can be filled.
 type tortured struct {
 	*archive
 	t      *testing.T
 	r      *rand.Rand
 	lib    *virtual.Library
-	tmpfs  bool
-	round  string
-	seed   uint64
-	tally  map[string]*tallied // by kind
-	now    *tallied            // that of the round
+	root   bool   // may mount file systems
+	round  string // for messages
+	again  string // what repeats it
+	all    *tally
 	log    bytes.Buffer
 	serial int            // of file contents
 	tapes  map[string]int // tapes added, by barcode prefix
@@ -47,19 +46,28 @@ type tortured struct {
 	proved map[int64]bool // rows of copy_part whose bytes were compared with their sums
 	run1   time.Duration  // what a run takes, about
 	vowed  promise        // what safe named, as it was then; a file that changed at its source since is not in it
+
+	spoilt   bool     // a tape has other bytes than were written, since some round
+	kinds    []string // troubles of the round so far
+	settling bool     // runs have no trouble now
+	lastCode int      // of a run in trouble
+	losses   []string // of the round
 }
 
-func newTortured(t *testing.T, r *rand.Rand) *tortured {
+func newTortured(t *testing.T, r *rand.Rand, all *tally) *tortured {
 	needFuse(t)
-	dir := t.TempDir()
-	w := &tortured{archive: &archive{t: t, dir: dir, conf: filepath.Join(dir, "config.yaml")}, t: t, r: r,
+	top := t.TempDir()
+	dir := filepath.Join(top, "archive")
+	w := &tortured{archive: &archive{t: t, dir: dir, conf: filepath.Join(dir, "config.yaml")}, t: t, r: r, all: all, root: os.Geteuid() == 0,
 		tapes: map[string]int{}, proved: map[int64]bool{}, run1: 2 * time.Second, round: "the beginning", vowed: promise{}}
-	t.Cleanup(func() { w.end() })
+	t.Cleanup(func() { w.end(top) })
+	if w.root {
+		w.must(unix.Mount("tmpfs", top, "tmpfs", 0, "size=4g,mode=0700"))
+	}
 	for _, d := range []string{"source/far", "source/near", "kept/far", "kept/near", "state"} {
 		w.must(os.MkdirAll(w.path(d), 0o755))
 	}
-	if os.Geteuid() == 0 {
-		w.tmpfs = true
+	if w.root {
 		w.must(unix.Mount("tmpfs", w.path("state"), "tmpfs", 0, "size=512m,mode=0700"))
 		w.must(os.Mkdir(w.path("state/spool"), 0o700))
 		w.must(unix.Mount("tmpfs", w.path("state/spool"), "tmpfs", 0, "size=256m,mode=0700"))
@@ -88,8 +96,10 @@ func newTortured(t *testing.T, r *rand.Rand) *tortured {
 }
 
 // end takes away mounts and processes, and keeps the archive of a failed test if that is wanted.
-func (w *tortured) end() {
-	w.lib.Fault("clear")
+func (w *tortured) end(top string) {
+	if w.lib != nil {
+		w.lib.Fault("clear")
+	}
 	for range 200 {
 		if !processesNaming(w.dir) {
 			break
@@ -106,11 +116,14 @@ func (w *tortured) end() {
 		unix.Unmount(m, unix.MNT_DETACH)
 	}
 	if keep := os.Getenv("TAPEFS_KEEP"); keep != "" && w.t.Failed() {
-		if out, err := exec.Command("cp", "-a", w.dir, keep).CombinedOutput(); err != nil {
+		if out, err := exec.Command("cp", "-a", w.dir, filepath.Join(keep, filepath.Base(filepath.Dir(top)))).CombinedOutput(); err != nil {
 			w.t.Logf("keep the archive: %v\n%s", err, out)
 		}
 	}
 	unmountBelow(w.dir)
+	if w.root {
+		unix.Unmount(top, unix.MNT_DETACH)
+	}
 }
 
 func (w *tortured) must(err error) {
@@ -135,221 +148,6 @@ func (w *tortured) addTapes(prefix string, n int) {
 			w.t.Fatalf("%s: the library is full", w.round)
 		}
 		w.must(w.lib.Add(w.slot, virtual.Cartridge{Barcode: fmt.Sprintf("%s%04dL8", prefix, w.tapes[prefix])}))
-	}
-}
-
-// change adds, changes and removes a few files at both sources. Names come again, so that the trees stay small.
-func (w *tortured) change() {
-	w.t.Helper()
-	for _, source := range []string{"far", "near"} {
-		root := w.path("source/" + source)
-		write := func(name string, size int64) {
-			w.serial++
-			path := filepath.Join(root, name)
-			w.must(os.MkdirAll(filepath.Dir(path), 0o755))
-			w.must(os.RemoveAll(path))
-			content := make([]byte, size)
-			fill := rand.NewChaCha8([32]byte{byte(w.serial), byte(w.serial >> 8), byte(w.serial >> 16), 7})
-			fill.Read(content)
-			w.must(os.WriteFile(path, content, 0o644))
-			at := time.Unix(1_500_000_000+int64(w.serial)*977, int64(w.r.IntN(1_000_000_000)))
-			w.must(os.Chtimes(path, at, at))
-		}
-		for range 2 + w.r.IntN(8) {
-			write(fmt.Sprintf("album %d/picture %02d.jpeg", w.r.IntN(4), w.r.IntN(15)), int64(w.r.IntN(60_000)))
-		}
-		for range 1 + w.r.IntN(2) {
-			write(fmt.Sprintf("clips/clip %d.mp4", w.r.IntN(6)), 64<<10+int64(w.r.IntN(2<<20)))
-		}
-		if source == "far" && w.r.IntN(3) == 0 || w.r.IntN(8) == 0 {
-			write(fmt.Sprintf("films/film %d.mkv", w.r.IntN(2)), 9<<20+int64(w.r.IntN(11<<20))) // two or three parts
-		}
-		if clips, _ := filepath.Glob(filepath.Join(root, "clips", "*")); len(clips) > 0 && w.r.IntN(3) == 0 { // of dedup size, many of them
-			from := clips[w.r.IntN(len(clips))]
-			w.serial++
-			to, at := filepath.Join(root, "clips", fmt.Sprintf("copy %d.mp4", w.r.IntN(3))), time.Unix(1_500_000_000+int64(w.serial)*977, 5)
-			w.must(copyContent(from, to))
-			w.must(os.Chtimes(to, at, at))
-		}
-		if w.r.IntN(2) == 0 {
-			link := filepath.Join(root, fmt.Sprintf("link %d", w.r.IntN(3)))
-			w.must(os.RemoveAll(link))
-			w.must(os.Symlink(fmt.Sprintf("nowhere %d", w.r.IntN(1000)), link))
-		}
-		found, err := filepath.Glob(filepath.Join(root, "*", "*"))
-		w.must(err)
-		for range w.r.IntN(3) {
-			if len(found) > 0 {
-				w.must(os.RemoveAll(found[w.r.IntN(len(found))]))
-			}
-		}
-		// A listing has whole seconds, and a directory from which something only went is not fetched: two
-		// changes within a second would look like one.
-		w.must(filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
-			if err != nil || !d.IsDir() {
-				return err
-			}
-			if info, err := d.Info(); err != nil || time.Since(info.ModTime()) > time.Hour {
-				return err
-			}
-			w.serial++
-			at := time.Unix(1_500_000_000+int64(w.serial)*977, 0)
-			return os.Chtimes(path, at, at)
-		}))
-	}
-}
-
-// keep copies what is new at the sources to a tree from which nothing is ever removed: vanished files stay archived.
-func (w *tortured) keep() {
-	w.t.Helper()
-	out, err := exec.Command("rsync", "-ac", w.path("source")+"/", w.path("kept")+"/").CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("rsync: %v\n%s", err, out)
-	}
-}
-
-// started is a running archive command.
-type started struct {
-	cmd    *exec.Cmd
-	out    lockedBuffer
-	exited chan struct{}
-	began  time.Time
-}
-
-// start begins an archive run with more environment.
-func (w *tortured) start(env ...string) *started {
-	w.t.Helper()
-	s := &started{cmd: w.command("archive", "-v", "--accept-deletions"), exited: make(chan struct{}), began: time.Now()}
-	s.cmd.Env = append(os.Environ(), env...)
-	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
-	w.must(s.cmd.Start())
-	go func() { s.cmd.Wait(); close(s.exited) }()
-	return s
-}
-
-// ends waits for the end of a run and returns its exit code, -1 when a signal ended it.
-func (w *tortured) ends(s *started) int {
-	w.t.Helper()
-	select {
-	case <-s.exited:
-	case <-time.After(runLimit):
-		for _, pid := range w.processes(" ltfs ") { // says in its log what it waits for
-			syscall.Kill(pid, syscall.SIGQUIT)
-		}
-		time.Sleep(time.Second)
-		s.cmd.Process.Signal(syscall.SIGQUIT)
-		<-s.exited
-		w.t.Fatalf("%s: a run does not end\nbefore:\n%s\nit says:\n%s\nits ltfs says:\n%s", w.round, w.log.String(), s.out.String(), w.ltfsLogs())
-	}
-	code := s.cmd.ProcessState.ExitCode()
-	if w.now != nil {
-		w.now.codes[code]++
-	}
-	fmt.Fprintf(&w.log, "--- archive, exit code %d, %.1f s\n%s", code, time.Since(s.began).Seconds(), s.out.String())
-	if strings.Contains(s.out.String(), "panic:") || strings.Contains(s.out.String(), "fatal error:") {
-		w.t.Fatalf("%s: a panic\n%s", w.round, w.log.String())
-	}
-	return code
-}
-
-// ltfsLogs are the ends of what the ltfs processes said.
-func (w *tortured) ltfsLogs() string {
-	var b strings.Builder
-	logs, _ := filepath.Glob(w.path("state/run/ltfs-*.log"))
-	for _, file := range logs {
-		text, _ := os.ReadFile(file)
-		fmt.Fprintf(&b, "%s:\n%s\n", filepath.Base(file), text[max(0, len(text)-8<<10):])
-	}
-	return b.String()
-}
-
-// done tells whether a run has ended.
-func (s *started) done() bool {
-	select {
-	case <-s.exited:
-		return true
-	default:
-		return false
-	}
-}
-
-// settle runs archive without trouble until it has nothing to complain of. An operator's part is done when it is
-// asked for: new tapes, and trust in a drive that was blamed for what the test did.
-func (w *tortured) settle(why string) {
-	w.t.Helper()
-	for range settleRuns {
-		began := time.Now()
-		code := w.ends(w.start())
-		switch code {
-		case exitDone:
-			w.run1 = (3*w.run1 + time.Since(began)) / 4
-			return
-		case exitFailed, exitPartial: // says what is wrong, and the next run goes on
-			w.trustTapes()
-		case exitOperator:
-			w.operate()
-		default:
-			w.t.Fatalf("%s: archive exits with %d after %s\n%s", w.round, code, why, w.log.String())
-		}
-	}
-	w.t.Fatalf("%s: %d runs after %s did not end it\n%s", w.round, settleRuns, why, w.log.String())
-}
-
-// trustTapes is an operator's part, too: tapes that the trouble made suspect are checked and read, and trusted by hand where
-// that does not end it.
-func (w *tortured) trustTapes() {
-	w.t.Helper()
-	unclean, err := filepath.Glob(w.path("library/tapes/*/meta.json"))
-	w.must(err)
-	unclean = slices.DeleteFunc(unclean, func(file string) bool {
-		text, err := os.ReadFile(file)
-		return err != nil || !strings.Contains(string(text), `"unclean": true`)
-	})
-	for i, file := range unclean { // they want ltfsck
-		unclean[i] = filepath.Base(filepath.Dir(file))
-	}
-	for _, barcode := range slices.Compact(slices.Sorted(slices.Values(append(w.suspects(), unclean...)))) {
-		for _, args := range [][]string{{"tape", "check", barcode}, {"verify", "--tape", barcode}} {
-			out, err := w.command(args...).CombinedOutput()
-			fmt.Fprintf(&w.log, "--- %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-	}
-	for _, barcode := range w.suspects() {
-		out, err := w.command("tape", "trust", barcode, "--yes").CombinedOutput()
-		fmt.Fprintf(&w.log, "--- tape trust %s: %v\n%s", barcode, err, out)
-	}
-}
-
-func (w *tortured) suspects() (barcodes []string) {
-	w.t.Helper()
-	for _, r := range w.query(`SELECT barcode FROM tape WHERE state = 'suspect' AND uuid <> ''`) {
-		barcodes = append(barcodes, r[0].(string))
-	}
-	return barcodes
-}
-
-func (w *tortured) operate() {
-	w.t.Helper()
-	w.trustTapes()
-	for _, d := range w.lib.Drives {
-		if out, err := w.command("drive", "trust", d.Serial).CombinedOutput(); err != nil {
-			w.t.Fatalf("drive trust: %v\n%s", err, out)
-		}
-	}
-	blank := map[string]int{}
-	metas, err := filepath.Glob(w.path("library/tapes/*/meta.json"))
-	w.must(err)
-	for _, file := range metas {
-		text, err := os.ReadFile(file)
-		w.must(err)
-		if !strings.Contains(string(text), `"formatted": true`) {
-			blank[filepath.Base(filepath.Dir(file))[:2]]++
-		}
-	}
-	for _, prefix := range []string{"VT", "OF"} {
-		if blank[prefix] == 0 {
-			w.addTapes(prefix, blankAtOnce)
-		}
 	}
 }
 
