@@ -25,7 +25,7 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	if o.DryRun {
 		return a.dryRun(ctx, chosen, o)
 	}
-	if err := a.mayWrite(ctx); err != nil {
+	if err := errors.Join(liftFileLimit(), a.mayWrite(ctx)); err != nil {
 		return Summary{}, err // said before anything is fetched
 	}
 	if a.lib != nil {

@@ -61,7 +61,8 @@ var faults = []struct {
 	{unix.ENOMEM, Shortage, Shortage},
 	{unix.ENOBUFS, Shortage, Shortage},
 	{unix.ENOSPC, Shortage, Full},
-	{unix.EDQUOT, Shortage, Unknown},
+	{unix.EDQUOT, Shortage, Shortage}, // a tape has no quotas
+	{unix.EFBIG, Shortage, Shortage},  // the process may make no larger file (RLIMIT_FSIZE)
 	{unix.EACCES, Shortage, Unknown},
 	{unix.EPERM, Shortage, Unknown},
 

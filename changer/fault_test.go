@@ -47,6 +47,7 @@ func TestFaults(t *testing.T) {
 		{unix.ENOBUFS, Shortage, unix.ENOBUFS},
 		{unix.ENOSPC, Shortage, unix.ENOSPC},
 		{unix.EDQUOT, Shortage, unix.EDQUOT},
+		{unix.EFBIG, Shortage, 0},
 		{unix.EACCES, Shortage, unix.EACCES},
 		{unix.EPERM, Shortage, unix.EPERM},
 
@@ -95,7 +96,8 @@ func TestWriteFaults(t *testing.T) {
 		{unix.EROFS, Unknown, false},
 		{unix.EACCES, Unknown, false},
 		{unix.EPERM, Unknown, false},
-		{unix.EDQUOT, Unknown, false},
+		{unix.EDQUOT, Shortage, true},
+		{unix.EFBIG, Shortage, true},
 		{unix.EIO, Damaged, false},
 		{unix.EAGAIN, Gone, false},
 		{unix.ENOTCONN, Gone, false},
