@@ -60,7 +60,8 @@ bench-mount: ## Listing N (1,000,000) names and reading SIZE (1GiB) beside the d
 bench-recall: ## 1,000 reads over 20 tapes on a virtual clock: the queue beside first-come, per-reader order and a lower bound
 	TAPEFS_BENCH_RECALL=1 $(GO) test -count=1 -run '^TestBenchRecall$$' -v ./fs/recall
 
-bench-archive: deps ## A second run over N (1,000,000) names beside rsync -an, sealing beside openssl, MIB (2048) over ssh beside rsync -a
+bench-archive: deps ## A second run over N (1,000,000) names beside rsync -an, sealing beside openssl, MIB (2048) over ssh beside rsync -a, sources side by side
+	$(GO) test -run '^$$' -bench '^BenchmarkSideBySide$$' -benchtime 5x ./archiver
 	TAPEFS_BENCH_NAMES=$(or $(N),1000000) TAPEFS_BENCH_MIB=$(or $(MIB),2048) $(GO) test -count=1 -timeout 3h -run '^TestBench(Unchanged|Seal|Archive)$$' -v ./archiver
 
 bench-restore: deps ## N (20,000) small files restored, beside openssl and tar of the same objects, and rsync
