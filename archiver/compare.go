@@ -392,9 +392,10 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 	}, len(e.target))
 }
 
-// isRuined tells whether the bytes of an unchanged file are gone from the archive.
+// isRuined reports whether the object that an unchanged file or symlink lies in is gone from the archive. Also what has no
+// bytes, a symlink or an empty file, is on tape only as a member of an object.
 func (c *comparison) isRuined(ctx context.Context, v *catalog.Version) (bool, error) {
-	if len(c.ruined) == 0 || v.Kind != catalog.File || v.Size == 0 {
+	if len(c.ruined) == 0 {
 		return false, nil
 	}
 	object, _, err := c.db.BytesAt(ctx, v.Data)

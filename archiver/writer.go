@@ -280,7 +280,9 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			if _, err := w.blameDrive(ctx, string(c.Barcode), err); err != nil {
 				return false, err
 			}
-			w.giveUpFailed(ctx, c.Barcode)
+			if gerr := w.giveUpFailed(ctx, c.Barcode); gerr != nil {
+				return false, errors.Join(err, gerr)
+			}
 		}
 		if failed || errors.Is(err, changer.ErrNotBlank) || errors.Is(err, changer.ErrUnknown) || errors.Is(err, changer.ErrWriteProtected) ||
 			errors.Is(err, changer.ErrReadOnly) || errors.Is(err, changer.ErrIncompatible) || errors.Is(err, changer.ErrStuck) || errors.Is(err, changer.ErrOtherCartridge) {
@@ -326,7 +328,9 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		if _, berr := w.blameDrive(ctx, string(c.Barcode), err); berr != nil {
 			return false, berr
 		}
-		w.giveUpFailed(ctx, c.Barcode)
+		if gerr := w.giveUpFailed(ctx, c.Barcode); gerr != nil {
+			return false, errors.Join(err, gerr)
+		}
 		return pass(err)
 	case errors.Is(err, changer.ErrWrongVolume) && w.a.lib.Guessed(c.Barcode): // another tape with the same six characters
 		return pass(err)

@@ -26,11 +26,25 @@ func (w *writer) giveUp(ctx context.Context) error {
 }
 
 // giveUpFailed gives up a tape on which a write failed before anything counted on it. That its unmount fails, too, is no news: the run
-// goes on with another tape.
-func (w *writer) giveUpFailed(ctx context.Context, b changer.Barcode) {
-	if err := w.giveUp(ctx); err != nil {
-		w.a.log.Warn("the failed tape was not given up in order", "tape", b, "error", err)
+// goes on with another tape. But where the next one would have its drive set aside the run ends instead: what failed twice in a
+// row may be over by the next run, and a drive that is set aside waits for a person.
+func (w *writer) giveUpFailed(ctx context.Context, b changer.Barcode) error {
+	serial := w.lease.Drive().Serial
+	err := w.giveUp(ctx)
+	if err == nil {
+		return nil
 	}
+	drives, derr := w.a.db.Drives(ctx)
+	if derr != nil {
+		return errors.Join(err, derr)
+	}
+	for _, d := range drives {
+		if d.Serial == serial && d.State == catalog.DriveOK && len(d.Failed) == driveLimit-1 {
+			return fmt.Errorf("%d tapes in a row failed in drive %s, no other is tried in this run: %w", len(d.Failed), serial, err)
+		}
+	}
+	w.a.log.Warn("the failed tape was not given up in order", "tape", b, "error", err)
+	return nil
 }
 
 // leave is giveUp. From a drive that is set aside the tape goes back to its slot: another drive takes it.

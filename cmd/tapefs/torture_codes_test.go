@@ -43,6 +43,7 @@ var troubleCodes = []struct {
 	{[]string{"SIGTERM", "Ctrl-C twice", "catalog's disk full", "older catalog put back", "changer offline", "device nodes exchanged", "drive numbers exchanged"},
 		"archive", []int{exitFailed}},
 	{[]string{"kill ltfs", "all ltfs killed", "cartridge yanked"}, "archive", []int{exitFailed}}, // while a tape is asked for its room
+	{[]string{"index not written"}, "archive", []int{exitFailed}},                                // two tapes in a row fail in the drive
 	{[]string{"two at once"}, "archive", []int{exitLocked}},
 	{[]string{"bytes lost on tape", "bytes wrong on tape", "spoilt ", "kill heal"}, "verify", []int{exitFailed}}, // until it is healed
 	{[]string{"kill heal"}, "archive --heal", []int{killed}},
