@@ -241,7 +241,7 @@ func (l *Library) pairings(ctx context.Context, op string, at map[int]DriveConfi
 		if node := l.nodeOfSerial(d); node != "" {
 			e, found := element[node]
 			if !found {
-				return nil, fail(op, fmt.Errorf("serial number %s is %s, which no drive in library.drives has as tape:", d.Serial, node), "tapefs doctor --fix-config shows what is connected")
+				return nil, fail(op, fmt.Errorf("serial number %s is %s, which is the tape node of no drive in library.drives", d.Serial, node), "tapefs doctor --fix-config shows what is connected")
 			}
 			p.Element, p.Tape = e, at[e].Tape
 		}
