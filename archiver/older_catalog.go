@@ -117,11 +117,9 @@ func (a *Archiver) proveManifest(ctx context.Context, root *os.Root, t catalog.T
 		return p, err
 	}
 	defer sealed.Close()
-	if p.salt, err = headerSalt(sealed); err != nil {
-		return p, badHeader(err)
-	}
-	proof, err := readProof(root, name)
-	if err != nil {
+	p.salt, err = headerSalt(sealed)
+	proof, perr := readProof(root, name)
+	if err := cmp.Or(perr, badHeader(err)); err != nil { // without a proof it is half, whatever is wrong with it beside that
 		return p, err
 	}
 	text, err := parseMAC(proof)
@@ -224,7 +222,7 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 		case err != nil && ours && mend && unproved(err):
 			a.log.Info("a manifest that an interrupted run left is not whole, and goes", "tape", t.Barcode, "manifest", name, "why", err)
 			dropManifest(root, name, seq)
-		case errors.Is(err, ErrUnproved) && mend && len(known[name]) == 0:
+		case errors.Is(err, ErrUnproved) && p.salt != nil && mend && len(known[name]) == 0: // without a salt nobody can say whose it is
 			return last, a.refuseManifest(ctx, t, name, seq, err)
 		case err != nil:
 			a.log.Warn("a manifest on the tape is not proved", "tape", t.Barcode, "manifest", name, "error", err)

@@ -163,7 +163,7 @@ func (db *DB) ManifestProved(ctx context.Context, m Manifest) error {
 // AddLostManifest records that a manifest with this name lies on a tape and proves nothing. It names nothing.
 func (db *DB) AddLostManifest(ctx context.Context, tape int64, seq int, name string) error {
 	return db.exec(ctx, "record a manifest that proves nothing", `INSERT INTO manifest (tape, seq, name, mac, previous, after, upto, state, written)
-		VALUES (?, ?, ?, zeroblob(32), zeroblob(32), 0, 0, 3, ?)`, tape, seq, name, time.Now().UnixNano())
+		VALUES (?, ?, ?, zeroblob(32), zeroblob(32), 0, 0, `+sqlManifestLost+`, ?)`, tape, seq, name, time.Now().UnixNano())
 }
 
 // settleNamed settles the copies whose parts are named by the manifests m of a condition.
