@@ -335,7 +335,8 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 	case errors.Is(err, changer.ErrWrongVolume) && w.a.lib.Guessed(c.Barcode): // another tape with the same six characters
 		return pass(err)
 	case errors.Is(err, changer.ErrWrongVolume), errors.Is(err, changer.ErrNotFormatted),
-		errors.Is(err, changer.ErrNeedsCheck), errors.Is(err, ErrNoLabel), errors.Is(err, errNoLabel):
+		errors.Is(err, changer.ErrNeedsCheck), errors.Is(err, ErrNoLabel), errors.Is(err, errNoLabel),
+		v != nil && changer.FaultOf(err) == changer.Damaged && !volumeGone(v, err): // its label or manifests cannot be read
 		if uerr := w.a.suspect(ctx, c.Tape.ID, err); uerr != nil {
 			return false, uerr
 		}

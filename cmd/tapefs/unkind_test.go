@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -211,6 +212,30 @@ func TestUnkindLabel(t *testing.T) {
 	u.fault("clear")
 	u.safe(2)
 	u.recovers()
+}
+
+// A tape whose label cannot be read any more is suspect and passed over: it does not end this run, and each one after it.
+func TestUnkindUnreadableLabel(t *testing.T) {
+	u := newUnkind(t)
+	u.run("tape", "format", "VT0002L8")
+	text, err := os.ReadFile(u.path("library/tapes/VT0002L8/index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	label := regexp.MustCompile(`"README.txt".*?"extents":\[\{"off":0,"block":(\d+)`).FindSubmatch(text)
+	if label == nil {
+		t.Fatalf("%s", text)
+	}
+	block, err := strconv.ParseInt(string(label[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.fault("write-protect=VT0001L8", fmt.Sprintf("read-eio=VT0002L8:%d", block*blockSize))
+	u.add(2)
+	u.says(exitPartial, []string{`tape VT0002L8 is passed over: read the label of tape VT0002L8: .*input/output error`}, "archive")
+	u.says(0, []string{`VT0002L8 .* suspect`, `VT0003L8 .* open`}, "tape", "list")
+	u.fault("clear")
+	u.safe(4)
 }
 
 // Bytes that never reached the tape, or others than were written: no program tells, so safe --verified does not name the
