@@ -86,10 +86,10 @@ func (a *Archiver) awaitWriter(ctx context.Context, l *flock.Flock) error {
 	if err != nil {
 		return err
 	}
+	defer want.Close()
 	if _, err := want.TryRLockContext(ctx, lockPoll/10); err != nil { // a moment at most: nobody keeps it exclusively
 		return err
 	}
-	defer want.Close()
 	return a.awaitLock(ctx, l, "the right to write tapes")
 }
 

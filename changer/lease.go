@@ -194,7 +194,11 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 func (l *Library) noDriveFor(ctx context.Context, r Request) string {
 	needs := r.Barcode.needs(r.Write)
 	if needs == "" || len(r.Avoid) > 0 || r.Drive != "" {
-		return fmt.Sprintf("all drives that could take %s are set aside or not asked for; %s", r.Barcode, needs)
+		why := fmt.Sprintf("all drives that could take %s are set aside or not asked for", r.Barcode)
+		if needs != "" {
+			why += "; " + needs
+		}
+		return why
 	}
 	var have []string
 	for _, d := range l.cfg.Drives {

@@ -59,7 +59,7 @@ func TestLogPages(t *testing.T) {
 func TestLogPagesAgainstSgLogs(t *testing.T) {
 	program, err := exec.LookPath("sg_logs")
 	if err != nil {
-		t.Skip("sg_logs (sg3-utils) is not installed")
+		skipOnLaptop(t, "sg_logs (sg3-utils) is not installed")
 	}
 	decoded := func(name string) string {
 		file := filepath.Join(t.TempDir(), name)

@@ -127,8 +127,8 @@ var commandHelps = map[string]commandHelp{
 	"tape format": {[][2]string{
 		{"tape format AB0001L8 --pool main", ""},
 		{"tape format --pool main --all-blank", ""},
-	}, []string{exitHelpFailed, "3 the tape is not proved blank, or some failed", exitHelpOperator, exitHelpLocked}},
-	"tape erase":  {[][2]string{{"tape erase AB0001L8", ""}}, []string{exitHelpFailed, "3 it holds what would be lost", exitHelpOperator, exitHelpLocked}},
+	}, []string{exitHelpFailed, "3 the tape is not proved blank, or some failed", exitHelpOperator}},
+	"tape erase":  {[][2]string{{"tape erase AB0001L8", ""}}, []string{exitHelpFailed, "3 it holds what would be lost", exitHelpOperator}},
 	"tape retire": {[][2]string{{"tape retire AB0001L8 --reason 'read errors'", ""}}, failsOnly},
 
 	"library status": {[][2]string{{"library status --watch", ""}}, failsOnly},
@@ -231,9 +231,6 @@ func asWords(args []string) []string {
 type helpCmd struct {
 	Command []string `arg:"" optional:"" help:"The command to explain."`
 }
-
-// Run is never called.
-func (helpCmd) Run() error { return nil }
 
 type versionCmd struct{}
 
