@@ -72,12 +72,11 @@ func (w *waiting) announce(drives []DriveConfig, r Request) {
 	w.notices.Look(func() string { return w.holders(drives) })
 }
 
-// holder says who has a drive, or is about to: when we had it last, it is one of those we let go first.
+// holder says who has a drive. Nobody has one that is free and left to those whose turn it is, and what the lock file says then is of
+// somebody who is gone.
 func (w *waiting) holder(d DriveConfig) string {
-	if w.l.hadLast(d) {
-		if taken, err := held(w.l.driveLock(d.Serial)); err == nil && !taken {
-			return "somebody who waited for it"
-		}
+	if taken, err := held(w.l.driveLock(d.Serial)); err == nil && !taken {
+		return "somebody who waited for it"
 	}
 	return holderOf(w.l.driveLock(d.Serial))
 }
