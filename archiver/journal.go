@@ -216,6 +216,7 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	if err := putNew(root, macName(b.name), func(w io.Writer) error { _, err := w.Write(text.text()); return err }); err != nil {
 		return catalog.Manifest{}, err
 	}
+	failpoint("manifest-mac")
 	if err := b.writeLinks(root); err != nil {
 		return catalog.Manifest{}, err
 	}

@@ -209,6 +209,11 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 				return last, err
 			}
 		}
+		if err == nil && ours { // its list of sums is written last, and restore.sh goes by that
+			if err = proveSums(ctx, root, catalog.JournalFile{Manifest: catalog.Manifest{Name: name, Seq: seq}}); err != nil && volumeGone(v, err) {
+				return last, err
+			}
+		}
 		switch {
 		case err == nil && !ours:
 			return last, olderError(t.Barcode, "its manifest %d of %s is not known to the catalog, which knows %d", seq, p.Written.Format(time.DateTime), live.Seq)

@@ -170,7 +170,7 @@ func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalo
 		}
 		p, err := w.a.proveManifest(ctx, root, t, m.Name)
 		if err == nil { // its list of sums was written last
-			_, err = root.Lstat(sumsName(m.Seq))
+			err = proveSums(ctx, root, catalog.JournalFile{Manifest: m})
 		}
 		switch {
 		case err == nil && bytes.Equal(p.MAC, m.MAC):
