@@ -129,7 +129,7 @@ func (a *archive) withTapes(barcodes []string) *archive {
 	must(err)
 	other := &archive{t: a.t, dir: dir, conf: filepath.Join(dir, "config.yaml")}
 	lib, err := virtual.Create(other.path("library"), virtual.Options{Slots: len(barcodes) + 1, Drives: len(a.library().Drives), Tapes: -1,
-		Program: []string{"tapefs", "virtual"}})
+		Flavor: os.Getenv("TAPEFS_VIRTUAL_FLAVOR"), Program: []string{"tapefs", "virtual"}})
 	must(err)
 	must(lib.Fault("slow-umount=20ms"))
 	for i, barcode := range barcodes {

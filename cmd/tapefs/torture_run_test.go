@@ -58,11 +58,23 @@ func (w *tortured) ends(s *started) int {
 	code := s.cmd.ProcessState.ExitCode()
 	w.lastCode = code
 	w.ended(s.command, code)
+	defer w.stillThere()
 	fmt.Fprintf(&w.log, "--- %s, exit code %d, %.1f s\n%s", s.command, code, time.Since(s.began).Seconds(), s.out.String())
 	if strings.Contains(s.out.String(), "panic:") || strings.Contains(s.out.String(), "fatal error:") {
 		w.t.Fatalf("%s: a panic\n%s", w.round, w.log.String())
 	}
 	return code
+}
+
+// stillThere ends the test if the folder for locks and mount points went: nothing may remove it, neither a run nor its recovery.
+func (w *tortured) stillThere() {
+	w.t.Helper()
+	if exists(w.path("state/run")) {
+		return
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	left, _ := exec.Command("ls", "-laR", "--ignore=tapes", "--ignore=source", w.dir).CombinedOutput()
+	w.t.Fatalf("%s: state/run is gone\nprocesses: %q\nmounts:\n%s\nleft:\n%.20000s\nwhat it did:\n%s", w.round, w.commandsOf(w.processes("")), mounts, left, w.log.String())
 }
 
 // ltfsLogs are the ends of what the ltfs processes said.
