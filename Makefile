@@ -7,13 +7,20 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build deps demo test torture years soak fuzz race lint check bench bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
+.PHONY: help build man docs deps demo test torture years soak fuzz race lint check bench bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 build: ## Build ./tapefs
 	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o tapefs ./cmd/tapefs
+
+man: build ## Write the manual pages into .build/man
+	rm -rf .build/man
+	./tapefs man .build/man
+
+docs: ## Write docs/configuration.md anew, from the comments of the configuration
+	TAPEFS_UPDATE=1 $(GO) test -count=1 -run '^TestConfigurationPage$$' ./cmd/tapefs
 
 deps: ## Install the programs that demo and tests use (Debian)
 	@sh .ci/deps

@@ -15,11 +15,14 @@ import (
 // Returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		fmt.Fprintln(stderr, "usage: virtual create|fault|log DIR …, or virtual mtx|mt|mkltfs|ltfs|ltfsck|lsscsi|sg_read_attr|sg_logs --library DIR …")
+		fmt.Fprintln(stderr, usage)
 		return 2
 	}
 	var err error
 	switch args[0] {
+	case "--help", "-h", "help":
+		fmt.Fprintf(stdout, "%s\n\n", usage)
+		err = faultHelp(stdout)
 	case "create":
 		err = createCommand(args[1:], stdout)
 	case "fault":
@@ -39,6 +42,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	fmt.Fprintf(stderr, "virtual %s: %v\n", args[0], err)
 	return 1
 }
+
+const usage = "usage: virtual create|fault|log DIR …, or virtual mtx|mt|mkltfs|ltfs|ltfsck|lsscsi|sg_read_attr|sg_logs --library DIR …"
 
 var errUsage = errors.New("usage")
 

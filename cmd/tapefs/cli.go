@@ -57,6 +57,7 @@ type cli struct {
 	Demo       demoCmd       `cmd:"" group:"more" help:"Show the whole journey with a virtual library in a temporary folder."`
 	Virtual    virtualCmd    `cmd:"" group:"more" help:"A tape library in a directory, as the programs mtx, mt, mkltfs, ltfs, ltfsck."`
 	Completion completionCmd `cmd:"" group:"more" help:"Print what makes bash, zsh or fish complete commands, paths and barcodes."`
+	Man        manCmd        `cmd:"" group:"more" help:"Write the manual pages into a directory."`
 	Help       helpCmd       `cmd:"" group:"more" help:"Explain a command."`
 	Version    versionCmd    `cmd:"" group:"more" help:"Print the version."`
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"tapefs/archiver"
 	"tapefs/catalog"
@@ -21,8 +22,11 @@ const (
 	exitLocked   = 75 // another run holds the lock (EX_TEMPFAIL of sysexits.h)
 )
 
-const exitHelp = "Exit codes: 0 done, 1 failed, 2 usage or config, 3 done with some files failed, " +
-	"4 needs an operator (tape wanted, library full), 75 another run holds the lock."
+// exitMeanings say what each means.
+var exitMeanings = []string{"0 done", "1 failed", "2 usage or config", "3 done with some files failed",
+	"4 needs an operator (tape wanted, library full)", "75 another run holds the lock"}
+
+var exitHelp = "Exit codes: " + strings.Join(exitMeanings, ", ") + "."
 
 // usageError is a mistake in the command line or the configuration.
 type usageError struct{ err error }

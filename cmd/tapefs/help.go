@@ -107,6 +107,7 @@ var commandHelps = map[string]commandHelp{
 		{"completion bash", ""},
 	}, failsOnly},
 	"version": {[][2]string{{"version", ""}}, nil},
+	"man":     {[][2]string{{"man /usr/local/share/man", "as make install does"}}, failsOnly},
 
 	"tape list":   {[][2]string{{"tape list", ""}}, failsOnly},
 	"tape info":   {[][2]string{{"tape info AB0001L8", ""}}, failsOnly},
@@ -207,13 +208,17 @@ func (h commandHelp) text() string {
 		line := fmt.Sprintf("    tapefs %-*s  %s", width, e[0], e[1])
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
+	b.WriteString("\nExit codes: " + strings.Join(h.exitList(), "; ") + ".")
+	return b.String()
+}
+
+// exitList are all exit codes of the command, in order.
+func (h commandHelp) exitList() []string {
 	exits := append([]string{"0 done"}, h.exits...)
 	if len(h.exits) == 0 || !strings.HasPrefix(h.exits[0], "1 ") {
 		exits = append(exits, exitHelpFailed)
 	}
-	exits = append(exits[:2], append([]string{"2 wrong usage or configuration"}, exits[2:]...)...)
-	b.WriteString("\nExit codes: " + strings.Join(exits, "; ") + ".")
-	return b.String()
+	return append(exits[:2], append([]string{"2 wrong usage or configuration"}, exits[2:]...)...)
 }
 
 // asWords lets "help" and "version" be asked for as words, as many programs do.

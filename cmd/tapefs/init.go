@@ -240,16 +240,25 @@ func isRelative(url string) bool {
 	return !remote && !filepath.IsAbs(url)
 }
 
-func writeConfig(path string, fill initConfig) error {
+// text is the commented configuration.
+func (fill initConfig) text() (string, error) {
 	tmpl, err := template.New("config.yaml").Funcs(template.FuncMap{"quote": strconv.Quote}).Parse(configTemplate)
 	if err != nil {
-		return fmt.Errorf("configuration template: %w", err)
+		return "", fmt.Errorf("configuration template: %w", err)
 	}
 	var text strings.Builder
 	if err := tmpl.Execute(&text, fill); err != nil {
-		return fmt.Errorf("configuration template: %w", err)
+		return "", fmt.Errorf("configuration template: %w", err)
 	}
-	if _, err := parseConfig([]byte(text.String())); err != nil {
+	return text.String(), nil
+}
+
+func writeConfig(path string, fill initConfig) error {
+	text, err := fill.text()
+	if err != nil {
+		return err
+	}
+	if _, err := parseConfig([]byte(text)); err != nil {
 		return usagef("write configuration: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -259,7 +268,7 @@ func writeConfig(path string, fill initConfig) error {
 	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	_, err = f.WriteString(text.String())
+	_, err = f.WriteString(text)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}

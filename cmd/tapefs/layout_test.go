@@ -28,7 +28,8 @@ var mayImport = map[string][]string{
 	"tapefs/fs":                  {"tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/changer/lto", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
 	"tapefs/archiver/extsort":    {},
 	"tapefs/archiver":            {"tapefs/archiver/extsort", "tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer", "tapefs/changer/lto", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/crypto"},
-	"tapefs/cmd/tapefs": {"tapefs/fs", "tapefs/archiver", "tapefs/archiver/extsort", "tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer",
+	"tapefs/cmd/tapefs/manual":   {},
+	"tapefs/cmd/tapefs": {"tapefs/cmd/tapefs/manual", "tapefs/fs", "tapefs/archiver", "tapefs/archiver/extsort", "tapefs/fs/recall", "tapefs/fs/recall/beneath", "tapefs/fs/recall/blocksums", "tapefs/changer",
 		"tapefs/changer/virtual", "tapefs/changer/lto", "tapefs/catalog", "tapefs/catalog/owners", "tapefs/catalog/tapebackup", "tapefs/crypto"},
 }
 
