@@ -60,9 +60,9 @@ check: lint test ## What a change must pass
 bench: deps ## Benchmarks of the sealed format beside openssl
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./crypto
 
-bench-mount: ## Listing N (1,000,000) names and reading SIZE (1GiB) beside the disk, a server without storage, go-fuse's loopback, gocryptfs, restic; WITHOUT='restic gocryptfs' leaves out
+bench-mount: ## Copying SMALL (20,000) small files, listing N (1,000,000) names and reading SIZE (1GiB) beside the disk, a server without storage, go-fuse's loopback, gocryptfs, restic; WITHOUT='restic gocryptfs' leaves out
 	@sh .ci/deps gocryptfs restic
-	TAPEFS_BENCH_NAMES=$(or $(N),1000000) TAPEFS_BENCH_SIZE=$(or $(SIZE),1GiB) TAPEFS_BENCH_WITHOUT='$(WITHOUT)' $(GO) test -count=1 -timeout 6h -run '^TestBenchMount$$' -v ./cmd/tapefs
+	TAPEFS_BENCH_SMALL=$(or $(SMALL),20000) TAPEFS_BENCH_NAMES=$(or $(N),1000000) TAPEFS_BENCH_SIZE=$(or $(SIZE),1GiB) TAPEFS_BENCH_WITHOUT='$(WITHOUT)' $(GO) test -count=1 -timeout 6h -run '^TestBench(SmallFiles|Mount)$$' -v ./cmd/tapefs
 
 bench-recall: ## 1,000 reads over 20 tapes on a virtual clock: the queue beside first-come, per-reader order and a lower bound
 	TAPEFS_BENCH_RECALL=1 $(GO) test -count=1 -run '^TestBenchRecall$$' -v ./fs/recall

@@ -24,6 +24,10 @@ type quick struct {
 	mu     sync.Mutex // guards the fields below
 	idle   []*quickConn
 	closed bool
+
+	watchMu     sync.Mutex // guards the fields below
+	watch       *quickConn // asks whether the catalog changed; nil until then
+	watchClosed bool
 }
 
 // quickConn is a connection. One goroutine at a time uses it.
@@ -41,6 +45,17 @@ func newQuick(path string) *quick {
 
 // each is DB.eachVersion on one of these connections.
 func (q *quick) each(ctx context.Context, db *DB, fn func(*Version) error, text string, args ...any) error {
+	return q.rows(ctx, db, func(_ *quickConn, _ uintptr, v *Version) error { return fn(v) }, text, args...)
+}
+
+// eachAnd is each for a query that has a number behind versionColumns.
+func (q *quick) eachAnd(ctx context.Context, db *DB, fn func(v *Version, and int64) error, text string, args ...any) error {
+	return q.rows(ctx, db, func(c *quickConn, stmt uintptr, v *Version) error {
+		return fn(v, sqlite.Xsqlite3_column_int64(c.tls, stmt, versionColumnCount))
+	}, text, args...)
+}
+
+func (q *quick) rows(ctx context.Context, db *DB, fn func(c *quickConn, stmt uintptr, v *Version) error, text string, args ...any) error {
 	c, err := q.take(ctx)
 	if err != nil {
 		return err
@@ -79,7 +94,7 @@ func (q *quick) each(ctx context.Context, db *DB, fn func(*Version) error, text 
 		c.scan(stmt, &row)
 		err := row.fill(ctx, db)
 		if err == nil {
-			err = fn(&row.v)
+			err = fn(c, stmt, &row.v)
 		}
 		if err != nil {
 			sound = true
@@ -143,7 +158,7 @@ func (q *quick) close() error {
 	for range cap(q.busy) {
 		q.busy <- struct{}{}
 	}
-	var errs []error
+	errs := []error{q.closeWatch()}
 	for _, c := range q.idle {
 		errs = append(errs, c.close())
 	}

@@ -11,6 +11,9 @@ import (
 const versionColumns = `v.id, v.parent, v.name, v.kind, v.mode, v.owner, v.size, v.mtime, v.mtime_ns, v.inode, v.nlink,
 	v.data, v.target, v.sha256, v.state, v.current, v.since, v.until, v.vanished, v.batch, v.ctime, v.ino, v.grew`
 
+// versionColumnCount is how many versionColumns are.
+const versionColumnCount = 23
+
 // versionRow is where a row of versionColumns is scanned; it is reused from row to row. The numbers
 // are of the driver's own type: any other costs database/sql a trip through their decimal digits.
 type versionRow struct {

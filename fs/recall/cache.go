@@ -53,6 +53,8 @@ type Cache struct {
 	draining bool                // on the way from the maximum down to nine tenths of it
 	closed   bool
 
+	paged []*entry // with marks of pages, the first of which is the oldest
+
 	pinnedSpan  int64 // extents that pins keep, there or not
 	pinnedBytes int64 // of those that are there
 }
@@ -77,6 +79,7 @@ type entry struct {
 	used     time.Time
 	touched  time.Time     // modification time on disk
 	marks    []uint64      // of its blocks; nil: it did not equal its sum in this process yet
+	pages    *pageMarks    // nil: nothing was read of it in small pieces
 	checking chan struct{} // closed when the check that is under way ends; nil when none is
 	reads    int           // under way
 	elem     *list.Element
@@ -102,6 +105,7 @@ func newCache(dir string, max int64, log *slog.Logger) *Cache {
 // reset forgets what is known. Called with the lock held, or before the cache is shared.
 func (c *Cache) reset() {
 	c.objects, c.spans, c.pins, c.used = map[string]*cached{}, map[catalog.ID]span{}, map[catalog.ID]span{}, list.New()
+	c.paged = nil
 	c.bytes, c.pinnedSpan, c.pinnedBytes = 0, 0, 0
 }
 
@@ -234,6 +238,18 @@ func (c *Cache) release(h *held) {
 // stays reports whether an extent is kept from being evicted, by an open file or a pin. Called with the lock held.
 func (o *cached) stays(n int64) bool { return o.holds[n] > 0 || o.pinned[n] > 0 }
 
+// wantsCheck reports whether the extent behind n is on disk and was not verified yet, while n and the one before n were.
+func (c *Cache) wantsCheck(oid string, n int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.objects[oid]
+	if o == nil || !o.verified.get(n) || n > 0 && !o.verified.get(n-1) {
+		return false
+	}
+	e := o.extents[n+1]
+	return e != nil && e.marks == nil && e.checking == nil
+}
+
 // keeps tells whether this process puts anything into the cache.
 func (c *Cache) keeps() bool { return c.dir != "" && c.own.Load() }
 
@@ -264,6 +280,7 @@ func (c *Cache) doubt(oid string) {
 	}
 	for n, e := range o.extents {
 		e.marks = nil
+		c.forgetPages(e)
 		o.verified.set(n, false)
 	}
 }

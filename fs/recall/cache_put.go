@@ -96,6 +96,7 @@ func (c *Cache) drop(e *entry) {
 		c.bytes -= e.size
 	}
 	c.used.Remove(e.elem)
+	c.forgetPages(e)
 	delete(o.extents, e.n)
 	o.have.set(e.n, false)
 	o.verified.set(e.n, false)

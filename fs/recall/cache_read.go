@@ -76,8 +76,11 @@ func (c *Cache) read(ctx context.Context, oid string, n, size int64, sum [sha256
 		e.touched = e.used
 	}
 	when, marks := e.used, e.marks
+	var pages *pageMarks
 	if marks == nil {
 		e.checking = make(chan struct{})
+	} else if len(dst) <= smallRead {
+		pages = c.pagesOf(e)
 	}
 	checking := e.checking
 	c.mu.Unlock()
@@ -93,7 +96,7 @@ func (c *Cache) read(ctx context.Context, oid string, n, size int64, sum [sha256
 			fresh, err = verifyFile(name, size, sum, dst, offset)
 			return err
 		}
-		return readMarked(name, size, marks, dst, offset)
+		return readMarked(name, size, marks, pages, dst, offset)
 	})
 	if touch && err == nil {
 		// Only the order of eviction after a restart hangs on it.
@@ -162,21 +165,49 @@ var (
 
 // openRegular opens a file of the cache's folder. Somebody may have put anything in its place since: what is no file of its own is
 // refused, and nobody waits for the other end of a pipe.
-func openRegular(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
+func openRegular(name string) (extentFile, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
+	if err != nil {
+		return 0, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := extentFile(fd)
+	var st unix.Stat_t
+	err = unix.Fstat(fd, &st)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
 		err = fmt.Errorf("%w: %s is no regular file", changer.ErrAltered, name)
 	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return 0, err
 	}
 	return f, nil
 }
+
+// extentFile is an open descriptor. A cached file is opened for each read of it, and an os.File would cost more than the read of a page:
+// it is entered into the poller, which refuses regular files, and has a finalizer.
+type extentFile int
+
+func (f extentFile) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		k, err := unix.Pread(int(f), p[n:], off+int64(n))
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return n, fmt.Errorf("read: %w", err)
+		}
+		if k == 0 {
+			return n, io.EOF
+		}
+		n += k
+	}
+	return n, nil
+}
+
+func (f extentFile) Close() error { return unix.Close(int(f)) }
 
 // verifyFile reads the whole file and copies from it only when it has the size and sum. It returns its blocks' marks.
 func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offset int64) ([]uint64, error) {
@@ -202,23 +233,28 @@ func verifyFile(name string, size int64, sum [sha256.Size]byte, dst []byte, offs
 	return marksOf(data), nil
 }
 
-// readMarked reads bytes of an extent that was verified before, by whole blocks that must have their marks.
-func readMarked(name string, size int64, marks []uint64, dst []byte, offset int64) error {
+// readMarked reads bytes of an extent that was verified before, by whole blocks that must have their marks, or by pages where all that
+// are touched have marks of their own. Pages may be nil.
+func readMarked(name string, size int64, marks []uint64, pages *pageMarks, dst []byte, offset int64) error {
 	f, err := openRegular(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if pages.have(size, offset, len(dst)) {
+		return pages.read(f, size, dst, offset)
+	}
 	return readBlocks(f, size, dst, offset, func(n int64, block []byte) error {
 		if markOf(block) != marks[n] {
 			return errMark
 		}
+		pages.note(n, block)
 		return nil
 	})
 }
 
 // readBlocks fills dst from offset on with bytes of a file of some size, by whole blocks that check approves of.
-func readBlocks(f *os.File, size int64, dst []byte, offset int64, check func(n int64, block []byte) error) error {
+func readBlocks(f io.ReaderAt, size int64, dst []byte, offset int64, check func(n int64, block []byte) error) error {
 	buffer := blockBuffers.Get().(*[markBlock]byte)
 	defer blockBuffers.Put(buffer)
 	for len(dst) > 0 {
@@ -256,7 +292,7 @@ func readBlocks(f *os.File, size int64, dst []byte, offset int64, check func(n i
 }
 
 // readAll fills p from off on. A file that ends before is io.ErrUnexpectedEOF.
-func readAll(f *os.File, p []byte, off int64) error {
+func readAll(f io.ReaderAt, p []byte, off int64) error {
 	_, err := f.ReadAt(p, off)
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -45,6 +45,19 @@ func TestCacheThatRotsIsNeverServed(t *testing.T) {
 	if n := strings.Count(w.log.String(), "fetched again"); n < 12 {
 		t.Errorf("%d bad extents were found", n)
 	}
+	// Each page has a mark of its own once its block was read for a small read.
+	for _, at := range []int64{pageSize, 9*pageSize + 5, es - 1} {
+		w.read(f, want, min(at, int64(len(want))-100)-16, 90)
+		if pages := q.cache.entry(o.OID, 0).pages; pages == nil || pages[at/pageSize].Load() == 0 {
+			t.Fatalf("no mark is kept of the page at %d", at)
+		}
+		flip(t, q.cache.file(o.OID, 0), at)
+		logged := strings.Count(w.log.String(), "fetched again")
+		w.read(f, want, max(0, at-16-10), 20)
+		if n := strings.Count(w.log.String(), "fetched again"); n == logged {
+			t.Errorf("a flipped bit at %d was not noticed", at)
+		}
+	}
 	// The last extent is a short one, and its last block no whole block.
 	last := q.cache.file(o.OID, 1)
 	flip(t, last, es-990)
@@ -298,6 +311,30 @@ func BenchmarkCachedRead(b *testing.B) {
 	b.ReportMetric(100*float64(verified-unverified)/float64(unverified), "dearer-%")
 }
 
+// BenchmarkCachedPage reads pages of a cached object here and there.
+func BenchmarkCachedPage(b *testing.B) {
+	const extents = 16
+	c, err := OpenCache(b.TempDir(), 1<<30, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	data := make([]byte, es)
+	rand.NewChaCha8([32]byte{}).Read(data)
+	sum := sha256.Sum256(data)
+	for n := range int64(extents) {
+		c.put(oid, n, data)
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	p := make([]byte, pageSize)
+	for b.Loop() {
+		n, in := r.Int64N(extents), r.Int64N(es/pageSize-1)*pageSize+16
+		if ok, err := c.read(b.Context(), oid, n, es, sum, p, in); !ok {
+			b.Fatal(err)
+		}
+	}
+}
+
 // processorTime is what this process used so far.
 func processorTime(b *testing.B) time.Duration {
 	var u unix.Rusage
@@ -314,4 +351,40 @@ func readUnverified(name string, p []byte, off int64) error {
 	}
 	defer f.Close()
 	return readAll(f, p, off)
+}
+
+// TestNextExtentIsVerifiedAhead: whoever reads from beginning to end finds the next extent verified, good or bad; whoever reads elsewhere
+// has nothing verified for him.
+func TestNextExtentIsVerifiedAhead(t *testing.T) {
+	w := newWorld(t, 1, "A")
+	o := w.seal(5*es, 8*es)
+	want := w.version(1, o, 0, 5*es, w.place(o, 0, "A"))
+	q := w.queue(Options{})
+	f := w.open(q, 1)
+	w.read(f, want, 0, len(want))
+	if err := errors.Join(f.Close(), q.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	q = w.queue(Options{})
+	verified := func(n int64) bool {
+		q.cache.mu.Lock()
+		defer q.cache.mu.Unlock()
+		return q.cache.objects[o.OID].verified.get(n)
+	}
+	f = w.open(q, 1)
+	w.read(f, want, 3*es, 100)
+	if q.cache.wantsCheck(o.OID, 3) || verified(4) {
+		t.Error("a read in the middle has the next extent verified")
+	}
+	flip(t, q.cache.file(o.OID, 2), 1000)
+	w.read(f, want, 0, 100)
+	eventually(t, "the second extent is verified", func() bool { return verified(1) })
+	eventually(t, "the third extent is found to be bad", func() bool {
+		w.read(f, want, es, 100) // whoever verified the second may not have ended yet
+		return !q.cache.has(o.OID, 2)
+	})
+	w.read(f, want, 2*es, 2*es)
+	if !q.cache.has(o.OID, 2) {
+		t.Error("the bad extent is not kept again")
+	}
 }

@@ -114,7 +114,7 @@ func (c *Cache) readSpanFile(name string) map[catalog.ID]span {
 	}
 	defer f.Close()
 	spans := map[catalog.ID]span{}
-	r := bufio.NewReader(io.LimitReader(f, maxNotes))
+	r := bufio.NewReader(io.NewSectionReader(f, 0, maxNotes))
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {

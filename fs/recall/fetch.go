@@ -50,6 +50,9 @@ func (q *Queue) readExtent(ctx context.Context, user uint32, o *object, n int64,
 			return err
 		}
 		if ok, err := q.cache.read(ctx, o.oid, n, size, sum, dst, offset); ok || err != nil {
+			if ok {
+				q.verifyNext(o, n)
+			}
 			return err
 		}
 		if data := q.memory.get(extentKey{o.id, n}); data != nil {
@@ -78,6 +81,39 @@ func (q *Queue) readExtent(ctx context.Context, user uint32, o *object, n int64,
 		q.waited(f, user)
 		return f.err
 	}
+}
+
+// verifyNext has another core hold the extent behind n against its sum, if it is in the cache and was not yet, and the one before n was:
+// then somebody reads from beginning to end, and would wait for it. One at a time; what is found to be bad is gone when he gets there.
+func (q *Queue) verifyNext(o *object, n int64) {
+	if !q.cache.wantsCheck(o.oid, n) {
+		return
+	}
+	select {
+	case q.verifying <- struct{}{}:
+	default:
+		return
+	}
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		<-q.verifying
+		return
+	}
+	q.running.Add(1)
+	q.mu.Unlock()
+	go func() {
+		defer q.running.Done()
+		defer func() { <-q.verifying }()
+		sum, err := o.sum(q.soft, q.db, n+1)
+		if err == nil {
+			_, _, size := o.extent(n + 1)
+			_, err = q.cache.read(q.soft, o.oid, n+1, size, sum, nil, 0)
+		}
+		if err != nil && q.soft.Err() == nil {
+			q.log.Debug("cached extent is not verified ahead", "object", o.oid, "extent", n+1, "err", err) // its reader gets the error
+		}
+	}()
 }
 
 // ask requests an extent ahead of its reader. Nil means that there is nothing to wait for; else

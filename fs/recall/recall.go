@@ -97,7 +97,14 @@ type store interface {
 }
 
 // catalogStore is the catalog as the store.
-type catalogStore struct{ *catalog.DB }
+type catalogStore struct {
+	*catalog.DB
+	locator *catalog.Locator
+}
+
+func (c catalogStore) Locate(ctx context.Context, id catalog.ID) (catalog.Location, error) {
+	return c.locator.Locate(ctx, id)
+}
 
 func (c catalogStore) Files(ctx context.Context, id catalog.ID, fn func(*catalog.Version) error) error {
 	top, err := c.Get(ctx, id)
@@ -162,6 +169,7 @@ type Queue struct {
 	spoolBounds                                            spoolBounds
 	spoolReads                                             chan struct{} // as many as may be under way at once
 	spoolSums                                              chan struct{} // files whose block sums are being made
+	verifying                                              chan struct{} // cached extents that are verified ahead of their reader
 
 	onRead func(barcode string, at position) // told of each extent before it is read from tape; nil but in tests
 
@@ -202,7 +210,7 @@ func New(db *catalog.DB, keys *crypto.Keyring, lib *changer.Library, o Options) 
 	if keys != nil {
 		k = keys
 	}
-	return newQueue(catalogStore{db}, k, t, o)
+	return newQueue(catalogStore{db, db.Locator()}, k, t, o)
 }
 
 func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
@@ -232,7 +240,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	q := &Queue{
 		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
 		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience,
-		spoolBounds: spoolBoundsOf(), spoolReads: make(chan struct{}, maxSpoolReads), spoolSums: make(chan struct{}, maxSpoolSums), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
+		spoolBounds: spoolBoundsOf(), spoolReads: make(chan struct{}, maxSpoolReads), spoolSums: make(chan struct{}, maxSpoolSums), verifying: make(chan struct{}, 1), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
 		fetches:  map[extentKey]*fetch{},
 		sessions: map[*session]struct{}{},
 		objects:  map[int64]*object{},
