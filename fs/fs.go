@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type Options struct {
 	Owners     string // name, number or squash; "" is name
 	AllowOther bool
 	Debug      bool
+	FsName     string // what mountinfo shows as the source; "" is tapefs
+	NoExec     bool   // run no programs from here
 
 	At           time.Time    // show the tree as it was then; zero: now
 	HideVanished bool         // do not show what vanished from its source
@@ -125,11 +128,15 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 		stop()
 		return nil, err
 	}
+	options, flags := []string{"ro", "nosuid", "nodev", "default_permissions"}, uintptr(unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV)
+	if o.NoExec {
+		options, flags = append(options, "noexec"), flags|unix.MS_NOEXEC
+	}
 	server, err := newServer(f, dir, &fuse.MountOptions{
 		AllowOther: o.AllowOther,
-		FsName:     "tapefs",
+		FsName:     cmp.Or(o.FsName, "tapefs"),
 		Name:       "tapefs",
-		Options:    []string{"ro", "nosuid", "nodev", "default_permissions"},
+		Options:    options,
 		// Root needs no fusermount, and then an error says what the kernel said.
 		DirectMountStrict: os.Geteuid() == 0,
 		MaxWrite:          maxRequest,
@@ -141,7 +148,7 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 		EnableSymlinkCaching: true,
 		// Answers are data. Tried with them first, a pipe costs four system calls a read and is given up then.
 		DisableSplice:    true,
-		DirectMountFlags: unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV,
+		DirectMountFlags: flags,
 		Debug:            o.Debug,
 		Logger:           fuseLogger(o.Log, o.Debug),
 	})

@@ -96,6 +96,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stdout, "tapefs "+version)
 		return exitDone
 	}
+	if len(args) > 0 && args[0] == mountHelperWord {
+		return runMountHelper(ctx, args[1:], stdin, stdout, stderr)
+	}
 	var c cli
 	exited := -1
 	parser, err := newParser(ctx, &c, stdout, stderr, func(code int) { exited = code })

@@ -193,25 +193,39 @@ var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
 // configPaths lists where a configuration is looked for, first match wins.
 func configPaths() []string {
-	return []string{userConfigPath(), "/etc/tapefs/config.yaml"}
+	const machine = "/etc/tapefs/config.yaml"
+	if path := userConfigPath(); path != "" {
+		return []string{path, machine}
+	}
+	return []string{machine}
 }
 
+// userConfigPath is the place of a user's configuration; "" when nothing says where the user is at home, as in services.
 func userConfigPath() string {
 	dir := os.Getenv("XDG_CONFIG_HOME")
 	if dir == "" {
-		dir = filepath.Join(os.Getenv("HOME"), ".config")
+		home := os.Getenv("HOME")
+		if home == "" {
+			return ""
+		}
+		dir = filepath.Join(home, ".config")
 	}
 	return filepath.Join(dir, "tapefs", "config.yaml")
 }
 
 // defaultState is where the state lies when nothing names a place.
 func defaultState() string {
+	const machine = "/var/lib/tapefs"
 	if os.Geteuid() == 0 {
-		return "/var/lib/tapefs"
+		return machine
 	}
 	dir := os.Getenv("XDG_STATE_HOME")
 	if dir == "" {
-		dir = filepath.Join(os.Getenv("HOME"), ".local", "state")
+		home := os.Getenv("HOME")
+		if home == "" {
+			return machine
+		}
+		dir = filepath.Join(home, ".local", "state")
 	}
 	return filepath.Join(dir, "tapefs")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -147,7 +148,7 @@ func (c *initCmd) configPath(flag string) string {
 	case os.Geteuid() == 0 && os.Getenv("XDG_CONFIG_HOME") == "":
 		return "/etc/tapefs/config.yaml"
 	}
-	return userConfigPath()
+	return cmp.Or(userConfigPath(), "/etc/tapefs/config.yaml")
 }
 
 // virtualLibrary makes the library, or takes the one that is in the folder: after a disaster it holds the tapes.

@@ -7,7 +7,7 @@ import "os"
 func main() {
 	stderr := &terminal{out: os.Stderr}
 	ctx, stop := onSignals(stderr)
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, stderr)
+	code := run(ctx, commandLine(os.Args), os.Stdin, os.Stdout, stderr)
 	stop()
 	os.Exit(code)
 }

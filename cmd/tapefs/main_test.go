@@ -20,7 +20,7 @@ import (
 // TestMain makes the test binary a tapefs in PATH: scripts, the virtual library's
 // programs and the tests below all run that.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tapefs": main, "bench-floor": benchFloor, "bench-loopback": benchLoopback})
+	testscript.Main(m, map[string]func(){"tapefs": main, "mount.tapefs": main, "mount.fuse.tapefs": main, "bench-floor": benchFloor, "bench-loopback": benchLoopback})
 }
 
 func TestScripts(t *testing.T) {

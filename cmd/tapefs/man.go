@@ -70,11 +70,35 @@ func manualPages(ctx context.Context) ([]*manual.Page, error) {
 		},
 		Files: append(files,
 			[2]string{"/var/lib/tapefs", "The state folder of root: catalog.db, keys, spool, cache, run. Users have theirs in $XDG_STATE_HOME/tapefs."}),
-		SeeAlso: []string{"tapefs.yaml(5)"},
+		SeeAlso: []string{"tapefs.yaml(5)", "mount.tapefs(8)"},
 		Literal: map[string]string{"virtual": virtualHelp.String()},
 		Unpaged: []string{"help", "version"},
 	})
+	pages = append(pages, mountHelperPage())
 	return append(pages, keys.Page("tapefs.yaml", "configuration of tapefs", files, []string{"tapefs(1)", "tapefs-config(1)"})), nil
+}
+
+// mountHelperPage is mount.tapefs(8), whose options are those that the program knows.
+func mountHelperPage() *manual.Page {
+	var options [][2]string
+	for _, o := range knownMountOptions {
+		options = append(options, [2]string{o.form, o.help})
+	}
+	options = append(options,
+		[2]string{strings.Join(impliedOptions, ", "), "Hold always."},
+		[2]string{strings.Join(idleOptions, ", ") + ", " + strings.Join(idlePrefixes, "…, ") + "…", "Are for mount(8) and systemd, and change nothing here."})
+	return manual.NewPage("mount.tapefs", "8", "mount a tape archive by mount(8) and fstab", []manual.Section{
+		{Title: "SYNOPSIS", Text: "    mount -t tapefs [-o OPTION,...] SOURCE DIR\n    mount.tapefs SOURCE DIR [-fnsv] [-o OPTION,...]"},
+		{Title: "DESCRIPTION", Text: "mount(8) runs this helper for file systems of the types tapefs and fuse.tapefs. It does what `tapefs mount --daemon` does, " +
+			"and returns once the mount answers. No tape is touched for that.\n\n" +
+			"SOURCE is the configuration file, or a word without a slash, such as tapefs: then it is the configuration that every command finds. " +
+			"umount(8) ends the mount."},
+		{Title: "OPTIONS", Items: options},
+		{Title: "EXIT STATUS", Items: [][2]string{{"0", "it is mounted"}, {fmt.Sprint(mountUsage), "wrong usage or configuration"}, {fmt.Sprint(mountFailed), "the mount failed"}}},
+		{Title: "EXAMPLES", Text: "In fstab:\n\n    /etc/tapefs/config.yaml  /archive  fuse.tapefs  allow_other,nofail  0  0\n\n" +
+			"The archive as it was at the end of a year:\n\n    mount -t fuse.tapefs -o at=2025-12-31 tapefs /then"},
+		{Title: "FILES", Items: [][2]string{{"STATE/run/mount.log", "What the process in the background says."}}},
+	}, []string{"tapefs-mount(1)", "tapefs.yaml(5)", "mount(8)", "fstab(5)"})
 }
 
 // commandMore is what a command's help says besides its model.

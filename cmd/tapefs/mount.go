@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,14 +29,22 @@ type mountCmd struct {
 	Daemon        bool   `help:"Return once the mount answers, and serve in the background."`
 	AllowNonEmpty bool   `help:"Mount over a directory that holds files, an archive or a source: they cannot be seen until it is unmounted."`
 
+	Options []string `name:"options" short:"o" placeholder:"OPTION,..." help:"Options as mount(8) has them: allow_other, at=TIME, config=FILE and more; mount.tapefs(8) lists them."`
+	Sloppy  bool     `hidden:"" help:"Pass over unknown options (mount -s)."`
+
 	At moment `help:"Show the archive as it was then: ${moment}." placeholder:"TIME"`
 
 	ReadyFD int `hidden:"" help:"File descriptor to report readiness on (given by --daemon)."`
 	KeysFD  int `hidden:"" help:"File descriptor to read opened keys from (given by --daemon)."`
+
+	chosen mountOptions // what Options say
 }
 
 func (c *mountCmd) Run(ctx context.Context, a *app) error {
 	a.mounted = true
+	if err := c.takeOptions(a); err != nil {
+		return err
+	}
 	dir, err := c.mountPoint(a)
 	if err != nil {
 		return err
@@ -51,6 +62,21 @@ func (c *mountCmd) Run(ctx context.Context, a *app) error {
 	return c.serve(ctx, a, dir)
 }
 
+// takeOptions reads what -o says. What is a flag, too, becomes that flag.
+func (c *mountCmd) takeOptions(a *app) error {
+	o, err := parseMountOptions(c.Options, c.Sloppy)
+	if err != nil {
+		return err
+	}
+	a.Config, a.State = cmp.Or(o.config, a.Config), cmp.Or(o.state, a.State)
+	c.AllowNonEmpty = c.AllowNonEmpty || o.nonEmpty
+	if !o.at.IsZero() {
+		c.At = o.at
+	}
+	c.chosen = o
+	return nil
+}
+
 // serve mounts, and unmounts on a signal or returns when somebody else unmounted.
 func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	conf, db, err := a.readCatalog(ctx)
@@ -58,6 +84,7 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 		return err
 	}
 	defer db.Close()
+	c.chosen.apply(conf)
 	if err := c.takeKeys(conf); err != nil {
 		return err
 	}
@@ -78,6 +105,7 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 		Owners: conf.Mount.Owners, AllowOther: allowOther, Log: a.log,
 		Outside: queue.Outside, Deny: *conf.Recall.Deny, DenyUIDs: conf.Recall.DenyUIDs, MaxWaiting: conf.Recall.MaxWaiting,
 		Reports: reports(conf, db, queue), At: c.At.Time, HideVanished: conf.Mount.HideVanished,
+		FsName: c.chosen.fsName, NoExec: c.chosen.noExec,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("mount %s: %w", dir, err), queue.Close(context.WithoutCancel(ctx)))
@@ -191,7 +219,17 @@ func (c *mountCmd) background(a *app, dir string) error {
 	if !c.At.IsZero() {
 		args = append(args, "--at", c.At.Format(time.RFC3339Nano))
 	}
+	for _, option := range c.Options {
+		// These are resolved: they stand above as flags.
+		if name, _, _ := strings.Cut(option, "="); !slices.Contains([]string{"config", "state", "at"}, name) {
+			args = append(args, "-o", option)
+		}
+	}
+	if c.Sloppy {
+		args = append(args, "--sloppy")
+	}
 	cmd := exec.Command(self, append(args, "--", dir)...)
+	cmd.Args[0] = "tapefs" // not the name by which mount(8) ran this program
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = []*os.File{report, keys}

@@ -119,3 +119,25 @@ func escape(text string) string {
 	text = special.Replace(text)
 	return option.ReplaceAllStringFunc(text, func(word string) string { return strings.ReplaceAll(word, "-", `\-`) })
 }
+
+// Section is a part of a page that a caller puts together: paragraphs, then a list of words and what they mean.
+type Section struct {
+	Title, Text string
+	Items       [][2]string
+}
+
+// NewPage makes a page of sections.
+func NewPage(name, section, what string, parts []Section, seeAlso []string) *Page {
+	p := newPage(name, section, what)
+	for _, part := range parts {
+		p.section(part.Title)
+		if part.Text != "" {
+			p.prose(part.Text)
+		}
+		for _, item := range part.Items {
+			p.item(item[0], item[1])
+		}
+	}
+	p.seeAlso(seeAlso)
+	return p
+}
