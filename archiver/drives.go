@@ -83,7 +83,7 @@ func (a *Archiver) setAside(ctx context.Context) ([]string, error) {
 			why = errors.Join(why, fmt.Errorf("drive %s is suspect: %s", d.Serial, d.Note))
 		}
 	}
-	if len(suspect) == 0 || slices.ContainsFunc(a.lib.Configured(), func(d changer.DriveConfig) bool { return !slices.Contains(suspect, d.Serial) }) {
+	if len(suspect) == 0 || slices.ContainsFunc(a.lib.Present(), func(d changer.DriveConfig) bool { return !slices.Contains(suspect, d.Serial) }) {
 		return suspect, nil
 	}
 	return nil, &changer.Error{Op: "choose a drive", Err: fmt.Errorf("%w: %w", ErrNeedsOperator, why),

@@ -243,7 +243,7 @@ func (w *writer) spareDrives(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	n := 0
-	for _, d := range w.a.lib.Configured() {
+	for _, d := range w.a.lib.Present() {
 		if !slices.Contains(avoid, d.Serial) {
 			n++
 		}

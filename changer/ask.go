@@ -22,7 +22,7 @@ func (l *Library) Inquire(ctx context.Context, device string) (Inquiry, error) {
 }
 
 // Configured lists the drives as configured, with the nodes that were found for them.
-func (l *Library) Configured() []DriveConfig { return append([]DriveConfig(nil), l.cfg.Drives...) }
+func (l *Library) Configured() []DriveConfig { return l.drives() }
 
 // Changer is the changer's device, or None.
 func (l *Library) Changer() string { return l.cfg.Changer }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -103,6 +104,9 @@ type Library struct {
 	onCheck    func(context.Context, Checked) error     // see OnCheck; nil: nobody listens
 	onWear     func(Wear)                               // see OnWear; nil: nobody listens
 	noSgLogs   bool                                     // sg_logs is not installed
+	found      []DriveConfig                            // the configured drives with the nodes that they had last
+	away       map[string]error                         // by serial: drives that are not there, see lookForDrives
+	silent     map[string]time.Time                     // by serial: those that have nodes, and since when they do not answer
 
 	alone Barcode // without a changer: what a mount proved to be in the drive when we looked last
 }
@@ -136,7 +140,7 @@ func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
 	}
 	serials, elements := map[string]bool{}, map[int]bool{}
 	for i := range cfg.Drives {
-		d := &cfg.Drives[i]
+		d := cfg.Drives[i]
 		switch {
 		case !serialForm.MatchString(d.Serial):
 			return nil, fail(op, fmt.Errorf("drive serial %q: letters, digits, dot, dash and underscore", d.Serial), "see: ls -l /dev/tape/by-id")
@@ -146,13 +150,6 @@ func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
 			return nil, fail(op, fmt.Errorf("two drives have element %d", d.Element), "mtx status numbers the drives: give each its data transfer element")
 		}
 		serials[d.Serial], elements[d.Element] = true, true
-		if err := r.discover(d); err != nil {
-			var own *Error
-			if errors.As(err, &own) {
-				return nil, fmt.Errorf("%s: %w", op, err) // it has a hint of its own
-			}
-			return nil, fail(op, err, "is the drive switched on? see: lsscsi -g; ls -l /dev/tape/by-id")
-		}
 	}
 	if err := os.MkdirAll(filepath.Join(cfg.RunDir, "ltfs"), 0o700); err != nil {
 		return nil, fail(op, err, "")
@@ -163,14 +160,20 @@ func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
 		return nil, fail(op, err, "")
 	}
 	cfg.RunDir = dir
-	return &Library{cfg: cfg, log: log, roots: r, id: fmt.Sprintf("%x-%x", os.Getpid(), rand.Uint64()), readySoon: readySoon, generation: map[string]int{}}, nil
+	l := &Library{cfg: cfg, log: log, roots: r, id: fmt.Sprintf("%x-%x", os.Getpid(), rand.Uint64()), readySoon: readySoon, generation: map[string]int{},
+		found: slices.Clone(cfg.Drives), away: map[string]error{}, silent: map[string]time.Time{}}
+	l.lookForDrives()
+	if missing := l.Away(); len(missing) == len(cfg.Drives) && !slices.ContainsFunc(l.drives(), func(d DriveConfig) bool { return d.Tape != "" && d.Device != "" }) {
+		return nil, fmt.Errorf("%s: %w", op, missing[cfg.Drives[0].Serial]) // it has a hint of its own
+	}
+	return l, nil
 }
 
 func (l *Library) none() bool { return l.cfg.Changer == None }
 
 // drive gives the configured drive of a serial.
 func (l *Library) drive(serial string) (DriveConfig, bool) {
-	for _, d := range l.cfg.Drives {
+	for _, d := range l.drives() {
 		if d.Serial == serial {
 			return d, true
 		}

@@ -155,7 +155,7 @@ func (l *Library) Inventory(ctx context.Context) (*Inventory, error) {
 		return nil, fail("read inventory", fmt.Errorf("%s: %w", l.cfg.Changer, err), "is library.changer the changer's device? see: lsscsi -g")
 	}
 	for i := range inv.Drives {
-		for _, d := range l.cfg.Drives {
+		for _, d := range l.drives() {
 			if d.Element == inv.Drives[i].Number {
 				inv.Drives[i].Serial = d.Serial
 			}

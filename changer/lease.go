@@ -127,6 +127,7 @@ func (l *Library) Lease(ctx context.Context, r Request) (*Lease, error) {
 
 // leaseInventory reads the changer unless the choice of a drive does not depend on it.
 func (l *Library) leaseInventory(ctx context.Context, r Request) (*Inventory, error) {
+	l.lookForDrives()
 	if l.none() || r.Barcode == "" && r.Drive != "" {
 		return &Inventory{}, nil
 	}
@@ -144,10 +145,14 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 		if !ok {
 			return nil, fail("choose a drive", fmt.Errorf("drive %s is not configured: %w", r.Drive, ErrNoDrive), "see library.drives in the configuration")
 		}
+		if err := l.awayError(d); err != nil {
+			return nil, fmt.Errorf("choose a drive: %w", err)
+		}
 		only = &d
 	}
 	if l.none() {
-		return l.cfg.Drives, nil
+		d := l.drives()[0]
+		return []DriveConfig{d}, l.awayError(d)
 	}
 	if r.Barcode != "" {
 		if err := inv.unclear("choose a drive", r.Barcode); err != nil {
@@ -164,6 +169,9 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 			return nil, fail("choose a drive", fmt.Errorf("%s is in drive %d, which is set aside: %w", r.Barcode, e.Number, ErrNoDrive), fmt.Sprintf("tapefs tape unload %d", e.Number))
 		case loaded && only == nil:
 			d, _ := l.drive(e.Serial)
+			if err := l.awayError(d); err != nil {
+				return nil, fmt.Errorf("choose a drive: the one that holds the tape: %w", err)
+			}
 			if g := l.driveGeneration(ctx, d); readable(g, r.Barcode) && (!r.Write || writable(g, r.Barcode)) {
 				return []DriveConfig{d}, nil
 			}
@@ -171,8 +179,8 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 		}
 	}
 	var empty, idle []DriveConfig
-	for _, d := range l.cfg.Drives {
-		if only != nil && d.Serial != only.Serial || slices.Contains(r.Avoid, d.Serial) {
+	for _, d := range l.drives() {
+		if only != nil && d.Serial != only.Serial || slices.Contains(r.Avoid, d.Serial) || l.awayError(d) != nil {
 			continue
 		}
 		if g := l.driveGeneration(ctx, d); !readable(g, r.Barcode) || r.Write && !writable(g, r.Barcode) {
@@ -192,6 +200,16 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 
 // noDriveFor says why none of the drives serves a request: which kind the medium needs, and which there are.
 func (l *Library) noDriveFor(ctx context.Context, r Request) string {
+	away := ""
+	for _, d := range l.drives() {
+		if l.awayError(d) != nil {
+			away += fmt.Sprintf("; %s is not there: is it switched on?", nameOf(d))
+		}
+	}
+	return l.noDriveHere(ctx, r) + away
+}
+
+func (l *Library) noDriveHere(ctx context.Context, r Request) string {
 	needs := r.Barcode.needs(r.Write)
 	if needs == "" || len(r.Avoid) > 0 || r.Drive != "" {
 		why := fmt.Sprintf("all drives that could take %s are set aside or not asked for", r.Barcode)
@@ -201,7 +219,7 @@ func (l *Library) noDriveFor(ctx context.Context, r Request) string {
 		return why
 	}
 	var have []string
-	for _, d := range l.cfg.Drives {
+	for _, d := range l.drives() {
 		kind := "an unknown kind"
 		if g := l.driveGeneration(ctx, d); g > 0 {
 			kind = fmt.Sprintf("LTO-%d", g)
@@ -219,8 +237,8 @@ func (l *Library) CanWrite(ctx context.Context, b Barcode, fresh bool, avoid []s
 	if b.Cleaning() || fresh && !b.formattable() {
 		return false
 	}
-	return slices.ContainsFunc(l.cfg.Drives, func(d DriveConfig) bool {
-		return !slices.Contains(avoid, d.Serial) && writable(l.driveGeneration(ctx, d), b)
+	return slices.ContainsFunc(l.drives(), func(d DriveConfig) bool {
+		return !slices.Contains(avoid, d.Serial) && l.awayError(d) == nil && writable(l.driveGeneration(ctx, d), b)
 	})
 }
 
@@ -233,7 +251,11 @@ func (l *Library) driveGeneration(ctx context.Context, d DriveConfig) int {
 	if ok {
 		return n
 	}
-	res, err := l.query(ctx, l.cfg.Programs.Mtx, "-f", d.Device, "inquiry")
+	var res result
+	err := l.awayError(d)
+	if err == nil {
+		res, err = l.query(ctx, l.cfg.Programs.Mtx, "-f", d.Device, "inquiry")
+	}
 	noted := filepath.Join(l.cfg.RunDir, "generation."+d.Serial)
 	if err != nil {
 		text, err := os.ReadFile(noted)

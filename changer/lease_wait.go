@@ -145,6 +145,10 @@ func (w *waiting) try(ctx context.Context, d DriveConfig, r Request) (*Lease, er
 	if f == nil || err != nil {
 		return nil, err
 	}
+	if err := w.l.answers(ctx, d); err != nil {
+		f.Close()
+		return nil, err
+	}
 	le := &Lease{l: w.l, d: d, lock: f, ended: ctx.Done(), waited: w.told, turn: time.Now()}
 	purpose := strings.Join(strings.Fields(r.Purpose), "-")
 	if purpose == "" {

@@ -337,17 +337,19 @@ type DriveState struct {
 	Barcode Barcode
 	Mounted bool
 	Problem string // why Status is not known, "" when it is
+	Away    bool   // it is not there at all
 }
 
 // Drives tells the state of every configured drive. It waits for no lease. When the changer cannot be
 // read, the states come without barcodes and with the error.
 func (l *Library) Drives(ctx context.Context) ([]DriveState, error) {
+	l.lookForDrives()
 	inv, invErr := l.Inventory(ctx)
 	if invErr != nil {
 		inv = &Inventory{}
 	}
 	var out []DriveState
-	for _, d := range l.cfg.Drives {
+	for _, d := range l.drives() {
 		s := DriveState{DriveConfig: d}
 		s.Proof, _ = l.Proof(d)
 		path := l.driveLock(d.Serial)
@@ -363,7 +365,9 @@ func (l *Library) Drives(ctx context.Context) ([]DriveState, error) {
 		if pid := l.stuckPid(d); pid != 0 {
 			s.Holder = fmt.Sprintf("%s (pid %d), given up on", l.programOf(pid), pid)
 		}
-		if s.Status, err = l.mtStatus(ctx, d); err != nil {
+		if err := l.awayError(d); err != nil {
+			s.Away, s.Problem = true, err.Error()
+		} else if s.Status, err = l.mtStatus(ctx, d); err != nil {
 			s.Problem = err.Error()
 		}
 		if e, ok := inv.element(d.Element); ok && e.Full {

@@ -10,7 +10,7 @@ import (
 // mount tells which tape it is.
 
 func (l *Library) noneInventory(ctx context.Context) (*Inventory, error) {
-	d := l.cfg.Drives[0]
+	d := l.drives()[0]
 	st, err := l.mtStatus(ctx, d)
 	if err != nil {
 		return nil, err

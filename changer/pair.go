@@ -45,7 +45,7 @@ func (l *Library) Pair(ctx context.Context) (pairs []Pairing, err error) {
 			err = errors.Join(err, le.Release(ctx))
 		}
 	}()
-	for _, d := range l.cfg.Drives {
+	for _, d := range l.drives() {
 		le, err := l.Lease(ctx, Request{Drive: d.Serial, Purpose: "prove"})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", op, err)
@@ -140,7 +140,7 @@ func (le *Lease) emptyElement(ctx context.Context, op string, slot int) error {
 
 // nodesWithTape are the configured drives whose tape node does not say that it is empty.
 func (l *Library) nodesWithTape(ctx context.Context) (full []DriveConfig, err error) {
-	for _, d := range l.cfg.Drives {
+	for _, d := range l.drives() {
 		st, err := l.mtStatus(ctx, d)
 		if err != nil {
 			return nil, err
@@ -236,7 +236,7 @@ func (l *Library) pairings(ctx context.Context, op string, at map[int]DriveConfi
 	}
 	var pairs []Pairing
 	taken := map[string]string{}
-	for _, d := range l.cfg.Drives {
+	for _, d := range l.drives() {
 		p := Pairing{Drive: d, Element: d.Element, Tape: at[d.Element].Tape}
 		if node := l.nodeOfSerial(d); node != "" {
 			e, found := element[node]

@@ -495,7 +495,7 @@ func TestDiscover(t *testing.T) {
 		{Serial: "LABDRV0002", Device: filepath.Join(r.dev, "sg3"), Tape: filepath.Join(byID, "scsi-LABDRV0002-nst"), Element: 1},
 		{Serial: "LABDRV0001", Device: "/dev/own", Tape: filepath.Join(byID, "scsi-LABDRV0001-nst")},
 	}
-	if d := cmp.Diff(want, l.cfg.Drives); d != "" {
+	if d := cmp.Diff(want, l.Configured()); d != "" {
 		t.Error(d)
 	}
 	if !isDevice(want[0], filepath.Join(r.dev, "nst1")) || !isDevice(want[0], "LABDRV0002") || isDevice(want[0], filepath.Join(r.dev, "nst0")) || isDevice(want[0], "") {

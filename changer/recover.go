@@ -16,7 +16,7 @@ import (
 // so is an ltfs that mounts elsewhere: somebody's own, it makes the drive busy.
 func (l *Library) Recover(ctx context.Context) error {
 	var errs []error
-	for _, d := range l.cfg.Drives {
+	for _, d := range l.drives() {
 		if err := l.recoverFree(ctx, d); err != nil {
 			errs = append(errs, err)
 		}

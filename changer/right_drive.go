@@ -64,8 +64,8 @@ func (l *Library) otherSide(ctx context.Context, ours DriveConfig, holds bool) s
 		return ""
 	}
 	odd := map[string]bool{}
-	for _, d := range l.cfg.Drives {
-		if d.Serial == ours.Serial {
+	for _, d := range l.drives() {
+		if d.Serial == ours.Serial || l.awayError(d) != nil {
 			continue
 		}
 		if st, err := l.mtStatus(ctx, d); err == nil {
@@ -77,7 +77,7 @@ func (l *Library) otherSide(ctx context.Context, ours DriveConfig, holds bool) s
 	if err != nil {
 		return ""
 	}
-	for _, d := range l.cfg.Drives {
+	for _, d := range l.drives() {
 		was, ok1 := before.element(d.Element)
 		is, ok2 := after.element(d.Element)
 		if !odd[d.Serial] || !ok1 || !ok2 || was.Full == holds || is.Full == holds {
@@ -190,7 +190,7 @@ func (l *Library) serialProved(d DriveConfig) (bool, error) {
 		return true, nil
 	}
 	text := fmt.Sprintf("serial %s is %s, and the configuration says %s", d.Serial, other, d.Tape)
-	for _, c := range l.cfg.Drives {
+	for _, c := range l.drives() {
 		if c.Serial != d.Serial && canonical(c.Tape) == other {
 			text += ", which it gives to " + nameOf(c)
 		}
@@ -210,7 +210,7 @@ func (l *Library) NamesAgree(ctx context.Context, d DriveConfig) (proved bool, e
 		return proved, nil
 	}
 	text := fmt.Sprintf("device %s and tape %s of drive %s are two drives: the sg node of that tape node is %s", d.Device, d.Tape, d.Serial, generic)
-	for _, c := range l.cfg.Drives {
+	for _, c := range l.drives() {
 		if c.Serial != d.Serial && canonical(c.Device) == canonical(generic) {
 			text += ", which the configuration gives to " + nameOf(c)
 		}

@@ -48,6 +48,8 @@ func (l *Library) openDrive(m *messages, device string) (*openedDrive, error) {
 	}
 	switch {
 	case why != openOK:
+	case d.kind != devNone && d.kind != devChanger && l.isSilent(d.n):
+		why = openMissing
 	case d.kind == devNone, d.kind == devChanger:
 		why = openMissing
 		for i, c := range l.Drives {

@@ -55,6 +55,8 @@ var faultKinds = []faultKind{
 	{"noise", "", "mtx prints sense data on stderr, and works all the same"},
 	{"eject-first", "", "the robot gets a tape only after mt offline"},
 	{"wants-cleaning", "DRIVE", "the drive asks for cleaning until a cleaning cartridge is loaded"},
+	{"drive-off", "DRIVE", "the drive is switched off: its device nodes are gone"},
+	{"drive-silent", "DRIVE", "the drive is switched off: its device nodes are there, and opening them fails"},
 	{"tape-alert", "BARCODE:FLAG", "the drive that holds the tape raises this TapeAlert flag, 1 to 64"},
 	{"drive-alert", "DRIVE:FLAG", "the drive raises this TapeAlert flag"},
 	{"worn", "BARCODE:COUNT", "the drives corrected so many errors when they wrote the tape, and half as many when they read it"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -187,7 +188,7 @@ func (l *Library) Fault(kinds ...string) error {
 	if err != nil {
 		return fmt.Errorf("set fault: %w", err)
 	}
-	kill := false
+	kill, before := false, maps.Clone(f)
 	for _, k := range kinds {
 		kind, arg, hasArg := strings.Cut(k, "=")
 		switch {
@@ -212,6 +213,9 @@ func (l *Library) Fault(kinds ...string) error {
 		return fmt.Errorf("set fault: %w", err)
 	}
 	if err := l.linkSerials(f); err != nil {
+		return fmt.Errorf("set fault: %w", err)
+	}
+	if err := l.switchDrives(before, f); err != nil {
 		return fmt.Errorf("set fault: %w", err)
 	}
 	if kill {

@@ -29,6 +29,9 @@ func runLsscsi(l *Library, args []string, stdout, _ io.Writer) int {
 		return cmp.Or(cmp.Compare(len(a.Device), len(b.Device)), strings.Compare(a.Device, b.Device))
 	})
 	for i, d := range byNode {
+		if !exists(d.Device) {
+			continue // switched off
+		}
 		line(i+1, "tape", d.kind.Vendor, d.kind.Product, d.kind.Revision, strings.TrimPrefix(filepath.Base(d.Tape), "n"), filepath.Base(d.Device))
 	}
 	return 0

@@ -57,6 +57,10 @@ func runMt(l *Library, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: %s\n", device, why)
 		return 1
 	}
+	if (kind == devTape || kind == devDrive) && l.isSilent(drive) {
+		fmt.Fprintf(stderr, "%s: No such device or address\n", device)
+		return 1
+	}
 	if kind != devTape {
 		fmt.Fprintf(stderr, "%s: Operation not permitted\n", device)
 		return 2

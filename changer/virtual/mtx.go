@@ -103,6 +103,10 @@ func (m *mtx) open() error {
 		if errors.Is(err, os.ErrNotExist) {
 			why = "No such file or directory"
 		}
+	case devDrive:
+		if m.l.isSilent(m.drive) {
+			why = "No such device or address"
+		}
 	case devTape:
 		st, err := m.l.view()
 		if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,9 @@ func (u *checkup) changer(ctx context.Context) {
 	if u.conf.Library.Changer == "" || len(u.conf.Library.Drives) == 0 {
 		return // said by devices
 	}
-	lib, err := u.library(u.conf)
+	quiet := *u.app // what it would log of drives that are missing is a finding
+	quiet.log = slog.New(slog.DiscardHandler)
+	lib, err := quiet.library(u.conf)
 	if err != nil {
 		u.failWith("changer", err, "")
 		return
@@ -156,6 +159,10 @@ func (u *checkup) suspects(ctx context.Context) {
 
 func (u *checkup) drive(ctx context.Context, s changer.DriveState) {
 	check := fmt.Sprintf("drive %d", s.Element)
+	if s.Away {
+		u.failWith(check, u.lib.Away()[s.Serial], "")
+		return
+	}
 	if s.Problem != "" {
 		u.fail(check, "is it switched on? see: lsscsi -g", "%s", s.Problem)
 		return

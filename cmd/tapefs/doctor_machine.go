@@ -197,13 +197,41 @@ func firstLine(text string) string {
 
 // virtualDevices tells whether what the configuration names are the files of a virtual library.
 func (u *checkup) virtualDevices() bool {
+	files := 0
 	for _, path := range u.nodes() {
-		info, err := os.Stat(path)
-		if err != nil || !info.Mode().IsRegular() {
+		switch info, err := os.Stat(path); {
+		case err == nil && info.Mode().IsRegular():
+			files++
+		case !u.switchedOff(path):
 			return false
 		}
 	}
-	return len(u.nodes()) > 0
+	return files > 0
+}
+
+// switchedOff reports whether a node belongs to a drive of which no node is there, while that is not so of all drives: the check of
+// drives tells that one is missing.
+func (u *checkup) switchedOff(path string) bool {
+	off, others := false, false
+	for _, d := range u.conf.Library.Drives {
+		missing, given := true, false
+		for _, node := range []string{d.Device, d.Tape} {
+			if node == "" {
+				continue
+			}
+			given = true
+			if _, err := os.Stat(node); !errors.Is(err, fs.ErrNotExist) {
+				missing = false
+			}
+		}
+		switch missing = missing && given; {
+		case !missing:
+			others = true
+		case path == d.Device || path == d.Tape:
+			off = true
+		}
+	}
+	return off && others
 }
 
 // nodes lists the device nodes that the configuration names.
@@ -268,7 +296,12 @@ func (u *checkup) devices() {
 		return
 	}
 	bad := false
+	var there []string
 	for _, path := range u.nodes() {
+		if u.switchedOff(path) {
+			continue
+		}
+		there = append(there, path)
 		if err := openNode(path); err != nil {
 			bad = true
 			hint := "is it switched on? sg numbers change between boots: lsscsi -g; tapefs doctor --fix-config"
@@ -287,9 +320,9 @@ func (u *checkup) devices() {
 	switch {
 	case bad:
 	case u.virtualDevices():
-		u.ok("devices", "%d files of a virtual library", len(u.nodes()))
+		u.ok("devices", "%d files of a virtual library", len(there))
 	default:
-		u.ok("devices", "%s", strings.Join(u.nodes(), " "))
+		u.ok("devices", "%s", strings.Join(there, " "))
 	}
 }
 

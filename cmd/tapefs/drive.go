@@ -49,6 +49,8 @@ func driveStateOf(s changer.DriveState) driveStateJSON {
 	switch {
 	case s.Mounted:
 		d.State = "mounted"
+	case s.Away:
+		d.State, d.File, d.Block = "not there", -1, -1
 	case s.Problem != "":
 		d.State = "unknown"
 	case s.Status.Online:
@@ -111,7 +113,7 @@ func (c *driveStatusCmd) Run(ctx context.Context, a *app) error {
 		return ferr
 	}
 	for _, r := range rows {
-		if r.Proved == nil && h.lib.Changer() != changer.None {
+		if r.Proved == nil && r.State != "not there" && h.lib.Changer() != changer.None {
 			fmt.Fprintf(a.stdout, "drive %d is not proved: nothing is formatted or erased in it before its next load has proved it, or: tapefs doctor --fix-config --prove\n", r.Element)
 		}
 		if r.Problem != "" {

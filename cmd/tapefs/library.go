@@ -41,6 +41,7 @@ type driveJSON struct {
 	WantsCleaning  bool   `json:"wants_cleaning,omitempty"`
 	Density        string `json:"density,omitempty"`
 	Suspect        string `json:"suspect,omitempty"` // why nothing is written with it
+	Away           bool   `json:"away,omitempty"`    // it is not there: is it switched on?
 
 	Proved *time.Time `json:"proved,omitempty"` // when the drive was last seen to be the one that the changer fills
 }
@@ -168,7 +169,7 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 			if s.Element == d.Number {
 				row.Serial, row.Holder, row.Mounted = s.Serial, s.Holder, s.Mounted
 				row.Online, row.WriteProtected, row.WantsCleaning, row.Density = s.Status.Online, s.Status.WriteProtected, s.Status.Cleaning, s.Status.Density
-				row.Proved = timeOrNil(s.Proof.At)
+				row.Proved, row.Away = timeOrNil(s.Proof.At), s.Away
 			}
 		}
 		out.Drives = append(out.Drives, row)
@@ -197,6 +198,8 @@ func printDrives(w io.Writer, drives []driveJSON) {
 		switch {
 		case d.Mounted:
 			state = "mounted"
+		case d.Away:
+			state = "not there"
 		case d.Online && d.WriteProtected:
 			state = "loaded, write-protected"
 		case d.Online:
@@ -223,7 +226,7 @@ func printDrives(w io.Writer, drives []driveJSON) {
 // printUnproved names the drives of which nothing proves that the changer fills them.
 func (l *libraryJSON) printUnproved(w io.Writer) {
 	for _, d := range l.Drives {
-		if d.Proved == nil && d.Serial != "" && l.Changer != changer.None {
+		if d.Proved == nil && !d.Away && d.Serial != "" && l.Changer != changer.None {
 			fmt.Fprintf(w, "drive %d is not proved yet: its next load does it, or: tapefs doctor --fix-config --prove\n", d.Element)
 		}
 	}

@@ -38,6 +38,8 @@ func (w *tortured) faultTroubles() []trouble {
 		{"eject first", easy("eject-first")},
 		{"device nodes exchanged", easy("exchanged-nodes=0:1")},
 		{"drive numbers exchanged", easy("exchanged-elements=0:1")},
+		{"drive switched off", easy("drive-off=1")},
+		{"drive does not answer", easy("drive-silent=0")},
 		{"no cartridge memory", func() bool {
 			var faults []string
 			for _, t := range w.openTapes() {
