@@ -90,9 +90,6 @@ func (l *Library) lastHolder(d DriveConfig) string {
 	return fields[3]
 }
 
-// hadLast tells whether no other process had a drive after this Library.
-func (l *Library) hadLast(d DriveConfig) bool { return l.lastHolder(d) == l.id }
-
 // yields tells whether others who wait for a drive go first: all of them when we were the last to have it, else those who have waited
 // longer, but for the last holder.
 func (w *waiting) yields(d DriveConfig) bool {
