@@ -236,7 +236,7 @@ func (a *Archiver) formatFailed(ctx context.Context, b changer.Barcode, why erro
 	}
 	var program *changer.ProgramError
 	said := errors.Is(why, errLabelFailed) || errors.As(why, &program) && program.Code > 0 // not if it was killed: that says nothing about the tape
-	if !said && !errors.Is(why, changer.ErrNotBlank) || errors.Is(why, context.Canceled) || errors.Is(why, changer.ErrWriteProtected) {
+	if !said && !errors.Is(why, changer.ErrNotBlank) || errors.Is(why, changer.ErrKilled) || errors.Is(why, context.Canceled) || errors.Is(why, changer.ErrWriteProtected) {
 		return false, nil
 	}
 	return true, a.suspect(ctx, t.ID, fmt.Errorf("its format began and did not end well: %w", why))
@@ -313,12 +313,12 @@ func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape)
 	err := writeTapeTexts(v.Dir, TapeLabel{Catalog: a.db.UUID(), Volume: v.UUID, Pool: t.PoolName, Number: t.Number,
 		Barcode: t.Barcode, Formatted: t.Formatted, Version: a.cfg.Version})
 	if err != nil {
-		return t, fmt.Errorf("label tape %s: %w: %w", t.Barcode, errLabelFailed, err)
+		return t, labelFailed(v, t, err)
 	}
 	failpoint("label")
 	generation, err := v.Sync(ctx)
 	if err != nil {
-		return t, fmt.Errorf("label tape %s: %w: %w", t.Barcode, errLabelFailed, err)
+		return t, labelFailed(v, t, err)
 	}
 	failpoint("labelled")
 	t, err = a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
@@ -337,6 +337,13 @@ func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape)
 
 // errLabelFailed means that the tape or its drive failed while the label of a new volume was written.
 var errLabelFailed = errors.New("its label could not be written")
+
+func labelFailed(v *changer.Volume, t catalog.Tape, why error) error {
+	if v.Killed(why) {
+		why = fmt.Errorf("%w: %w", changer.ErrKilled, why)
+	}
+	return fmt.Errorf("label tape %s: %w: %w", t.Barcode, errLabelFailed, why)
+}
 
 // errNoLabel: README.txt is missing.
 var errNoLabel = errors.New("README.txt is missing")

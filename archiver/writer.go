@@ -134,6 +134,14 @@ func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
 				continue
 			}
 			ok, err := w.room(need)
+			if isTapeError(err) {
+				err = w.volume.WriteFault(err)
+				w.noted.add("", "", err)
+				if err := w.tapeFailed(ctx, isFull(err), err); err != nil {
+					return err
+				}
+				continue
+			}
 			if err != nil || ok {
 				return err
 			}
@@ -158,7 +166,7 @@ var errTooSmall = errors.New("the part is larger than an empty tape of the pool"
 func (w *writer) room(need int64) (bool, error) {
 	free, err := w.volume.Free()
 	if err != nil {
-		return false, fmt.Errorf("ask tape %s for its free space: %w", w.tape.Barcode, err)
+		return false, &writeError{fmt.Errorf("ask tape %s for its free space: %w", w.tape.Barcode, err)}
 	}
 	if free-keepFree(w.pool, w.volume.Capacity) >= need {
 		return true, nil
@@ -209,12 +217,16 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 		if !w.peers.claim(w, c.Barcode) {
 			continue
 		}
+		removed := w.removed[c.Barcode]
 		ok, err := w.try(ctx, p, c)
 		if err != nil {
 			return errors.Join(err, w.giveUp(ctx))
 		}
 		if ok {
 			return nil
+		}
+		if w.removed[c.Barcode] > removed && !w.tried[c.Barcode] { // it was read back since, and does
+			return w.mountNext(ctx, p)
 		}
 		w.tried[c.Barcode] = true
 		if err := w.giveUp(ctx); err != nil {
@@ -271,6 +283,11 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		if errors.Is(err, ErrOlder) {
 			return false, err
 		}
+		if ltfsKilled(w.lease.Volume(), err) {
+			c.Tape.Barcode = string(c.Barcode)
+			_, err = w.takenOut(ctx, c.Tape, nil, err)
+			return false, err
+		}
 		failed, ferr := w.a.formatFailed(ctx, c.Barcode, err)
 		if ferr != nil {
 			return false, ferr
@@ -321,6 +338,9 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 	}
 	switch {
 	case err == nil:
+	case ltfsKilled(v, err):
+		_, err = w.takenOut(ctx, c.Tape, v, err)
+		return false, err
 	case errors.Is(err, errLabelFailed):
 		if uerr := w.a.suspect(ctx, c.Tape.ID, err); uerr != nil {
 			return false, uerr
@@ -344,6 +364,9 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 	case errors.Is(err, changer.ErrWriteProtected), errors.Is(err, changer.ErrStuck), errors.Is(err, changer.ErrNotChecked):
 		return pass(err)
 	default:
+		if out, oerr := w.takenOut(ctx, c.Tape, v, err); out || oerr != nil {
+			return false, oerr
+		}
 		return false, err
 	}
 	t, err := w.a.db.UpdateTape(ctx, c.Tape.ID, func(t *catalog.Tape) error {
@@ -388,7 +411,13 @@ func (w *writer) closeTape(ctx context.Context) error {
 		return nil // the sync failed and the tape was dealt with
 	}
 	w.a.note("unmounting %s", w.tape.Barcode)
-	return w.giveUp(ctx)
+	barcode := w.tape.Barcode
+	err := w.giveUp(ctx)
+	if errors.Is(err, changer.ErrKilled) { // after the sync: nothing was lost with it
+		w.noted.add("", "", fmt.Errorf("the ltfs of tape %s was killed after its last sync: %w", barcode, err))
+		return nil
+	}
+	return err
 }
 
 // yield lets another process have the drive. The next openTape waits until it is done.
@@ -429,7 +458,7 @@ func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
 	ctx = context.WithoutCancel(ctx)
 	t := w.tape
 	w.failures.Add(1)
-	if out, err := w.takenOut(ctx, t, why); out || err != nil {
+	if out, err := w.takenOut(ctx, t, w.volume, why); out || err != nil {
 		return err
 	}
 	w.a.log.Warn("tape failed", "tape", t.Barcode, "error", why)

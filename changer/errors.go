@@ -30,6 +30,7 @@ var (
 	ErrStuck          = errors.New("a program that does not come to an end keeps the drive busy")
 	ErrMixedDrives    = errors.New("changer and drives disagree on which drive is which")
 	ErrUnproved       = errors.New("nothing proves that this is the drive which the changer fills")
+	ErrKilled         = errors.New("its process was killed")
 	ErrOtherCartridge = errors.New("the cartridge is another one than its label says")
 )
 

@@ -59,9 +59,22 @@ func (c *child) failure() *ProgramError {
 
 func (c *child) signal() error {
 	if ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return fmt.Errorf("ended by signal %d (%s)", ws.Signal(), ws.Signal())
+		return fmt.Errorf("%w by signal %d (%s)", ErrKilled, ws.Signal(), ws.Signal())
 	}
 	return nil
+}
+
+// killed is the error of a process that a signal ended, after an error of its volume; nil for one that goes on, or ended by itself.
+func (c *child) killed(why error) error {
+	if FaultOf(why) != Gone && !c.gone() {
+		return nil
+	}
+	select {
+	case <-c.exited:
+		return c.signal()
+	case <-time.After(killedSettles):
+		return nil
+	}
 }
 
 // maxLog is the size at which the log of a drive's ltfs is put aside, bytes; one old log is kept.
@@ -215,6 +228,9 @@ func (le *Lease) mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	c.mounted, c.readOnly = true, readOnlyMount(m)
 	v, err := le.prove(limited, m, c, r)
 	if err != nil {
+		if killed := c.killed(err); killed != nil {
+			err = fmt.Errorf("%w: ltfs (pid %d): %w", err, c.cmd.Process.Pid, killed)
+		}
 		err = errors.Join(fmt.Errorf("%s: %w", op, err), le.undo(c, dir))
 		unnote() // nothing was written
 		return nil, le.wrongTape(ctx, op, err)

@@ -233,17 +233,7 @@ const killedSettles = 2 * time.Second
 
 // Killed reports whether the ltfs of the volume was ended by a signal, after an error of the volume: then neither the tape nor the
 // drive is at fault.
-func (v *Volume) Killed(why error) bool {
-	if FaultOf(why) != Gone && !v.child.gone() {
-		return false
-	}
-	select {
-	case <-v.child.exited:
-		return v.child.signal() != nil
-	case <-time.After(killedSettles):
-		return false
-	}
-}
+func (v *Volume) Killed(why error) bool { return v.child.killed(why) != nil }
 
 func setSync(dir string) error {
 	for {

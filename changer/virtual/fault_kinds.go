@@ -44,6 +44,7 @@ var faultKinds = []faultKind{
 	{"check-fails", "BARCODE", "ltfsck cannot make the volume consistent"},
 	{"stuck-check", "BARCODE", "ltfsck does not end, whatever signal it gets, until this is cleared"},
 	{"kill-needs-check", "", "a volume whose ltfs is killed after a change is not mounted until ltfsck was run"},
+	{"dies-at", "BARCODE:COUNT", "the ltfs of the tape is killed at its request of that number, counted from its mount, once"},
 	{"eod-eio", "", "mt eod fails and says nothing of the tape"},
 
 	{"wrong-barcode", "SLOT:TAG", "the changer reads TAG on the tape from this slot, or with an empty TAG no label"},

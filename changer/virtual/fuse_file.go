@@ -30,6 +30,7 @@ var (
 )
 
 func (f *fsNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
@@ -47,6 +48,7 @@ func (f *fsNode) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, s
 }
 
 func (f *fsNode) Create(ctx context.Context, name string, _, _ uint32, out *fuse.EntryOut) (*fs.Inode, fs.FileHandle, uint32, syscall.Errno) {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	n, errno := f.v.add(f.n, name, "file")
@@ -60,11 +62,13 @@ func (f *fsNode) Create(ctx context.Context, name string, _, _ uint32, out *fuse
 }
 
 func (h *handle) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	h.v.request()
 	n, errno := h.v.read(h.n, dest, off)
 	return fuse.ReadResultData(dest[:n]), errno
 }
 
 func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	h.v.request()
 	n, errno := h.v.write(h.n, data, off)
 	h.dirty.Store(true) // only now: a flush meanwhile does not have these bytes
 	return n, errno
@@ -73,6 +77,7 @@ func (h *handle) Write(_ context.Context, data []byte, off int64) (uint32, sysca
 func (h *handle) Flush(context.Context) syscall.Errno { return h.flush(syscall.EIO) }
 
 func (h *handle) flush(dropped syscall.Errno) syscall.Errno {
+	h.v.request()
 	if !h.dirty.Swap(false) {
 		h.v.logIdle()
 		return 0
@@ -88,6 +93,7 @@ func (h *handle) Fsync(context.Context, uint32) syscall.Errno { return h.flush(s
 
 // Fsync without a handle, of a directory: data, never the index.
 func (f *fsNode) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
+	f.v.request()
 	return f.v.flush(f.n, syscall.EROFS)
 }
 

@@ -78,6 +78,7 @@ func (f *fsNode) entry(ctx context.Context, n *node, out *fuse.EntryOut) *fs.Ino
 }
 
 func (f *fsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	n := f.n.children[name]
@@ -88,6 +89,7 @@ func (f *fsNode) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*
 }
 
 func (f *fsNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	f.attr(&out.Attr)
@@ -95,6 +97,7 @@ func (f *fsNode) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) 
 }
 
 func (f *fsNode) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	if f.v.ro {
@@ -133,6 +136,7 @@ func (f *fsNode) Setattr(_ context.Context, _ fs.FileHandle, in *fuse.SetAttrIn,
 }
 
 func (f *fsNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	list := make([]fuse.DirEntry, 0, len(f.n.children))
@@ -149,6 +153,7 @@ func (f *fsNode) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 }
 
 func (f *fsNode) Mkdir(ctx context.Context, name string, _ uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	n, errno := f.v.add(f.n, name, "dir")
@@ -167,6 +172,7 @@ func (f *fsNode) Link(context.Context, fs.InodeEmbedder, string, *fuse.EntryOut)
 }
 
 func (f *fsNode) Symlink(ctx context.Context, target, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	n, errno := f.v.add(f.n, name, "link")
@@ -182,18 +188,21 @@ func (f *fsNode) Readlink(context.Context) ([]byte, syscall.Errno) {
 }
 
 func (f *fsNode) Unlink(_ context.Context, name string) syscall.Errno {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	return f.v.remove(f.n, name, false)
 }
 
 func (f *fsNode) Rmdir(_ context.Context, name string) syscall.Errno {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	return f.v.remove(f.n, name, true)
 }
 
 func (f *fsNode) Rename(_ context.Context, name string, parent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	f.v.request()
 	to, ok := parent.(*fsNode)
 	if !ok {
 		return syscall.EXDEV
@@ -204,6 +213,7 @@ func (f *fsNode) Rename(_ context.Context, name string, parent fs.InodeEmbedder,
 }
 
 func (f *fsNode) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	out.Bsize, out.Frsize, out.NameLen = blockSize, blockSize, 255

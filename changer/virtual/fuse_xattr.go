@@ -22,6 +22,7 @@ var (
 const ltfsPrefix = "user.ltfs."
 
 func (f *fsNode) Getxattr(_ context.Context, attr string, dest []byte) (uint32, syscall.Errno) {
+	f.v.request()
 	f.v.mu.Lock()
 	value, errno := f.v.attribute(f.n, attr)
 	f.v.mu.Unlock()
@@ -240,10 +241,13 @@ func (v *volume) mediaAttribute(name string) (string, bool) {
 }
 
 func (f *fsNode) Setxattr(_ context.Context, attr string, data []byte, flags uint32) syscall.Errno {
+	f.v.request()
 	v := f.v
 	if attr == ltfsPrefix+"sync" && f.n == v.root {
 		if !v.async && !v.faults().has("late-index") {
-			return v.sync("Sync by EA")
+			errno := v.sync("Sync by EA")
+			v.request() // it may die before it says so
+			return errno
 		}
 		select { // it does not wait, and is told of no error
 		case v.wake <- struct{}{}:
@@ -287,6 +291,7 @@ func (f *fsNode) Setxattr(_ context.Context, attr string, data []byte, flags uin
 }
 
 func (f *fsNode) Removexattr(_ context.Context, attr string) syscall.Errno {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	if errno := f.v.changeable(); errno != 0 {
@@ -302,6 +307,7 @@ func (f *fsNode) Removexattr(_ context.Context, attr string) syscall.Errno {
 
 // Listxattr never lists the attributes of LTFS itself.
 func (f *fsNode) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+	f.v.request()
 	f.v.mu.Lock()
 	defer f.v.mu.Unlock()
 	var names []string

@@ -24,10 +24,11 @@ type mountedFS struct {
 // would give the type a suffix; others need fusermount.
 func mountVolume(v *volume, device, dir string) (*mountedFS, error) {
 	root := &fsNode{v: v, n: v.root}
+	// Without readdirplus, as the FUSE of LTFS: a listing asks for no attributes.
 	second := time.Second
 	options := &fusefs.Options{EntryTimeout: &second, AttrTimeout: &second, RootStableAttr: &fusefs.StableAttr{Ino: 1, Gen: 1},
 		MountOptions: fuse.MountOptions{FsName: "ltfs:" + device, MaxWrite: 1 << 20, MaxReadAhead: 1 << 20,
-			SyncRead: true, AllowOther: os.Geteuid() == 0, Options: []string{"default_permissions"}}}
+			SyncRead: true, DisableReadDirPlus: true, AllowOther: os.Geteuid() == 0, Options: []string{"default_permissions"}}}
 	if v.ro {
 		options.MountOptions.Options = append(options.MountOptions.Options, "ro")
 	}

@@ -72,6 +72,16 @@ func (w *tortured) faultTroubles() []trouble {
 			w.fault(w.ofOpenTapes("needs-check")...)
 			return w.stuck("stuck-check", " ltfsck ")
 		}},
+		{"ltfs dies at a request", func() bool {
+			var faults []string
+			for _, t := range w.openTapes() {
+				faults = append(faults, fmt.Sprint("dies-at=", t.barcode, ":", 1+w.r.IntN(80)))
+			}
+			w.fault(faults...)
+			s := w.start()
+			w.ends(s)
+			return strings.Contains(s.out.String(), "was killed")
+		}},
 		{"all ltfs killed", func() bool {
 			return w.strike(func(s *started) bool {
 				met := len(w.processes(" ltfs ")) > 0
