@@ -22,7 +22,7 @@ func behind(t *testing.T, path string, statements ...string) {
 	}
 }
 
-func TestQuickCheck(t *testing.T) {
+func TestRowReaderCheck(t *testing.T) {
 	ctx := context.Background()
 	l := newLife(t)
 	check(t, l.db.QuickCheck(ctx))

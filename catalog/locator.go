@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-
-	sqlite "modernc.org/sqlite/lib"
 )
 
 // Locator is Locate for a reader of many files. Most of them lie in bundles, one behind the other, and are opened in that order: when
@@ -48,7 +46,7 @@ func (db *DB) Locator() *Locator { return &Locator{db: db, near: map[ID]neighbou
 
 // Locate is DB.Locate. Object and Places of several answers may share memory: they must not be changed.
 func (l *Locator) Locate(ctx context.Context, id ID) (Location, error) {
-	stamp, err := l.db.quick.stamp()
+	stamp, err := l.db.rowReader.stamp()
 	if err != nil {
 		return Location{}, fmt.Errorf("locate version %d: %w", id, err)
 	}
@@ -85,46 +83,8 @@ func (l *Locator) Locate(ctx context.Context, id ID) (Location, error) {
 		clear(l.near)
 	}
 	where := loc
-	return loc, l.db.quick.eachAnd(ctx, l.db, func(v *Version, data int64) error {
+	return loc, l.db.rowReader.eachAnd(ctx, l.db, func(v *Version, data int64) error {
 		l.near[v.ID] = neighbour{*v, data, &where}
 		return nil
 	}, textNeighbours, loc.Object.ID, id, l.ahead)
-}
-
-// stamp is a number that changes when any other connection changes the catalog, of this process or another one.
-func (q *quick) stamp() (int64, error) {
-	q.watchMu.Lock()
-	defer q.watchMu.Unlock()
-	if q.watchClosed {
-		return 0, errQuickClosed
-	}
-	if q.watch == nil {
-		c, err := openQuick(q.path)
-		if err != nil {
-			return 0, err
-		}
-		q.watch = c
-	}
-	c := q.watch
-	stmt, err := c.prepared(`PRAGMA data_version`)
-	if err != nil {
-		return 0, err
-	}
-	defer sqlite.Xsqlite3_reset(c.tls, stmt)
-	if rc := sqlite.Xsqlite3_step(c.tls, stmt); rc != sqlite.SQLITE_ROW {
-		return 0, c.failed(rc)
-	}
-	return sqlite.Xsqlite3_column_int64(c.tls, stmt, 0), nil
-}
-
-func (q *quick) closeWatch() error {
-	q.watchMu.Lock()
-	defer q.watchMu.Unlock()
-	q.watchClosed = true
-	if q.watch == nil {
-		return nil
-	}
-	c := q.watch
-	q.watch = nil
-	return c.close()
 }

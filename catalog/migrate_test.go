@@ -44,7 +44,7 @@ func nextNumber(t *testing.T) int64 {
 	return newest + 1
 }
 
-func newFile(t *testing.T) string {
+func newFile(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	db, err := Create(context.Background(), path)

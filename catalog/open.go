@@ -24,12 +24,12 @@ var ErrNewer = errors.New("catalog has a newer schema")
 
 // DB is an open catalog. Close it.
 type DB struct {
-	path   string
-	uuid   string
-	writer *sql.DB // one connection; nil when opened for reading
-	reader *sql.DB // query_only
-	side   *sql.DB // query_only; its queries are made while another holds a connection of reader
-	quick  *quick  // the reader of View
+	path      string
+	uuid      string
+	writer    *sql.DB    // one connection; nil when opened for reading
+	reader    *sql.DB    // query_only
+	side      *sql.DB    // query_only; its queries are made while another holds a connection of reader
+	rowReader *rowReader // of View
 
 	stmtsMu sync.RWMutex
 	stmts   map[string]*sql.Stmt
@@ -218,7 +218,7 @@ func connect(path string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{path: abs, owners: map[int64]Owner{}, stmts: map[string]*sql.Stmt{}, quick: newQuick(abs)}
+	db := &DB{path: abs, owners: map[int64]Owner{}, stmts: map[string]*sql.Stmt{}, rowReader: newRowReader(abs)}
 	if db.reader, err = sql.Open("sqlite", db.dsn("&_pragma=query_only(1)")); err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (db *DB) Close() error {
 	}
 	clear(db.stmts)
 	db.stmtsMu.Unlock()
-	errs = append(errs, db.quick.close())
+	errs = append(errs, db.rowReader.close())
 	for _, handle := range []*sql.DB{db.reader, db.side, db.writer} { // the writer last: it checkpoints
 		if handle != nil {
 			errs = append(errs, handle.Close())

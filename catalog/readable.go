@@ -46,7 +46,7 @@ func markLost(text string) string {
 
 // anyDamaged reports whether the catalog knows of a damaged copy: without one no file is lost.
 func (db *DB) anyDamaged(ctx context.Context) (damaged bool, err error) {
-	err = db.quick.each(ctx, db, func(*Version) error {
+	err = db.rowReader.each(ctx, db, func(*Version) error {
 		damaged = true
 		return nil
 	}, textAnyDamaged)
@@ -60,7 +60,7 @@ func (w *View) standIn(ctx context.Context, id ID) (Version, error) {
 		return v, err
 	}
 	newest := v
-	err = w.db.quick.each(ctx, w.db, func(older *Version) error {
+	err = w.db.rowReader.each(ctx, w.db, func(older *Version) error {
 		v = *older
 		v.InsteadOf, v.Vanished = newest.ID, newest.Vanished
 		return nil

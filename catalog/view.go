@@ -86,7 +86,7 @@ func (db *DB) View(at time.Time, hideVanished bool) *View {
 // Get returns a version by its id, whatever the view's time.
 func (w *View) Get(ctx context.Context, id ID) (Version, error) {
 	return only(func() string { return fmt.Sprintf("version %d", id) }, func(fn func(*Version) error) error {
-		return w.db.quick.each(ctx, w.db, fn, textGet, id)
+		return w.db.rowReader.each(ctx, w.db, fn, textGet, id)
 	})
 }
 
@@ -98,9 +98,9 @@ func (w *View) Lookup(ctx context.Context, parent ID, name string) (Version, err
 	}
 	v, err := only(func() string { return fmt.Sprintf("%q", name) }, func(fn func(*Version) error) error {
 		if w.at == 0 {
-			return w.db.quick.each(ctx, w.db, fn, text.lookup, parent, []byte(name))
+			return w.db.rowReader.each(ctx, w.db, fn, text.lookup, parent, []byte(name))
 		}
-		return w.db.quick.each(ctx, w.db, fn, text.lookup, parent, []byte(name), 1, w.at)
+		return w.db.rowReader.each(ctx, w.db, fn, text.lookup, parent, []byte(name), 1, w.at)
 	})
 	if err == nil && v.State == Void && !w.recorded {
 		return w.standIn(ctx, v.ID)
@@ -158,7 +158,7 @@ func (w *View) each(ctx context.Context, fn func(*Version) error, text string, p
 		if w.at == 0 {
 			args = args[:3]
 		}
-		err := w.db.quick.each(ctx, w.db, shown, text, args...)
+		err := w.db.rowReader.each(ctx, w.db, shown, text, args...)
 		if !errors.Is(err, errUnread) {
 			return err
 		}

@@ -21,7 +21,7 @@ import (
 
 // oddTree is a catalog of three directories whose rows have all values that the columns can hold. Rows are written
 // past the methods, which refuse some of them.
-func oddTree(t *testing.T) (db *DB, dirs []ID) {
+func oddTree(t testing.TB) (db *DB, dirs []ID) {
 	t.Helper()
 	db, err := Open(context.Background(), newFile(t))
 	if err != nil {
@@ -91,9 +91,8 @@ func rowsOf(each func(fn func(*Version) error) error) (list []Version, err error
 	return list, err
 }
 
-// The quick way gives the same rows in the same order as database/sql, for each query of each view, whatever stands
-// in them.
-func TestQuickEqualsPlain(t *testing.T) {
+// A row reader gives the same rows in the same order as database/sql, for each query of each view, whatever they hold.
+func TestRowReaderEqualsPlain(t *testing.T) {
 	ctx := context.Background()
 	db, dirs := oddTree(t)
 	limits, step := []int{-1, 1, 3}, ID(17)
@@ -104,12 +103,12 @@ func TestQuickEqualsPlain(t *testing.T) {
 	compare := func(text string, args ...any) {
 		t.Helper()
 		plain, err1 := rowsOf(func(fn func(*Version) error) error { return db.eachVersion(ctx, fn, text, args...) })
-		quick, err2 := rowsOf(func(fn func(*Version) error) error { return db.quick.each(ctx, db, fn, text, args...) })
+		read, err2 := rowsOf(func(fn func(*Version) error) error { return db.rowReader.each(ctx, db, fn, text, args...) })
 		if err1 != nil || err2 != nil {
 			t.Fatalf("%s %v: %v, %v", text, args, err1, err2)
 		}
-		if !reflect.DeepEqual(plain, quick) {
-			t.Errorf("%s %v: plain is -, quick is +\n%s", text, args, cmp.Diff(plain, quick))
+		if !reflect.DeepEqual(plain, read) {
+			t.Errorf("%s %v: plain is -, read is +\n%s", text, args, cmp.Diff(plain, read))
 		}
 		rows += len(plain)
 	}
@@ -151,7 +150,7 @@ func TestQuickEqualsPlain(t *testing.T) {
 
 // A query sees one state, also when the catalog changes while it runs, and the next one sees the change. Tables that
 // are added meanwhile disturb no statement.
-func TestQuickSeesOneState(t *testing.T) {
+func TestRowReaderSeesOneState(t *testing.T) {
 	ctx := context.Background()
 	db, dirs := oddTree(t)
 	other, err := Open(ctx, db.FilePath()) // as another process
@@ -207,7 +206,7 @@ func TestQuickSeesOneState(t *testing.T) {
 }
 
 // What goes wrong is an error, costs at most its own connection, and leaves nothing locked.
-func TestQuickErrors(t *testing.T) {
+func TestRowReaderErrors(t *testing.T) {
 	ctx := context.Background()
 	db, dirs := oddTree(t)
 	view := db.Now()
@@ -225,13 +224,13 @@ func TestQuickErrors(t *testing.T) {
 			}()
 			view.Children(ctx, dirs[0], 0, 0, func(*Version) error { panic(mine) })
 		}()
-		if err := db.quick.each(ctx, db, nil, `SELECT nonsense`); err == nil || !strings.Contains(err.Error(), "nonsense") {
+		if err := db.rowReader.each(ctx, db, nil, `SELECT nonsense`); err == nil || !strings.Contains(err.Error(), "nonsense") {
 			t.Errorf("a query that is none: %v", err)
 		}
-		if err := db.quick.each(ctx, db, nil, `SELECT 1 WHERE 1 = ?`, 1.5); err == nil {
+		if err := db.rowReader.each(ctx, db, nil, `SELECT 1 WHERE 1 = ?`, 1.5); err == nil {
 			t.Error("a parameter of another type was taken")
 		}
-		if err := db.quick.each(ctx, db, nil, `DELETE FROM version`); err == nil || !strings.Contains(err.Error(), "readonly") {
+		if err := db.rowReader.each(ctx, db, nil, `DELETE FROM version`); err == nil || !strings.Contains(err.Error(), "readonly") {
 			t.Errorf("writing: %v", err)
 		}
 	}
@@ -268,13 +267,13 @@ func TestQuickErrors(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := all(); !errors.Is(err, errQuickClosed) {
+	if err := all(); !errors.Is(err, errRowReaderClosed) {
 		t.Errorf("a closed catalog: %v", err)
 	}
 	if _, err := os.Stat(db.FilePath() + "-wal"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the log is left: a connection was not closed: %v", err)
 	}
-	if _, err := newQuick(db.FilePath() + ".not").take(ctx); err == nil {
+	if _, err := newRowReader(db.FilePath() + ".not").take(ctx); err == nil {
 		t.Error("a file that does not exist was opened")
 	}
 	if _, err := os.Stat(db.FilePath() + ".not"); !errors.Is(err, os.ErrNotExist) {
@@ -283,7 +282,7 @@ func TestQuickErrors(t *testing.T) {
 }
 
 // Damaged pages are reported, not served and no panic.
-func TestQuickDamagedFile(t *testing.T) {
+func TestRowReaderDamagedFile(t *testing.T) {
 	ctx := context.Background()
 	db, dirs := oddTree(t)
 	if err := db.Close(); err != nil {
@@ -303,8 +302,8 @@ func TestQuickDamagedFile(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		q := newQuick(path)
-		damaged := &DB{quick: q, side: db.side, owners: map[int64]Owner{1: {}, 2: {}, 3: {}, 4: {}}}
+		q := newRowReader(path)
+		damaged := &DB{rowReader: q, side: db.side, owners: map[int64]Owner{1: {}, 2: {}, 3: {}, 4: {}}}
 		for _, dir := range dirs {
 			if err := damaged.Now().Children(ctx, dir, 0, 0, func(*Version) error { return nil }); err != nil {
 				failed++
@@ -320,7 +319,7 @@ func TestQuickDamagedFile(t *testing.T) {
 }
 
 // Many goroutines read while one writes; the race detector looks on.
-func TestQuickParallel(t *testing.T) {
+func TestRowReaderParallel(t *testing.T) {
 	ctx := context.Background()
 	db, dirs := oddTree(t)
 	want, err := rowsOf(func(fn func(*Version) error) error { return db.Now().Children(ctx, dirs[1], 0, 0, fn) })
@@ -344,4 +343,52 @@ func TestQuickParallel(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// BenchmarkRowReader lists a directory, and looks up a name in it, with a row reader and with database/sql.
+func BenchmarkRowReader(b *testing.B) {
+	ctx := context.Background()
+	db, dirs := oddTree(b)
+	err := db.update(ctx, func(tx *sql.Tx) error {
+		for i := range 1000 {
+			if _, err := tx.Exec(`INSERT INTO version (id, parent, name, kind, mode, owner, size, mtime, mtime_ns, inode, nlink, data, state, current, since, until, vanished)
+				SELECT ?1, id, ?2, kind, mode, owner, size, mtime, mtime_ns, ?1, nlink, data, state, 1, 1, until, 0 FROM version WHERE id = ?3`,
+				1000+i, fmt.Appendf(nil, "picture %04d.jpg", i), dirs[2]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, way := range []struct {
+		name string
+		each func(fn func(*Version) error, text string, args ...any) error
+	}{
+		{"RowReader", func(fn func(*Version) error, text string, args ...any) error {
+			return db.rowReader.each(ctx, db, fn, text, args...)
+		}},
+		{"DatabaseSQL", func(fn func(*Version) error, text string, args ...any) error {
+			return db.eachVersion(ctx, fn, text, args...)
+		}},
+	} {
+		for _, query := range []struct {
+			name, text string
+			args       []any
+		}{
+			{"Children", nowTexts.children, []any{dirs[2], ID(0), -1}},
+			{"Lookup", nowTexts.lookup, []any{dirs[2], []byte("picture 0500.jpg")}},
+		} {
+			b.Run(query.name+"/"+way.name, func(b *testing.B) {
+				rows := 0
+				for b.Loop() {
+					if err := way.each(func(*Version) error { rows++; return nil }, query.text, query.args...); err != nil || rows == 0 {
+						b.Fatal(rows, err)
+					}
+				}
+				b.ReportMetric(float64(rows)/float64(b.N), "rows/op")
+			})
+		}
+	}
 }
