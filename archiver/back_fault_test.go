@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/changer/virtual"
@@ -234,7 +235,7 @@ func TestSecondCopyLater(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{TapeSize: 64 << 20})
 	w.write("far/0", 0, 1000)
-	unlock, err := w.a.lockSource("far")
+	unlock, err := w.a.env.LockSource("far")
 	w.must(err)
 	if _, err := w.a.Archive(t.Context(), []string{"far"}, Options{}); !errors.Is(err, ErrLocked) {
 		t.Errorf("locked: %v", err)
@@ -343,14 +344,14 @@ func TestPartCutOffByEndOfTape(t *testing.T) {
 	ctx := t.Context()
 	run, err := w.db.StartRun(ctx, "archive", nil)
 	w.must(err)
-	src := w.a.cfg.Sources[0]
+	src := w.a.env.Config.Sources[0]
 	row, err := w.db.EnsureSource(ctx, src.Name, src.URL)
 	w.must(err)
 	_, err = w.a.FormatTape(ctx, "VT0001L8", "a", FormatOptions{}) // its size makes the grid: several parts
 	w.must(err)
 	_, err = w.a.planSource(ctx, run, src, Options{}, func(b catalog.Batch) error { return w.a.fetchBatch(ctx, run, src, b) })
 	w.must(err)
-	wr := w.a.newWriter(run, map[int64]Source{row.ID: src}, Options{}, &problems{a: w.a, run: run})
+	wr := w.a.newWriter(run, map[int64]Source{row.ID: src}, Options{}, job.NewProblems(w.a.env, run))
 	pool, err := w.db.EnsurePool(ctx, "a")
 	w.must(err)
 	owed, err := wr.owed(ctx, pool.ID)

@@ -235,7 +235,7 @@ func (w *backWorld) restore(source string, pool string) []string {
 		if t.PoolName != pool {
 			continue
 		}
-		lease, err := w.a.lib.Lease(ctx, changer.Request{Barcode: changer.Barcode(t.Barcode), Purpose: "test"})
+		lease, err := w.a.env.Lib.Lease(ctx, changer.Request{Barcode: changer.Barcode(t.Barcode), Purpose: "test"})
 		w.must(err)
 		w.must(lease.Load(ctx, changer.Barcode(t.Barcode)))
 		v, err := lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
@@ -261,7 +261,7 @@ func (w *backWorld) restore(source string, pool string) []string {
 		oids = append(oids, oid)
 	}
 	sort.Strings(oids)
-	key, err := w.a.keys.Current()
+	key, err := w.a.env.Keys.Current()
 	w.must(err)
 	got := w.TempDir()
 	for _, oid := range oids {

@@ -14,9 +14,9 @@ import (
 func BenchmarkSideBySide(b *testing.B) {
 	f := newFront(b, 1<<30)
 	dir := b.TempDir()
-	f.cfg.SSH = filepath.Join(dir, "ssh")
+	f.env.Config.SSH = filepath.Join(dir, "ssh")
 	script := "#!/bin/sh\nsleep 0.3\nwhile :; do case $1 in -[opilF]) shift 2;; -*) shift;; *) break;; esac; done\nshift\nexec sh -c \"$*\"\n"
-	if err := os.WriteFile(f.cfg.SSH, []byte(script), 0o755); err != nil {
+	if err := os.WriteFile(f.env.Config.SSH, []byte(script), 0o755); err != nil {
 		b.Fatal(err)
 	}
 	var sources []Source

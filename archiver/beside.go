@@ -19,7 +19,7 @@ func (w *writer) findBeside(ctx context.Context, p Pool) error {
 		return nil
 	}
 	var pools []Pool
-	for _, q := range w.a.cfg.Pools {
+	for _, q := range w.a.env.Config.Pools {
 		if q.Name != p.Name && w.wants(q.Name) && w.blocked[q.Name] == nil && w.paired[q.Name] == nil && w.followers[q.Name].ready() {
 			pools = append(pools, q)
 		}
@@ -41,7 +41,7 @@ func (w *writer) findBeside(ctx context.Context, p Pool) error {
 		if w.followers[q.Name] == nil && taken >= spare {
 			continue
 		}
-		row, err := w.a.db.EnsurePool(ctx, q.Name)
+		row, err := w.a.env.DB.EnsurePool(ctx, q.Name)
 		if err != nil {
 			return fmt.Errorf("look for pool %s: %w", q.Name, err)
 		}
@@ -78,7 +78,7 @@ func (w *writer) startBeside(ctx context.Context) error {
 	}
 	for _, q := range pools {
 		if w.unlock == nil {
-			unlock, err := w.a.lockWriter(ctx)
+			unlock, err := w.a.env.LockWriter(ctx)
 			if err != nil {
 				return err
 			}
@@ -133,7 +133,7 @@ func (w *writer) owedAlone(ctx context.Context, pool int64) ([]catalog.OwedCopy,
 	if w.late() {
 		return nil, nil
 	}
-	all, err := w.a.db.OwedAlone(ctx, pool)
+	all, err := w.a.env.DB.OwedAlone(ctx, pool)
 	if err != nil {
 		return nil, fmt.Errorf("look for copies that are owed: %w", err)
 	}

@@ -62,7 +62,7 @@ func TestOwnPoolGivesWayToSharedRead(t *testing.T) {
 // tape, and begins no further one.
 func TestBesideTakesTheMountedTape(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{TapeSize: 256 << 20, Drives: 2})
-	all := w.a.cfg.Sources
+	all := w.a.env.Config.Sources
 	w.open(func(c *Config) { c.Sources = []Source{all[1]}; c.Sources[0].Copies = []string{"a"} })
 	w.write("far/first", 1, 1<<20)
 	w.archive()

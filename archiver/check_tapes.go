@@ -26,16 +26,16 @@ type TapeCheck struct {
 // CheckTapes mounts tapes read-only, one after the other, and compares. None named: all that the catalog knows and
 // the library holds. ErrRefused when something is missing or differs, ErrNeedsOperator when tapes are not there.
 func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeCheck, error) {
-	tapes, err := a.db.Tapes(ctx)
+	tapes, err := a.env.DB.Tapes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.lib.Recover(ctx); err != nil {
+	if err := a.env.Lib.Recover(ctx); err != nil {
 		return nil, fmt.Errorf("recover the library: %w", err)
 	}
 	wanted := map[string]bool{}
 	for _, b := range barcodes {
-		if _, err := a.db.TapeByBarcode(ctx, b); err != nil {
+		if _, err := a.env.DB.TapeByBarcode(ctx, b); err != nil {
 			return nil, err
 		}
 		wanted[b] = true
@@ -89,7 +89,7 @@ func (a *Archiver) compareForeign(ctx context.Context, v *changer.Volume, t cata
 		return err
 	}
 	defer root.Close()
-	return a.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+	return a.env.DB.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
 		info, err := root.Lstat(p.Name)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
@@ -117,13 +117,13 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 		return err
 	}
 	s := &survey{Files: files}
-	named, err := a.db.DurableManifests(ctx)
+	named, err := a.env.DB.DurableManifests(ctx)
 	if err != nil {
 		return err
 	}
 	known, lost, bad := map[string]bool{}, map[string]bool{}, map[int64]error{}
 	wrong := func(name, why string) { c.Wrong = append(c.Wrong, Refusal{Barcode: t.Barcode, Name: name, Why: why}) }
-	journal, err := a.db.Manifests(ctx, t.ID)
+	journal, err := a.env.DB.Manifests(ctx, t.ID)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 			return err
 		}
 	}
-	err = a.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+	err = a.env.DB.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
 		f, found := s.file(p.Name)
 		known[p.Name] = known[p.Name] || found
 		if p.State != catalog.PartDurable {
@@ -164,7 +164,7 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 	if err != nil {
 		return err
 	}
-	journalled, err := a.db.JournalFiles(ctx, t.ID)
+	journalled, err := a.env.DB.JournalFiles(ctx, t.ID)
 	if err != nil {
 		return err
 	}

@@ -22,17 +22,17 @@ var scratchName = regexp.MustCompile(`^(` + snapshotPrefix + `|` + healPrefix + 
 // of objects that no open batch holds, and released batches of our sources. The caller holds the
 // writer lock and those of the sources.
 func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
-	entries, err := os.ReadDir(a.cfg.SpoolDir)
+	entries, err := os.ReadDir(a.env.Config.SpoolDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("clean the spool: %w", err)
 	}
 	for _, e := range entries {
 		if scratchName.MatchString(e.Name()) {
-			if err := os.RemoveAll(filepath.Join(a.cfg.SpoolDir, e.Name())); err != nil {
+			if err := os.RemoveAll(filepath.Join(a.env.Config.SpoolDir, e.Name())); err != nil {
 				return fmt.Errorf("clean the spool: %w", err)
 			}
 		} else if workName.MatchString(e.Name()) {
-			if err := cleanWork(filepath.Join(a.cfg.SpoolDir, e.Name())); err != nil {
+			if err := cleanWork(filepath.Join(a.env.Config.SpoolDir, e.Name())); err != nil {
 				return fmt.Errorf("clean the spool: %w", err)
 			}
 		}
@@ -44,7 +44,7 @@ func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 	}
 	open := map[string]bool{}
 	dirs := map[string]bool{}
-	batches, err := a.db.OpenBatches(ctx)
+	batches, err := a.env.DB.OpenBatches(ctx)
 	if err != nil {
 		return fmt.Errorf("clean the spool: %w", err)
 	}
@@ -53,7 +53,7 @@ func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 		if len(layouts) == 0 {
 			continue
 		}
-		objects, err := a.db.BatchObjects(ctx, b.ID)
+		objects, err := a.env.DB.BatchObjects(ctx, b.ID)
 		if err != nil {
 			return fmt.Errorf("clean the spool: %w", err)
 		}
@@ -63,7 +63,7 @@ func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 	}
 	for _, e := range entries {
 		if m := batchDir.FindStringSubmatch(e.Name()); m != nil && ours[m[1]] && !dirs[e.Name()] {
-			if err := os.RemoveAll(filepath.Join(a.cfg.SpoolDir, e.Name())); err != nil {
+			if err := os.RemoveAll(filepath.Join(a.env.Config.SpoolDir, e.Name())); err != nil {
 				return fmt.Errorf("clean the spool: %w", err)
 			}
 		}
@@ -81,7 +81,7 @@ func (a *Archiver) cleanSpool(ctx context.Context, ours map[string]bool) error {
 // clean cleans the spool unless another run writes tapes.
 func (w *writer) clean(ctx context.Context) error {
 	if w.unlock == nil {
-		unlock, err := w.a.lockWriterNow()
+		unlock, err := w.a.env.LockWriterNow()
 		if err != nil || unlock == nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 // What a died run leaves in the spool goes; what waits there for a tape stays, whatever its source is called.
 func TestCleanSpool(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{Slots: 4, TapeSize: 64 << 20})
-	spool := w.a.cfg.SpoolDir
+	spool := w.a.env.Config.SpoolDir
 	const oid = "01a207f1fea881fe02a40b6f020ae7c9"
 	stays := []string{"heal-" + oid, "manifest-" + oid, "manifest-" + oid + fetchSuffix, "other-" + oid, "snapshot-" + oid}
 	goes := []string{".list-heal-4294967295", "heal-4294967295", "manifest-1459223519", "snapshot-7", "src-" + oid, "src-" + oid + fetchSuffix}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -14,24 +15,24 @@ import (
 // tapes are waited for.
 func (a *Archiver) CloseTape(ctx context.Context, t catalog.Tape) (err error) {
 	op := "close tape " + t.Barcode
-	p, err := a.pool(t.PoolName)
+	p, err := a.env.Pool(t.PoolName)
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	run, err := a.startRun(ctx, "close", []string{t.Barcode})
+	run, err := a.env.StartRun(ctx, "close", []string{t.Barcode})
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	if err = a.closeTape(ctx, run, p, t); err != nil {
 		err = fmt.Errorf("%s: %w", op, err)
 	}
-	state, message := endOf(ctx, err)
-	return errors.Join(err, a.db.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
+	state, message := job.EndOf(ctx, err)
+	return errors.Join(err, a.env.DB.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
 }
 
 func (a *Archiver) closeTape(ctx context.Context, run catalog.Run, p Pool, t catalog.Tape) (err error) {
-	w := a.newWriter(run, nil, Options{}, &problems{a: a, run: run})
-	if w.unlock, err = a.lockWriter(ctx); err != nil {
+	w := a.newWriter(run, nil, Options{}, job.NewProblems(a.env, run))
+	if w.unlock, err = a.env.LockWriter(ctx); err != nil {
 		return err
 	}
 	defer w.unlock()
@@ -53,7 +54,7 @@ func (a *Archiver) closeTape(ctx context.Context, run catalog.Run, p Pool, t cat
 			return err
 		}
 	}
-	now, err := a.db.TapeByBarcode(ctx, t.Barcode)
+	now, err := a.env.DB.TapeByBarcode(ctx, t.Barcode)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -171,7 +172,7 @@ type comparison struct {
 	share   int                      // of the memory: one part in so many
 	src     Source
 	at      address
-	from    *hearing
+	from    *job.Hearing
 	tree    *tree                 // of a source on this machine
 	bytes   bool                  // compare all unchanged files by content
 	doubts  *extsort.Sorter       // files whose bytes must tell whether they changed, by path
@@ -306,7 +307,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 		c.stats.Errors++
 		c.stats.Partial = true
 		c.whole = false
-		return c.a.runError(ctx, c.run, c.source, e.path, "listed without its directory")
+		return c.a.env.RunError(ctx, c.run, c.source, e.path, "listed without its directory")
 	}
 	if v != nil && !v.Vanished.IsZero() && v.Kind == e.kind && (e.kind == catalog.Directory || judge(e, v) != changed) {
 		if err := c.revived(ctx, v.ID); err != nil {
@@ -319,7 +320,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 	ruined := false
 	if v != nil {
 		if c.tree != nil && e.kind == catalog.File {
-			c.from.call(func() { e.lookInPlace(c.tree) })
+			c.from.Call(func() { e.lookInPlace(c.tree) })
 		}
 		found := judge(e, v)
 		if c.bytes && (found == same || found == metadataOnly) && e.kind == catalog.File && e.size > 0 {
@@ -340,7 +341,7 @@ func (c *comparison) entry(ctx context.Context, e *listEntry, v *catalog.Version
 			return c.doubt(e, v.ID)
 		case found == unread:
 			c.stats.Unreadable++
-			return c.a.runError(ctx, c.run, c.source, e.path, "it could not be read when it was archived, and nothing has changed since: it is tried again when it does, or after a week")
+			return c.a.env.RunError(ctx, c.run, c.source, e.path, "it could not be read when it was archived, and nothing has changed since: it is tried again when it does, or after a week")
 		case found == metadataOnly:
 			if err := c.stays(e, v); err != nil {
 				return err

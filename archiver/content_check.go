@@ -55,7 +55,7 @@ func (a *Archiver) sumOf(ctx context.Context, v *catalog.Version) ([]byte, error
 	if len(v.SHA256) > 0 || v.Data == v.ID {
 		return v.SHA256, nil
 	}
-	first, err := a.db.Get(ctx, v.Data)
+	first, err := a.env.DB.Get(ctx, v.Data)
 	if err != nil {
 		return nil, fmt.Errorf("look for the content of version %d: %w", v.ID, err)
 	}
@@ -97,7 +97,7 @@ func (c *contentCheck) page(ctx context.Context, files []suspicion, size int64) 
 	if len(readable) == 0 {
 		return nil
 	}
-	c.a.activity.set(fmt.Sprintf("comparing %s by content", readable[0].path))
+	c.a.env.Activity.Set(fmt.Sprintf("comparing %s by content", readable[0].path))
 	from := c.tree
 	if from == nil {
 		dir := filepath.Join(c.work, "content")
@@ -143,7 +143,7 @@ func (c *contentCheck) bring(ctx context.Context, files []*suspicion, dir string
 		if c.src.Bandwidth > 0 {
 			args = append(args, "--bwlimit="+bandwidthOf(c.src.Bandwidth, 1))
 		}
-		args = append(args, c.at.remoteOptions(c.src, c.a.cfg.SSH, secluded)...)
+		args = append(args, c.at.remoteOptions(c.src, c.a.env.Config.SSH, secluded)...)
 		return append(args, "--", operand, dir+"/")
 	}
 	r, err := c.a.rsyncReach(ctx, c.src, c.at, args, list.Bytes(), func([]byte) error { return nil })
@@ -263,7 +263,7 @@ func (c *comparison) settled(ctx context.Context, s *suspicion) error {
 	case contentUnknown:
 		// Nothing says that it changed, and nothing that it did not: it is asked again by the next run, and safe does not name it.
 		c.stats.Uncompared++
-		c.a.log.Info("a file could not be compared by content", "source", c.source, "path", s.path, "why", s.why)
+		c.a.env.Log.Info("a file could not be compared by content", "source", c.source, "path", s.path, "why", s.why)
 	case contentDiffers:
 		if c.young(&s.listEntry) {
 			c.stats.Young++

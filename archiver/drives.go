@@ -18,7 +18,7 @@ const driveLimit = 3
 func (w *writer) blameDrive(ctx context.Context, barcode string, why error) (aside bool, err error) {
 	serial := w.lease.Drive().Serial
 	if aside, err = w.a.driveFailed(ctx, serial, barcode, why); aside {
-		w.noted.add("", "", fmt.Errorf("drive %s is set aside: %d tapes in a row failed in it, the last one %s", serial, driveLimit, barcode))
+		w.noted.Add("", "", fmt.Errorf("drive %s is set aside: %d tapes in a row failed in it, the last one %s", serial, driveLimit, barcode))
 	}
 	return aside, err
 }
@@ -26,7 +26,7 @@ func (w *writer) blameDrive(ctx context.Context, barcode string, why error) (asi
 // driveFailed counts a tape that failed in a drive. When several did in a row the drive is suspect, and
 // the tapes that were blamed until then are not any more.
 func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why error) (suspect bool, err error) {
-	d, err := a.db.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
+	d, err := a.env.DB.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
 		if !slices.Contains(d.Failed, barcode) {
 			d.Failed = append(d.Failed, barcode)
 		}
@@ -40,11 +40,11 @@ func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why 
 		return false, err
 	}
 	for _, b := range d.Failed {
-		t, err := a.db.TapeByBarcode(ctx, b)
+		t, err := a.env.DB.TapeByBarcode(ctx, b)
 		if err != nil {
 			return true, fmt.Errorf("look for tape %s: %w", b, err)
 		}
-		_, err = a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+		_, err = a.env.DB.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
 			if t.State == catalog.TapeSuspect {
 				t.State, t.Note = catalog.TapeOpen, "failed in drive "+serial+", which is suspect"
 			}
@@ -59,7 +59,7 @@ func (a *Archiver) driveFailed(ctx context.Context, serial, barcode string, why 
 
 // driveWorked ends a row of failures: a tape was synced in it.
 func (a *Archiver) driveWorked(ctx context.Context, serial string) error {
-	_, err := a.db.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
+	_, err := a.env.DB.UpdateDrive(ctx, serial, func(d *catalog.Drive) error {
 		if len(d.Failed) == 0 || d.State != catalog.DriveOK {
 			return catalog.ErrUnchanged
 		}
@@ -71,7 +71,7 @@ func (a *Archiver) driveWorked(ctx context.Context, serial string) error {
 
 // setAside lists the suspect drives of the library. When there is no other ErrNeedsOperator says so.
 func (a *Archiver) setAside(ctx context.Context) ([]string, error) {
-	drives, err := a.db.Drives(ctx)
+	drives, err := a.env.DB.Drives(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for suspect drives: %w", err)
 	}
@@ -83,7 +83,7 @@ func (a *Archiver) setAside(ctx context.Context) ([]string, error) {
 			why = errors.Join(why, fmt.Errorf("drive %s is suspect: %s", d.Serial, d.Note))
 		}
 	}
-	if len(suspect) == 0 || slices.ContainsFunc(a.lib.Present(), func(d changer.DriveConfig) bool { return !slices.Contains(suspect, d.Serial) }) {
+	if len(suspect) == 0 || slices.ContainsFunc(a.env.Lib.Present(), func(d changer.DriveConfig) bool { return !slices.Contains(suspect, d.Serial) }) {
 		return suspect, nil
 	}
 	return nil, &changer.Error{Op: "choose a drive", Err: fmt.Errorf("%w: %w", ErrNeedsOperator, why),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -37,12 +38,12 @@ type Erasure struct {
 // loss finds what would go with a tape of the catalog.
 func (a *Archiver) loss(ctx context.Context, t catalog.Tape) (e Erasure, err error) {
 	e = Erasure{Barcode: t.Barcode, Known: true}
-	if e.Loss, err = a.db.TapeLoss(ctx, t.ID); err != nil || e.Loss.Versions == 0 {
+	if e.Loss, err = a.env.DB.TapeLoss(ctx, t.ID); err != nil || e.Loss.Versions == 0 {
 		return e, err
 	}
-	ids, err := a.db.LastVersions(ctx, t.ID, namedLast)
+	ids, err := a.env.DB.LastVersions(ctx, t.ID, namedLast)
 	for _, id := range ids {
-		path, err := a.db.Path(ctx, id)
+		path, err := a.env.DB.Path(ctx, id)
 		if err != nil {
 			return e, err
 		}
@@ -78,25 +79,14 @@ func (e Erasure) lastText() string {
 	return text
 }
 
-// asRun records what fn does as a run.
-func (a *Archiver) asRun(ctx context.Context, kind string, args []string, fn func() error) error {
-	run, err := a.db.StartRun(ctx, kind, args)
-	if err != nil {
-		return err
-	}
-	err = fn()
-	state, message := endOf(ctx, err)
-	return errors.Join(err, a.db.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
-}
-
 // EraseTape makes a tape blank. It refuses to take the last copy of a version, and a volume that is not the one the catalog
 // means. The catalog knows of the loss before the tape does: copies on it are owed again where their bytes can be had.
 func (a *Archiver) EraseTape(ctx context.Context, b changer.Barcode, o EraseOptions) (Erasure, error) {
-	if a.lib != nil {
-		b = a.lib.Named(ctx, b)
+	if a.env.Lib != nil {
+		b = a.env.Lib.Named(ctx, b)
 	}
 	op := fmt.Sprintf("erase tape %s", b)
-	t, err := a.db.TapeByBarcode(ctx, string(b))
+	t, err := a.env.DB.TapeByBarcode(ctx, string(b))
 	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 		return Erasure{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -109,8 +99,8 @@ func (a *Archiver) EraseTape(ctx context.Context, b changer.Barcode, o EraseOpti
 			return e, err
 		}
 	}
-	err = a.asRun(ctx, "erase", []string{string(b)}, func() error {
-		unlock, err := a.lockWriter(ctx)
+	err = a.env.AsRun(ctx, "erase", []string{string(b)}, func() error {
+		unlock, err := a.env.LockWriter(ctx)
 		if err != nil {
 			return err
 		}
@@ -133,13 +123,13 @@ func (a *Archiver) mayLose(ctx context.Context, op string, t catalog.Tape, o Era
 
 // eraseLoaded loads the tape, proves who it is, asks, and erases it. The writer lock is held.
 func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode, o EraseOptions, e *Erasure) (err error) {
-	a.note("waiting for a drive for tape %s", b)
-	lease, err := a.lib.Lease(ctx, changer.Request{Barcode: b, Write: true, Purpose: "erase"})
+	a.env.Note("waiting for a drive for tape %s", b)
+	lease, err := a.env.Lib.Lease(ctx, changer.Request{Barcode: b, Write: true, Purpose: "erase"})
 	if err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
-	a.note("loading %s", b)
+	a.env.Note("loading %s", b)
 	if err := lease.Load(ctx, b); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -147,7 +137,7 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 		return err
 	}
 	// Read again: what was waited for may have written to it.
-	t, err := a.db.TapeByBarcode(ctx, string(b))
+	t, err := a.env.DB.TapeByBarcode(ctx, string(b))
 	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
@@ -174,20 +164,20 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 	}
 	if t.ID != 0 {
 		a.noteSeen(t.UUID, 0)
-		if err := a.db.LoseTape(ctx, t.ID); err != nil {
+		if err := a.env.DB.LoseTape(ctx, t.ID); err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
 	}
 	a.noteSeen(is.uuid, 0)
-	failpoint("erase-forgotten")
-	a.note("erasing %s", b)
+	job.Failpoint("erase-forgotten")
+	a.env.Note("erasing %s", b)
 	if err := lease.Erase(ctx, changer.EraseRequest{Barcode: b, Volume: is.content == changer.ContentLTFS || is.content == changer.ContentUnknown, Long: o.Long, Unasked: o.Unproved}); err != nil {
 		return err
 	}
 	if t.ID == 0 {
 		return nil
 	}
-	_, err = a.db.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error {
+	_, err = a.env.DB.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error {
 		t.EmptiedUUID, t.Note = "", "erased"
 		if t.State == catalog.TapeFull || t.State == catalog.TapeSuperseded || t.State == catalog.TapeForeign {
 			t.State = catalog.TapeOpen
@@ -253,7 +243,7 @@ func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity
 			}
 			f.Close()
 		}
-		if is.label.Catalog == a.db.UUID() {
+		if is.label.Catalog == a.env.DB.UUID() {
 			err = a.lookAtOurs(ctx, v, root, &is)
 		}
 		root.Close() // an open folder would keep the volume from being unmounted
@@ -281,7 +271,7 @@ func (a *Archiver) lookAtOurs(ctx context.Context, v *changer.Volume, root *os.R
 			return err
 		}
 	}
-	t, err := a.db.TapeByUUID(ctx, v.UUID)
+	t, err := a.env.DB.TapeByUUID(ctx, v.UUID)
 	if errors.Is(err, catalog.ErrNotFound) {
 		return nil // isMeant and stranger say so
 	}
@@ -302,14 +292,14 @@ func (a *Archiver) isMeant(ctx context.Context, op string, t catalog.Tape, is id
 		return nil // an erase of it was cut short
 	}
 	if is.uuid != "" && is.uuid != t.UUID {
-		other, err := a.db.TapeByUUID(ctx, is.uuid)
+		other, err := a.env.DB.TapeByUUID(ctx, is.uuid)
 		switch {
 		case err == nil:
 			return &changer.Error{Op: op, Hint: "its label was changed; tapefs tape info " + other.Barcode,
 				Err: fmt.Errorf("%w: it is the volume of tape %s", changer.ErrWrongVolume, other.Barcode)}
 		case !errors.Is(err, catalog.ErrNotFound):
 			return fmt.Errorf("%s: %w", op, err)
-		case is.label.Catalog == a.db.UUID() && !unproved:
+		case is.label.Catalog == a.env.DB.UUID() && !unproved:
 			return &changer.Error{Op: op, Hint: "it was written after the catalog's last backup; tapefs catalog rebuild reads it, --unproved erases it",
 				Err: fmt.Errorf("%w: %s, and the catalog does not know it", changer.ErrWrongVolume, is.holds())}
 		}
@@ -325,15 +315,15 @@ func (a *Archiver) isMeant(ctx context.Context, op string, t catalog.Tape, is id
 // are read only where nothing else is. Refused while it has the last copy of a version, or copies that are not finished.
 func (a *Archiver) RetireTape(ctx context.Context, barcode, why string) (owed int, err error) {
 	op := "retire tape " + barcode
-	t, err := a.db.TapeByBarcode(ctx, barcode)
+	t, err := a.env.DB.TapeByBarcode(ctx, barcode)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", op, err)
 	}
 	if t.State == catalog.TapeRetired {
 		return 0, fmt.Errorf("%s: it is retired already: %s", op, t.Note)
 	}
-	err = a.asRun(ctx, "retire", []string{barcode}, func() error {
-		unlock, err := a.lockWriter(ctx)
+	err = a.env.AsRun(ctx, "retire", []string{barcode}, func() error {
+		unlock, err := a.env.LockWriter(ctx)
 		if err != nil {
 			return err
 		}
@@ -348,7 +338,7 @@ func (a *Archiver) RetireTape(ctx context.Context, barcode, why string) (owed in
 		if e.Loss.Unfinished > 0 {
 			return &changer.Error{Op: op, Hint: "run tapefs archive first", Err: fmt.Errorf("%d copies that are not finished have parts on it", e.Loss.Unfinished)}
 		}
-		owed, err = a.db.RetireTape(ctx, t.ID, why)
+		owed, err = a.env.DB.RetireTape(ctx, t.ID, why)
 		return err
 	})
 	return owed, err

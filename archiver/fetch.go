@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -34,7 +35,7 @@ type batchWork struct {
 
 // batchWork reads a batch from the catalog and finds the paths of its versions.
 func (a *Archiver) batchWork(ctx context.Context, b catalog.Batch) (*batchWork, error) {
-	objects, err := a.db.BatchObjects(ctx, b.ID)
+	objects, err := a.env.DB.BatchObjects(ctx, b.ID)
 	if err != nil {
 		return nil, fmt.Errorf("read batch %d: %w", b.ID, err)
 	}
@@ -45,7 +46,7 @@ func (a *Archiver) batchWork(ctx context.Context, b catalog.Batch) (*batchWork, 
 		if p, ok := paths[id]; ok {
 			return p, nil
 		}
-		v, err := a.db.Get(ctx, id)
+		v, err := a.env.DB.Get(ctx, id)
 		if err != nil {
 			return "", fmt.Errorf("directory %d: %w", id, err)
 		}
@@ -109,7 +110,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 	names := newOwnerNames(b.Local)
 	began := time.Now()
 	if !b.Local {
-		disk, err := openDisk(a.cfg.SpoolDir)
+		disk, err := openDisk(a.env.Config.SpoolDir)
 		if err != nil {
 			return err
 		}
@@ -121,15 +122,15 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 			}
 			return err
 		}
-		a.flow.fetched.Add(b.Bytes)
-		failpoint("fetch")
+		a.env.Flow.Fetched.Add(b.Bytes)
+		job.Failpoint("fetch")
 		if err := disk.sync(); err != nil {
 			// Its pages count as clean now, and a second sync would find no fault.
 			return errors.Join(fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err), a.removeBatch(b))
 		}
-		failpoint("spool-sync")
+		job.Failpoint("spool-sync")
 		if run.ID != 0 {
-			if err := a.db.Count(ctx, run.ID, src.Name, map[string]int64{"fetch_ms": time.Since(began).Milliseconds()}); err != nil {
+			if err := a.env.DB.Count(ctx, run.ID, src.Name, map[string]int64{"fetch_ms": time.Since(began).Milliseconds()}); err != nil {
 				return err
 			}
 		}
@@ -168,8 +169,8 @@ func (a *Archiver) noteComplaints(ctx context.Context, run catalog.Run, src Sour
 		if c.path != "" {
 			came.about[c.path] = c.text
 		} else if r.exit == 0 {
-			a.log.Info("fetching says", "source", src.Name, "line", c.text)
-		} else if err := a.runNote(ctx, run.ID, src.Name, "", c.text); err != nil {
+			a.env.Log.Info("fetching says", "source", src.Name, "line", c.text)
+		} else if err := a.env.RunNote(ctx, run.ID, src.Name, "", c.text); err != nil {
 			return err
 		}
 	}

@@ -134,7 +134,7 @@ func (a *Archiver) tellOutcome(ctx context.Context, run catalog.Run, src Source,
 	}
 	counts[string(l.outcome)]++
 	if l.outcome == vanished || l.outcome == longer {
-		return a.runNote(ctx, run.ID, src.Name, path, l.why)
+		return a.env.RunNote(ctx, run.ID, src.Name, path, l.why)
 	}
-	return a.runError(ctx, run.ID, src.Name, path, l.why)
+	return a.env.RunError(ctx, run.ID, src.Name, path, l.why)
 }

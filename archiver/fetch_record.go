@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -23,14 +24,14 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 		return fmt.Errorf("look at batch %d: %w", b.ID, err)
 	}
 	defer t.close()
-	from := a.heard.of(src.Name)
+	from := a.env.Heard.Of(src.Name)
 	files := make([]catalog.Fetched, len(w.files))
 	links := map[linkKey][]int{}
 	counts := map[string]int64{}
 	total := w.bytes
 	for i, it := range w.files {
 		var l looked
-		from.call(func() { l = look(t, it, came, names) })
+		from.Call(func() { l = look(t, it, came, names) })
 		f, key := l.Fetched, l.key
 		files[i] = f
 		if err := a.tellOutcome(ctx, run, src, it.path, &l, counts); err != nil {
@@ -90,17 +91,17 @@ func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Sourc
 	if err := c.settle(ctx, func() error { return a.markFetched(ctx, run, src, b, w, files, total, counts) }); err != nil || run.ID == 0 {
 		return err
 	}
-	return a.db.Count(ctx, run.ID, src.Name, counts)
+	return a.env.DB.Count(ctx, run.ID, src.Name, counts)
 }
 
 // markFetched records the files of a batch, and that it is there.
 func (a *Archiver) markFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, files []catalog.Fetched, total int64, counts map[string]int64) error {
 	now := time.Now()
 	for piece := range slices.Chunk(files, markPieces) {
-		if err := a.db.MarkFetched(ctx, run.ID, b.ID, piece, now); err != nil {
+		if err := a.env.DB.MarkFetched(ctx, run.ID, b.ID, piece, now); err != nil {
 			return fmt.Errorf("record what was fetched: %w", err)
 		}
-		failpoint("mark-fetched")
+		job.Failpoint("mark-fetched")
 	}
 	a.countDone(src, w, files, counts)
 	if err := a.dropEmpty(ctx, w, files); err != nil {
@@ -113,7 +114,7 @@ func (a *Archiver) markFetched(ctx context.Context, run catalog.Run, src Source,
 	if same > 0 {
 		counts["same_content"], counts["same_content_bytes"] = same, spared
 	}
-	if err := a.db.SetBatchState(ctx, b.ID, catalog.Synced, total); err != nil {
+	if err := a.env.DB.SetBatchState(ctx, b.ID, catalog.Synced, total); err != nil {
 		return fmt.Errorf("record batch %d: %w", b.ID, err)
 	}
 	return nil
@@ -159,7 +160,7 @@ func (a *Archiver) completeDirs(ctx context.Context, run catalog.Run, t *tree, d
 		}
 		found = append(found, catalog.DirMeta{ID: d.ID, Meta: m})
 	}
-	return a.db.UpdateDirs(ctx, run.ID, found)
+	return a.env.DB.UpdateDirs(ctx, run.ID, found)
 }
 
 // dropEmpty drops objects all of whose files are gone. Objects that were planned for the sake
@@ -180,7 +181,7 @@ func (a *Archiver) dropEmpty(ctx context.Context, w *batchWork, files []catalog.
 			}
 		}
 		if lost[o.ID] && !kept[o.ID] {
-			if err := a.db.DropObject(ctx, o.ID); err != nil {
+			if err := a.env.DB.DropObject(ctx, o.ID); err != nil {
 				return fmt.Errorf("drop object %s: %w", o.OID, err)
 			}
 		}

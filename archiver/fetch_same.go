@@ -52,7 +52,7 @@ func (a *Archiver) sameContent(ctx context.Context, run catalog.Run, src Source,
 		}
 	}
 	for _, name := range src.Copies {
-		p, err := a.db.EnsurePool(ctx, name)
+		p, err := a.env.DB.EnsurePool(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("pool %s: %w", name, err)
 		}
@@ -110,7 +110,7 @@ func (c *sameContent) sumOne(ctx context.Context, i int, share bool) error {
 	if !share {
 		counts = map[string]int64{}
 	}
-	c.a.activity.set(fmt.Sprintf("summing %s", path))
+	c.a.env.Activity.Set(fmt.Sprintf("summing %s", path))
 	in, err := c.tree.openFile(path)
 	var sum [sha256.Size]byte
 	if err == nil {
@@ -122,7 +122,7 @@ func (c *sameContent) sumOne(ctx context.Context, i int, share bool) error {
 	case err != nil && !c.batch.Local:
 		return c.a.unreadableSpool(ctx, c.run, c.src, c.batch, c.work, c.files, i, c.counts, err)
 	case err != nil:
-		c.a.log.Info("a file could not be summed; it is archived as it is", "source", c.src.Name, "path", path, "error", err)
+		c.a.env.Log.Info("a file could not be summed; it is archived as it is", "source", c.src.Name, "path", path, "error", err)
 	default:
 		f.SHA256 = sum[:]
 	}
@@ -136,14 +136,14 @@ func (c *sameContent) outdated(ctx context.Context) (bool, error) {
 		if !c.has(i) || !c.shares(f) {
 			continue
 		}
-		unsummed, err := c.a.db.Unsummed(ctx, f.Size)
+		unsummed, err := c.a.env.DB.Unsummed(ctx, f.Size)
 		if err != nil || len(unsummed) > 0 {
 			return err == nil, err
 		}
 		if c.tried[i] {
 			continue
 		}
-		if summed, err := c.a.db.SameSize(ctx, f.Size); err != nil || summed {
+		if summed, err := c.a.env.DB.SameSize(ctx, f.Size); err != nil || summed {
 			return err == nil, err
 		}
 	}
@@ -160,7 +160,7 @@ func (c *sameContent) link(ctx context.Context) error {
 		}
 		sum := [sha256.Size]byte(f.SHA256)
 		var err error
-		if f.Twin, err = c.a.db.SameContent(ctx, f.Size, sum[:], c.pools); err != nil {
+		if f.Twin, err = c.a.env.DB.SameContent(ctx, f.Size, sum[:], c.pools); err != nil {
 			return err
 		}
 		if f.Twin == 0 {
@@ -232,7 +232,7 @@ func (a *Archiver) unreadableSpool(ctx context.Context, run catalog.Run, src Sou
 		*f = catalog.Fetched{Version: f.Version, Gone: true}
 		counts["fetched"]--
 		counts["gone"]++
-		if err := a.runError(ctx, run.ID, src.Name, w.files[k].path, fmt.Sprintf("not fetched: it cannot be read back from the spool: %s", shortError(why))); err != nil {
+		if err := a.env.RunError(ctx, run.ID, src.Name, w.files[k].path, fmt.Sprintf("not fetched: it cannot be read back from the spool: %s", shortError(why))); err != nil {
 			return err
 		}
 	}
@@ -241,13 +241,13 @@ func (a *Archiver) unreadableSpool(ctx context.Context, run catalog.Run, src Sou
 
 // sumOthers tells whether the content of a file of this size is known. Those on their way to tape are summed now.
 func (a *Archiver) sumOthers(ctx context.Context, size int64, counts map[string]int64) (bool, error) {
-	waiting, err := a.db.Unsummed(ctx, size)
+	waiting, err := a.env.DB.Unsummed(ctx, size)
 	if err != nil {
 		return false, err
 	}
 	for i := range waiting {
 		v := &waiting[i]
-		loc, err := a.db.Locate(ctx, v.ID)
+		loc, err := a.env.DB.Locate(ctx, v.ID)
 		if err != nil {
 			return false, err
 		}
@@ -265,11 +265,11 @@ func (a *Archiver) sumOthers(ctx context.Context, size int64, counts map[string]
 		if err != nil {
 			continue // packing will say what is wrong with it
 		}
-		if err := a.db.SetSum(ctx, v.ID, sum[:]); err != nil {
+		if err := a.env.DB.SetSum(ctx, v.ID, sum[:]); err != nil {
 			return false, err
 		}
 	}
-	return a.db.SameSize(ctx, size)
+	return a.env.DB.SameSize(ctx, size)
 }
 
 // sumFetched sums a file of a batch and closes it. Of a large one in the spool it keeps the sums of its blocks, by which the mount can tell
@@ -281,7 +281,7 @@ func (a *Archiver) sumFetched(ctx context.Context, b catalog.Batch, in *os.File,
 	name := a.sumsName(b.Dir, f.Version)
 	sums, err := blocksums.Create(name)
 	if err != nil { // whoever reads the file makes them
-		a.log.Warn("make the block sums of a fetched file", "version", f.Version, "error", err)
+		a.env.Log.Warn("make the block sums of a fetched file", "version", f.Version, "error", err)
 		return sumFile(ctx, in, f.Size, f.MTime, counts, io.Discard)
 	}
 	again, openErr := os.OpenFile(procName(in), os.O_RDWR, 0)
@@ -297,7 +297,7 @@ func (a *Archiver) sumFetched(ctx context.Context, b catalog.Batch, in *os.File,
 		err = a.punch(ctx, again, name, f.Size, sum[:], zeros)
 	}
 	if err != nil {
-		a.log.Warn("block sums and holes of a fetched file", "version", f.Version, "error", err)
+		a.env.Log.Warn("block sums and holes of a fetched file", "version", f.Version, "error", err)
 	}
 	return sum, nil
 }
@@ -345,7 +345,7 @@ func (a *Archiver) dropLinked(ctx context.Context, w *batchWork, files []catalog
 		if f.Twin == 0 || f.Same != 0 || f.Gone {
 			continue
 		}
-		v, err := a.db.Get(ctx, f.Version)
+		v, err := a.env.DB.Get(ctx, f.Version)
 		if err != nil {
 			return n, bytes, err
 		}
@@ -356,7 +356,7 @@ func (a *Archiver) dropLinked(ctx context.Context, w *batchWork, files []catalog
 		bytes += f.Size
 		if o := w.files[i].object; !seen[o] {
 			seen[o] = true
-			if err := a.db.DropLinked(ctx, o); err != nil {
+			if err := a.env.DB.DropLinked(ctx, o); err != nil {
 				return n, bytes, err
 			}
 		}

@@ -114,7 +114,7 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 	streams := share(w.dirs, w.files, max(1, src.Streams))
 	var mu sync.Mutex // guards came, names and done
 	var done int64
-	defer func() { a.flow.arriving.Add(-done) }()
+	defer func() { a.env.Flow.Arriving.Add(-done) }()
 	runs := make([]*rsyncRun, len(streams))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, s := range streams {
@@ -136,7 +136,7 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 			if src.Bandwidth > 0 {
 				args = append(args, "--bwlimit="+bandwidthOf(src.Bandwidth, len(streams)))
 			}
-			args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
+			args = append(args, at.remoteOptions(src, a.env.Config.SSH, secluded)...)
 			return append(args, "--", operand, dir+"/")
 		}
 		var list bytes.Buffer
@@ -154,9 +154,9 @@ func (a *Archiver) fetchStreams(ctx context.Context, src Source, b catalog.Batch
 					return nil
 				}
 				if size, ok := came.read(line); ok {
-					here := a.flow.fetched.Load() + a.flow.arriving.Add(size)
+					here := a.env.Flow.Fetched.Load() + a.env.Flow.Arriving.Add(size)
 					done += size
-					a.stage("fetch", here, max(a.flow.planned.Load(), here))
+					a.env.Stage("fetch", here, max(a.env.Flow.Planned.Load(), here))
 				}
 				return nil
 			})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -19,12 +20,12 @@ func admissionWorld(t *testing.T) (*front, *intake, []catalog.Batch) {
 		touch(t, fmt.Sprintf("%s/%d", tree, i), strings.Repeat("x", 40), 1000, 7)
 	}
 	s := startSSHD(t, "")
-	f.cfg.SpoolMax = 100
+	f.env.Config.SpoolMax = 100
 	_, batches := f.plan(t, Source{Name: "media", URL: s.URL(tree), SSH: s.Args}, Options{})
 	if len(batches) != 4 {
 		t.Fatalf("%d batches", len(batches))
 	}
-	noted := &problems{a: f.Archiver, run: f.run}
+	noted := job.NewProblems(f.Archiver.env, f.run)
 	w := f.newWriter(f.run, nil, Options{}, noted)
 	close(w.stopped)
 	return f, f.newIntake(f.run, w, Options{}, noted), batches
@@ -75,7 +76,7 @@ func TestAdmissionOfTheOldest(t *testing.T) {
 		ok(t, err)
 		ok(t, os.MkdirAll(dir, 0o700))
 	}
-	f.cfg.SpoolMax = 50
+	f.env.Config.SpoolMax = 50
 	for i, want := range []bool{false, true, false, false} {
 		got, err := in.admit(t.Context(), batches[i])
 		if got != want || (err == errNoRoom) == want {

@@ -10,26 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
-
-const (
-	// maxBehindBytes is how far a follower may be behind, and defaultBehindTime for how long: then it is detached
-	// and writes what it missed from the spool. The sealed bytes in between are in memory.
-	maxBehindBytes    = 1 << 30
-	defaultBehindTime = 60 * time.Second
-)
-
-// behindBytes is maxBehindBytes, less on a machine with less than eight times as much memory.
-func behindBytes() int64 {
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) != nil {
-		return maxBehindBytes
-	}
-	return max(packBuffers*catalog.ExtentSize, min(maxBehindBytes, int64(info.Totalram)*int64(info.Unit)/8))
-}
 
 // errDetached: the part in hand cannot be finished with what the leader gives.
 var errDetached = errors.New("it did not get the whole part")
@@ -81,7 +64,7 @@ type followPart struct {
 }
 
 func (w *writer) newFollower(ctx context.Context, p Pool) *follower {
-	f := &follower{pool: p, ended: make(chan struct{}), maxBytes: w.a.cfg.BehindBytes, maxTime: w.a.cfg.BehindTime}
+	f := &follower{pool: p, ended: make(chan struct{}), maxBytes: w.a.env.Config.BehindBytes, maxTime: w.a.env.Config.BehindTime}
 	f.changed = sync.NewCond(&f.mu)
 	f.w = w.a.newWriter(w.run, w.sources, Options{Until: w.until, Now: true}, w.noted)
 	f.w.unlock = func() {} // the leader holds the lock for both
@@ -195,7 +178,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 		return nil
 	}
 	name := partName(p.object.Fingerprint, p.object.OID, p.number, p.parts)
-	row, err := w.a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: p.copy, Number: p.number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
+	row, err := w.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: p.copy, Number: p.number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", p.number+1, p.object.OID, err)
 	}
@@ -223,7 +206,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 		f.cut(p)
 		err = w.partFailed(ctx, row, written, fmt.Errorf("write part %d of object %s to tape %s: %w", p.number+1, p.object.OID, w.tape.Barcode, err))
 		if errors.Is(err, errDetached) {
-			w.a.log.Info("a second copy will be written from the spool", "object", p.object.OID, "pool", f.pool.Name, "why", err)
+			w.a.env.Log.Info("a second copy will be written from the spool", "object", p.object.OID, "pool", f.pool.Name, "why", err)
 			return nil
 		}
 		return err
@@ -232,10 +215,10 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 	if err != nil {
 		start = -1
 	}
-	if err := w.a.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: p.sums}, nil); err != nil {
+	if err := w.a.env.DB.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: p.sums}, nil); err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", p.number+1, p.object.OID, err)
 	}
-	failpoint("follower-part")
+	job.Failpoint("follower-part")
 	return w.countPart(ctx, w.sources[p.object.Source].Name, p.size, map[string]int64{"written_bytes": p.size, "written_parts": 1, "followed_parts": 1,
 		"write_ms": time.Since(began).Milliseconds()})
 }

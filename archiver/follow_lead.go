@@ -40,7 +40,7 @@ func (f *follower) give(p *followPart, b []byte) {
 		return
 	}
 	if f.behind(len(b)) {
-		f.w.a.log.Info("a drive is too far behind", "pool", f.pool.Name, "bytes", f.queued)
+		f.w.a.env.Log.Info("a drive is too far behind", "pool", f.pool.Name, "bytes", f.queued)
 		f.drop()
 		p.cut = true
 		return
@@ -115,7 +115,7 @@ func (w *writer) stop(f *follower) error {
 	w.peers.leave(f.w)
 	// Where it had no tape the leader looks itself, and says what is wanted.
 	if err := f.able(); err != nil && !errors.Is(err, ErrNeedsOperator) && !errors.Is(err, context.Canceled) {
-		w.noted.add("", "", fmt.Errorf("the drive that wrote to pool %s at the same time was given up: %w", f.pool.Name, err))
+		w.noted.Add("", "", fmt.Errorf("the drive that wrote to pool %s at the same time was given up: %w", f.pool.Name, err))
 	}
 	return f.w.closing
 }
@@ -131,7 +131,7 @@ func (w *writer) learn(f *follower) {
 // dismiss stops a follower in the middle of a run, which goes on without it.
 func (w *writer) dismiss(f *follower) {
 	if err := w.stop(f); err != nil {
-		w.noted.add("", "", fmt.Errorf("the tape of pool %s was not closed in order: %w", f.pool.Name, err))
+		w.noted.Add("", "", fmt.Errorf("the tape of pool %s was not closed in order: %w", f.pool.Name, err))
 	}
 }
 
@@ -202,11 +202,11 @@ func (w *writer) pair(ctx context.Context, p Pool, owed []catalog.OwedCopy) erro
 	for _, c := range owed {
 		mine[c.Object.ID] = true
 	}
-	for _, q := range w.a.cfg.Pools {
+	for _, q := range w.a.env.Config.Pools {
 		if q.Name == p.Name || !w.wants(q.Name) || w.blocked[q.Name] != nil || len(w.paired) == spare {
 			continue
 		}
-		row, err := w.a.db.EnsurePool(ctx, q.Name)
+		row, err := w.a.env.DB.EnsurePool(ctx, q.Name)
 		if err != nil {
 			return fmt.Errorf("look for pool %s: %w", q.Name, err)
 		}
@@ -243,7 +243,7 @@ func (w *writer) spareDrives(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	n := 0
-	for _, d := range w.a.lib.Present() {
+	for _, d := range w.a.env.Lib.Present() {
 		if !slices.Contains(avoid, d.Serial) {
 			n++
 		}
@@ -266,7 +266,7 @@ func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *packing
 			continue
 		}
 		if f == nil {
-			q, err := w.a.pool(pool)
+			q, err := w.a.env.Pool(pool)
 			if err != nil {
 				return out, err
 			}
@@ -297,7 +297,7 @@ func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *packing
 
 // hasPart tells whether a copy has a part already.
 func (w *writer) hasPart(ctx context.Context, id int64, number int) (bool, error) {
-	parts, err := w.a.db.CopyParts(ctx, id)
+	parts, err := w.a.env.DB.CopyParts(ctx, id)
 	return slices.ContainsFunc(parts, func(p catalog.CopyPart) bool {
 		return p.Number == number && (p.State == catalog.PartWritten || p.State == catalog.PartDurable)
 	}), err
@@ -345,7 +345,7 @@ func (t tee) Write(b []byte) (int, error) {
 // progress tells that so many bytes more went to the tape.
 func (w *writer) progress(n int) {
 	w.shown += int64(n)
-	w.a.stage(w.stageName, w.shown, max(w.expected, w.shown))
+	w.a.env.Stage(w.stageName, w.shown, max(w.expected, w.shown))
 }
 
 // over ends a part for the followers: with its sums, or for want of more.

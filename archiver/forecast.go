@@ -11,37 +11,29 @@ import (
 // memberCost is about what a file takes of an object beside its bytes.
 const memberCost = 3 * tarBlock
 
-// Forecast is what a dry run expects a pool to get, with what it is owed already, and on which tapes.
-type Forecast struct {
-	Pool  string
-	Bytes int64    // about
-	Tapes []string // in the order in which they would be filled
-	Short int64    // bytes for which the library has no tape
-}
-
 // forecast looks which tapes would be written. planned are the bytes that each pool would be owed by this run.
 func (a *Archiver) forecast(ctx context.Context, planned map[string]int64) ([]Forecast, error) {
-	if a.lib == nil {
+	if a.env.Lib == nil {
 		return nil, nil
 	}
-	debts, err := a.db.Debts(ctx)
+	debts, err := a.env.DB.Debts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for what is owed: %w", err)
 	}
 	for _, d := range debts {
 		planned[d.Pool] += d.Bytes
 	}
-	tapes, err := a.db.Tapes(ctx)
+	tapes, err := a.env.DB.Tapes(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for tapes: %w", err)
 	}
-	inv, err := a.lib.Inventory(ctx)
+	inv, err := a.env.Lib.Inventory(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for tapes: %w", err)
 	}
 	taken := map[string]bool{} // blank ones, for the pools before
 	var out []Forecast
-	for _, p := range a.cfg.Pools {
+	for _, p := range a.env.Config.Pools {
 		if planned[p.Name] == 0 {
 			continue
 		}
@@ -54,7 +46,7 @@ func (a *Archiver) forecast(ctx context.Context, planned map[string]int64) ([]Fo
 			if f.Short <= 0 {
 				break
 			}
-			if taken[string(c.Barcode)] || !a.lib.CanWrite(ctx, c.Barcode, !c.Known, nil) {
+			if taken[string(c.Barcode)] || !a.env.Lib.CanWrite(ctx, c.Barcode, !c.Known, nil) {
 				continue
 			}
 			free := c.Tape.Free - keepFree(p, c.Tape.Capacity)
@@ -85,7 +77,7 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 	var mu sync.Mutex // guards what the sources have in common
 	var failed error
 	fail := func(src Source, err error) {
-		a.log.Warn(err.Error(), "source", src.Name)
+		a.env.Log.Warn(err.Error(), "source", src.Name)
 		failed = fmt.Errorf("%w: %w", ErrPartial, err)
 	}
 	one := func(ctx context.Context, src Source) error {
@@ -109,7 +101,7 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 		}
 		return nil
 	}
-	o.lanes = lanesFor(sources)
+	o.Lanes = lanesFor(sources)
 	l := &lanes{a: a, do: one, lost: func(src Source, err error) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -120,7 +112,7 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 	}
 	var err error
 	if sum.Forecast, err = a.forecast(ctx, planned); err != nil {
-		a.log.Warn(err.Error())
+		a.env.Log.Warn(err.Error())
 	}
 	return sum, failed
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -39,11 +40,11 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 	seen := map[catalog.ID]bool{}
 	var ids []catalog.ID
 	for _, p := range paths {
-		at, err := a.db.Resolve(ctx, path.Clean("/"+p))
+		at, err := a.env.DB.Resolve(ctx, path.Clean("/"+p))
 		if err != nil {
 			return sum, fmt.Errorf("forget %q: %w", p, err)
 		}
-		err = a.db.Forgettables(ctx, at, rule, func(f catalog.Forgettable) error {
+		err = a.env.DB.Forgettables(ctx, at, rule, func(f catalog.Forgettable) error {
 			if seen[f.ID] {
 				return nil
 			}
@@ -74,20 +75,20 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 	if dry || len(ids) == 0 {
 		return sum, nil
 	}
-	run, err := a.startRun(ctx, "forget", paths)
+	run, err := a.env.StartRun(ctx, "forget", paths)
 	if err != nil {
 		return sum, fmt.Errorf("forget: %w", err)
 	}
 	sum.Run = run.ID
-	n, err := a.db.Forget(ctx, run.ID, ids, time.Now())
-	state, message := endOf(ctx, err)
+	n, err := a.env.DB.Forget(ctx, run.ID, ids, time.Now())
+	state, message := job.EndOf(ctx, err)
 	ctx = context.WithoutCancel(ctx)
-	return sum, errors.Join(err, a.db.Count(ctx, run.ID, "", map[string]int64{"forgotten": n}), a.db.FinishRun(ctx, run.ID, state, message))
+	return sum, errors.Join(err, a.env.DB.Count(ctx, run.ID, "", map[string]int64{"forgotten": n}), a.env.DB.FinishRun(ctx, run.ID, state, message))
 }
 
 // lockSourcesOf takes the locks of the sources that paths are in.
 func (a *Archiver) lockSourcesOf(ctx context.Context, paths []string) (unlock func(), err error) {
-	sources, err := a.db.Sources(ctx)
+	sources, err := a.env.DB.Sources(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -100,24 +101,5 @@ func (a *Archiver) lockSourcesOf(ctx context.Context, paths []string) (unlock fu
 			}
 		}
 	}
-	return a.lockSources(wanted)
-}
-
-// lockSources takes several locks, or none.
-func (a *Archiver) lockSources(names map[string]bool) (unlock func(), err error) {
-	var held []func()
-	unlock = func() {
-		for _, u := range held {
-			u()
-		}
-	}
-	for name := range names {
-		u, err := a.lockSource(name)
-		if err != nil {
-			unlock()
-			return nil, err
-		}
-		held = append(held, u)
-	}
-	return unlock, nil
+	return a.env.LockSources(wanted)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -22,14 +23,14 @@ type FormatOptions struct {
 // FormatTape makes a tape of a pool: loads it, looks at it, formats, writes README.txt and
 // restore.sh, syncs, and records it. What EraseTape refuses to erase it refuses to format over.
 func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool string, o FormatOptions) (_ catalog.Tape, err error) {
-	if a.lib != nil {
-		b = a.lib.Named(ctx, b)
+	if a.env.Lib != nil {
+		b = a.env.Lib.Named(ctx, b)
 	}
 	op := fmt.Sprintf("format tape %s", b)
 	refuse := func(hint, format string, args ...any) error {
 		return &changer.Error{Op: op, Hint: hint, Err: fmt.Errorf(format, args...)}
 	}
-	p, err := a.pool(pool)
+	p, err := a.env.Pool(pool)
 	if err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -39,7 +40,7 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	if b.WriteOnce() {
 		return catalog.Tape{}, refuse("LTFS writes its index again and again: take a cartridge that can be overwritten", "it is write-once media: %w", changer.ErrIncompatible)
 	}
-	if !p.matches(b) {
+	if !p.Takes(b) {
 		return catalog.Tape{}, refuse("change the barcode patterns of the pool in the configuration", "its barcode does not belong to pool %s", pool)
 	}
 	if err := a.mayWrite(ctx); err != nil {
@@ -48,18 +49,18 @@ func (a *Archiver) FormatTape(ctx context.Context, b changer.Barcode, pool strin
 	if err := a.mayFormat(ctx, b, pool, o); err != nil {
 		return catalog.Tape{}, err
 	}
-	unlock, err := a.lockWriter(ctx)
+	unlock, err := a.env.LockWriter(ctx)
 	if err != nil {
 		return catalog.Tape{}, err
 	}
 	defer unlock()
-	a.note("waiting for a drive for tape %s", b)
-	lease, err := a.lib.Lease(ctx, changer.Request{Barcode: b, Write: true, Purpose: "format"})
+	a.env.Note("waiting for a drive for tape %s", b)
+	lease, err := a.env.Lib.Lease(ctx, changer.Request{Barcode: b, Write: true, Purpose: "format"})
 	if err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
 	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
-	a.note("loading %s", b)
+	a.env.Note("loading %s", b)
 	if err := lease.Load(ctx, b); err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
@@ -81,7 +82,7 @@ func (a *Archiver) mayFormat(ctx context.Context, b changer.Barcode, pool string
 	refuse := func(hint, format string, args ...any) error {
 		return &changer.Error{Op: op, Hint: hint, Err: fmt.Errorf(format, args...)}
 	}
-	old, err := a.db.TapeByBarcode(ctx, string(b))
+	old, err := a.env.DB.TapeByBarcode(ctx, string(b))
 	if errors.Is(err, catalog.ErrNotFound) {
 		return nil
 	}
@@ -135,7 +136,7 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		if uuid, err := a.interruptedFormat(ctx, lease, b); err != nil {
 			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 		} else if uuid != "" {
-			a.log.Info("the volume of an interrupted format is taken", "tape", b, "volume", uuid)
+			a.env.Log.Info("the volume of an interrupted format is taken", "tape", b, "volume", uuid)
 			return a.takeVolume(ctx, lease, b, p, uuid)
 		}
 		if is, err := a.whoIs(ctx, lease); err == nil { // else it is some LTFS volume that nobody can read
@@ -161,7 +162,7 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		if err != nil && (!o.Unproved || ctx.Err() != nil) {
 			return catalog.Tape{}, unprovedError(op, err)
 		}
-		old, err := a.db.TapeByBarcode(ctx, string(b))
+		old, err := a.env.DB.TapeByBarcode(ctx, string(b))
 		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 			return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 		}
@@ -173,25 +174,25 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		}
 		a.noteSeen(is.uuid, 0)
 	}
-	a.note("formatting %s", b)
+	a.env.Note("formatting %s", b)
 	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase, Unasked: o.Unproved, Begin: func() error {
 		if err := a.forgetVolume(ctx, b); err != nil {
 			return err
 		}
 		_, err := a.recordTape(ctx, b, p, nil)
-		failpoint("format")
+		job.Failpoint("format")
 		return err
 	}})
 	if err != nil {
 		return catalog.Tape{}, err // says which tape was to be formatted
 	}
-	failpoint("mkltfs")
+	job.Failpoint("mkltfs")
 	return a.takeVolume(ctx, lease, b, p, uuid)
 }
 
 // forgetVolume records that the volume which the catalog knew on a tape is no more: nothing on it is in use.
 func (a *Archiver) forgetVolume(ctx context.Context, b changer.Barcode) error {
-	old, err := a.db.TapeByBarcode(ctx, string(b))
+	old, err := a.env.DB.TapeByBarcode(ctx, string(b))
 	if errors.Is(err, catalog.ErrNotFound) || err == nil && old.UUID == "" {
 		return nil
 	}
@@ -199,13 +200,13 @@ func (a *Archiver) forgetVolume(ctx context.Context, b changer.Barcode) error {
 		return err
 	}
 	a.noteSeen(old.UUID, 0)
-	return a.db.LoseTape(ctx, old.ID)
+	return a.env.DB.LoseTape(ctx, old.ID)
 }
 
 // interruptedFormat gives the UUID of the loaded tape's volume if it is what an interrupted format of ours
 // left: the catalog knows that one began, and the volume is as mkltfs makes it. "" otherwise.
 func (a *Archiver) interruptedFormat(ctx context.Context, lease *changer.Lease, b changer.Barcode) (uuid string, err error) {
-	t, err := a.db.TapeByBarcode(ctx, string(b))
+	t, err := a.env.DB.TapeByBarcode(ctx, string(b))
 	if errors.Is(err, catalog.ErrNotFound) || err == nil && (t.UUID != "" || t.Stage != catalog.StageFormatting) {
 		return "", nil
 	}
@@ -227,7 +228,7 @@ func (a *Archiver) interruptedFormat(ctx context.Context, lease *changer.Lease, 
 // tape holds neither nothing nor the new volume. A format that was only cut short leaves it as it is.
 func (a *Archiver) formatFailed(ctx context.Context, b changer.Barcode, why error) (failed bool, err error) {
 	ctx = context.WithoutCancel(ctx)
-	t, err := a.db.TapeByBarcode(ctx, string(b))
+	t, err := a.env.DB.TapeByBarcode(ctx, string(b))
 	if errors.Is(err, catalog.ErrNotFound) || err == nil && !begun(t) && !errors.Is(why, errLabelFailed) {
 		return false, nil
 	}
@@ -247,7 +248,7 @@ func (a *Archiver) takeVolume(ctx context.Context, lease *changer.Lease, b chang
 	op := fmt.Sprintf("format tape %s", b)
 	mounting, cancel := momentMore(ctx)
 	defer cancel()
-	a.note("mounting %s", b)
+	a.env.Note("mounting %s", b)
 	v, err := lease.Mount(mounting, changer.MountRequest{UUID: uuid})
 	if err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
@@ -260,7 +261,7 @@ func (a *Archiver) takeVolume(ctx context.Context, lease *changer.Lease, b chang
 	if err != nil {
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
-	failpoint("formatted")
+	job.Failpoint("formatted")
 	return a.label(ctx, v, t)
 }
 
@@ -276,7 +277,7 @@ func momentMore(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // recordTape makes or renews a tape's row; without a volume it says that a format begins.
 func (a *Archiver) recordTape(ctx context.Context, b changer.Barcode, p Pool, v *changer.Volume) (catalog.Tape, error) {
-	pool, err := a.db.EnsurePool(ctx, p.Name)
+	pool, err := a.env.DB.EnsurePool(ctx, p.Name)
 	if err != nil {
 		return catalog.Tape{}, err
 	}
@@ -296,32 +297,32 @@ func (a *Archiver) recordTape(ctx context.Context, b changer.Barcode, p Pool, v 
 		}
 		return nil
 	}
-	old, err := a.db.TapeByBarcode(ctx, string(b))
+	old, err := a.env.DB.TapeByBarcode(ctx, string(b))
 	if errors.Is(err, catalog.ErrNotFound) {
 		t := catalog.Tape{Barcode: string(b)}
 		fill(&t)
-		return a.db.AddTape(ctx, t)
+		return a.env.DB.AddTape(ctx, t)
 	}
 	if err != nil {
 		return catalog.Tape{}, err
 	}
-	return a.db.UpdateTape(ctx, old.ID, fill)
+	return a.env.DB.UpdateTape(ctx, old.ID, fill)
 }
 
 // label writes the texts of a new tape and syncs it.
 func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape) (catalog.Tape, error) {
-	err := writeTapeTexts(v.Dir, TapeLabel{Catalog: a.db.UUID(), Volume: v.UUID, Pool: t.PoolName, Number: t.Number,
-		Barcode: t.Barcode, Formatted: t.Formatted, Version: a.cfg.Version})
+	err := writeTapeTexts(v.Dir, TapeLabel{Catalog: a.env.DB.UUID(), Volume: v.UUID, Pool: t.PoolName, Number: t.Number,
+		Barcode: t.Barcode, Formatted: t.Formatted, Version: a.env.Config.Version})
 	if err != nil {
 		return t, labelFailed(v, t, err)
 	}
-	failpoint("label")
+	job.Failpoint("label")
 	generation, err := v.Sync(ctx)
 	if err != nil {
 		return t, labelFailed(v, t, err)
 	}
-	failpoint("labelled")
-	t, err = a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+	job.Failpoint("labelled")
+	t, err = a.env.DB.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
 		t.IndexGeneration = generation
 		if free, err := v.Free(); err == nil {
 			t.Free = free
@@ -370,7 +371,7 @@ func (a *Archiver) checkLabel(v *changer.Volume, t catalog.Tape) error {
 	if err != nil {
 		return fmt.Errorf("read the label of tape %s: %w", t.Barcode, err)
 	}
-	if l.Catalog != a.db.UUID() || l.Volume != t.UUID {
+	if l.Catalog != a.env.DB.UUID() || l.Volume != t.UUID {
 		return fmt.Errorf("tape %s: %w: its label names catalog %s and volume %s", t.Barcode, changer.ErrWrongVolume, l.Catalog, l.Volume)
 	}
 	return nil
@@ -379,15 +380,15 @@ func (a *Archiver) checkLabel(v *changer.Volume, t catalog.Tape) error {
 // Unformatted lists the tapes in the library that a pool takes, that a drive can format, and that are no volume that the
 // catalog knows. Whether they are blank only a look at each can tell.
 func (a *Archiver) Unformatted(ctx context.Context, pool string) ([]changer.Barcode, error) {
-	p, err := a.pool(pool)
+	p, err := a.env.Pool(pool)
 	if err != nil {
 		return nil, fmt.Errorf("look for blank tapes: %w", err)
 	}
-	inv, err := a.lib.Inventory(ctx)
+	inv, err := a.env.Lib.Inventory(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for blank tapes: %w", err)
 	}
-	tapes, err := a.db.Tapes(ctx)
+	tapes, err := a.env.DB.Tapes(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for blank tapes: %w", err)
 	}
@@ -397,7 +398,7 @@ func (a *Archiver) Unformatted(ctx context.Context, pool string) ([]changer.Barc
 	}
 	var out []changer.Barcode
 	for _, b := range inv.Barcodes() {
-		if p.matches(b) && !known[string(b)] && a.lib.CanWrite(ctx, b, true, nil) {
+		if p.Takes(b) && !known[string(b)] && a.env.Lib.CanWrite(ctx, b, true, nil) {
 			out = append(out, b)
 		}
 	}

@@ -153,12 +153,12 @@ func TestOddNamesThroughEveryTransport(t *testing.T) {
 			checkLinks(t, f, "big", "z hard")
 			checkOwners(t, f, tree, c.name == "daemon with chroot")
 			checkSizes(t, f, batches[0])
-			open, err := f.db.OpenBatches(t.Context())
+			open, err := f.env.DB.OpenBatches(t.Context())
 			ok(t, err)
 			if len(open) != 1 || open[0].State != catalog.Synced || !c.local && open[0].Bytes != st.Bytes {
 				t.Errorf("batch: %+v, %d bytes planned", open, st.Bytes)
 			}
-			report, err := f.db.RunReport(t.Context(), f.run.ID)
+			report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
 			ok(t, err)
 			if len(report.Errors) > 0 {
 				t.Errorf("errors: %v", report.Errors)
@@ -168,7 +168,7 @@ func TestOddNamesThroughEveryTransport(t *testing.T) {
 				t.Errorf("a second listing finds news: %+v", again)
 			}
 			ok(t, f.removeBatch(batches[0]))
-			if _, err := os.Lstat(filepath.Join(f.cfg.SpoolDir, batches[0].Dir)); !c.local && !os.IsNotExist(err) {
+			if _, err := os.Lstat(filepath.Join(f.env.Config.SpoolDir, batches[0].Dir)); !c.local && !os.IsNotExist(err) {
 				t.Errorf("the spool directory is still there: %v", err)
 			}
 			if _, err := os.Lstat(tree + "/plain"); err != nil {
@@ -182,7 +182,7 @@ func checkLinks(t *testing.T, f *front, paths ...string) {
 	t.Helper()
 	inodes := map[catalog.ID]bool{}
 	for _, p := range paths {
-		v, err := f.db.Resolve(t.Context(), "/media/"+p)
+		v, err := f.env.DB.Resolve(t.Context(), "/media/"+p)
 		ok(t, err)
 		inodes[v.Inode] = true
 		if int(v.Nlink) != len(paths) {
@@ -197,12 +197,12 @@ func checkLinks(t *testing.T, f *front, paths ...string) {
 // checkSizes: an object is never larger than it was planned, for bundles must not exceed a part.
 func checkSizes(t *testing.T, f *front, b catalog.Batch) {
 	t.Helper()
-	objects, err := f.db.BatchObjects(t.Context(), b.ID)
+	objects, err := f.env.DB.BatchObjects(t.Context(), b.ID)
 	ok(t, err)
 	for _, o := range objects {
 		var members []layoutMember
 		for _, v := range o.Versions {
-			p, err := f.db.Path(t.Context(), v.ID)
+			p, err := f.env.DB.Path(t.Context(), v.ID)
 			ok(t, err)
 			members = append(members, layoutMember{Version: v, Path: strings.TrimPrefix(strings.TrimPrefix(p, "/media"), "/")})
 		}
@@ -227,7 +227,7 @@ func checkOwners(t *testing.T, f *front, tree string, nameless bool) {
 		if !nameless {
 			want = names.complete(want)
 		}
-		v, err := f.db.Resolve(t.Context(), "/media/"+p)
+		v, err := f.env.DB.Resolve(t.Context(), "/media/"+p)
 		ok(t, err)
 		if v.Owner != want {
 			t.Errorf("%s belongs to %+v, want %+v", p, v.Owner, want)
@@ -265,7 +265,7 @@ func TestFetchFindsWhatChangedSinceTheListing(t *testing.T) {
 				have = append(have, p)
 			}
 			for _, p := range []string{"gone", "kind", "dir/f", "inner/f"} {
-				if _, err := f.db.Resolve(t.Context(), "/media/"+p); err == nil {
+				if _, err := f.env.DB.Resolve(t.Context(), "/media/"+p); err == nil {
 					t.Errorf("%s counts as fetched, of %q", p, have)
 				}
 				if file, err := f.openMember(batches[0], p); err == nil && (local || p == "kind") {
@@ -274,11 +274,11 @@ func TestFetchFindsWhatChangedSinceTheListing(t *testing.T) {
 				}
 			}
 			for _, p := range []string{"kept", "other/f", "grown"} {
-				if _, err := f.db.Resolve(t.Context(), "/media/"+p); err != nil {
+				if _, err := f.env.DB.Resolve(t.Context(), "/media/"+p); err != nil {
 					t.Error(err)
 				}
 			}
-			report, err := f.db.RunReport(t.Context(), f.run.ID)
+			report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
 			ok(t, err)
 			about := map[string]bool{}
 			for _, e := range report.Errors {
@@ -293,7 +293,7 @@ func TestFetchFindsWhatChangedSinceTheListing(t *testing.T) {
 			if got["gone"] != 1 || got["became_other"] != 3 || got["grown"] != 1 || got["new"] != 3 || got["unreadable"] != 0 {
 				t.Errorf("counted: %v", got)
 			}
-			if !f.told.hasFailed(f.run.ID) {
+			if !f.env.RunFailed(f.run.ID) {
 				t.Error("a run that could not take everything counts as whole")
 			}
 		})
@@ -305,7 +305,7 @@ func (f *front) wrapped(t testing.TB, script string) {
 	t.Helper()
 	fake := filepath.Join(t.TempDir(), "rsync")
 	ok(t, os.WriteFile(fake, []byte("#!/bin/sh\nREAL="+needProgram(t, "rsync")+"\n"+script+"\n"), 0o700))
-	f.cfg.Rsync = fake
+	f.env.Config.Rsync = fake
 }
 
 func TestInterruptedFetchGoesOn(t *testing.T) {
@@ -317,13 +317,13 @@ func TestInterruptedFetchGoesOn(t *testing.T) {
 	src := Source{Name: "media", URL: s.URL(tree), SSH: s.Args}
 	_, batches := f.plan(t, src, Options{})
 	b := batches[0]
-	spooled := filepath.Join(f.cfg.SpoolDir, b.Dir)
+	spooled := filepath.Join(f.env.Config.SpoolDir, b.Dir)
 
 	f.wrapped(t, `"$REAL" "$@"; exit 12`)
 	if err := f.fetchBatch(t.Context(), f.run, src, b); err == nil || !strings.Contains(err.Error(), "exit 12") {
 		t.Fatalf("a fetch that ended badly: %v", err)
 	}
-	if _, err := f.db.Resolve(t.Context(), "/media/a"); err == nil {
+	if _, err := f.env.DB.Resolve(t.Context(), "/media/a"); err == nil {
 		t.Error("a file counts as fetched though rsync ended badly")
 	}
 	before, err := os.Stat(spooled + "/a")
@@ -341,7 +341,7 @@ func TestInterruptedFetchGoesOn(t *testing.T) {
 	}
 
 	// After a power cut a file may have its size and time but not its bytes.
-	f.cfg.Rsync = ""
+	f.env.Config.Rsync = ""
 	ok(t, os.WriteFile(spooled+fetchSuffix+"/boot", []byte("another"), 0o600))
 	touch(t, spooled+"/a", "\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1000, 7)
 	ok(t, f.fetchBatch(t.Context(), f.run, src, b))
@@ -382,12 +382,12 @@ func TestUnreadableFilesAreReported(t *testing.T) {
 		t.Fatalf("%+v", st)
 	}
 	ok(t, f.fetchBatch(t.Context(), f.run, src, batches[0]))
-	report, err := f.db.RunReport(t.Context(), f.run.ID)
+	report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
 	ok(t, err)
 	if len(report.Errors) != 1 || report.Errors[0].Path != "bad one" || !strings.Contains(report.Errors[0].Message, "Permission denied") {
 		t.Errorf("errors: %+v", report.Errors)
 	}
-	if _, err := f.db.Resolve(t.Context(), "/media/good"); err != nil {
+	if _, err := f.env.DB.Resolve(t.Context(), "/media/good"); err != nil {
 		t.Error(err)
 	}
 }
@@ -403,7 +403,7 @@ func TestBatchThatLostAllItsFiles(t *testing.T) {
 	if m := f.members(t, batches[0]); len(m) != 0 {
 		t.Errorf("objects are left: %v", m)
 	}
-	free, err := f.db.ReleasableBatches(t.Context())
+	free, err := f.env.DB.ReleasableBatches(t.Context())
 	ok(t, err)
 	if len(free) != 1 {
 		t.Errorf("an empty batch is never released: %v", free)
@@ -414,29 +414,29 @@ func TestBatchThatLostAllItsFiles(t *testing.T) {
 func (f *front) makeSafe(t *testing.T, batch int64) {
 	t.Helper()
 	ctx := t.Context()
-	tape, err := f.db.TapeByBarcode(ctx, "A00001L8")
+	tape, err := f.env.DB.TapeByBarcode(ctx, "A00001L8")
 	ok(t, err)
-	objects, err := f.db.BatchObjects(ctx, batch)
+	objects, err := f.env.DB.BatchObjects(ctx, batch)
 	ok(t, err)
 	var parts []int64
 	for _, o := range objects {
-		copies, err := f.db.ObjectCopies(ctx, o.ID)
+		copies, err := f.env.DB.ObjectCopies(ctx, o.ID)
 		ok(t, err)
-		part, err := f.db.AddCopyPart(ctx, catalog.CopyPart{Copy: copies[0].ID, Tape: tape.ID, Name: o.OID})
+		part, err := f.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: copies[0].ID, Tape: tape.ID, Name: o.OID})
 		ok(t, err)
-		salt, err := f.db.DrawSalt(ctx, o.Key, "object")
+		salt, err := f.env.DB.DrawSalt(ctx, o.Key, "object")
 		ok(t, err)
 		packing := &catalog.Packing{Object: o.ID, Salt: salt, PlainSize: 984, SealedSize: 1000}
 		for i, v := range o.Versions {
 			packing.Members = append(packing.Members, catalog.PackedMember{Member: catalog.Member{Version: v.ID, Header: int64(i), Data: -1}})
 		}
 		sum := make([]byte, 32)
-		ok(t, f.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: part.ID, Part: catalog.Part{Size: 1000, SHA256: sum, Sums: sum}}, packing))
+		ok(t, f.env.DB.PartClosed(ctx, catalog.ClosedPart{CopyPart: part.ID, Part: catalog.Part{Size: 1000, SHA256: sum, Sums: sum}}, packing))
 		parts = append(parts, part.ID)
 	}
-	_, err = f.db.AddManifest(ctx, catalog.Manifest{Tape: tape.ID, Seq: int(batch), Name: "m", MAC: make([]byte, 32), Previous: make([]byte, 32)}, parts)
+	_, err = f.env.DB.AddManifest(ctx, catalog.Manifest{Tape: tape.ID, Seq: int(batch), Name: "m", MAC: make([]byte, 32), Previous: make([]byte, 32)}, parts)
 	ok(t, err)
-	ok(t, f.db.MarkDurable(ctx, tape.ID, 2, tape.Free, time.Now()))
+	ok(t, f.env.DB.MarkDurable(ctx, tape.ID, 2, tape.Free, time.Now()))
 }
 
 func TestSpoolBounds(t *testing.T) {
@@ -447,7 +447,7 @@ func TestSpoolBounds(t *testing.T) {
 	}
 	s := startSSHD(t, "")
 	src := Source{Name: "media", URL: s.URL(tree), SSH: s.Args}
-	f.cfg.SpoolMax = 100
+	f.env.Config.SpoolMax = 100
 	_, batches := f.plan(t, src, Options{})
 	if len(batches) != 4 {
 		t.Fatalf("%d batches", len(batches))
@@ -476,11 +476,11 @@ func TestSpoolBounds(t *testing.T) {
 			use(int64(i+1) * 40)
 		}
 	}
-	if err := f.db.ReleaseBatch(t.Context(), batches[0].ID); !errors.Is(err, catalog.ErrUnsafe) {
+	if err := f.env.DB.ReleaseBatch(t.Context(), batches[0].ID); !errors.Is(err, catalog.ErrUnsafe) {
 		t.Errorf("a batch that is on no tape was released: %v", err)
 	}
 	f.makeSafe(t, batches[0].ID)
-	ok(t, f.db.ReleaseBatch(t.Context(), batches[0].ID))
+	ok(t, f.env.DB.ReleaseBatch(t.Context(), batches[0].ID))
 	ok(t, f.removeBatch(batches[0]))
 	ok(t, f.removeBatch(batches[0])) // again
 	use(40)
@@ -492,7 +492,7 @@ func TestSpoolBounds(t *testing.T) {
 		t.Error("what is larger than the spool goes beside others")
 	}
 	f.makeSafe(t, batches[1].ID)
-	ok(t, f.db.ReleaseBatch(t.Context(), batches[1].ID))
+	ok(t, f.env.DB.ReleaseBatch(t.Context(), batches[1].ID))
 	if !fits(huge) {
 		t.Error("what is larger than the spool can never be fetched")
 	}

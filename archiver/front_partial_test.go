@@ -44,7 +44,7 @@ func TestHalfFetchedFileGoesOn(t *testing.T) {
 			watched := make(chan error, 1)
 			go func() {
 				watched <- func() error {
-					dir, name := filepath.Split(filepath.Join(f.cfg.SpoolDir, batches[0].Dir, cut.file))
+					dir, name := filepath.Split(filepath.Join(f.env.Config.SpoolDir, batches[0].Dir, cut.file))
 					if name[0] != '.' {
 						name = "." + name
 					}
@@ -102,7 +102,7 @@ func TestHalfFetchedFileGoesOn(t *testing.T) {
 			if limit := size - had + block + 100; literal > limit {
 				t.Errorf("%d bytes were there, and %d came again, want at most %d", had, literal, limit)
 			}
-			if left, err := filepath.Glob(filepath.Join(f.cfg.SpoolDir, batches[0].Dir, "d", ".big*.??????")); err != nil || len(left) > 0 {
+			if left, err := filepath.Glob(filepath.Join(f.env.Config.SpoolDir, batches[0].Dir, "d", ".big*.??????")); err != nil || len(left) > 0 {
 				t.Errorf("left in the spool: %v, %v", left, err)
 			}
 			t.Logf("%d bytes were there, %d came", had, literal)

@@ -104,7 +104,7 @@ func (f *front) bringWith(t testing.TB, src Source, o Options) listStats {
 // members are the paths of each object of a batch, directories with a slash.
 func (f *front) members(t testing.TB, b catalog.Batch) [][]string {
 	t.Helper()
-	objects, err := f.db.BatchObjects(t.Context(), b.ID)
+	objects, err := f.env.DB.BatchObjects(t.Context(), b.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func (f *front) members(t testing.TB, b catalog.Batch) [][]string {
 	for _, o := range objects {
 		var names []string
 		for _, v := range o.Versions {
-			p, err := f.db.Path(t.Context(), v.ID)
+			p, err := f.env.DB.Path(t.Context(), v.ID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,12 +129,12 @@ func (f *front) members(t testing.TB, b catalog.Batch) [][]string {
 // shown is what the catalog shows below a source: path, kind, size, mtime, target, mark.
 func (f *front) shown(t testing.TB, source string) map[string]string {
 	t.Helper()
-	top, err := f.db.Lookup(t.Context(), catalog.Root, source)
+	top, err := f.env.DB.Lookup(t.Context(), catalog.Root, source)
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := map[string]string{}
-	err = f.db.Walk(t.Context(), top.ID, func(p string, v *catalog.Version) error {
+	err = f.env.DB.Walk(t.Context(), top.ID, func(p string, v *catalog.Version) error {
 		all[p] = describe(v.Kind, v.Size, v.Mode, v.MTime, v.Target)
 		if !v.Vanished.IsZero() {
 			all[p] += " vanished"
@@ -338,7 +338,7 @@ func TestPlanCutsObjects(t *testing.T) {
 	var got []string
 	var oids []string
 	for _, b := range batches {
-		objects, err := f.db.BatchObjects(t.Context(), b.ID)
+		objects, err := f.env.DB.BatchObjects(t.Context(), b.ID)
 		ok(t, err)
 		for i, names := range f.members(t, b) {
 			oids = append(oids, objects[i].OID)
@@ -399,7 +399,7 @@ func TestLimitsOfARun(t *testing.T) {
 	if st.New != 10 || st.Bytes != 100 || len(batches) != 0 {
 		t.Errorf("dry run: %+v %v", st, batches)
 	}
-	if s, err := f.db.Sources(t.Context()); err != nil || len(s) != 0 {
+	if s, err := f.env.DB.Sources(t.Context()); err != nil || len(s) != 0 {
 		t.Errorf("a dry run recorded a source: %v %v", s, err)
 	}
 	st, _ = f.plan(t, src, Options{Until: time.Now().Add(-time.Second)})
@@ -410,7 +410,7 @@ func TestLimitsOfARun(t *testing.T) {
 	if st.Planned != 3 || st.Left != 7 || len(batches) != 1 {
 		t.Errorf("with a limit: %+v %v", st, batches)
 	}
-	f.cfg.SpoolMax = 40 // a batch is at most half of it
+	f.env.Config.SpoolMax = 40 // a batch is at most half of it
 	remote := Source{Name: "other", URL: dir}
 	p := f.newPlanner(f.run, remote, address{}, catalog.Source{}, Options{}, t.TempDir(), nil, &listStats{})
 	p.src.Copies = []string{"main"}
@@ -435,7 +435,7 @@ func TestListingThatFailedMarksNothing(t *testing.T) {
 		script := fmt.Sprintf("#!/bin/sh\nprintf '%%s\\n' 'cd+++++++++ 0 rwxr-xr-x 0 0 2026/11/23-02:19:24 .///'\n"+
 			"echo 'rsync: [sender] opendir \"%s/sub\" failed: Permission denied (13)' >&2\nexit %d\n", dir, code)
 		ok(t, os.WriteFile(fake, []byte(script), 0o700))
-		f.cfg.Rsync = fake
+		f.env.Config.Rsync = fake
 		src.Copies = []string{"main"}
 		st, err := f.planSource(t.Context(), f.run, src, Options{}, func(catalog.Batch) error { return nil })
 		if (err != nil) != fails {
@@ -450,12 +450,12 @@ func TestListingThatFailedMarksNothing(t *testing.T) {
 			}
 		}
 	}
-	report, err := f.db.RunReport(t.Context(), f.run.ID)
+	report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
 	ok(t, err)
 	if len(report.Errors) == 0 || report.Errors[0].Path != "sub" {
 		t.Errorf("run errors: %+v", report.Errors)
 	}
-	f.cfg.Rsync = ""
+	f.env.Config.Rsync = ""
 	if st := f.bringWith(t, src, Options{AcceptDeletions: true}); st.Vanished != 1 {
 		t.Errorf("a whole listing: %+v", st)
 	}
@@ -491,7 +491,7 @@ func TestCancelledPlanLeavesNoWorkFiles(t *testing.T) {
 	if _, err := f.planSource(ctx, f.run, Source{Name: "media", URL: dir, Copies: []string{"main"}}, Options{}, nil); err == nil {
 		t.Error("a cancelled plan ended well")
 	}
-	left, err := filepath.Glob(f.cfg.SpoolDir + "/.list-*")
+	left, err := filepath.Glob(f.env.Config.SpoolDir + "/.list-*")
 	ok(t, err)
 	if len(left) != 0 {
 		t.Errorf("left behind: %v", left)

@@ -123,7 +123,7 @@ func TestOneStreamThatFailsFailsTheBatch(t *testing.T) {
 	if len(f.shown(t, "media")) > 2 { // the top and d
 		t.Errorf("files count as fetched: %v", f.shown(t, "media"))
 	}
-	f.cfg.Rsync = ""
+	f.env.Config.Rsync = ""
 	ok(t, f.fetchBatch(t.Context(), f.run, src, batches[0]))
 	if d := cmp.Diff(onDisk(t, tree), f.shown(t, "media")); d != "" {
 		t.Error(d)

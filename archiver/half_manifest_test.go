@@ -14,7 +14,7 @@ import (
 // no sign that somebody altered it.
 func TestHalfManifest(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{Slots: 2, Drives: 1})
-	key, err := w.a.keys.Current()
+	key, err := w.a.env.Keys.Current()
 	ok(t, err)
 	dir := t.TempDir()
 	tape := catalog.Tape{UUID: "11111111-2222-3333-4444-555555555555"}

@@ -30,7 +30,7 @@ func (w *writer) toCopy(ctx context.Context, pool int64) ([]catalog.MissingPart,
 	if w.late() {
 		return nil, nil
 	}
-	all, err := w.a.db.MissingParts(ctx, pool)
+	all, err := w.a.env.DB.MissingParts(ctx, pool)
 	if err != nil {
 		return nil, fmt.Errorf("look for copies to be made from others: %w", err)
 	}
@@ -42,7 +42,7 @@ func (w *writer) toCopy(ctx context.Context, pool int64) ([]catalog.MissingPart,
 
 // copyOwed makes in each pool what only another pool's copy can give, and returns how many parts.
 func (w *writer) copyOwed(ctx context.Context) (made int, err error) {
-	for _, p := range w.a.cfg.Pools {
+	for _, p := range w.a.env.Config.Pools {
 		n, err := w.copyPool(ctx, p)
 		made += n
 		if err != nil {
@@ -53,7 +53,7 @@ func (w *writer) copyOwed(ctx context.Context) (made int, err error) {
 }
 
 func (w *writer) copyPool(ctx context.Context, p Pool) (made int, err error) {
-	row, err := w.a.db.EnsurePool(ctx, p.Name)
+	row, err := w.a.env.DB.EnsurePool(ctx, p.Name)
 	if err != nil {
 		return 0, fmt.Errorf("look for pool %s: %w", p.Name, err)
 	}
@@ -66,7 +66,7 @@ func (w *writer) copyPool(ctx context.Context, p Pool) (made int, err error) {
 			return made, err
 		}
 		if w.unlock == nil {
-			if w.unlock, err = w.a.lockWriter(ctx); err != nil {
+			if w.unlock, err = w.a.env.LockWriter(ctx); err != nil {
 				return made, err
 			}
 			continue // another run may have made some in the meantime
@@ -135,11 +135,11 @@ func (w *writer) chooseLoad(missing []catalog.MissingPart) (string, []healPart) 
 // when its file system has less to spare.
 func (a *Archiver) healRoom() int64 {
 	room := int64(maxPart)
-	if a.cfg.SpoolMax > 0 {
-		room = min(room, a.cfg.SpoolMax)
+	if a.env.Config.SpoolMax > 0 {
+		room = min(room, a.env.Config.SpoolMax)
 	}
 	var st unix.Statfs_t
-	if unix.Statfs(a.cfg.SpoolDir, &st) == nil {
+	if unix.Statfs(a.env.Config.SpoolDir, &st) == nil {
 		room = min(room, int64(st.Bavail)*st.Bsize-int64(st.Blocks)*st.Bsize/10)
 	}
 	return room
@@ -160,7 +160,7 @@ func (w *writer) noteUncopied(p Pool, missing []catalog.MissingPart) {
 		}
 	}
 	if len(away) == 0 {
-		w.noted.add("", "", fmt.Errorf("pool %s is owed %d copies that cannot be made: no other copy has their bytes", p.Name, len(copies)))
+		w.noted.Add("", "", fmt.Errorf("pool %s is owed %d copies that cannot be made: no other copy has their bytes", p.Name, len(copies)))
 		return
 	}
 	var names []string
@@ -172,7 +172,7 @@ func (w *writer) noteUncopied(p Pool, missing []catalog.MissingPart) {
 	if errors.Is(why, changer.ErrNotInLibrary) {
 		why = fmt.Errorf("%w: %w", ErrNeedsOperator, why)
 	}
-	w.noted.add("", "", fmt.Errorf("pool %s is owed %d copies that only another copy can give, on %s: %w",
+	w.noted.Add("", "", fmt.Errorf("pool %s is owed %d copies that only another copy can give, on %s: %w",
 		p.Name, len(copies), strings.Join(names, ", "), why))
 }
 
@@ -181,10 +181,10 @@ func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []he
 	if err := errors.Join(w.stopAll(), w.closeTape(ctx)); err != nil { // any drive and tape may be wanted
 		return 0, err
 	}
-	if err := os.MkdirAll(w.a.cfg.SpoolDir, 0o700); err != nil {
+	if err := os.MkdirAll(w.a.env.Config.SpoolDir, 0o700); err != nil {
 		return 0, fmt.Errorf("copy parts of tape %s: %w", barcode, err)
 	}
-	dir, err := os.MkdirTemp(w.a.cfg.SpoolDir, healPrefix)
+	dir, err := os.MkdirTemp(w.a.env.Config.SpoolDir, healPrefix)
 	if err != nil {
 		return 0, fmt.Errorf("copy parts of tape %s: %w", barcode, err)
 	}
@@ -210,7 +210,7 @@ func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []he
 			return made, nil // the pool is blocked now
 		case errors.Is(err, errTooSmall), errors.Is(err, errReseal):
 			w.uncopied[h.Copy] = true
-			w.noted.add(w.sources[h.Source].Name, "", fmt.Errorf("object %s was not copied to pool %s: %w", h.OID, p.Name, err))
+			w.noted.Add(w.sources[h.Source].Name, "", fmt.Errorf("object %s was not copied to pool %s: %w", h.OID, p.Name, err))
 		default:
 			return made, err
 		}
@@ -225,7 +225,7 @@ func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []he
 // be read is not tried again in this run; a part that is not what was written is recorded as damaged.
 func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, dir string) (got []healPart, err error) {
 	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
-	t, err := w.a.db.TapeByBarcode(ctx, barcode)
+	t, err := w.a.env.DB.TapeByBarcode(ctx, barcode)
 	if err != nil {
 		return nil, err
 	}
@@ -237,16 +237,16 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 		if errors.Is(err, ErrOlder) {
 			return nil, err
 		}
-		w.a.log.Warn("tape cannot be copied from", "tape", barcode, "error", err)
+		w.a.env.Log.Warn("tape cannot be copied from", "tape", barcode, "error", err)
 		w.absent[barcode] = fmt.Errorf("tape %s: %w", barcode, err)
 		return nil, nil
 	}
 	for i, h := range load {
-		if i > 0 && w.lease.Due(w.a.cfg.WriterSlice) {
-			w.a.note("another process wants the drive of %s", barcode)
+		if i > 0 && w.lease.Due(w.a.env.Config.WriterSlice) {
+			w.a.env.Note("another process wants the drive of %s", barcode)
 			return got, nil
 		}
-		w.a.activity.set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", h.Number+1, h.Parts, h.OID, h.Size, barcode))
+		w.a.env.Activity.Set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", h.Number+1, h.Parts, h.OID, h.Size, barcode))
 		h.file = filepath.Join(dir, fmt.Sprint(i))
 		if h.sums, err = w.a.partSums(ctx, h.Object, h.Number); err != nil {
 			return got, err
@@ -254,7 +254,7 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 		err := fetchPart(ctx, v, h)
 		switch {
 		case err == nil:
-			if err := w.a.db.PartVerified(ctx, h.from.ID, time.Now()); err != nil {
+			if err := w.a.env.DB.PartVerified(ctx, h.from.ID, time.Now()); err != nil {
 				return got, err
 			}
 			got = append(got, h)
@@ -264,7 +264,7 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 			if err := w.a.markDamaged(ctx, h.from, err); err != nil {
 				return got, err
 			}
-			w.noted.add(w.sources[h.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged: %w", h.OID, barcode, err))
+			w.noted.Add(w.sources[h.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged: %w", h.OID, barcode, err))
 		case isLocal(err):
 			return got, err
 		default:
@@ -280,7 +280,7 @@ func (w *writer) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Volu
 	if err := w.takeDrive(ctx, barcodeOf(t), false); err != nil {
 		return nil, err
 	}
-	w.a.note("mounting %s read-only to copy from it", t.Barcode)
+	w.a.env.Note("mounting %s read-only to copy from it", t.Barcode)
 	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
 	if err != nil {
 		return nil, err
@@ -295,7 +295,7 @@ func (w *writer) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Volu
 
 // partSums is what the catalog knows of one part.
 func (a *Archiver) partSums(ctx context.Context, object int64, number int) (catalog.Part, error) {
-	parts, err := a.db.Parts(ctx, object)
+	parts, err := a.env.DB.Parts(ctx, object)
 	if err != nil {
 		return catalog.Part{}, err
 	}
@@ -354,8 +354,8 @@ func (w *writer) writeHealed(ctx context.Context, h healPart) error {
 	}
 	defer f.Close()
 	name := partName(h.Fingerprint, h.OID, h.Number, h.Parts)
-	w.a.activity.set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", h.Number+1, h.Parts, h.OID, h.Size, w.tape.Barcode))
-	row, err := w.a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: h.Copy, Number: h.Number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
+	w.a.env.Activity.Set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", h.Number+1, h.Parts, h.OID, h.Size, w.tape.Barcode))
+	row, err := w.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: h.Copy, Number: h.Number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", h.Number+1, h.OID, err)
 	}
@@ -372,7 +372,7 @@ func (w *writer) writeHealed(ctx context.Context, h healPart) error {
 	if err != nil {
 		start = -1
 	}
-	if err := w.a.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: h.sums}, nil); err != nil {
+	if err := w.a.env.DB.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: h.sums}, nil); err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", h.Number+1, h.OID, err)
 	}
 	return w.countPart(ctx, w.sources[h.Source].Name, h.Size, map[string]int64{"written_bytes": h.Size, "written_parts": 1, "copied_parts": 1})

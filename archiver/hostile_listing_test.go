@@ -10,6 +10,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/job"
 )
 
 // hostile is an archiver whose rsync is a script. Its listing of exact times fails, which is no matter here.
@@ -18,7 +19,7 @@ func hostile(t *testing.T, script string) (*front, *extsort.Sorter, func() (list
 	f := newFront(t, 1<<30)
 	program := filepath.Join(t.TempDir(), "rsync")
 	ok(t, os.WriteFile(program, []byte("#!/bin/sh\ncase \"$*\" in *only-write-batch*) exit 5 ;; esac\n"+script), 0o755))
-	f.cfg.Rsync = program
+	f.env.Config.Rsync = program
 	into := &extsort.Sorter{Dir: t.TempDir()}
 	t.Cleanup(into.Close)
 	return f, into, func() (listStats, error) {
@@ -44,7 +45,7 @@ exit 23
 	if st.Errors < 1000 || !st.Partial {
 		t.Errorf("%d errors, partial %v", st.Errors, st.Partial)
 	}
-	report, err := f.db.RunReport(t.Context(), f.run.ID)
+	report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
 	ok(t, err)
 	junk, size := 0, 0
 	for _, e := range report.Errors {
@@ -53,7 +54,7 @@ exit 23
 			junk++
 		}
 	}
-	if junk != maxJunk || size > 1<<20 || len(report.Errors) > maxNamed+1 {
+	if junk != maxJunk || size > 1<<20 || len(report.Errors) > job.MaxNamed+1 {
 		t.Errorf("%d lines of junk, %d errors, %d bytes of messages", junk, len(report.Errors), size)
 	}
 }
@@ -71,7 +72,7 @@ echo ">f+++++++++ 1 $p 0 0 2024/05/01-12:00:00 d/%[1]s.d/below//"
 `, long))
 	st, err := list()
 	ok(t, err)
-	if st.Errors != 3 || st.Partial || st.Listed != 1 || st.Dirs != 2 || !f.told.hasFailed(f.run.ID) {
+	if st.Errors != 3 || st.Partial || st.Listed != 1 || st.Dirs != 2 || !f.env.RunFailed(f.run.ID) {
 		t.Errorf("%+v", st)
 	}
 	ok(t, into.Sort())
@@ -85,7 +86,7 @@ echo ">f+++++++++ 1 $p 0 0 2024/05/01-12:00:00 d/%[1]s.d/below//"
 	if got := strings.Join(paths, " "); got != " d d/good" {
 		t.Errorf("listed %q", got)
 	}
-	report, err := f.db.RunReport(t.Context(), f.run.ID)
+	report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
 	ok(t, err)
 	if len(report.Errors) != 3 || report.Errors[0].Path != "d/"+long || !strings.Contains(report.Errors[0].Message, "255 bytes") {
 		t.Errorf("errors: %+v", report.Errors)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -16,7 +17,7 @@ type intake struct {
 	run     catalog.Run
 	w       *writer
 	o       Options
-	noted   *problems
+	noted   *job.Problems
 	silent  *silentSources
 	ended   func(source string) // hears of each source of which nothing more comes
 	skipped atomic.Int64
@@ -24,13 +25,13 @@ type intake struct {
 	stuck   atomic.Bool   // the writer could release nothing, and nothing was fetched since
 }
 
-func (a *Archiver) newIntake(run catalog.Run, w *writer, o Options, noted *problems) *intake {
+func (a *Archiver) newIntake(run catalog.Run, w *writer, o Options, noted *job.Problems) *intake {
 	return &intake{a: a, run: run, w: w, o: o, noted: noted, silent: &silentSources{noted: noted, names: map[string]bool{}}, asking: make(chan struct{}, 1)}
 }
 
 // all takes in all sources and returns when nothing more will come of them.
 func (in *intake) all(ctx context.Context, sources []Source) error {
-	in.o.lanes = lanesFor(sources)
+	in.o.Lanes = lanesFor(sources)
 	one := func(ctx context.Context, src Source) error {
 		err := in.source(ctx, src)
 		if err == nil {
@@ -47,11 +48,11 @@ func (in *intake) source(ctx context.Context, src Source) error {
 	if late(in.o) {
 		return nil
 	}
-	open, err := in.a.db.OpenBatches(ctx)
+	open, err := in.a.env.DB.OpenBatches(ctx)
 	if err != nil {
 		return fmt.Errorf("look for open batches: %w", err)
 	}
-	row, err := in.a.db.EnsureSource(ctx, src.Name, src.URL)
+	row, err := in.a.env.DB.EnsureSource(ctx, src.Name, src.URL)
 	if err != nil {
 		return fmt.Errorf("record source %s: %w", src.Name, err)
 	}
@@ -95,10 +96,10 @@ func (in *intake) source(ctx context.Context, src Source) error {
 	}
 	if err != nil {
 		if !in.silent.add(src.Name, err) {
-			in.noted.add(src.Name, "", fmt.Errorf("source %s: %w", src.Name, err))
+			in.noted.Add(src.Name, "", fmt.Errorf("source %s: %w", src.Name, err))
 		}
 	} else if st.doubtful() {
-		in.noted.partial()
+		in.noted.Partial()
 	}
 	return nil
 }
@@ -117,7 +118,7 @@ func (in *intake) fetch(ctx context.Context, src Source, b catalog.Batch, earlie
 		return ctx.Err()
 	}
 	if err != nil && !in.silent.add(src.Name, err) {
-		in.noted.add(src.Name, "", err)
+		in.noted.Add(src.Name, "", err)
 	}
 	return nil
 }
@@ -133,7 +134,7 @@ func (in *intake) fetchAdmitted(ctx context.Context, src Source, b catalog.Batch
 		if !earlier {
 			return fmt.Errorf("a batch of source %s is left for a later run: %w", src.Name, err)
 		}
-		in.a.log.Info("a batch of an earlier run is planned anew", "source", src.Name, "why", err)
+		in.a.env.Log.Info("a batch of an earlier run is planned anew", "source", src.Name, "why", err)
 		return in.a.giveUpBatch(ctx, in.run, b)
 	}
 	if err != nil || !admitted {
@@ -203,6 +204,6 @@ func (in *intake) makeRoom(ctx context.Context, b catalog.Batch) (bool, error) {
 	if fits, err := in.a.spoolFits(ctx, b); fits || err != nil { // another source got room for both
 		return fits, err
 	}
-	in.a.log.Info("the spool is full; waiting until something in it is safe")
+	in.a.env.Log.Info("the spool is full; waiting until something in it is safe")
 	return in.w.makeRoom(ctx)
 }

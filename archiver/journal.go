@@ -13,6 +13,7 @@ import (
 	"os"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/crypto"
 )
@@ -216,7 +217,7 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	if err := putNew(root, macName(b.name), func(w io.Writer) error { _, err := w.Write(text.text()); return err }); err != nil {
 		return catalog.Manifest{}, err
 	}
-	failpoint("manifest-mac")
+	job.Failpoint("manifest-mac")
 	if err := b.writeLinks(root); err != nil {
 		return catalog.Manifest{}, err
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -36,7 +37,7 @@ func takeRecords(t *testing.T, records [][]byte) (*catalog.DB, error) {
 	t.Cleanup(func() { db.Close() })
 	run, err := db.StartRun(ctx, "rebuild", nil)
 	must(t, err)
-	b := &rebuilder{Archiver: &Archiver{db: db, log: slog.New(slog.DiscardHandler)}, rows: db.Rebuild(run.ID)}
+	b := &rebuilder{Archiver: &Archiver{env: &job.Env{DB: db, Log: slog.New(slog.DiscardHandler)}}, rows: db.Rebuild(run.ID)}
 	tape, err := b.rows.SeenTape(ctx, catalog.Tape{Barcode: "VT0001L8", UUID: volumeA, PoolName: "main", Number: 1, Generation: 8, Capacity: 1e12, Seen: time.Unix(1e9, 0)})
 	must(t, err)
 	must(t, b.rows.StartManifest(ctx, catalog.Manifest{Tape: tape.ID, Seq: 1, Name: "manifest", MAC: make([]byte, 32), Previous: make([]byte, 32), Upto: 3, Written: time.Unix(1e9, 0)}))

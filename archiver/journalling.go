@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -15,9 +16,9 @@ var errSome = errors.New("there is one")
 // unnamed reports whether a tape has written parts that no manifest names, or other tapes of its pool have safe ones.
 func (w *writer) unnamed(ctx context.Context, tape int64) (bool, error) {
 	some := func(*catalog.ManifestPart) error { return errSome }
-	err := w.a.db.Unmanifested(ctx, tape, some)
+	err := w.a.env.DB.Unmanifested(ctx, tape, some)
 	if err == nil {
-		err = w.a.db.UnnamedElsewhere(ctx, tape, some)
+		err = w.a.env.DB.UnnamedElsewhere(ctx, tape, some)
 	}
 	if err != nil && !errors.Is(err, errSome) {
 		return false, fmt.Errorf("look for parts that no manifest names: %w", err)
@@ -27,7 +28,7 @@ func (w *writer) unnamed(ctx context.Context, tape int64) (bool, error) {
 
 // unjournalled tells whether the catalog has changes that the pool's manifests do not name.
 func (w *writer) unjournalled(ctx context.Context, after int64) (bool, error) {
-	err := w.a.db.Changes(ctx, after, func(*catalog.Change) error { return errSome })
+	err := w.a.env.DB.Changes(ctx, after, func(*catalog.Change) error { return errSome })
 	if err != nil && !errors.Is(err, errSome) {
 		return false, fmt.Errorf("look for changes that no manifest names: %w", err)
 	}
@@ -36,7 +37,7 @@ func (w *writer) unjournalled(ctx context.Context, after int64) (bool, error) {
 
 // poolRow is the mounted tape's pool.
 func (w *writer) poolRow(ctx context.Context) (catalog.Pool, error) {
-	pool, err := w.a.db.EnsurePool(ctx, w.pool.Name)
+	pool, err := w.a.env.DB.EnsurePool(ctx, w.pool.Name)
 	if err != nil {
 		return catalog.Pool{}, fmt.Errorf("look for pool %s: %w", w.pool.Name, err)
 	}
@@ -83,19 +84,19 @@ func (w *writer) journal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	previous, err := w.a.db.LastManifest(ctx, w.tape.ID)
+	previous, err := w.a.env.DB.LastManifest(ctx, w.tape.ID)
 	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 		return fmt.Errorf("look for the last manifest of tape %s: %w", w.tape.Barcode, err)
 	}
-	key, row, err := w.a.sealKey(ctx)
+	key, row, err := w.a.env.SealKey(ctx)
 	if err != nil {
 		return err
 	}
-	salt, err := w.a.db.DrawSalt(ctx, row.ID, "manifest")
+	salt, err := w.a.env.DB.DrawSalt(ctx, row.ID, "manifest")
 	if err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
-	if err := os.MkdirAll(w.a.cfg.SpoolDir, 0o700); err != nil {
+	if err := os.MkdirAll(w.a.env.Config.SpoolDir, 0o700); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	if w.lastSeq, err = w.nextSeq(ctx); err != nil {
@@ -105,23 +106,23 @@ func (w *writer) journal(ctx context.Context) error {
 	if w.again != nil {
 		after = min(after, *w.again)
 	}
-	m, parts, err := writeManifest(ctx, manifestInput{DB: w.a.db, Dir: w.volume.Dir, Key: key, Salt: salt,
-		DrawSalt: func() ([]byte, error) { return w.a.db.DrawSalt(ctx, row.ID, "links") },
-		Label: TapeLabel{Catalog: w.a.db.UUID(), Volume: w.tape.UUID, Pool: w.pool.Name, Number: w.tape.Number, Barcode: w.tape.Barcode,
-			Formatted: w.tape.Formatted, Version: w.a.cfg.Version},
-		Tape: w.tape, Previous: previous, Seq: w.lastSeq, After: after, Scratch: w.a.cfg.SpoolDir, Version: w.a.cfg.Version})
+	m, parts, err := writeManifest(ctx, manifestInput{DB: w.a.env.DB, Dir: w.volume.Dir, Key: key, Salt: salt,
+		DrawSalt: func() ([]byte, error) { return w.a.env.DB.DrawSalt(ctx, row.ID, "links") },
+		Label: TapeLabel{Catalog: w.a.env.DB.UUID(), Volume: w.tape.UUID, Pool: w.pool.Name, Number: w.tape.Number, Barcode: w.tape.Barcode,
+			Formatted: w.tape.Formatted, Version: w.a.env.Config.Version},
+		Tape: w.tape, Previous: previous, Seq: w.lastSeq, After: after, Scratch: w.a.env.Config.SpoolDir, Version: w.a.env.Config.Version})
 	if err != nil {
 		err = fmt.Errorf("journal tape %s: %w", w.tape.Barcode, err)
 		if !isTapeError(err) {
 			w.stuck = true
 			if isFull(err) {
-				err = diskFull(err, w.a.cfg.SpoolDir)
+				err = job.DiskFull(err, w.a.env.Config.SpoolDir)
 			}
 		}
 		return err
 	}
-	failpoint("manifest-row")
-	if _, err := w.a.db.AddManifest(ctx, m, parts); err != nil {
+	job.Failpoint("manifest-row")
+	if _, err := w.a.env.DB.AddManifest(ctx, m, parts); err != nil {
 		return fmt.Errorf("record manifest of tape %s: %w", w.tape.Barcode, err)
 	}
 	w.again = nil

@@ -96,10 +96,10 @@ func (l *lanes) next(open map[*lane]bool, waiting []Source) int {
 }
 
 func (l *lanes) silent(n *lane) bool {
-	is := l.a.heard.of(n.src.Name).silent() >= l.a.silentFor
+	is := l.a.env.Heard.Of(n.src.Name).Silent() >= l.a.silentFor
 	if is && !n.told {
 		n.told = true
-		l.a.log.Info("nothing comes from a source; the others go on meanwhile", "source", n.src.Name, "for", l.a.silentFor, "stall_timeout", stallOf(n.src))
+		l.a.env.Log.Info("nothing comes from a source; the others go on meanwhile", "source", n.src.Name, "for", l.a.silentFor, "stall_timeout", stallOf(n.src))
 	}
 	return is
 }
@@ -120,7 +120,7 @@ func (l *lanes) leaveHanging(ctx context.Context, open map[*lane]bool) {
 		if ctx.Err() != nil {
 			limit = min(limit, 2*rsyncEnds)
 		}
-		if l.a.heard.of(n.src.Name).hangs() > limit {
+		if l.a.env.Heard.Of(n.src.Name).Hangs() > limit {
 			n.cancel()
 			delete(open, n)
 			l.lost(n.src, &stallError{limit: limit})

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"tapefs/archiver/job"
 )
 
 // lanesWorld holds each source that is begun until the test lets it go.
@@ -24,7 +26,7 @@ func newLanesWorld(t *testing.T, sources []Source) *lanesWorld {
 	for _, s := range sources {
 		w.gates[s.Name] = make(chan error, 1)
 	}
-	w.a = &Archiver{log: slog.New(slog.DiscardHandler), silentFor: time.Hour}
+	w.a = &Archiver{env: &job.Env{Log: slog.New(slog.DiscardHandler)}, silentFor: time.Hour}
 	w.do = func(ctx context.Context, src Source) error {
 		w.begun <- src.Name
 		select {
@@ -107,7 +109,7 @@ func TestLanesSilentGivesItsPlace(t *testing.T) {
 	}
 	hold := w.do
 	w.do = func(ctx context.Context, src Source) error {
-		defer w.a.heard.of(src.Name).program()()
+		defer w.a.env.Heard.Of(src.Name).Program()()
 		return hold(ctx, src)
 	}
 	w.start(t.Context(), all)
@@ -135,7 +137,7 @@ func TestLanesLeaveWhatHangsInTheKernel(t *testing.T) {
 	hold := w.do
 	w.do = func(ctx context.Context, src Source) error {
 		if src.Name == "a" {
-			w.a.heard.of("a").call(func() { <-never })
+			w.a.env.Heard.Of("a").Call(func() { <-never })
 			return errors.New("it came back")
 		}
 		return hold(ctx, src)

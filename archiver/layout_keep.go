@@ -35,7 +35,7 @@ func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.Planne
 		}
 		var full string
 		if v.Kind == catalog.Directory {
-			p, err := a.db.Path(ctx, v.ID)
+			p, err := a.env.DB.Path(ctx, v.ID)
 			if err != nil {
 				return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
 			}
@@ -43,7 +43,7 @@ func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.Planne
 		} else {
 			dir, ok := dirs[v.Parent]
 			if !ok {
-				p, err := a.db.Path(ctx, v.Parent)
+				p, err := a.env.DB.Path(ctx, v.Parent)
 				if err != nil {
 					return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
 				}
@@ -58,7 +58,7 @@ func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.Planne
 		members = append(members, layoutMember{Version: v, Path: rel})
 	}
 	members, err := withParents(members, func(p string) (catalog.Version, error) {
-		return a.db.Resolve(ctx, "/"+memberName(source, p))
+		return a.env.DB.Resolve(ctx, "/"+memberName(source, p))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
@@ -67,7 +67,7 @@ func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.Planne
 }
 
 func (a *Archiver) layoutFile(oid string) string {
-	return filepath.Join(a.cfg.SpoolDir, "layout", filepath.Base(oid))
+	return filepath.Join(a.env.Config.SpoolDir, "layout", filepath.Base(oid))
 }
 
 // keepLayout keeps an object's layout until all its copies are safe: directories change in the

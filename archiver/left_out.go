@@ -103,7 +103,7 @@ func (c *comparison) stillThere(ctx context.Context, page []absent) (map[string]
 	}
 	args := func(secluded bool) []string {
 		args := []string{"-ldn", "--no-implied-dirs", "--ignore-missing-args", "--out-format=%n", "--from0", "--files-from=-"}
-		args = append(args, c.at.remoteOptions(c.src, c.a.cfg.SSH, secluded)...)
+		args = append(args, c.at.remoteOptions(c.src, c.a.env.Config.SSH, secluded)...)
 		return append(args, "--", operand, filepath.Join(c.gone.Dir, "nothing")+"/")
 	}
 	r, err := c.a.rsyncReach(ctx, c.src, c.at, args, list.Bytes(), func(line []byte) error {

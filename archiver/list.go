@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -81,7 +82,7 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 	st.Filtered = len(filters) > 0
 	args := func(secluded bool) []string {
 		args := append([]string{"-rlptgoDnH", "--numeric-ids", listFormat}, filters...)
-		args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
+		args = append(args, at.remoteOptions(src, a.env.Config.SSH, secluded)...)
 		return append(args, "--", at.listed(), nowhere+"/")
 	}
 	special := map[byte]int64{}
@@ -100,19 +101,19 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 			return nil
 		case errors.As(err, &refused): // it alone: what is beside it is as good as ever
 			st.Errors++
-			return a.runError(ctx, run, src.Name, refused.path, refused.Error())
+			return a.env.RunError(ctx, run, src.Name, refused.path, refused.Error())
 		default: // it may be a file: what is not understood must not count as vanished
 			st.Partial = true
 			st.Errors++
 			if junk++; junk > maxJunk {
 				return nil
 			}
-			return a.runError(ctx, run, src.Name, "", err.Error())
+			return a.env.RunError(ctx, run, src.Name, "", err.Error())
 		}
 		if e.kind == catalog.Directory {
 			st.Dirs++
 		} else if st.Listed++; st.Listed%listStep == 0 {
-			a.stage("list", a.flow.listed.Add(listStep), 0)
+			a.env.Stage("list", a.env.Flow.Listed.Add(listStep), 0)
 		}
 		if e.link != "" {
 			if err := into.Add(pathKey(e.link), mark); err != nil {
@@ -129,25 +130,25 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 		return fmt.Errorf("list source %s: %w", src.Name, r.err())
 	}
 	if junk > maxJunk {
-		if err := a.runError(ctx, run, src.Name, "", fmt.Sprintf("%d more lines of the listing could not be read", junk-maxJunk)); err != nil {
+		if err := a.env.RunError(ctx, run, src.Name, "", fmt.Sprintf("%d more lines of the listing could not be read", junk-maxJunk)); err != nil {
 			return err
 		}
 	}
 	if r.exit == 0 {
 		for _, l := range r.stderr[:min(len(r.stderr), maxJunk)] { // banners and warnings of ssh
-			a.log.Info("listing says", "source", src.Name, "line", shortened(l))
+			a.env.Log.Info("listing says", "source", src.Name, "line", job.Shortened(l))
 		}
 	} else {
 		st.Partial = true
 		for _, c := range complaints(at, r.stderr) {
 			st.Errors++
-			if err := a.runError(ctx, run, src.Name, c.path, c.text); err != nil {
+			if err := a.env.RunError(ctx, run, src.Name, c.path, c.text); err != nil {
 				return err
 			}
 		}
 		if r.dropped > 0 {
 			st.Errors += int64(r.dropped)
-			if err := a.runError(ctx, run, src.Name, "", fmt.Sprintf("%d more messages", r.dropped)); err != nil {
+			if err := a.env.RunError(ctx, run, src.Name, "", fmt.Sprintf("%d more messages", r.dropped)); err != nil {
 				return err
 			}
 		}
@@ -159,16 +160,16 @@ func (a *Archiver) list(ctx context.Context, run int64, src Source, at address, 
 			return fmt.Errorf("list source %s: %w", src.Name, err)
 		case errors.Is(err, errSecondsOnly):
 			st.Seconds = true
-			a.log.Info(err.Error(), "source", src.Name)
+			a.env.Log.Info(err.Error(), "source", src.Name)
 		case err != nil:
-			a.log.Info("times are compared in whole seconds", "source", src.Name, "error", err)
+			a.env.Log.Info("times are compared in whole seconds", "source", src.Name, "error", err)
 		}
 	}
 	if st.Skipped > 0 {
-		a.log.Info("special files are not archived", "source", src.Name, "sockets_and_fifos", special['S'], "devices", special['D'])
+		a.env.Log.Info("special files are not archived", "source", src.Name, "sockets_and_fifos", special['S'], "devices", special['D'])
 	}
-	all := a.flow.listed.Add(st.Listed % listStep)
-	a.stage("list", all, all)
+	all := a.env.Flow.Listed.Add(st.Listed % listStep)
+	a.env.Stage("list", all, all)
 	return nil
 }
 

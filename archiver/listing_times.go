@@ -77,7 +77,7 @@ func (a *Archiver) listTimes(ctx context.Context, src Source, at address, filter
 	}()
 	args := func(secluded bool) []string {
 		args := append([]string{"-rlt", "--existing", "--only-write-batch=" + pipe}, filters...)
-		args = append(args, at.remoteOptions(src, a.cfg.SSH, secluded)...)
+		args = append(args, at.remoteOptions(src, a.env.Config.SSH, secluded)...)
 		return append(args, "--", at.listed(), filepath.Join(dir, "nothing")+"/")
 	}
 	r, err := a.rsyncReach(ctx, src, at, args, nil, func([]byte) error { return nil })

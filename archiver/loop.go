@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -14,10 +15,7 @@ import (
 // idleLook is how often a writer that waits for work looks whether somebody wants its drive.
 const idleLook = 2 * time.Second
 
-// defaultWriterSlice is worth a load, which takes a minute or two with the mount, and is not too long for a person who waits to read.
-const defaultWriterSlice = 2 * time.Minute
-
-func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Options, noted *problems) *writer {
+func (a *Archiver) newWriter(run catalog.Run, sources map[int64]Source, o Options, noted *job.Problems) *writer {
 	return &writer{a: a, run: run, sources: sources, until: o.Until, now: o.Now, names: o.Names, noted: noted,
 		worthy: map[string]bool{}, held: map[string]Held{},
 		tried: map[changer.Barcode]bool{}, removed: map[changer.Barcode]int{}, blocked: map[string]error{}, failed: map[int64]bool{}, repacked: map[int64]bool{},
@@ -62,7 +60,7 @@ func (w *writer) loop(ctx context.Context) error {
 			f.finish()
 		}
 		w.closing = errors.Join(w.closeTape(ctx), w.giveUp(ctx), w.stopAll())
-		w.a.activity.set("")
+		w.a.env.Activity.Set("")
 		if w.unlock != nil {
 			w.unlock()
 		}
@@ -106,7 +104,7 @@ func (w *writer) loop(ctx context.Context) error {
 // noteBlocked says which pools are owed copies and have no tape for them.
 func (w *writer) noteBlocked(ctx context.Context) error {
 	for pool, why := range w.blocked {
-		row, err := w.a.db.EnsurePool(ctx, pool)
+		row, err := w.a.env.DB.EnsurePool(ctx, pool)
 		if err != nil {
 			return fmt.Errorf("look for pool %s: %w", pool, err)
 		}
@@ -127,7 +125,7 @@ func (w *writer) noteBlocked(ctx context.Context) error {
 			return err
 		}
 		if len(owed)+len(copied)+awaiting == 0 && owes {
-			w.noted.add("", "", fmt.Errorf("pool %s lacks a manifest of changes that no other names (deletions and the like): %w", pool, why))
+			w.noted.Add("", "", fmt.Errorf("pool %s lacks a manifest of changes that no other names (deletions and the like): %w", pool, why))
 		}
 		if len(owed)+len(copied)+awaiting > 0 {
 			var none noTapeError
@@ -138,7 +136,7 @@ func (w *writer) noteBlocked(ctx context.Context) error {
 				}
 				why = now
 			}
-			w.noted.add("", "", why)
+			w.noted.Add("", "", why)
 		}
 	}
 	return nil
@@ -197,7 +195,7 @@ func (w *writer) empty(ctx context.Context) (bool, error) {
 
 // heldBatches counts batches of this run's sources that lie in the spool.
 func (w *writer) heldBatches(ctx context.Context) (int, error) {
-	batches, err := w.a.db.OpenBatches(ctx)
+	batches, err := w.a.env.DB.OpenBatches(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("look for open batches: %w", err)
 	}
@@ -214,7 +212,7 @@ func (w *writer) heldBatches(ctx context.Context) (int, error) {
 // with all to every pool in turn.
 func (w *writer) pass(ctx context.Context, all bool) error {
 	if !all {
-		for _, p := range w.a.cfg.Pools {
+		for _, p := range w.a.env.Config.Pools {
 			if w.wants(p.Name) && w.blocked[p.Name] == nil {
 				if _, err := w.writePool(ctx, p); err != nil {
 					return err
@@ -231,7 +229,7 @@ func (w *writer) pass(ctx context.Context, all bool) error {
 	}
 	for again := true; again; {
 		again = false
-		for _, p := range w.a.cfg.Pools {
+		for _, p := range w.a.env.Config.Pools {
 			n, err := w.writePool(ctx, p)
 			if err != nil {
 				return err
@@ -287,7 +285,7 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 	if made, ok, err := w.byFollower(p); ok || err != nil {
 		return made, err
 	}
-	row, err := w.a.db.EnsurePool(ctx, p.Name)
+	row, err := w.a.env.DB.EnsurePool(ctx, p.Name)
 	if err != nil {
 		return 0, fmt.Errorf("look for pool %s: %w", p.Name, err)
 	}
@@ -319,7 +317,7 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 			b, ok := batches[c.Object.Batch]
 			if !ok {
 				w.failed[c.ID] = true
-				w.noted.add(w.sources[c.Object.Source].Name, "", fmt.Errorf("object %s is owed to pool %s, and its files are not in the spool", c.Object.OID, p.Name))
+				w.noted.Add(w.sources[c.Object.Source].Name, "", fmt.Errorf("object %s is owed to pool %s, and its files are not in the spool", c.Object.OID, p.Name))
 				continue
 			}
 			if b.Local && w.away[b.Source] {
@@ -340,7 +338,7 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 				return made, ctx.Err()
 			case errors.Is(err, ErrNeedsOperator):
 				return made, nil // the pool is blocked now
-			case errors.Is(err, errReseal) && !w.repacked[c.ID] && w.a.db.Unpack(ctx, c.Object.ID) == nil:
+			case errors.Is(err, errReseal) && !w.repacked[c.ID] && w.a.env.DB.Unpack(ctx, c.Object.ID) == nil:
 				w.repacked[c.ID] = true // no tape has a part of it: it is packed anew, from what is there now
 				made++
 			case errors.Is(err, errReseal), errors.Is(err, errUnreadable), errors.Is(err, errTooSmall):
@@ -359,10 +357,10 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 				}
 				if c.Object.State == catalog.ObjectPacked && !errors.Is(err, errTooSmall) {
 					w.fromCopy[c.ID] = true // another pool's copy has the bytes that were sealed
-					w.a.log.Info("copy will be made from another pool's", "object", c.Object.OID, "pool", p.Name, "why", err)
+					w.a.env.Log.Info("copy will be made from another pool's", "object", c.Object.OID, "pool", p.Name, "why", err)
 					continue
 				}
-				w.noted.add(w.sources[c.Object.Source].Name, "", fmt.Errorf("object %s was not written to pool %s: %w", c.Object.OID, p.Name, err))
+				w.noted.Add(w.sources[c.Object.Source].Name, "", fmt.Errorf("object %s was not written to pool %s: %w", c.Object.OID, p.Name, err))
 			default:
 				return made, err
 			}
@@ -382,7 +380,7 @@ func (w *writer) owed(ctx context.Context, pool int64) ([]catalog.OwedCopy, erro
 	if w.late() {
 		return nil, nil
 	}
-	all, err := w.a.db.OwedCopies(ctx, pool)
+	all, err := w.a.env.DB.OwedCopies(ctx, pool)
 	if err != nil {
 		return nil, fmt.Errorf("look for copies that are owed: %w", err)
 	}
@@ -390,7 +388,7 @@ func (w *writer) owed(ctx context.Context, pool int64) ([]catalog.OwedCopy, erro
 }
 
 func (w *writer) batches(ctx context.Context) (map[int64]catalog.Batch, error) {
-	all, err := w.a.db.OpenBatches(ctx)
+	all, err := w.a.env.DB.OpenBatches(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for open batches: %w", err)
 	}
@@ -404,7 +402,7 @@ func (w *writer) batches(ctx context.Context) (map[int64]catalog.Batch, error) {
 }
 
 func (w *writer) objects(ctx context.Context, batch int64) (map[int64]catalog.PlannedObject, error) {
-	all, err := w.a.db.BatchObjects(ctx, batch)
+	all, err := w.a.env.DB.BatchObjects(ctx, batch)
 	if err != nil {
 		return nil, fmt.Errorf("look for the objects of batch %d: %w", batch, err)
 	}

@@ -10,7 +10,7 @@ import (
 // now on, and the next manifests do.
 func (c *comparison) changedMeta(ctx context.Context, e *listEntry, v *catalog.Version) error {
 	c.stats.Metadata++
-	c.a.log.Debug("only mode or owner changed", "source", c.source, "path", e.path)
+	c.a.env.Log.Debug("only mode or owner changed", "source", c.source, "path", e.path)
 	m := entryMeta(e)
 	m.Owner = keepNames(m.Owner, v.Owner)
 	if c.names != nil {

@@ -176,11 +176,11 @@ func (a *Archiver) movedFrom(ctx context.Context, source string, t *tree, path s
 	}
 	var old []catalog.Version
 	for _, id := range ids.([]catalog.ID) {
-		v, err := a.db.Get(ctx, id)
+		v, err := a.env.DB.Get(ctx, id)
 		if err != nil {
 			return 0, fmt.Errorf("look for what %q was called: %w", path, err)
 		}
-		object, _, err := a.db.BytesAt(ctx, v.Data)
+		object, _, err := a.env.DB.BytesAt(ctx, v.Data)
 		if err != nil {
 			return 0, err
 		}
@@ -188,7 +188,7 @@ func (a *Archiver) movedFrom(ctx context.Context, source string, t *tree, path s
 			continue
 		}
 		// Bytes that are damaged everywhere are not to be relied on while the source has them.
-		if has, err := a.db.HasCopy(ctx, object); err != nil {
+		if has, err := a.env.DB.HasCopy(ctx, object); err != nil {
 			return 0, err
 		} else if has {
 			old = append(old, v)
@@ -201,7 +201,7 @@ func (a *Archiver) movedFrom(ctx context.Context, source string, t *tree, path s
 	for _, v := range old {
 		known := v.SHA256
 		if len(known) == 0 { // a further one of hard-linked names
-			first, err := a.db.Get(ctx, v.Data)
+			first, err := a.env.DB.Get(ctx, v.Data)
 			if err != nil {
 				return 0, fmt.Errorf("look for what %q was called: %w", path, err)
 			}

@@ -12,7 +12,7 @@ func (w *writer) awaiting(ctx context.Context, pool int64) (n int, err error) {
 	if w.late() {
 		return 0, nil
 	}
-	bySource, err := w.a.db.Awaiting(ctx, pool)
+	bySource, err := w.a.env.DB.Awaiting(ctx, pool)
 	if err != nil {
 		return 0, fmt.Errorf("look for copies that wait for a manifest: %w", err)
 	}
@@ -31,18 +31,18 @@ func (w *writer) owesJournal(ctx context.Context, name string, pool int64) (bool
 	if asked, err := w.namesAsked(ctx, name); err != nil || asked {
 		return asked, err
 	}
-	return w.a.db.OwesJournal(ctx, pool)
+	return w.a.env.DB.OwesJournal(ctx, pool)
 }
 
 // nameAwaiting writes the manifests that pools lack: of parts that a run left behind which was killed before it wrote one, whose tape
 // ended within its last one, or whose manifest was lost, alone or with its tape. Likewise of changes of the catalog that only a lost
 // manifest named. Any tape of the pool that can be written takes it.
 func (w *writer) nameAwaiting(ctx context.Context) error {
-	for _, p := range w.a.cfg.Pools {
+	for _, p := range w.a.env.Config.Pools {
 		if w.blocked[p.Name] != nil {
 			continue
 		}
-		row, err := w.a.db.EnsurePool(ctx, p.Name)
+		row, err := w.a.env.DB.EnsurePool(ctx, p.Name)
 		if err != nil {
 			return fmt.Errorf("look for pool %s: %w", p.Name, err)
 		}
@@ -58,7 +58,7 @@ func (w *writer) nameAwaiting(ctx context.Context) error {
 			if n == 0 && !owes || n == left {
 				break // all are named, or the manifest that was written could not help
 			}
-			w.a.log.Info("what is on tape waits for a manifest that names it", "pool", p.Name, "copies", n)
+			w.a.env.Log.Info("what is on tape waits for a manifest that names it", "pool", p.Name, "copies", n)
 			if err := w.openTape(ctx, p.Name, 0); err != nil {
 				if errors.Is(err, ErrNeedsOperator) {
 					break // the pool is blocked now

@@ -108,7 +108,7 @@ type provedManifest struct {
 // proveManifest reads a manifest back from a mounted tape. salt is that of its file also when it is not proved (nil: it has none).
 // Errors about its content are ErrUnproved or fs.ErrNotExist.
 func (a *Archiver) proveManifest(ctx context.Context, root *os.Root, t catalog.Tape, name string) (p provedManifest, err error) {
-	key, err := a.keys.Key(path.Base(path.Dir(name)))
+	key, err := a.env.Keys.Key(path.Base(path.Dir(name)))
 	if err != nil {
 		return p, err
 	}
@@ -126,7 +126,7 @@ func (a *Archiver) proveManifest(ctx context.Context, root *os.Root, t catalog.T
 	if err != nil {
 		return p, err
 	}
-	if text.Catalog != a.db.UUID() || text.Volume != t.UUID {
+	if text.Catalog != a.env.DB.UUID() || text.Volume != t.UUID {
 		return p, fmt.Errorf("%w: it belongs to catalog %s, volume %s", ErrUnproved, text.Catalog, text.Volume)
 	}
 	head, err := readManifest(name, ctxFile{ctxReader{ctx, sealed}, sealed}, proof, key, func(any) error { return nil })
@@ -162,7 +162,7 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 	if err != nil {
 		return 0, err
 	}
-	rows, err := a.db.Manifests(ctx, t.ID)
+	rows, err := a.env.DB.Manifests(ctx, t.ID)
 	if err != nil {
 		return 0, err
 	}
@@ -219,18 +219,18 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 			return last, olderError(t.Barcode, "its manifest %d of %s is not known to the catalog, which knows %d", seq, p.Written.Format(time.DateTime), live.Seq)
 		case err == nil && mend:
 			p.Upto = p.After // its changes are named again: the lists for restore.sh were written after it
-			if err := a.db.ManifestProved(ctx, p.Manifest); err != nil {
+			if err := a.env.DB.ManifestProved(ctx, p.Manifest); err != nil {
 				return last, err
 			}
-			a.log.Info("a manifest that an interrupted run left is whole", "tape", t.Barcode, "manifest", name)
+			a.env.Log.Info("a manifest that an interrupted run left is whole", "tape", t.Barcode, "manifest", name)
 			live = p.Manifest
 		case err != nil && ours && mend && unproved(err):
-			a.log.Info("a manifest that an interrupted run left is not whole, and goes", "tape", t.Barcode, "manifest", name, "why", err)
+			a.env.Log.Info("a manifest that an interrupted run left is not whole, and goes", "tape", t.Barcode, "manifest", name, "why", err)
 			dropManifest(root, name, seq)
 		case errors.Is(err, ErrUnproved) && p.salt != nil && mend && len(known[name]) == 0: // without a salt nobody can say whose it is
 			return last, a.refuseManifest(ctx, t, name, seq, err)
 		case err != nil:
-			a.log.Warn("a manifest on the tape is not proved", "tape", t.Barcode, "manifest", name, "error", err)
+			a.env.Log.Warn("a manifest on the tape is not proved", "tape", t.Barcode, "manifest", name, "error", err)
 		}
 	}
 	return last, nil
@@ -241,7 +241,7 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 // as lost, so that whoever trusts the tape is not asked again.
 func (a *Archiver) refuseManifest(ctx context.Context, t catalog.Tape, name string, seq int, why error) error {
 	err := fmt.Errorf("%w: its manifest %d is complete, is not known to the catalog, and is not what was written: %w", ErrRefused, seq, why)
-	if rerr := a.db.AddLostManifest(context.WithoutCancel(ctx), t.ID, seq, name); rerr != nil {
+	if rerr := a.env.DB.AddLostManifest(context.WithoutCancel(ctx), t.ID, seq, name); rerr != nil {
 		return rerr
 	}
 	if serr := a.suspect(ctx, t.ID, err); serr != nil {
@@ -253,7 +253,7 @@ func (a *Archiver) refuseManifest(ctx context.Context, t catalog.Tape, name stri
 
 // drewSalt reports whether this catalog drew the salt of a file. It hands on the error that it is given, unless it has one of its own.
 func (a *Archiver) drewSalt(ctx context.Context, name string, salt []byte, why error) (bool, error) {
-	drawn, err := a.db.SaltDrawn(ctx, path.Base(path.Dir(name)), salt)
+	drawn, err := a.env.DB.SaltDrawn(ctx, path.Base(path.Dir(name)), salt)
 	if err != nil {
 		return false, err
 	}
@@ -262,7 +262,7 @@ func (a *Archiver) drewSalt(ctx context.Context, name string, salt []byte, why e
 
 // lacksKey reports whether a file lies in the folder of a key that is not at hand.
 func (a *Archiver) lacksKey(name string) bool {
-	_, err := a.keys.Key(path.Base(path.Dir(name)))
+	_, err := a.env.Keys.Key(path.Base(path.Dir(name)))
 	return err != nil
 }
 
@@ -275,7 +275,7 @@ func dropManifest(root *os.Root, name string, seq int) {
 
 // nextSeq is the number of the next manifest of the mounted volume: no number is ever used twice, since a name on tape is not.
 func (w *writer) nextSeq(ctx context.Context) (int, error) {
-	rows, err := w.a.db.Manifests(ctx, w.tape.ID)
+	rows, err := w.a.env.DB.Manifests(ctx, w.tape.ID)
 	if err != nil {
 		return 0, err
 	}
@@ -291,13 +291,13 @@ func (w *writer) nextSeq(ctx context.Context) (int, error) {
 // stranger refuses a loaded tape whose label names this catalog while the catalog does not know the volume: it was made after the state
 // that the catalog is in. One that the catalog let go is none: its erasure was cut short.
 func (a *Archiver) stranger(ctx context.Context, barcode string, is identity) error {
-	if is.uuid == "" || is.label.Catalog != a.db.UUID() {
+	if is.uuid == "" || is.label.Catalog != a.env.DB.UUID() {
 		return nil
 	}
-	if _, err := a.db.TapeByUUID(ctx, is.uuid); !errors.Is(err, catalog.ErrNotFound) {
+	if _, err := a.env.DB.TapeByUUID(ctx, is.uuid); !errors.Is(err, catalog.ErrNotFound) {
 		return err
 	}
-	t, err := a.db.TapeByBarcode(ctx, barcode)
+	t, err := a.env.DB.TapeByBarcode(ctx, barcode)
 	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 		return err
 	}

@@ -110,9 +110,9 @@ func (a *Archiver) ownFilters(ctx context.Context, src Source, at address) ([]st
 	if err != nil {
 		return nil, fmt.Errorf("look for the archive's own folders in source %s: %w", src.Name, err)
 	}
-	own := a.cfg.Own
-	if a.cfg.SpoolDir != "" {
-		own = append([]string{a.cfg.SpoolDir}, own...)
+	own := a.env.Config.Own
+	if a.env.Config.SpoolDir != "" {
+		own = append([]string{a.env.Config.SpoolDir}, own...)
 	}
 	var found []string
 	err = answered(ctx, stallOf(src), func() error {
@@ -156,7 +156,7 @@ func (a *Archiver) isHere(ctx context.Context, src Source, at address) (bool, er
 	there := at
 	there.path = mark.Name()
 	r, err := a.rsyncReach(ctx, src, there, func(secluded bool) []string {
-		args := append([]string{"-n"}, there.remoteOptions(src, a.cfg.SSH, secluded)...)
+		args := append([]string{"-n"}, there.remoteOptions(src, a.env.Config.SSH, secluded)...)
 		return append(args, "--", strings.TrimSuffix(there.listed(), "/"), filepath.Join(os.TempDir(), "nothing"))
 	}, nil, func([]byte) error { return nil })
 	if err != nil {

@@ -60,7 +60,7 @@ func (w *writer) avoid(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	all := append(avoid, w.peers.others(w)...)
-	for _, d := range w.a.lib.Present() {
+	for _, d := range w.a.env.Lib.Present() {
 		if !slices.Contains(all, d.Serial) {
 			return all, nil
 		}

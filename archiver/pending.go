@@ -6,21 +6,14 @@ import (
 	"strings"
 )
 
-// Pending is what no manifest on a pool's tapes names yet: changes of the catalog without any bytes, as names that vanished, were
-// forgotten or have bytes from other names. No tape is loaded for them alone, unless Options.Names asks for it.
-type Pending struct {
-	Pool    string
-	Changes int64
-}
-
 // Pending lists the pools of some sources with changes that no manifest names yet; no sources: of all.
 func (a *Archiver) Pending(ctx context.Context, sources []Source) ([]Pending, error) {
-	counts, err := a.db.PendingChanges(ctx)
+	counts, err := a.env.DB.PendingChanges(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(sources) == 0 {
-		sources = a.cfg.Sources
+		sources = a.env.Config.Sources
 	}
 	var out []Pending
 	for pool, n := range counts {
@@ -37,6 +30,6 @@ func (w *writer) namesAsked(ctx context.Context, pool string) (bool, error) {
 	if !w.names || !w.wants(pool) {
 		return false, nil
 	}
-	counts, err := w.a.db.PendingChanges(ctx)
+	counts, err := w.a.env.DB.PendingChanges(ctx)
 	return counts[pool] > 0, err
 }

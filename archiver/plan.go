@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -178,7 +179,7 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 		if why != nil {
 			for _, m := range ms {
 				p.stats.TooLarge++
-				if err := p.a.runError(ctx, p.run.ID, p.src.Name, m.path, "not archived: "+why.Error()); err != nil {
+				if err := p.a.env.RunError(ctx, p.run.ID, p.src.Name, m.path, "not archived: "+why.Error()); err != nil {
 					return err
 				}
 			}
@@ -190,7 +191,7 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 	if p.o.DryRun {
 		for _, m := range ms {
 			if m.Existing == 0 {
-				p.a.log.Debug("would archive", "source", p.src.Name, "path", m.path, "bytes", m.Size)
+				p.a.env.Log.Debug("would archive", "source", p.src.Name, "path", m.path, "bytes", m.Size)
 			}
 		}
 		return nil
@@ -297,7 +298,7 @@ func (p *planner) place(ctx context.Context, id catalog.ID) (dirPlace, error) {
 			return dirPlace{}, err
 		}
 	}
-	v, err := p.a.db.Get(ctx, p.book.id(id))
+	v, err := p.a.env.DB.Get(ctx, p.book.id(id))
 	if err != nil {
 		return dirPlace{}, fmt.Errorf("directory %d: %w", id, err)
 	}
@@ -366,7 +367,7 @@ func (p *planner) flush(ctx context.Context) error {
 	if len(p.objects) == 0 {
 		return p.book.flush(ctx)
 	}
-	failpoint("plan")
+	job.Failpoint("plan")
 	news := make([]catalog.NewObject, len(p.objects))
 	for i, o := range p.objects {
 		// A directory's key is a prefix of those of what is in it.
@@ -392,17 +393,17 @@ func (p *planner) flush(ctx context.Context) error {
 	if p.local != "" {
 		b.Dir, b.Local = p.local, true
 	}
-	b, ids, err := p.a.db.AddBatch(ctx, b, p.book.pending, news)
+	b, ids, err := p.a.env.DB.AddBatch(ctx, b, p.book.pending, news)
 	if err != nil {
 		return fmt.Errorf("plan a batch of source %s: %w", p.src.Name, err)
 	}
 	p.book.recorded(ids)
 	if !b.Local {
-		p.a.flow.planned.Add(b.Bytes)
+		p.a.env.Flow.Planned.Add(b.Bytes)
 	}
 	p.objects, p.bytes, p.count = nil, 0, 0
 	p.grown = min(2*p.grown, p.batch)
-	failpoint("planned")
+	job.Failpoint("planned")
 	return p.emit(b)
 }
 

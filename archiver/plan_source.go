@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -14,7 +15,7 @@ import (
 func (a *Archiver) newPlanner(run catalog.Run, src Source, at address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *listStats) *planner {
 	p := &planner{
 		a: a, run: run, src: src, row: row, o: o, emit: emit, stats: st,
-		book: &dirBook{db: a.db, run: run.ID}, links: &extsort.Sorter{Dir: work, Limit: extsort.Memory / max(1, o.lanes)}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
+		book: &dirBook{db: a.env.DB, run: run.ID}, links: &extsort.Sorter{Dir: work, Limit: extsort.Memory / max(1, o.Lanes)}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
 		below: src.BundleBelow, bundle: src.BundleSize,
 	}
 	if at.transport == inPlace {
@@ -36,13 +37,13 @@ func (p *planner) prepare(ctx context.Context) error {
 		return nil
 	}
 	for _, name := range p.src.Copies {
-		pool, err := p.a.db.EnsurePool(ctx, name)
+		pool, err := p.a.env.DB.EnsurePool(ctx, name)
 		if err != nil {
 			return fmt.Errorf("pool %s: %w", name, err)
 		}
 		p.pools = append(p.pools, pool.ID)
 	}
-	_, key, err := p.a.sealKey(ctx)
+	_, key, err := p.a.env.SealKey(ctx)
 	if err != nil {
 		return err
 	}
@@ -61,7 +62,7 @@ func (p *planner) prepare(ctx context.Context) error {
 		p.batch = min(p.batch, max(limit/2, 1))
 	}
 	p.grown = min(firstBatch, p.batch)
-	last, err := p.a.db.LastOID(ctx)
+	last, err := p.a.env.DB.LastOID(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	if len(src.Copies) == 0 {
 		return st, fmt.Errorf("source %s: no pool is to take its copies", src.Name)
 	}
-	row, err := a.sourceRow(ctx, src, o.DryRun)
+	row, err := a.env.SourceRow(ctx, src, o.DryRun)
 	if err != nil {
 		return st, fmt.Errorf("source %s: %w", src.Name, err)
 	}
@@ -115,7 +116,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	defer done(&err)
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.Close()
-	share := max(1, o.lanes)
+	share := max(1, o.Lanes)
 	sorted := func(limit int) *extsort.Sorter { return &extsort.Sorter{Dir: work, Limit: limit / share} }
 	entries, gone, news, kept, doubts := sorted(extsort.Memory), sorted(extsort.Memory), sorted(extsort.Memory), sorted(8<<20), sorted(8<<20)
 	for _, s := range []*extsort.Sorter{entries, gone, news, kept, doubts} {
@@ -130,16 +131,16 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		for _, name := range []string{"new", "changed", "again"} { // they are counted when they are archived
 			delete(counts, name)
 		}
-		if countErr := a.db.Count(context.WithoutCancel(ctx), run.ID, src.Name, counts); err == nil {
+		if countErr := a.env.DB.Count(context.WithoutCancel(ctx), run.ID, src.Name, counts); err == nil {
 			err = countErr
 		}
 	}()
-	known := newWalker(ctx, a.db, row.Root, walkPieces/share)
+	known := newWalker(ctx, a.env.DB, row.Root, walkPieces/share)
 	defer known.close()
 	if err := a.list(ctx, run.ID, src, at, entries, &st); err != nil {
 		return st, err
 	}
-	failpoint("list")
+	job.Failpoint("list")
 	pending, err := a.fetchingBatches(ctx, row.ID)
 	if err != nil {
 		return st, err
@@ -158,16 +159,16 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		return st, err
 	}
 	c := &comparison{
-		a: a, db: a.db, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
+		a: a, db: a.env.DB, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
 		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
-		share: share, src: src, at: at, from: a.heard.of(src.Name), tree: local, bytes: o.Checksum, doubts: doubts,
+		share: share, src: src, at: at, from: a.env.Heard.Of(src.Name), tree: local, bytes: o.Checksum, doubts: doubts,
 	}
 	defer func() { c.gone.Close() }() // what filters leave out is sorted anew
 	if at.transport == inPlace {
 		c.names = newOwnerNames(true)
 	}
 	if o.Heal && row.Root != 0 {
-		objects, err := a.db.GoneObjects(ctx)
+		objects, err := a.env.DB.GoneObjects(ctx)
 		if err != nil {
 			return st, err
 		}
@@ -183,7 +184,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		return st, err
 	}
 	if st.Excluded > 0 && run.ID != 0 {
-		before, err := a.db.LastCount(ctx, run.ID, src.Name, "excluded")
+		before, err := a.env.DB.LastCount(ctx, run.ID, src.Name, "excluded")
 		if err != nil {
 			return st, err
 		}
@@ -192,34 +193,20 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		}
 	}
 	if st.Metadata > 0 {
-		a.log.Info("only mode or owner changed: no bytes are written again", "source", src.Name, "files", st.Metadata)
+		a.env.Log.Info("only mode or owner changed: no bytes are written again", "source", src.Name, "files", st.Metadata)
 	}
 	if st.Young > 0 {
-		a.log.Info("modified too recently; a later run takes them", "source", src.Name, "files", st.Young, "min_age", src.MinAge)
+		a.env.Log.Info("modified too recently; a later run takes them", "source", src.Name, "files", st.Young, "min_age", src.MinAge)
 	}
 	if !o.DryRun && !st.Partial {
-		return st, a.db.SetListed(ctx, row.ID, started)
+		return st, a.env.DB.SetListed(ctx, row.ID, started)
 	}
 	return st, nil
 }
 
-// sourceRow is the source in the catalog; in a dry run a new one has the zero ID.
-func (a *Archiver) sourceRow(ctx context.Context, src Source, dry bool) (catalog.Source, error) {
-	if !dry {
-		return a.db.EnsureSource(ctx, src.Name, src.URL)
-	}
-	all, err := a.db.Sources(ctx)
-	for _, s := range all {
-		if s.Name == src.Name {
-			return s, err
-		}
-	}
-	return catalog.Source{Name: src.Name, URL: src.URL}, err
-}
-
 // fetchingBatches says whether a source has batches that are not in the spool yet.
 func (a *Archiver) fetchingBatches(ctx context.Context, source int64) (bool, error) {
-	open, err := a.db.OpenBatches(ctx)
+	open, err := a.env.DB.OpenBatches(ctx)
 	for _, b := range open {
 		if b.Source == source && b.State == catalog.Fetching {
 			return true, err

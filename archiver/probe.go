@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+
+	"tapefs/archiver/job"
 )
 
 // ProbeSource tells whether a source can be reached and its top directory read, the way a run would reach it,
@@ -31,7 +33,7 @@ func ProbeSource(ctx context.Context, src Source, rsync, ssh string) error {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	defer os.Remove(empty)
-	a := &Archiver{cfg: Config{Rsync: rsync, SSH: ssh}, log: slog.New(slog.DiscardHandler)}
+	a := &Archiver{env: &job.Env{Config: Config{Rsync: rsync, SSH: ssh}, Log: slog.New(slog.DiscardHandler)}}
 	r, err := a.rsyncReach(ctx, src, at, func(secluded bool) []string {
 		args := append([]string{"-dtn", "--exclude=*"}, at.remoteOptions(src, ssh, secluded)...)
 		return append(args, "--", at.listed(), empty+"/")

@@ -19,7 +19,7 @@ func barcodeOf(t catalog.Tape) changer.Barcode { return changer.Barcode(t.Barcod
 // unsafeParts lists parts in an unsafe state by tape. The caller holds the writer lock, so nobody
 // is writing them.
 func (w *writer) unsafeParts(ctx context.Context) (map[int64][]catalog.CopyPart, error) {
-	parts, err := w.a.db.UnsafeParts(ctx)
+	parts, err := w.a.env.DB.UnsafeParts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for parts that are not safe: %w", err)
 	}
@@ -33,14 +33,14 @@ func (w *writer) unsafeParts(ctx context.Context) (map[int64][]catalog.CopyPart,
 // recover settles what a died run left: its parts are proved by reading them back, or owed again.
 // A tape that is not in the library stays as it is; its copies wait.
 func (w *writer) recover(ctx context.Context) error {
-	if err := w.a.db.UnnameStranded(ctx); err != nil {
+	if err := w.a.env.DB.UnnameStranded(ctx); err != nil {
 		return err
 	}
-	parts, err := w.a.db.UnsafeParts(ctx)
+	parts, err := w.a.env.DB.UnsafeParts(ctx)
 	if err != nil {
 		return fmt.Errorf("look for parts that are not safe: %w", err)
 	}
-	manifests, err := w.a.db.UnprovedManifests(ctx)
+	manifests, err := w.a.env.DB.UnprovedManifests(ctx)
 	if err != nil {
 		return err
 	}
@@ -48,19 +48,19 @@ func (w *writer) recover(ctx context.Context) error {
 		return nil
 	}
 	if w.unlock == nil {
-		if w.unlock, err = w.a.lockWriter(ctx); err != nil {
+		if w.unlock, err = w.a.env.LockWriter(ctx); err != nil {
 			return err
 		}
 	}
 	// Asked before the lock: the other run may have finished its work in the meantime.
 	byTape, err := w.unsafeParts(ctx)
 	if err == nil {
-		manifests, err = w.a.db.UnprovedManifests(ctx)
+		manifests, err = w.a.env.DB.UnprovedManifests(ctx)
 	}
 	if err != nil || len(byTape) == 0 && len(manifests) == 0 {
 		return err
 	}
-	tapes, err := w.a.db.Tapes(ctx)
+	tapes, err := w.a.env.DB.Tapes(ctx)
 	if err != nil {
 		return fmt.Errorf("look for parts that are not safe: %w", err)
 	}
@@ -75,7 +75,7 @@ func (w *writer) recover(ctx context.Context) error {
 			if errors.Is(err, ErrOlder) {
 				return err
 			}
-			w.noted.add("", "", fmt.Errorf("tape %s holds parts that an interrupted run left and nobody proved: %w", t.Barcode, err))
+			w.noted.Add("", "", fmt.Errorf("tape %s holds parts that an interrupted run left and nobody proved: %w", t.Barcode, err))
 			w.tried[barcodeOf(t)] = true // nothing is added behind what is not proved
 		}
 	}
@@ -88,7 +88,7 @@ func (w *writer) proveLeft(ctx context.Context, t catalog.Tape) error {
 	if err != nil {
 		return err
 	}
-	manifests, err := w.a.db.UnprovedManifests(ctx)
+	manifests, err := w.a.env.DB.UnprovedManifests(ctx)
 	if err != nil || len(byTape[t.ID]) == 0 && !manifests[t.ID] {
 		return err
 	}
@@ -109,7 +109,7 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 			continue
 		}
 		// Never closed: nothing to prove.
-		if err := w.a.db.PartFailed(ctx, p.ID, catalog.PartLost, p.Size); err != nil {
+		if err := w.a.env.DB.PartFailed(ctx, p.ID, catalog.PartLost, p.Size); err != nil {
 			return fmt.Errorf("record part %s as lost: %w", p.Name, err)
 		}
 	}
@@ -120,7 +120,7 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 	if err := w.takeDrive(ctx, barcodeOf(t), false); err != nil {
 		return err
 	}
-	w.a.note("mounting %s read-only to read back %d files", t.Barcode, len(written))
+	w.a.env.Note("mounting %s read-only to read back %d files", t.Barcode, len(written))
 	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("read tape %s back: %w", t.Barcode, err)
@@ -137,7 +137,7 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 			return ctx.Err()
 		}
 		if err == nil {
-			if err := w.a.db.PartProved(ctx, p.ID); err != nil {
+			if err := w.a.env.DB.PartProved(ctx, p.ID); err != nil {
 				return fmt.Errorf("record part %s as proved: %w", p.Name, err)
 			}
 			continue
@@ -145,8 +145,8 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 		if !isDamage(err) { // nothing is known of it yet: it stays as it is, and the next run reads it
 			return fmt.Errorf("read tape %s back: %s: %w", t.Barcode, p.Name, err)
 		}
-		w.a.log.Warn("part is not on the tape as it was written", "tape", t.Barcode, "part", p.Name, "error", err)
-		if err := w.a.db.PartFailed(ctx, p.ID, catalog.PartLost, size); err != nil {
+		w.a.env.Log.Warn("part is not on the tape as it was written", "tape", t.Barcode, "part", p.Name, "error", err)
+		if err := w.a.env.DB.PartFailed(ctx, p.ID, catalog.PartLost, size); err != nil {
 			return fmt.Errorf("record part %s as lost: %w", p.Name, err)
 		}
 	}
@@ -155,7 +155,7 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 
 // proveManifests reads back the manifests of a tape that were written and never proved: those that hold are durable, others lost.
 func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalog.Tape) error {
-	rows, err := w.a.db.Manifests(ctx, t.ID)
+	rows, err := w.a.env.DB.Manifests(ctx, t.ID)
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalo
 		}
 		switch {
 		case err == nil && bytes.Equal(p.MAC, m.MAC):
-			if err := w.a.db.ManifestProved(ctx, m); err != nil {
+			if err := w.a.env.DB.ManifestProved(ctx, m); err != nil {
 				return err
 			}
 		case err != nil && !unproved(err):
@@ -187,7 +187,7 @@ func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalo
 // loseManifests lets the next manifest of a tape name again what a manifest named that was not
 // proved: naming something twice does no harm.
 func (w *writer) loseManifests(ctx context.Context, t catalog.Tape) error {
-	if err := w.a.db.LoseManifests(ctx, t.ID); err != nil {
+	if err := w.a.env.DB.LoseManifests(ctx, t.ID); err != nil {
 		return fmt.Errorf("record manifests of tape %s as lost: %w", t.Barcode, err)
 	}
 	return nil
@@ -196,11 +196,11 @@ func (w *writer) loseManifests(ctx context.Context, t catalog.Tape) error {
 // provePart reads a part back and compares every extent; size is that of the file found. *damageError: it is not there as it was
 // written; any other error says nothing of it.
 func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.CopyPart) (size int64, err error) {
-	c, err := w.a.db.GetCopy(ctx, p.Copy)
+	c, err := w.a.env.DB.GetCopy(ctx, p.Copy)
 	if err != nil {
 		return 0, err
 	}
-	sums, err := w.a.db.PartSums(ctx, c.Object, p.Number)
+	sums, err := w.a.env.DB.PartSums(ctx, c.Object, p.Number)
 	if err != nil {
 		return 0, fmt.Errorf("look for the sums of %s: %w", p.Name, err)
 	}
@@ -259,5 +259,5 @@ func checkExtents(ctx context.Context, r io.Reader, size int64, sums []byte) err
 // due tells whether enough was written, or long enough ago, for a sync.
 func (w *writer) due() bool {
 	return w.volume != nil && w.unsynced > 0 &&
-		(w.unsynced >= w.a.cfg.SyncBytes || time.Since(w.synced) >= w.a.cfg.SyncEvery)
+		(w.unsynced >= w.a.env.Config.SyncBytes || time.Since(w.synced) >= w.a.env.Config.SyncEvery)
 }

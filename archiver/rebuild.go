@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -109,11 +110,11 @@ func Rebuild(ctx context.Context, c RebuildConfig, o RebuildOptions) (_ RebuildR
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &rebuilder{conf: c, o: o, uuid: o.Catalog, scratch: filepath.Join(c.SpoolDir, "rebuild"),
-		Archiver: &Archiver{cfg: Config{RunDir: c.RunDir, SpoolDir: c.SpoolDir, Progress: c.Progress}, log: c.Log, keys: c.Keys, lib: c.Library}}
+		Archiver: &Archiver{env: &job.Env{Config: Config{RunDir: c.RunDir, SpoolDir: c.SpoolDir, Progress: c.Progress}, Log: c.Log, Keys: c.Keys, Lib: c.Library}}}
 	if len(c.Keys.Fingerprints()) == 0 {
 		return b.report, fmt.Errorf("rebuild the catalog: %w: without the keys the tapes are noise", crypto.ErrNoKey)
 	}
-	unlock, err := b.lockWriter(ctx)
+	unlock, err := b.env.LockWriter(ctx)
 	if err != nil {
 		return b.report, err
 	}
@@ -121,7 +122,7 @@ func Rebuild(ctx context.Context, c RebuildConfig, o RebuildOptions) (_ RebuildR
 	if err := os.MkdirAll(b.scratch, 0o700); err != nil {
 		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
 	}
-	if err := b.lib.Recover(ctx); err != nil {
+	if err := b.env.Lib.Recover(ctx); err != nil {
 		return b.report, fmt.Errorf("recover the library: %w", err)
 	}
 	place, err := b.open(ctx)
@@ -129,8 +130,8 @@ func Rebuild(ctx context.Context, c RebuildConfig, o RebuildOptions) (_ RebuildR
 		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
 	}
 	defer func() {
-		if b.db != nil {
-			err = errors.Join(err, b.db.Close())
+		if b.env.DB != nil {
+			err = errors.Join(err, b.env.DB.Close())
 		}
 	}()
 	if err := b.read(ctx); err != nil {
@@ -171,7 +172,7 @@ func (b *rebuilder) open(ctx context.Context) (place, error) {
 		}
 		if !empty {
 			// What an earlier rebuild noted of the tapes may be long out of date.
-			b.db, b.stays = db, true
+			b.env.DB, b.stays = db, true
 			if err := errors.Join(os.RemoveAll(b.scratch), os.MkdirAll(b.scratch, 0o700)); err != nil {
 				return p, err
 			}
@@ -182,30 +183,30 @@ func (b *rebuilder) open(ctx context.Context) (place, error) {
 			return p, err
 		}
 	}
-	if b.db == nil {
+	if b.env.DB == nil {
 		db, err := catalog.Open(ctx, p.at)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return p, err
 		}
 		if err == nil {
-			b.note("going on with the rebuild that left %s", p.at)
-			b.db = db
+			b.env.Note("going on with the rebuild that left %s", p.at)
+			b.env.DB = db
 		}
 	}
-	if b.db == nil {
+	if b.env.DB == nil {
 		return p, nil
 	}
 	b.resumed = true
-	if b.uuid != "" && b.uuid != b.db.UUID() {
-		return p, fmt.Errorf("%s is catalog %s, not %s", p.at, b.db.UUID(), b.uuid)
+	if b.uuid != "" && b.uuid != b.env.DB.UUID() {
+		return p, fmt.Errorf("%s is catalog %s, not %s", p.at, b.env.DB.UUID(), b.uuid)
 	}
-	b.uuid = b.db.UUID()
+	b.uuid = b.env.DB.UUID()
 	return p, nil
 }
 
 // read looks at all tapes, one after the other.
 func (b *rebuilder) read(ctx context.Context) error {
-	inv, err := b.lib.Inventory(ctx)
+	inv, err := b.env.Lib.Inventory(ctx)
 	if err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (b *rebuilder) read(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b.stage("tapes", int64(i), int64(len(barcodes)))
+		b.env.Stage("tapes", int64(i), int64(len(barcodes)))
 		if before, err := b.before(ctx, code); err != nil {
 			return err
 		} else if before {
@@ -238,7 +239,7 @@ func (b *rebuilder) read(ctx context.Context) error {
 		case isLocal(err):
 			return &changer.Error{Op: "read tape " + string(code), Err: err, Hint: "copies of the tapes' manifests and of one snapshot must fit into " + b.scratch}
 		case errors.As(err, &pass):
-			b.log.Info("tape is passed over", "tape", code, "why", pass.why)
+			b.env.Log.Info("tape is passed over", "tape", code, "why", pass.why)
 			b.report.Passed = append(b.report.Passed, Refusal{Barcode: string(code), Why: pass.why})
 		case err != nil:
 			b.refuse(string(code), "", err)
@@ -250,7 +251,7 @@ func (b *rebuilder) read(ctx context.Context) error {
 	if b.uuid == "" && len(b.report.Passed)+len(b.report.Refused) == 0 {
 		return &changer.Error{Op: "look for tapes", Err: errors.New("no tape of tapefs was found"), Hint: "put the tapes into the library; tapefs library status shows what is there"}
 	}
-	if b.db == nil && len(b.tapes) == 0 && !(b.o.AcceptUnproved && len(b.claims) > 0) {
+	if b.env.DB == nil && len(b.tapes) == 0 && !(b.o.AcceptUnproved && len(b.claims) > 0) {
 		var why []error
 		for _, s := range b.claims {
 			b.report.Refused = append(b.report.Refused, s.Refused...)
@@ -271,10 +272,10 @@ func (b *rebuilder) read(ctx context.Context) error {
 // before reports whether the rebuild that is gone on with has read this tape. A tape of a catalog that is in use is
 // loaded and compared: that catalog may be older than its tapes.
 func (b *rebuilder) before(ctx context.Context, code changer.Barcode) (bool, error) {
-	if b.db == nil || b.stays || len(b.o.Tapes) > 0 || b.o.ListUnproved || b.o.AcceptUnproved {
+	if b.env.DB == nil || b.stays || len(b.o.Tapes) > 0 || b.o.ListUnproved || b.o.AcceptUnproved {
 		return false, nil
 	}
-	t, err := b.db.TapeByBarcode(ctx, string(code))
+	t, err := b.env.DB.TapeByBarcode(ctx, string(code))
 	if errors.Is(err, catalog.ErrNotFound) {
 		return false, nil
 	}
@@ -282,7 +283,7 @@ func (b *rebuilder) before(ctx context.Context, code changer.Barcode) (bool, err
 }
 
 func (b *rebuilder) refuse(barcode, name string, why error) {
-	b.log.Warn("refused", "tape", barcode, "file", name, "why", why)
+	b.env.Log.Warn("refused", "tape", barcode, "file", name, "why", why)
 	b.report.Refused = append(b.report.Refused, Refusal{Barcode: barcode, Name: name, Why: why.Error()})
 }
 
@@ -295,13 +296,13 @@ func (b *rebuilder) fill(ctx context.Context, p place) (err error) {
 			b.refuse(s.Barcode, "", fmt.Errorf("%d further files are not what they say they are", s.More))
 		}
 	}
-	if b.db == nil {
+	if b.env.DB == nil {
 		if err := b.begin(ctx, p.at); err != nil {
 			return err
 		}
 	}
 	b.report.Catalog = b.uuid
-	run, err := b.db.StartRun(ctx, "rebuild", b.conf.Args)
+	run, err := b.env.DB.StartRun(ctx, "rebuild", b.conf.Args)
 	if err != nil {
 		return err
 	}
@@ -316,14 +317,14 @@ func (b *rebuilder) fill(ctx context.Context, p place) (err error) {
 		case b.result() != nil:
 			state, message = "partial", b.result().Error()
 		}
-		err = errors.Join(err, b.db.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
+		err = errors.Join(err, b.env.DB.FinishRun(context.WithoutCancel(ctx), run.ID, state, message))
 	}()
-	b.rows = b.db.Rebuild(run.ID)
+	b.rows = b.env.DB.Rebuild(run.ID)
 	err = b.apply(ctx)
 	if err != nil {
 		return errors.Join(err, b.rows.Abandon())
 	}
-	b.note("settling what was read")
+	b.env.Note("settling what was read")
 	if err := b.rows.Finish(ctx); err != nil {
 		return err
 	}
@@ -331,20 +332,20 @@ func (b *rebuilder) fill(ctx context.Context, p place) (err error) {
 		return err
 	}
 	for _, r := range b.report.Refused {
-		if err := b.db.AddRunError(ctx, run.ID, "", r.Name, fmt.Sprintf("tape %s: refused: %s", r.Barcode, r.Why)); err != nil {
+		if err := b.env.DB.AddRunError(ctx, run.ID, "", r.Name, fmt.Sprintf("tape %s: refused: %s", r.Barcode, r.Why)); err != nil {
 			return err
 		}
 	}
-	if b.report.Missing, err = b.db.AbsentTapes(ctx); err != nil {
+	if b.report.Missing, err = b.env.DB.AbsentTapes(ctx); err != nil {
 		return err
 	}
 	b.report.Missing = slices.DeleteFunc(b.report.Missing, func(t catalog.AbsentTape) bool {
 		return t.Objects == 0 && b.passed(t.Barcode) // its format was interrupted, or it was erased: bringing it would not help
 	})
-	if b.report.Unresolved, err = b.db.Unresolved(ctx); err != nil {
+	if b.report.Unresolved, err = b.env.DB.Unresolved(ctx); err != nil {
 		return err
 	}
-	b.report.Census, err = b.db.Census(ctx)
+	b.report.Census, err = b.env.DB.Census(ctx)
 	return err
 }
 
@@ -368,20 +369,20 @@ func (b *rebuilder) begin(ctx context.Context, path string) error {
 			continue
 		}
 		b.report.Snapshot, b.report.SnapshotTape = s.SnapshotFile, s.Barcode
-		b.db, err = catalog.Open(ctx, path)
+		b.env.DB, err = catalog.Open(ctx, path)
 		return err
 	}
 	var err error
-	b.db, err = catalog.CreateAs(ctx, path, b.uuid)
+	b.env.DB, err = catalog.CreateAs(ctx, path, b.uuid)
 	return err
 }
 
 // install puts the catalog in its place.
 func (b *rebuilder) install(p place) error {
-	if err := b.db.Close(); err != nil { // it goes into one file
+	if err := b.env.DB.Close(); err != nil { // it goes into one file
 		return err
 	}
-	b.db = nil
+	b.env.DB = nil
 	if p.at != b.conf.Path {
 		if p.beside != "" {
 			aside := p.beside + ".empty-" + time.Now().UTC().Format("20060102T150405")

@@ -37,7 +37,7 @@ func (b *rebuilder) accept(ctx context.Context, s *survey, o *unprovedObject, pa
 	if err := o.members(ctx, &a); err != nil {
 		return err
 	}
-	return b.db.Adopt(ctx, b.report.Run, a)
+	return b.env.DB.Adopt(ctx, b.report.Run, a)
 }
 
 // sums reads part i whole.

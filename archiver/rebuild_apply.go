@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -20,14 +21,14 @@ import (
 // fromSnapshot makes the catalog's file from a proved snapshot. It appears under its name when it is
 // free of what described the machine.
 func (b *rebuilder) fromSnapshot(ctx context.Context, s *survey, to string) (err error) {
-	b.note("beginning with the catalog snapshot %s of tape %s", s.SnapshotFile, s.Barcode)
+	b.env.Note("beginning with the catalog snapshot %s of tape %s", s.SnapshotFile, s.Barcode)
 	var key string
 	for _, snap := range s.Snapshots {
 		if strings.HasSuffix(snap.Name, "/"+s.SnapshotFile) {
 			key = snap.Key
 		}
 	}
-	k, err := b.keys.Key(key)
+	k, err := b.env.Keys.Key(key)
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (b *rebuilder) apply(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b.stage("manifests", int64(i), int64(len(jobs)))
+		b.env.Stage("manifests", int64(i), int64(len(jobs)))
 		if err := b.applyManifest(ctx, j.s, j.tape, j.m); err != nil {
 			return err
 		}
@@ -144,12 +145,12 @@ func (b *rebuilder) seen(ctx context.Context, s *survey) (catalog.Tape, error) {
 // vouchedElsewhere reports whether proved manifests on other tapes name files of a volume, and such a file lies there: so does a tape look
 // whose last manifest did not fit on it any more. What is read from it is held against the sums in those manifests.
 func (b *rebuilder) vouchedElsewhere(ctx context.Context, s *survey, t catalog.Tape) (bool, error) {
-	durable, err := b.db.DurableManifests(ctx)
+	durable, err := b.env.DB.DurableManifests(ctx)
 	if err != nil {
 		return false, err
 	}
 	vouched := false
-	err = b.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+	err = b.env.DB.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
 		if p.State == catalog.PartDurable && durable[p.Manifest] {
 			f, found := s.file(p.Name)
 			vouched = vouched || found && f.Size == p.Size
@@ -165,19 +166,19 @@ func (b *rebuilder) adopt(ctx context.Context, tapes map[*survey]catalog.Tape) e
 	claims := b.claims
 	b.claims = nil
 	for _, s := range claims {
-		t, err := b.db.TapeByUUID(ctx, s.Label.Volume)
+		t, err := b.env.DB.TapeByUUID(ctx, s.Label.Volume)
 		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 			return err
 		}
 		empty := err == nil && t.Barcode == s.Barcode && len(s.Files) == 0
 		if empty {
-			if _, err := b.db.LastManifest(ctx, t.ID); !errors.Is(err, catalog.ErrNotFound) {
+			if _, err := b.env.DB.LastManifest(ctx, t.ID); !errors.Is(err, catalog.ErrNotFound) {
 				if err != nil {
 					return err
 				}
 				empty = false
 			}
-			if objects, _, err := b.db.TapeObjects(ctx, t.ID); err != nil {
+			if objects, _, err := b.env.DB.TapeObjects(ctx, t.ID); err != nil {
 				return err
 			} else if objects > 0 {
 				empty = false
@@ -204,7 +205,7 @@ func (b *rebuilder) adopt(ctx context.Context, tapes map[*survey]catalog.Tape) e
 
 // applyManifest proves the copy of a manifest again and takes it over.
 func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape, m foundManifest) error {
-	old, err := b.db.ManifestOf(ctx, t.ID, m.Seq)
+	old, err := b.env.DB.ManifestOf(ctx, t.ID, m.Seq)
 	switch {
 	case errors.Is(err, catalog.ErrNotFound):
 	case err != nil:
@@ -218,7 +219,7 @@ func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape
 			return err
 		}
 	}
-	key, err := b.keys.Key(m.Key)
+	key, err := b.env.Keys.Key(m.Key)
 	if err != nil {
 		return err
 	}
@@ -231,7 +232,7 @@ func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape
 		return err
 	}
 	defer sealed.Close()
-	b.note("reading manifest %d of tape %s", m.Seq, s.Barcode)
+	b.env.Note("reading manifest %d of tape %s", m.Seq, s.Barcode)
 	err = b.rows.StartManifest(ctx, catalog.Manifest{Tape: t.ID, Seq: m.Seq, Name: m.Name, MAC: m.MAC, Previous: m.Previous, After: m.After, Upto: m.Upto, Written: m.Written})
 	if err != nil {
 		return err
@@ -260,7 +261,7 @@ func (b *rebuilder) applyManifest(ctx context.Context, s *survey, t catalog.Tape
 		return fmt.Errorf("take over %s of tape %s: %w", m.Name, s.Barcode, err)
 	}
 	b.rows.Given(head.LastID, head.Upto)
-	failpoint("rebuild-manifest")
+	job.Failpoint("rebuild-manifest")
 	return b.rows.EndManifest(ctx)
 }
 
@@ -299,7 +300,7 @@ func (b *rebuilder) applyTape(ctx context.Context, s *survey, t catalog.Tape) er
 			continue
 		}
 		key := objectNames.FindStringSubmatch(f.Name)[1]
-		if _, err := b.keys.Key(key); err != nil {
+		if _, err := b.env.Keys.Key(key); err != nil {
 			continue // nothing is ever sealed under a key that is not ours
 		}
 		if err := b.rows.Salt(ctx, key, "object", f.Salt); err != nil {
@@ -321,7 +322,7 @@ func (b *rebuilder) holdAgainst(ctx context.Context, s *survey, t catalog.Tape) 
 	}
 	var marks []mark
 	proved = map[string]bool{}
-	err = b.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+	err = b.env.DB.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
 		if p.State != catalog.PartDurable && (p.State != catalog.PartWritten || b.stays) {
 			return nil // what is written and not safe is for the next run to prove
 		}
@@ -376,7 +377,7 @@ func (b *rebuilder) wrongFile(ctx context.Context, p catalog.CopyPart, f tapeFil
 	case f.Bare:
 		return "it does not begin as a sealed object does", nil
 	case f.Salt != nil:
-		salt, err := b.db.PartSalt(ctx, p.ID)
+		salt, err := b.env.DB.PartSalt(ctx, p.ID)
 		if err != nil {
 			return "", err
 		}

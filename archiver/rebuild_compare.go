@@ -14,10 +14,10 @@ import (
 // compare holds a tape against the catalog that stays: whether the tape is newer than what was recorded of it, and whether
 // it has files that the catalog does not vouch for.
 func (b *rebuilder) compare(ctx context.Context, s *survey) error {
-	if b.db == nil {
+	if b.env.DB == nil {
 		return nil
 	}
-	t, err := b.db.TapeByUUID(ctx, s.Label.Volume)
+	t, err := b.env.DB.TapeByUUID(ctx, s.Label.Volume)
 	if errors.Is(err, catalog.ErrNotFound) {
 		s.news = true
 		return nil
@@ -34,7 +34,7 @@ func (b *rebuilder) compare(ctx context.Context, s *survey) error {
 // also be that a record went wrong once, so what the journal says of the tape is taken over again.
 func (b *rebuilder) unvouched(ctx context.Context, s *survey, t catalog.Tape) (bool, error) {
 	good := map[string]bool{}
-	err := b.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+	err := b.env.DB.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
 		if p.State == catalog.PartWritten || p.State == catalog.PartDurable || p.State == catalog.PartDamaged {
 			good[p.Name] = true
 		}
@@ -45,13 +45,13 @@ func (b *rebuilder) unvouched(ctx context.Context, s *survey, t catalog.Tape) (b
 
 // knownManifest returns the catalog's row of a manifest if that has the same MAC.
 func (b *rebuilder) knownManifest(ctx context.Context, s *survey, m foundManifest) (*catalog.Manifest, error) {
-	if b.db == nil {
+	if b.env.DB == nil {
 		return nil, nil
 	}
-	t, err := b.db.TapeByUUID(ctx, s.Label.Volume)
+	t, err := b.env.DB.TapeByUUID(ctx, s.Label.Volume)
 	if err == nil {
 		var old catalog.Manifest
-		if old, err = b.db.ManifestOf(ctx, t.ID, m.Seq); err == nil && bytes.Equal(old.MAC, m.MAC) {
+		if old, err = b.env.DB.ManifestOf(ctx, t.ID, m.Seq); err == nil && bytes.Equal(old.MAC, m.MAC) {
 			return &old, nil
 		}
 	}
@@ -62,10 +62,10 @@ func (b *rebuilder) knownManifest(ctx context.Context, s *survey, m foundManifes
 }
 
 func (b *rebuilder) knownSnapshot(ctx context.Context, s *survey, name string, mac []byte) (bool, error) {
-	if b.db == nil {
+	if b.env.DB == nil {
 		return false, nil
 	}
-	return b.db.HasSnapshot(ctx, s.Label.Volume, name, mac)
+	return b.env.DB.HasSnapshot(ctx, s.Label.Volume, name, mac)
 }
 
 // choose decides which catalog is rebuilt, unless that was said or one is there: that of the first tape with a proof. What
@@ -76,7 +76,7 @@ func (b *rebuilder) choose() {
 	for _, s := range b.tapes {
 		if b.uuid == "" && s.Catalog != "" {
 			b.uuid = s.Catalog
-			b.note("rebuilding catalog %s", b.uuid)
+			b.env.Note("rebuilding catalog %s", b.uuid)
 		}
 	}
 	var ours []*survey
@@ -98,7 +98,7 @@ func (b *rebuilder) choose() {
 }
 
 func (b *rebuilder) pass(s *survey, why string) {
-	b.log.Info("tape is passed over", "tape", s.Barcode, "why", why)
+	b.env.Log.Info("tape is passed over", "tape", s.Barcode, "why", why)
 	b.report.Passed = append(b.report.Passed, Refusal{Barcode: s.Barcode, Why: why})
 }
 

@@ -157,7 +157,7 @@ func (b *rebuilder) manifest(ctx context.Context, s *survey, root *os.Root, f ta
 	if err != nil {
 		return m, err
 	}
-	key, err := b.keys.Key(folder)
+	key, err := b.env.Keys.Key(folder)
 	if err != nil {
 		return m, err
 	}
@@ -300,7 +300,7 @@ func (b *rebuilder) proveSnapshot(ctx context.Context, s *survey, root *os.Root,
 	if err != nil {
 		return snap, err
 	}
-	key, err := b.keys.Key(match[1])
+	key, err := b.env.Keys.Key(match[1])
 	if err != nil {
 		return snap, err
 	}

@@ -103,7 +103,7 @@ func (b *rebuilder) survey(ctx context.Context, code changer.Barcode) (_ *survey
 		return nil, fmt.Errorf("%q is no barcode", code)
 	}
 	if s, err := b.surveyed(dir); err == nil {
-		b.note("%s was read before the rebuild was stopped", code)
+		b.env.Note("%s was read before the rebuild was stopped", code)
 		return s, nil
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -173,13 +173,13 @@ func labelOf(root *os.Root) (TapeLabel, error) {
 
 // onTape loads a tape, mounts it read-only and runs fn. uuid "" accepts any volume.
 func (a *Archiver) onTape(ctx context.Context, code changer.Barcode, purpose, uuid string, fn func(*changer.Volume) error) (err error) {
-	lease, err := a.lib.Lease(ctx, changer.Request{Barcode: code, Purpose: purpose,
-		Wait: func(holder string) { a.note("waiting for a drive: %s has it", holder) }})
+	lease, err := a.env.Lib.Lease(ctx, changer.Request{Barcode: code, Purpose: purpose,
+		Wait: func(holder string) { a.env.Note("waiting for a drive: %s has it", holder) }})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lease.Release(context.WithoutCancel(ctx))) }()
-	a.note("loading %s into drive %d", code, lease.Drive().Element)
+	a.env.Note("loading %s into drive %d", code, lease.Drive().Element)
 	if err := lease.Load(ctx, code); err != nil {
 		return err
 	}
@@ -318,7 +318,7 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 		case errors.Is(err, crypto.ErrNotSealed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			f.Bare = true
 		default:
-			b.log.Warn("cannot read the first bytes of a file", "tape", s.Barcode, "file", f.Name, "error", err)
+			b.env.Log.Warn("cannot read the first bytes of a file", "tape", s.Barcode, "file", f.Name, "error", err)
 		}
 	}
 	return nil

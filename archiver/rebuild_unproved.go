@@ -51,13 +51,13 @@ func (b *rebuilder) unnamedFiles(ctx context.Context, s *survey) ([]tapeFile, er
 	if slices.Contains(b.claims, s) {
 		return s.Files, nil
 	}
-	t, err := b.db.TapeByUUID(ctx, s.Label.Volume)
+	t, err := b.env.DB.TapeByUUID(ctx, s.Label.Volume)
 	if err != nil {
 		return nil, err
 	}
 	var out []tapeFile
 	i := 0
-	err = b.db.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
+	err = b.env.DB.TapeFiles(ctx, t.ID, func(p catalog.CopyPart) error {
 		for ; i < len(s.Files) && s.Files[i].Name < p.Name; i++ {
 			out = append(out, s.Files[i])
 		}
@@ -86,11 +86,11 @@ func (b *rebuilder) lookInto(ctx context.Context, s *survey, v *changer.Volume, 
 		}
 		parts := list[i:n]
 		i = n
-		o, err := openUnproved(root, b.keys, parts)
+		o, err := openUnproved(root, b.env.Keys, parts)
 		if err == nil {
 			err = o.headers(&parts[0])
 			if err == nil && b.o.AcceptUnproved {
-				b.note("reading %s of tape %s, which no manifest names", parts[0].Name, s.Barcode)
+				b.env.Note("reading %s of tape %s, which no manifest names", parts[0].Name, s.Barcode)
 				err = b.accept(ctx, s, o, parts)
 			}
 			o.close()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -49,7 +50,7 @@ func (a *Archiver) Repack(ctx context.Context, o RepackOptions) (sum RepackSumma
 	if err != nil {
 		return sum, fmt.Errorf("repack: %w", err)
 	}
-	unlock, err := a.lockSources(names)
+	unlock, err := a.env.LockSources(names)
 	if err != nil {
 		return sum, fmt.Errorf("repack: %w", err)
 	}
@@ -67,19 +68,19 @@ func (a *Archiver) Repack(ctx context.Context, o RepackOptions) (sum RepackSumma
 	if err := a.mayWrite(ctx); err != nil {
 		return sum, err
 	}
-	if err := a.lib.Recover(ctx); err != nil {
+	if err := a.env.Lib.Recover(ctx); err != nil {
 		return sum, fmt.Errorf("recover the library: %w", err)
 	}
 	var args []string
 	for _, t := range tapes {
 		args = append(args, t.Barcode)
 	}
-	run, err := a.db.StartRun(ctx, "repack", args)
+	run, err := a.env.DB.StartRun(ctx, "repack", args)
 	if err != nil {
 		return sum, fmt.Errorf("record the run: %w", err)
 	}
 	sum.Run = run.ID
-	noted := &problems{a: a, run: run}
+	noted := job.NewProblems(a.env, run)
 	r := &repacker{a: a, run: run, noted: noted, w: a.newWriter(run, sources, Options{Now: true}, noted)}
 	err = r.start(ctx)
 	for _, t := range tapes {
@@ -95,31 +96,31 @@ func (a *Archiver) Repack(ctx context.Context, o RepackOptions) (sum RepackSumma
 	}
 	err = errors.Join(err, r.end(ctx))
 	if err == nil {
-		err = noted.result()
+		err = noted.Result()
 	}
 	if err == nil && slices.ContainsFunc(sum.Tapes, func(t RepackedTape) bool { return !t.Done }) {
 		err = ErrPartial
 	}
-	_, ferr := a.finish(ctx, run, 0, err)
+	_, ferr := a.env.Finish(ctx, run, 0, err)
 	return sum, ferr
 }
 
 // toRepack finds the tapes that are named, and those of which too little lives.
 func (a *Archiver) toRepack(ctx context.Context, o RepackOptions) ([]catalog.Tape, map[int64]catalog.TapeLife, error) {
-	lives, err := a.db.TapeLives(ctx)
+	lives, err := a.env.DB.TapeLives(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	var out []catalog.Tape
 	for _, b := range o.Barcodes {
-		t, err := a.db.TapeByBarcode(ctx, b)
+		t, err := a.env.DB.TapeByBarcode(ctx, b)
 		if err != nil {
 			return nil, nil, fmt.Errorf("repack: %w", err)
 		}
 		if t.State == catalog.TapeRetired || t.State == catalog.TapeForeign || t.UUID == "" || t.Pool == 0 {
 			return nil, nil, fmt.Errorf("repack tape %s: it is %s and no tape of a pool", b, t.State)
 		}
-		if _, err := a.pool(t.PoolName); err != nil {
+		if _, err := a.env.Pool(t.PoolName); err != nil {
 			return nil, nil, fmt.Errorf("repack tape %s: %w", b, err)
 		}
 		if !slices.ContainsFunc(out, func(x catalog.Tape) bool { return x.ID == t.ID }) {
@@ -129,12 +130,12 @@ func (a *Archiver) toRepack(ctx context.Context, o RepackOptions) ([]catalog.Tap
 	if o.Below <= 0 {
 		return out, lives, nil
 	}
-	all, err := a.db.Tapes(ctx)
+	all, err := a.env.DB.Tapes(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, t := range all {
-		if _, err := a.pool(t.PoolName); err != nil || t.UUID == "" || t.Place != "" || slices.ContainsFunc(out, func(x catalog.Tape) bool { return x.ID == t.ID }) {
+		if _, err := a.env.Pool(t.PoolName); err != nil || t.UUID == "" || t.Place != "" || slices.ContainsFunc(out, func(x catalog.Tape) bool { return x.ID == t.ID }) {
 			continue
 		}
 		begun := t.State == catalog.TapeSuperseded && t.Stage != catalog.StageRepacked
@@ -147,13 +148,13 @@ func (a *Archiver) toRepack(ctx context.Context, o RepackOptions) ([]catalog.Tap
 
 // sourcesOn lists the sources that have objects on tapes.
 func (a *Archiver) sourcesOn(ctx context.Context, tapes []catalog.Tape) (map[int64]Source, map[string]bool, error) {
-	rows, err := a.db.Sources(ctx)
+	rows, err := a.env.DB.Sources(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	sources, names := map[int64]Source{}, map[string]bool{}
 	for _, t := range tapes {
-		parts, err := a.db.RepackParts(ctx, t.ID)
+		parts, err := a.env.DB.RepackParts(ctx, t.ID)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -170,7 +171,7 @@ func (a *Archiver) sourcesOn(ctx context.Context, tapes []catalog.Tape) (map[int
 
 // wouldRepack counts what is to be done with a tape.
 func (a *Archiver) wouldRepack(ctx context.Context, t catalog.Tape, r *RepackedTape) error {
-	parts, err := a.db.RepackParts(ctx, t.ID)
+	parts, err := a.env.DB.RepackParts(ctx, t.ID)
 	if err != nil {
 		return err
 	}
@@ -183,7 +184,7 @@ func (a *Archiver) wouldRepack(ctx context.Context, t catalog.Tape, r *RepackedT
 		if p.Moved || p.Replaced {
 			continue
 		}
-		life, err := a.db.ObjectLife(ctx, p.Object)
+		life, err := a.env.DB.ObjectLife(ctx, p.Object)
 		if err != nil {
 			return err
 		}
@@ -214,7 +215,7 @@ func (a *Archiver) wouldRepack(ctx context.Context, t catalog.Tape, r *RepackedT
 }
 
 func (a *Archiver) currentKey(ctx context.Context) (string, error) {
-	key, err := a.keys.Current()
+	key, err := a.env.Keys.Current()
 	if err != nil {
 		return "", err
 	}
@@ -242,13 +243,13 @@ func howTo(l *catalog.ObjectLife, key string) int {
 type repacker struct {
 	a     *Archiver
 	run   catalog.Run
-	noted *problems
+	noted *job.Problems
 	w     *writer
 }
 
 // start waits for the right to write tapes and settles what a died run left.
 func (r *repacker) start(ctx context.Context) (err error) {
-	if r.w.unlock, err = r.a.lockWriter(ctx); err != nil {
+	if r.w.unlock, err = r.a.env.LockWriter(ctx); err != nil {
 		return err
 	}
 	if err := r.w.recover(ctx); err != nil {
@@ -259,7 +260,7 @@ func (r *repacker) start(ctx context.Context) (err error) {
 
 func (r *repacker) end(ctx context.Context) error {
 	err := errors.Join(r.w.closeTape(ctx), r.w.stopAll(), r.w.giveUp(ctx))
-	r.a.activity.set("")
+	r.a.env.Activity.Set("")
 	if r.w.unlock != nil {
 		r.w.unlock()
 	}
@@ -269,13 +270,13 @@ func (r *repacker) end(ctx context.Context) error {
 // tape repacks one tape.
 func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) (err error) {
 	if t.State == catalog.TapeSuperseded && t.Stage == catalog.StageRepacked {
-		n, err := r.a.db.TapeNeeded(ctx, t.ID)
+		n, err := r.a.env.DB.TapeNeeded(ctx, t.ID)
 		if sum.Done = err == nil && n == 0; sum.Done || err != nil {
 			return err
 		}
 	}
 	was := t
-	t, err = r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+	t, err = r.a.env.DB.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
 		if t.State != catalog.TapeSuperseded {
 			note := t.Note
 			t.State, t.Stage = catalog.TapeSuperseded, catalog.StageRepacking
@@ -291,11 +292,11 @@ func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) 
 	}
 	defer func() {
 		if errors.Is(err, ErrOlder) { // nothing was changed, nor is this
-			_, uerr := r.a.db.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error { t.State, t.Stage, t.Note = was.State, was.Stage, was.Note; return nil })
+			_, uerr := r.a.env.DB.UpdateTape(context.WithoutCancel(ctx), t.ID, func(t *catalog.Tape) error { t.State, t.Stage, t.Note = was.State, was.Stage, was.Note; return nil })
 			err = errors.Join(err, uerr)
 		}
 	}()
-	failpoint("repack-begun")
+	job.Failpoint("repack-begun")
 	stuck := map[int64]bool{} // copies with a part that could not be read or written in this run
 	for {
 		if err := ctx.Err(); err != nil {
@@ -331,7 +332,7 @@ func (r *repacker) load(ctx context.Context, t catalog.Tape, stuck map[int64]boo
 	if r.w.blocked[t.PoolName] != nil {
 		return nil, nil
 	}
-	parts, err := r.a.db.RepackParts(ctx, t.ID)
+	parts, err := r.a.env.DB.RepackParts(ctx, t.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -345,13 +346,13 @@ func (r *repacker) load(ctx context.Context, t catalog.Tape, stuck map[int64]boo
 		if p.Moved || p.Replaced || stuck[p.Copy] {
 			continue
 		}
-		life, err := r.a.db.ObjectLife(ctx, p.Object)
+		life, err := r.a.env.DB.ObjectLife(ctx, p.Object)
 		if err != nil {
 			return nil, err
 		}
 		how := howTo(&life, key)
 		if how == dropIt {
-			if err := r.a.db.DropDead(ctx, p.Copy); err != nil {
+			if err := r.a.env.DB.DropDead(ctx, p.Copy); err != nil {
 				return nil, err
 			}
 			sum.Dropped++
@@ -391,34 +392,34 @@ func (r *repacker) load(ctx context.Context, t catalog.Tape, stuck map[int64]boo
 // close ends with a tape that nothing needs any more: what only its manifests name is named again on another tape of the
 // pool, with the catalog beside it.
 func (r *repacker) close(ctx context.Context, t catalog.Tape, sum *RepackedTape) error {
-	needed, err := r.a.db.TapeNeeded(ctx, t.ID)
+	needed, err := r.a.env.DB.TapeNeeded(ctx, t.ID)
 	if err != nil {
 		return err
 	}
 	if needed > 0 {
 		sum.Why = fmt.Sprintf("%d files on it are needed still", needed)
-		r.noted.add("", "", fmt.Errorf("tape %s is not repacked yet: %s", t.Barcode, sum.Why))
+		r.noted.Add("", "", fmt.Errorf("tape %s is not repacked yet: %s", t.Barcode, sum.Why))
 		return nil
 	}
-	after, named, err := r.a.db.JournalBefore(ctx, t.ID)
+	after, named, err := r.a.env.DB.JournalBefore(ctx, t.ID)
 	if err != nil {
 		return err
 	}
 	if named {
-		if err := r.a.db.UnnameParts(ctx, t.ID); err != nil {
+		if err := r.a.env.DB.UnnameParts(ctx, t.ID); err != nil {
 			return err
 		}
 		if err := r.journalAgain(ctx, t, after); err != nil {
 			if errors.Is(err, ErrNeedsOperator) {
 				sum.Why = "its journal could not be written to another tape"
-				r.noted.add("", "", fmt.Errorf("tape %s is not repacked yet: %s: %w", t.Barcode, sum.Why, err))
+				r.noted.Add("", "", fmt.Errorf("tape %s is not repacked yet: %s: %w", t.Barcode, sum.Why, err))
 				return nil
 			}
 			return err
 		}
 	}
-	failpoint("repack-journalled")
-	_, err = r.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+	job.Failpoint("repack-journalled")
+	_, err = r.a.env.DB.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
 		t.State, t.Stage = catalog.TapeSuperseded, catalog.StageRepacked
 		t.Note = "repacked on " + time.Now().Format(time.DateOnly) + ": nothing on it is needed"
 		return nil
@@ -446,7 +447,7 @@ func (r *repacker) journalAgain(ctx context.Context, t catalog.Tape, after int64
 	}
 	w.mustSnap = true
 	if err := w.snapshot(ctx, true); err != nil {
-		r.noted.add("", "", err)
+		r.noted.Add("", "", err)
 	}
 	return w.closeTape(ctx)
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -28,10 +29,10 @@ func (r *repacker) move(ctx context.Context, t catalog.Tape, load []moving, stuc
 	if err := w.closeTape(ctx); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.a.cfg.SpoolDir, 0o700); err != nil {
+	if err := os.MkdirAll(r.a.env.Config.SpoolDir, 0o700); err != nil {
 		return fmt.Errorf("make the spool: %w", err)
 	}
-	dir, err := os.MkdirTemp(r.a.cfg.SpoolDir, healPrefix)
+	dir, err := os.MkdirTemp(r.a.env.Config.SpoolDir, healPrefix)
 	if err != nil {
 		return fmt.Errorf("make room in the spool: %w", err)
 	}
@@ -53,7 +54,7 @@ func (r *repacker) move(ctx context.Context, t catalog.Tape, load []moving, stuc
 		if err == nil {
 			err = w.writeHealed(ctx, m.healPart)
 		}
-		failpoint("repack-copied")
+		job.Failpoint("repack-copied")
 		switch {
 		case err == nil:
 			sum.Copied++
@@ -65,7 +66,7 @@ func (r *repacker) move(ctx context.Context, t catalog.Tape, load []moving, stuc
 			return nil // the pool is blocked now
 		case errors.Is(err, errTooSmall), errors.Is(err, errReseal):
 			stuck[m.Copy] = true
-			r.noted.add(w.sources[m.Source].Name, "", fmt.Errorf("object %s stays on tape %s: %w", m.OID, t.Barcode, err))
+			r.noted.Add(w.sources[m.Source].Name, "", fmt.Errorf("object %s stays on tape %s: %w", m.OID, t.Barcode, err))
 		default:
 			return err
 		}
@@ -96,11 +97,11 @@ func (r *repacker) read(ctx context.Context, t catalog.Tape, load []moving, stuc
 		return nil, err
 	}
 	for i, m := range load {
-		if i > 0 && w.lease.Due(w.a.cfg.WriterSlice) {
-			w.a.note("another process wants the drive of %s", t.Barcode)
+		if i > 0 && w.lease.Due(w.a.env.Config.WriterSlice) {
+			w.a.env.Note("another process wants the drive of %s", t.Barcode)
 			return got, nil
 		}
-		w.a.activity.set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", m.Number+1, m.Parts, m.OID, m.Size, t.Barcode))
+		w.a.env.Activity.Set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", m.Number+1, m.Parts, m.OID, m.Size, t.Barcode))
 		m.file = filepath.Join(dir, fmt.Sprint(i))
 		if m.sums, err = r.a.partSums(ctx, m.Object, m.Number); err != nil {
 			return got, err
@@ -124,7 +125,7 @@ func (r *repacker) read(ctx context.Context, t catalog.Tape, load []moving, stuc
 			if err := r.a.markDamaged(ctx, m.from, err); err != nil {
 				return got, err
 			}
-			r.noted.add(w.sources[m.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged (archive --heal makes it from another copy): %w", m.OID, t.Barcode, err))
+			r.noted.Add(w.sources[m.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged (archive --heal makes it from another copy): %w", m.OID, t.Barcode, err))
 		default:
 			return got, err
 		}
@@ -140,7 +141,7 @@ func (r *repacker) prove(ctx context.Context) error {
 	if err := r.w.stopAll(); err != nil {
 		return err
 	}
-	parts, err := r.a.db.UnprovedMoves(ctx)
+	parts, err := r.a.env.DB.UnprovedMoves(ctx)
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (r *repacker) prove(ctx context.Context) error {
 	if err := v.want(ctx); err != nil {
 		return err
 	}
-	failpoint("repack-proved")
-	_, err = r.a.db.FinishMoves(ctx)
+	job.Failpoint("repack-proved")
+	_, err = r.a.env.DB.FinishMoves(ctx)
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/fs/recall/blocksums"
@@ -59,7 +60,7 @@ func (r *repacker) open(ctx context.Context, m *moving, sealed io.Reader, dir st
 	if err != nil {
 		return err
 	}
-	disk, err := openDisk(a.cfg.SpoolDir)
+	disk, err := openDisk(a.env.Config.SpoolDir)
 	if err != nil {
 		return err
 	}
@@ -71,16 +72,16 @@ func (r *repacker) open(ctx context.Context, m *moving, sealed io.Reader, dir st
 	}
 	bytes, err := a.unpackInto(ctx, m, sealed, files, temp, name)
 	if err != nil {
-		return errors.Join(fmt.Errorf("open object %s: %w", m.OID, err), os.RemoveAll(temp), os.RemoveAll(filepath.Join(a.cfg.SpoolDir, name+fetchSuffix)))
+		return errors.Join(fmt.Errorf("open object %s: %w", m.OID, err), os.RemoveAll(temp), os.RemoveAll(filepath.Join(a.env.Config.SpoolDir, name+fetchSuffix)))
 	}
-	if err := os.Rename(temp, filepath.Join(a.cfg.SpoolDir, name)); err != nil {
+	if err := os.Rename(temp, filepath.Join(a.env.Config.SpoolDir, name)); err != nil {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
 	}
 	if err := disk.sync(); err != nil {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
 	}
-	failpoint("repack-opened")
-	_, key, err := a.sealKey(ctx)
+	job.Failpoint("repack-opened")
+	_, key, err := a.env.SealKey(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,12 +89,12 @@ func (r *repacker) open(ctx context.Context, m *moving, sealed io.Reader, dir st
 	if err != nil {
 		return err
 	}
-	return a.db.AddRepacked(ctx, catalog.Repacked{Run: r.run.ID, Replaces: m.Object, OID: oid, Key: key.ID, PartSize: max(part, m.life.PartSize),
+	return a.env.DB.AddRepacked(ctx, catalog.Repacked{Run: r.run.ID, Replaces: m.Object, OID: oid, Key: key.ID, PartSize: max(part, m.life.PartSize),
 		Size: m.life.SealedSize + objectOverhead, Members: members, Dir: name, Bytes: bytes})
 }
 
 func (r *repacker) poolOf(m *moving) string {
-	t, err := r.a.db.TapeByBarcode(context.Background(), m.from.Barcode)
+	t, err := r.a.env.DB.TapeByBarcode(context.Background(), m.from.Barcode)
 	if err != nil {
 		return ""
 	}
@@ -145,7 +146,7 @@ func (a *Archiver) livingFiles(ctx context.Context, life *catalog.ObjectLife, so
 			continue
 		}
 		first[inodeOf(v)] = true
-		p, err := a.db.Path(ctx, v.ID)
+		p, err := a.env.DB.Path(ctx, v.ID)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -161,7 +162,7 @@ func (a *Archiver) livingFiles(ctx context.Context, life *catalog.ObjectLife, so
 // unpackInto opens a sealed object and writes the wanted files, with their times, below a folder.
 // Each must have its recorded sum. batch is the name that the folder will have in the spool.
 func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, files map[string]*catalog.Version, to, batch string) (total int64, err error) {
-	key, err := a.keys.Key(m.Fingerprint)
+	key, err := a.env.Keys.Key(m.Fingerprint)
 	if err != nil {
 		return 0, err
 	}

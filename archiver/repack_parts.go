@@ -20,16 +20,16 @@ import (
 // it is moved as it is, with the key that it has.
 func (a *Archiver) allParts(ctx context.Context, life *catalog.ObjectLife, p catalog.RepackPart) ([]catalog.CopyPart, error) {
 	keep := func(why string, more ...any) ([]catalog.CopyPart, error) {
-		a.log.Info("an object of several parts is moved as it is", append([]any{"object", life.OID, "why", why}, more...)...)
+		a.env.Log.Info("an object of several parts is moved as it is", append([]any{"object", life.OID, "why", why}, more...)...)
 		return nil, nil
 	}
-	found, err := a.db.CopyParts(ctx, p.Copy)
+	found, err := a.env.DB.CopyParts(ctx, p.Copy)
 	if err != nil {
 		return nil, err
 	}
 	here := map[string]bool{p.Barcode: true}
 	if slices.ContainsFunc(found, func(f catalog.CopyPart) bool { return f.Barcode != p.Barcode }) {
-		inv, err := a.lib.Inventory(ctx)
+		inv, err := a.env.Lib.Inventory(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +71,7 @@ func (a *Archiver) spoolRoom(ctx context.Context) (int64, error) {
 	}
 	room := limit - used
 	var st unix.Statfs_t
-	if unix.Statfs(a.cfg.SpoolDir, &st) == nil {
+	if unix.Statfs(a.env.Config.SpoolDir, &st) == nil {
 		room = min(room, int64(st.Bavail)*st.Bsize)
 	}
 	return room, nil
@@ -119,7 +119,7 @@ func (r *repacker) openParts(ctx context.Context, m *moving, stuck map[int64]boo
 		if err := r.a.markDamaged(ctx, at, err); err != nil {
 			return err
 		}
-		r.noted.add(w.sources[m.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged (archive --heal makes it from another copy): %w", m.OID, at.Barcode, err))
+		r.noted.Add(w.sources[m.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged (archive --heal makes it from another copy): %w", m.OID, at.Barcode, err))
 		return nil
 	case errors.Is(err, changer.ErrNotInLibrary):
 		return fmt.Errorf("%w: %w", ErrNeedsOperator, err)
@@ -138,15 +138,15 @@ func (r *repacker) readAll(ctx context.Context, m *moving, at *catalog.CopyPart,
 	mounted := int64(0)
 	for _, p := range m.all {
 		*at = p
-		if mounted != 0 && w.lease.Due(w.a.cfg.WriterSlice) {
-			w.a.note("another process wants the drive of the tape that is repacked")
+		if mounted != 0 && w.lease.Due(w.a.env.Config.WriterSlice) {
+			w.a.env.Note("another process wants the drive of the tape that is repacked")
 			if err := w.giveUp(ctx); err != nil {
 				return err
 			}
 			mounted = 0
 		}
 		if mounted != p.Tape {
-			t, err := r.a.db.TapeByBarcode(ctx, p.Barcode)
+			t, err := r.a.env.DB.TapeByBarcode(ctx, p.Barcode)
 			if err != nil {
 				return err
 			}
@@ -155,7 +155,7 @@ func (r *repacker) readAll(ctx context.Context, m *moving, at *catalog.CopyPart,
 			}
 			mounted = p.Tape
 		}
-		w.a.activity.set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", p.Number+1, m.Parts, m.OID, p.Size, p.Barcode))
+		w.a.env.Activity.Set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", p.Number+1, m.Parts, m.OID, p.Size, p.Barcode))
 		sums, err := r.a.partSums(ctx, m.Object, p.Number)
 		if err != nil {
 			return err

@@ -24,10 +24,10 @@ func (r *restoration) without(dest string, refused error) {
 	n := r.sum.Without
 	r.mu.Unlock()
 	if n <= maxWithout {
-		r.noted.add("", dest, fmt.Errorf("it is restored, but its attributes are not those of the archive: %w", refused))
+		r.noted.Add("", dest, fmt.Errorf("it is restored, but its attributes are not those of the archive: %w", refused))
 		return
 	}
-	r.noted.partial()
+	r.noted.Partial()
 }
 
 // attributes sets mode, time and owner of an open file or directory that lies in dir under name, as far as they differ.

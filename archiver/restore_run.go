@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/catalog/owners"
 	"tapefs/changer"
@@ -53,7 +54,7 @@ type restoration struct {
 	a     *Archiver
 	o     RestoreOptions
 	run   catalog.Run
-	noted *problems
+	noted *job.Problems
 	root  *os.Root
 	dirs  *heldDirs
 	queue *recall.Queue
@@ -93,9 +94,9 @@ type primary struct {
 // kept. It returns ErrPartial when some files failed (the run lists them), and ErrNeedsOperator when
 // tapes are missing; all else is restored then.
 func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions) (RestoreSummary, error) {
-	r := &restoration{a: a, o: o, tree: a.db.View(o.At, false), super: os.Geteuid() == 0, names: owners.New(),
+	r := &restoration{a: a, o: o, tree: a.env.DB.View(o.At, false), super: os.Geteuid() == 0, names: owners.New(),
 		tapes: map[string]*tapeList{}, primaries: map[catalog.ID]*primary{}, parted: map[partedKey]*assembly{},
-		missing: map[string]*MissingTape{}, where: newPlacements(a.db)}
+		missing: map[string]*MissingTape{}, where: newPlacements(a.env.DB)}
 	var err error
 	if r.args, err = a.restoreArgs(ctx, r.tree, paths, o.Version); err != nil {
 		return r.sum, err
@@ -109,14 +110,14 @@ func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions
 	defer r.root.Close()
 	r.dirs = newHeldDirs(r.root)
 	defer r.dirs.close()
-	if r.run, err = a.startRun(ctx, "restore", append([]string{"--to", o.To}, paths...)); err != nil {
+	if r.run, err = a.env.StartRun(ctx, "restore", append([]string{"--to", o.To}, paths...)); err != nil {
 		return r.sum, err
 	}
 	r.sum.Run = r.run.ID
-	r.noted = &problems{a: a, run: r.run}
+	r.noted = job.NewProblems(a.env, r.run)
 	err = r.all(ctx)
 	if err == nil {
-		err = r.noted.result()
+		err = r.noted.Result()
 	}
 	end := r.finish(ctx, err)
 	if errors.Is(end, ErrNeedsOperator) {
@@ -138,10 +139,10 @@ func (a *Archiver) restoreArgs(ctx context.Context, tree *catalog.View, paths []
 		}
 		var err error
 		if version != 0 {
-			arg.v, err = a.db.Get(ctx, version)
+			arg.v, err = a.env.DB.Get(ctx, version)
 			if err == nil {
 				var at string
-				if at, err = a.db.Path(ctx, version); err == nil && at != arg.path {
+				if at, err = a.env.DB.Path(ctx, version); err == nil && at != arg.path {
 					err = fmt.Errorf("version %d is one of %q", version, at)
 				}
 			}
@@ -168,8 +169,8 @@ func (a *Archiver) restoreArgs(ctx context.Context, tree *catalog.View, paths []
 
 // all makes the tree, reads the tapes, then links names and sets the directories' times.
 func (r *restoration) all(ctx context.Context) (err error) {
-	if r.a.lib != nil {
-		if r.inv, err = r.a.lib.Inventory(ctx); err != nil {
+	if r.a.env.Lib != nil {
+		if r.inv, err = r.a.env.Lib.Inventory(ctx); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -178,7 +179,7 @@ func (r *restoration) all(ctx context.Context) (err error) {
 			t.list.Close()
 		}
 	}()
-	r.a.note("planning what is to be read")
+	r.a.env.Note("planning what is to be read")
 	if err := r.eachVersion(ctx, r.prepare); err != nil {
 		return err
 	}
@@ -237,7 +238,7 @@ func unsafeName(dest string) bool {
 // destOf is where a version that an argument covers goes.
 func (r *restoration) destOf(ctx context.Context, arg int, id catalog.ID) (string, error) {
 	a := &r.args[arg]
-	full, err := r.a.db.Path(ctx, id)
+	full, err := r.a.env.DB.Path(ctx, id)
 	if err != nil {
 		return "", err
 	}
@@ -253,7 +254,7 @@ func (r *restoration) destOf(ctx context.Context, arg int, id catalog.ID) (strin
 
 // fail records that one path could not be restored.
 func (r *restoration) fail(dest string, err error) {
-	r.noted.add("", dest, err)
+	r.noted.Add("", dest, err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sum.Failed++
@@ -287,12 +288,12 @@ func (r *restoration) finish(ctx context.Context, err error) error {
 	var names []string
 	for _, m := range r.sum.Missing {
 		names = append(names, m.Barcode)
-		if _, werr := r.a.db.Want(ctx, m.Barcode, "restore"); werr != nil {
-			r.a.log.Warn(werr.Error())
+		if _, werr := r.a.env.DB.Want(ctx, m.Barcode, "restore"); werr != nil {
+			r.a.env.Log.Warn(werr.Error())
 		}
 		text := fmt.Sprintf("%d files (%d bytes) wait for tape %s, which is outside the library", m.Files, m.Bytes, m.Barcode)
-		if rerr := r.a.db.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
-			r.a.log.Warn(rerr.Error())
+		if rerr := r.a.env.DB.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
+			r.a.env.Log.Warn(rerr.Error())
 		}
 	}
 	if len(names) > 0 && (err == nil || errors.Is(err, ErrPartial)) {
@@ -313,17 +314,17 @@ func (r *restoration) finish(ctx context.Context, err error) error {
 	}
 	if n := r.sum.Without - maxWithout; n > 0 {
 		text := fmt.Sprintf("%d more are restored, but their attributes are not those of the archive", n)
-		r.a.log.Warn(text)
-		if rerr := r.a.db.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
-			r.a.log.Warn(rerr.Error())
+		r.a.env.Log.Warn(text)
+		if rerr := r.a.env.DB.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
+			r.a.env.Log.Warn(rerr.Error())
 		}
 	}
 	if n := r.kept.Load(); n > 0 {
-		r.a.log.Warn("owners were not set: only root may give files away", "entries", n)
+		r.a.env.Log.Warn("owners were not set: only root may give files away", "entries", n)
 	}
 	counts := map[string]int64{"restored": r.sum.Files, "restored_bytes": r.sum.Bytes, "present": r.sum.Present, "failed": r.sum.Failed,
 		"older": r.sum.Older, "attributes_refused": r.sum.Without}
-	return errors.Join(operator, r.a.db.Count(ctx, r.run.ID, "", counts), r.a.db.FinishRun(ctx, r.run.ID, state, message))
+	return errors.Join(operator, r.a.env.DB.Count(ctx, r.run.ID, "", counts), r.a.env.DB.FinishRun(ctx, r.run.ID, state, message))
 }
 
 // sync makes lasting what was written: one call instead of one for each file.

@@ -22,20 +22,20 @@ const lowRoom = 10
 // Room tells how much the pools' tapes in the library still take. Pools that were never used are left out.
 func (a *Archiver) Room(ctx context.Context) ([]PoolRoom, error) {
 	const op = "look for room on tapes"
-	inv, err := a.lib.Inventory(ctx)
+	inv, err := a.env.Lib.Inventory(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	tapes, err := a.db.Tapes(ctx)
+	tapes, err := a.env.DB.Tapes(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	debts, err := a.db.Debts(ctx)
+	debts, err := a.env.DB.Debts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	var out []PoolRoom
-	for _, p := range a.cfg.Pools {
+	for _, p := range a.env.Config.Pools {
 		r := PoolRoom{Pool: p.Name}
 		for _, d := range debts {
 			if d.Pool == p.Name {
@@ -50,13 +50,13 @@ func (a *Archiver) Room(ctx context.Context) ([]PoolRoom, error) {
 			continue
 		}
 		barcodes := inv.Barcodes()
-		if a.lib.Changer() == changer.None { // nobody reads labels there: what the catalog knows is at hand
+		if a.env.Lib.Changer() == changer.None { // nobody reads labels there: what the catalog knows is at hand
 			for _, t := range tapes {
 				barcodes = append(barcodes, changer.Barcode(t.Barcode))
 			}
 		}
 		for _, c := range candidates(p, barcodes, tapes) {
-			if !a.lib.CanWrite(ctx, c.Barcode, !c.Known, nil) {
+			if !a.env.Lib.CanWrite(ctx, c.Barcode, !c.Known, nil) {
 				continue
 			}
 			size, free := c.Tape.Capacity, c.Tape.Free

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"tapefs/archiver/job"
 )
 
 // Exit codes of rsync (its manual, EXIT VALUES) after which what did come is good.
@@ -48,7 +50,7 @@ func (e *rsyncError) Error() string {
 		lines = lines[len(lines)-last:]
 	}
 	for i, line := range lines {
-		s += []string{": ", "; "}[min(i, 1)] + shortened(line)
+		s += []string{": ", "; "}[min(i, 1)] + job.Shortened(line)
 	}
 	return s
 }
@@ -87,7 +89,7 @@ func (r *rsyncRun) err() error {
 // waited for longer. Whatever rsync does, the call returns soon after ctx ended.
 func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader, src Source, line func([]byte) error) (*rsyncRun, error) {
 	stall := stallOf(src)
-	program := a.cfg.Rsync
+	program := a.env.Config.Rsync
 	if program == "" {
 		program = "rsync"
 	}
@@ -126,8 +128,8 @@ func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader,
 	if err := cmd.Start(); err != nil {
 		return r, fmt.Errorf("start %s: %w", program, err)
 	}
-	from := a.heard.of(src.Name)
-	defer from.program()()
+	from := a.env.Heard.Of(src.Name)
+	defer from.Program()()
 	watch := watchRsync(cmd.Process.Pid, program, stall, from, cancel)
 	defer watch.stop()
 	var wg sync.WaitGroup
@@ -163,7 +165,7 @@ func (a *Archiver) runRsync(ctx context.Context, args []string, stdin io.Reader,
 	select {
 	case err = <-ended:
 	case <-watch.unkillable(ctx):
-		a.log.Warn("an rsync does not end though it was killed; it is left alone", "pid", cmd.Process.Pid)
+		a.env.Log.Warn("an rsync does not end though it was killed; it is left alone", "pid", cmd.Process.Pid)
 	}
 	if readErr != nil {
 		return r, readErr

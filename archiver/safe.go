@@ -63,7 +63,7 @@ type SafeSummary struct {
 // Safe lists a source now and calls fn for each file and symlink in it, safe or not. Nothing is fetched and nothing
 // recorded. What it says of a file was so when it was listed. ErrNotSafe when any is not.
 func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func(SafeFile) error) (sum SafeSummary, err error) {
-	chosen, err := a.choose([]string{name})
+	chosen, err := a.env.ChooseSources([]string{name})
 	if err != nil {
 		return sum, err
 	}
@@ -72,7 +72,7 @@ func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func
 	if err != nil {
 		return sum, fmt.Errorf("source %s: %w", name, err)
 	}
-	row, err := a.sourceRow(ctx, src, true)
+	row, err := a.env.SourceRow(ctx, src, true)
 	if err != nil {
 		return sum, err
 	}
@@ -153,7 +153,7 @@ type safeJudge struct {
 const maxHeld = 4096
 
 func (s *safeJudge) join(ctx context.Context, top catalog.ID, l *listed) error {
-	w := newWalker(ctx, s.a.db, top, walkPieces)
+	w := newWalker(ctx, s.a.env.DB, top, walkPieces)
 	defer w.close()
 	if err := w.advance(); err != nil {
 		return err
@@ -224,7 +224,7 @@ func (s *safeJudge) file(ctx context.Context, e *listEntry, v *catalog.Version, 
 	}
 	seen := v != nil && v.State != catalog.Void
 	if parent != 0 && len(like) == 0 {
-		past, err := s.a.db.Versions(ctx, parent, name)
+		past, err := s.a.env.DB.Versions(ctx, parent, name)
 		if err != nil {
 			return err
 		}
@@ -280,7 +280,7 @@ func (s *safeJudge) file(ctx context.Context, e *listEntry, v *catalog.Version, 
 // count finds the durable copies of a version's bytes. It returns when the version was planned.
 func (s *safeJudge) count(ctx context.Context, v *catalog.Version, f *SafeFile) (taken time.Time, err error) {
 	taken = v.Since
-	objects, err := s.a.db.ObjectsWith(ctx, v.ID)
+	objects, err := s.a.env.DB.ObjectsWith(ctx, v.ID)
 	if err != nil {
 		return taken, err
 	}
@@ -288,11 +288,11 @@ func (s *safeJudge) count(ctx context.Context, v *catalog.Version, f *SafeFile) 
 	var named map[int64]bool // pools whose tapes tell of the path, and whether that was read back; nil: each that has the object
 	if v.Data != v.ID {
 		if !own {
-			if named, err = s.a.db.LinkNamed(ctx, v.ID); err != nil {
+			if named, err = s.a.env.DB.LinkNamed(ctx, v.ID); err != nil {
 				return taken, err
 			}
 		}
-		if objects, err = s.a.db.ObjectsWith(ctx, v.Data); err != nil {
+		if objects, err = s.a.env.DB.ObjectsWith(ctx, v.Data); err != nil {
 			return taken, err
 		}
 	}
@@ -301,7 +301,7 @@ func (s *safeJudge) count(ctx context.Context, v *catalog.Version, f *SafeFile) 
 	for _, object := range objects {
 		held, ok := s.held[object]
 		if !ok {
-			if held, err = s.a.db.HeldCopies(ctx, object); err != nil {
+			if held, err = s.a.env.DB.HeldCopies(ctx, object); err != nil {
 				return taken, err
 			}
 			if len(s.held) >= maxHeld {
@@ -310,7 +310,7 @@ func (s *safeJudge) count(ctx context.Context, v *catalog.Version, f *SafeFile) 
 			s.held[object] = held
 		}
 		for _, h := range held {
-			if _, err := s.a.keys.Key(h.Fingerprint); err != nil {
+			if _, err := s.a.env.Keys.Key(h.Fingerprint); err != nil {
 				closed = true
 				continue
 			}

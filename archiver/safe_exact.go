@@ -167,7 +167,7 @@ func (s *safeJudge) compareExact(ctx context.Context) (err error) {
 	}
 	args := func(secluded bool) []string {
 		args := []string{"-ltn", "--modify-window=-1", "--no-implied-dirs", "-ii", "--out-format=%i %l %n", "--from0", "--files-from=-"}
-		args = append(args, s.at.remoteOptions(s.src, s.a.cfg.SSH, secluded)...)
+		args = append(args, s.at.remoteOptions(s.src, s.a.env.Config.SSH, secluded)...)
 		return append(args, "--", operand, dir+"/")
 	}
 	equal := map[string]bool{}

@@ -58,8 +58,8 @@ func scaleChild(t *testing.T, n int) {
 	const perDir = 50
 	f := newFront(t, 1<<40)
 	// Neither the order of a walk nor that of rsync: the comparison must not lean on either.
-	f.cfg.Rsync = filepath.Join(t.TempDir(), "rsync")
-	ok(t, os.WriteFile(f.cfg.Rsync, fmt.Appendf(nil, `#!/bin/sh
+	f.env.Config.Rsync = filepath.Join(t.TempDir(), "rsync")
+	ok(t, os.WriteFile(f.env.Config.Rsync, fmt.Appendf(nil, `#!/bin/sh
 exec awk 'BEGIN {
 	n = %d; dirs = int((n + %[2]d - 1) / %[2]d)
 	print "cd+++++++++ 4096 rwxr-xr-x 1000 1000 2026/01/02-03:04:05 .///"
@@ -86,7 +86,7 @@ exec awk 'BEGIN {
 	all := time.Since(begin)
 	t.Logf("%d names in %d directories, none in the catalog: listed, compared and planned in %v (%v a name), recorded as fetched in %v (%v a name); %v of processor time",
 		n, dirs, all-recording, (all-recording)/time.Duration(n), recording, recording/time.Duration(n), cpuTime(t)-worked)
-	size, err := os.Stat(filepath.Join(filepath.Dir(f.cfg.SpoolDir), "catalog.db"))
+	size, err := os.Stat(filepath.Join(filepath.Dir(f.env.Config.SpoolDir), "catalog.db"))
 	ok(t, err)
 	t.Logf("the catalog has %d MiB, %d bytes a name", size.Size()>>20, size.Size()/int64(n))
 
@@ -105,7 +105,7 @@ exec awk 'BEGIN {
 
 // pretendFetched records a batch as if its files had come.
 func (f *front) pretendFetched(ctx context.Context, b catalog.Batch) error {
-	objects, err := f.db.BatchObjects(ctx, b.ID)
+	objects, err := f.env.DB.BatchObjects(ctx, b.ID)
 	if err != nil {
 		return err
 	}
@@ -118,10 +118,10 @@ func (f *front) pretendFetched(ctx context.Context, b catalog.Batch) error {
 			}
 		}
 	}
-	if err := f.db.MarkFetched(ctx, f.run.ID, b.ID, files, time.Now()); err != nil {
+	if err := f.env.DB.MarkFetched(ctx, f.run.ID, b.ID, files, time.Now()); err != nil {
 		return err
 	}
-	return f.db.SetBatchState(ctx, b.ID, catalog.Synced, b.Bytes)
+	return f.env.DB.SetBatchState(ctx, b.ID, catalog.Synced, b.Bytes)
 }
 
 // cpuTime is what this process has worked: other work on the machine does not count.

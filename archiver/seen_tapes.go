@@ -22,11 +22,11 @@ type seenTapes struct {
 	Tapes   map[string]int64 `json:"tapes"` // by volume UUID
 }
 
-func (a *Archiver) seenFile() string { return filepath.Join(a.cfg.RunDir, "written-tapes.json") }
+func (a *Archiver) seenFile() string { return filepath.Join(a.env.Config.RunDir, "written-tapes.json") }
 
 // readSeen reads what was seen of this catalog's tapes. A file that cannot be read, or of another catalog, says nothing.
 func (a *Archiver) readSeen() seenTapes {
-	none := seenTapes{Catalog: a.db.UUID(), Tapes: map[string]int64{}}
+	none := seenTapes{Catalog: a.env.DB.UUID(), Tapes: map[string]int64{}}
 	text, err := os.ReadFile(a.seenFile())
 	if err != nil {
 		return none
@@ -54,7 +54,7 @@ func (a *Archiver) noteSeen(volume string, generation int64) {
 		err = renameio.WriteFile(a.seenFile(), append(text, '\n'), 0o600)
 	}
 	if err != nil {
-		a.log.Warn("what was written to tapes is not noted beside the catalog", "error", err)
+		a.env.Log.Warn("what was written to tapes is not noted beside the catalog", "error", err)
 	}
 }
 
@@ -64,7 +64,7 @@ func (a *Archiver) checkSeen(ctx context.Context) error {
 	s := a.readSeen()
 	a.seenLock.Unlock()
 	for volume, generation := range s.Tapes {
-		t, err := a.db.TapeByUUID(ctx, volume)
+		t, err := a.env.DB.TapeByUUID(ctx, volume)
 		what := ""
 		switch {
 		case errors.Is(err, catalog.ErrNotFound):

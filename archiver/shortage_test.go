@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"tapefs/archiver/job"
 )
 
 // Whose error it is when a file of a tape is written from something on a disk.
@@ -42,7 +44,7 @@ func TestPutNewTellsTapeFromDisk(t *testing.T) {
 
 // What this machine lacks is no fault of a tape.
 func TestShortageIsNoTapeError(t *testing.T) {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR, diskFull(syscall.ENOSPC, "/spool")} {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR, job.DiskFull(syscall.ENOSPC, "/spool")} {
 		if isTapeError(&writeError{fmt.Errorf("write: %w", e)}) {
 			t.Errorf("%v is an error of the tape", e)
 		}

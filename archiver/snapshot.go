@@ -28,7 +28,7 @@ const (
 // snapshot writes the catalog to the mounted tape when it is due, or the tape is full and lacks one.
 func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
 	ctx = context.WithoutCancel(ctx)
-	pools, err := w.a.db.Pools(ctx)
+	pools, err := w.a.env.DB.Pools(ctx)
 	if err != nil {
 		return fmt.Errorf("write a catalog snapshot: %w", err)
 	}
@@ -41,7 +41,7 @@ func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
 	if unsnapped == 0 && !w.mustSnap {
 		return nil
 	}
-	dir, err := os.MkdirTemp(w.a.cfg.SpoolDir, snapshotPrefix)
+	dir, err := os.MkdirTemp(w.a.env.Config.SpoolDir, snapshotPrefix)
 	if err != nil {
 		return fmt.Errorf("write a catalog snapshot: %w", err)
 	}
@@ -52,7 +52,7 @@ func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
 		}
 	}
 	file := filepath.Join(dir, "catalog.db")
-	if err := w.a.db.Snapshot(ctx, file); err != nil {
+	if err := w.a.env.DB.Snapshot(ctx, file); err != nil {
 		return fmt.Errorf("write a catalog snapshot: %w", err)
 	}
 	info, err := os.Stat(file)
@@ -64,7 +64,7 @@ func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
 	}
 	free, err := w.volume.Free()
 	if err != nil || free < info.Size()+info.Size()/8+maxReserve/reserveDivide {
-		w.a.log.Warn("no room for a catalog snapshot", "tape", w.tape.Barcode, "free", free, "size", info.Size())
+		w.a.env.Log.Warn("no room for a catalog snapshot", "tape", w.tape.Barcode, "free", free, "size", info.Size())
 		return nil
 	}
 	return w.putSnapshot(ctx, file, info.Size())
@@ -72,18 +72,18 @@ func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
 
 // catalogSize is about how many bytes a snapshot takes.
 func (a *Archiver) catalogSize(ctx context.Context) (int64, error) {
-	files, _, err := a.db.Totals(ctx)
+	files, _, err := a.env.DB.Totals(ctx)
 	return files * 200, err // docs/measured.md: 132 bytes a row and its indexes
 }
 
 // putSnapshot seals a catalog file onto the mounted tape, with its MAC beside it.
 func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error {
 	now := time.Now().UTC()
-	key, row, err := w.a.sealKey(ctx)
+	key, row, err := w.a.env.SealKey(ctx)
 	if err != nil {
 		return err
 	}
-	salt, err := w.a.db.DrawSalt(ctx, row.ID, "snapshot")
+	salt, err := w.a.env.DB.DrawSalt(ctx, row.ID, "snapshot")
 	if err != nil {
 		return fmt.Errorf("write a catalog snapshot: %w", err)
 	}
@@ -92,9 +92,9 @@ func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error
 		return fmt.Errorf("write a catalog snapshot: %w", err)
 	}
 	name := "tapefs/" + row.Fingerprint + "/catalog-" + now.Format(snapshotTime) + ".tar.enc"
-	text := snapshotText(w.a.db.UUID(), w.tape.UUID, now)
+	text := snapshotText(w.a.env.DB.UUID(), w.tape.UUID, now)
 	mac := key.ManifestMAC(text)
-	w.a.note("writing the catalog to %s", w.tape.Barcode)
+	w.a.env.Note("writing the catalog to %s", w.tape.Barcode)
 	var written int64
 	_, err = w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) {
 		out := &countWriter{w: f}
@@ -122,7 +122,7 @@ func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error
 	if err != nil {
 		return fmt.Errorf("write the MAC of a catalog snapshot to tape %s: %w", w.tape.Barcode, err)
 	}
-	if err := w.a.db.AddSnapshot(ctx, w.tape.ID, name, written, sum); err != nil {
+	if err := w.a.env.DB.AddSnapshot(ctx, w.tape.ID, name, written, sum); err != nil {
 		return fmt.Errorf("record a catalog snapshot: %w", err)
 	}
 	w.unsynced += written

@@ -69,7 +69,7 @@ func (w *writer) leaveAway(source int64, why error) {
 	}
 	w.away[source] = true
 	name := w.sources[source].Name
-	w.noted.add(name, "", fmt.Errorf("source %s cannot be read any more: %w; what is still to be written of it stays there until a later run", name, why))
+	w.noted.Add(name, "", fmt.Errorf("source %s cannot be read any more: %w; what is still to be written of it stays there until a later run", name, why))
 }
 
 // giveUpUnread takes files out of an object because they cannot be read where they are, or are not any more what was listed. What else
@@ -88,7 +88,7 @@ func (w *writer) giveUpUnread(ctx context.Context, o catalog.PlannedObject, lost
 		if len(ids) == 0 {
 			continue
 		}
-		links, err := w.a.db.DropSpooled(ctx, o.ID, ids, wait)
+		links, err := w.a.env.DB.DropSpooled(ctx, o.ID, ids, wait)
 		if err != nil {
 			return err
 		}
@@ -96,22 +96,22 @@ func (w *writer) giveUpUnread(ctx context.Context, o catalog.PlannedObject, lost
 			return err
 		}
 	}
-	if err := w.a.db.DropLinked(ctx, o.ID); err != nil {
+	if err := w.a.env.DB.DropLinked(ctx, o.ID); err != nil {
 		return err
 	}
 	counts := map[string]int64{}
 	for _, l := range lost {
 		if errors.Is(l.why, fs.ErrNotExist) {
 			counts[string(vanished)]++
-			if err := w.a.runNote(ctx, w.run.ID, l.source, l.path, vanishedWhy); err != nil {
+			if err := w.a.env.RunNote(ctx, w.run.ID, l.source, l.path, vanishedWhy); err != nil {
 				return err
 			}
 			continue
 		}
 		counts["void"]++
-		w.noted.add(l.source, l.path, fmt.Errorf("not archived this time: %w", l.why))
+		w.noted.Add(l.source, l.path, fmt.Errorf("not archived this time: %w", l.why))
 	}
-	return w.a.db.Count(ctx, w.run.ID, lost[0].source, counts)
+	return w.a.env.DB.Count(ctx, w.run.ID, lost[0].source, counts)
 }
 
 // retryOf says when a file that could not be read is tried again. One that cannot be read though it is what was listed will most

@@ -138,5 +138,5 @@ func procName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()
 
 // sumsName is where the block sums of a version in the spool are kept.
 func (a *Archiver) sumsName(batchDir string, id catalog.ID) string {
-	return blocksums.Name(filepath.Join(a.cfg.SpoolDir, batchDir+fetchSuffix), int64(id))
+	return blocksums.Name(filepath.Join(a.env.Config.SpoolDir, batchDir+fetchSuffix), int64(id))
 }

@@ -136,7 +136,7 @@ func (a *Archiver) batchRoot(b catalog.Batch) (string, error) {
 	if !properPath(b.Dir) || strings.Contains(b.Dir, "/") {
 		return "", fmt.Errorf("batch %d: %q is no name of a spool directory", b.ID, b.Dir)
 	}
-	return filepath.Join(a.cfg.SpoolDir, b.Dir), nil
+	return filepath.Join(a.env.Config.SpoolDir, b.Dir), nil
 }
 
 // openMember opens a file of a batch for reading; path is the one within the source. The
@@ -162,7 +162,7 @@ func (a *Archiver) removeBatch(b catalog.Batch) error {
 	if _, err := a.batchRoot(b); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(a.cfg.SpoolDir)
+	root, err := os.OpenRoot(a.env.Config.SpoolDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -193,7 +193,7 @@ func (a *Archiver) spoolUse(ctx context.Context) (int64, error) {
 }
 
 func (a *Archiver) spoolUseBut(ctx context.Context, but int64) (int64, error) {
-	open, err := a.db.OpenBatches(ctx)
+	open, err := a.env.DB.OpenBatches(ctx)
 	if err != nil {
 		return 0, err
 	}

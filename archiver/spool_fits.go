@@ -19,11 +19,11 @@ import (
 // spoolFree is what may be put into the spool now, bytes: a tenth of its file system stays free. all is what is free. A spool on a disk that is
 // nearly full of other things still takes a little: a tenth of that.
 func (a *Archiver) spoolFree() (free, all int64, err error) {
-	if err := os.MkdirAll(a.cfg.SpoolDir, 0o700); err != nil {
+	if err := os.MkdirAll(a.env.Config.SpoolDir, 0o700); err != nil {
 		return 0, 0, fmt.Errorf("make the spool: %w", err)
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs(a.cfg.SpoolDir, &st); err != nil {
+	if err := unix.Statfs(a.env.Config.SpoolDir, &st); err != nil {
 		return 0, 0, fmt.Errorf("look at the spool's file system: %w", err)
 	}
 	all = int64(st.Bavail) * st.Bsize
@@ -36,7 +36,7 @@ func (a *Archiver) spoolHas(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	open, err := a.db.OpenBatches(ctx)
+	open, err := a.env.DB.OpenBatches(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -70,8 +70,8 @@ func (a *Archiver) onDisk(b catalog.Batch) (total int64) {
 
 // spoolMax is what the spool may hold in all, bytes: what was configured, or what leaves 10 % of its file system free.
 func (a *Archiver) spoolMax(ctx context.Context) (int64, error) {
-	if a.cfg.SpoolMax > 0 {
-		return a.cfg.SpoolMax, nil
+	if a.env.Config.SpoolMax > 0 {
+		return a.env.Config.SpoolMax, nil
 	}
 	return a.spoolHas(ctx)
 }
@@ -83,7 +83,7 @@ func (a *Archiver) spoolFits(ctx context.Context, b catalog.Batch) (bool, error)
 		return true, nil
 	}
 	use, err := a.spoolUseBut(ctx, b.ID)
-	if err != nil || a.cfg.SpoolMax > 0 && use > 0 && use+b.Bytes > a.cfg.SpoolMax {
+	if err != nil || a.env.Config.SpoolMax > 0 && use > 0 && use+b.Bytes > a.env.Config.SpoolMax {
 		return false, err
 	}
 	return a.diskFits(ctx, b)
@@ -92,7 +92,7 @@ func (a *Archiver) spoolFits(ctx context.Context, b catalog.Batch) (bool, error)
 // mayGoOn is spoolFits for a batch that waits while nothing is being fetched and nothing can be released: of those that were begun
 // the oldest goes on though the spool may hold less than it did then, for otherwise each would wait for the other one.
 func (a *Archiver) mayGoOn(ctx context.Context, b catalog.Batch) (bool, error) {
-	open, err := a.db.OpenBatches(ctx)
+	open, err := a.env.DB.OpenBatches(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -142,11 +142,11 @@ func (a *Archiver) diskFits(ctx context.Context, b catalog.Batch) (bool, error) 
 
 // fetchedElsewhere is what other processes are still about to bring into the spool, bytes.
 func (a *Archiver) fetchedElsewhere(ctx context.Context) (total int64, err error) {
-	open, err := a.db.OpenBatches(ctx)
+	open, err := a.env.DB.OpenBatches(ctx)
 	if err != nil {
 		return 0, err
 	}
-	sources, err := a.db.Sources(ctx)
+	sources, err := a.env.DB.Sources(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -157,7 +157,7 @@ func (a *Archiver) fetchedElsewhere(ctx context.Context) (total int64, err error
 	busy := map[int64]bool{}
 	for _, b := range open {
 		name := names[b.Source]
-		if _, ours := a.locked.Load(name); ours || b.Local || b.State != catalog.Fetching {
+		if a.env.HoldsSource(name) || b.Local || b.State != catalog.Fetching {
 			continue
 		}
 		has := a.onDisk(b)
@@ -165,7 +165,7 @@ func (a *Archiver) fetchedElsewhere(ctx context.Context) (total int64, err error
 			continue // not begun
 		}
 		if _, asked := busy[b.Source]; !asked {
-			unlock, err := a.lockSource(name)
+			unlock, err := a.env.LockSource(name)
 			if err == nil {
 				unlock() // a run that died left it
 			}
@@ -204,7 +204,7 @@ func (a *Archiver) giveUpBatch(ctx context.Context, run catalog.Run, b catalog.B
 	for i, it := range w.files {
 		files[i] = catalog.Fetched{Version: it.ID, Gone: true}
 	}
-	if err := a.db.MarkFetched(ctx, run.ID, b.ID, files, time.Now()); err != nil {
+	if err := a.env.DB.MarkFetched(ctx, run.ID, b.ID, files, time.Now()); err != nil {
 		return err
 	}
 	if err := a.dropEmpty(ctx, w, files); err != nil {
@@ -219,7 +219,7 @@ func (a *Archiver) giveUpBatch(ctx context.Context, run catalog.Run, b catalog.B
 	} else if err := os.RemoveAll(dir + fetchSuffix); err != nil {
 		return fmt.Errorf("remove what a fetch left: %w", err)
 	}
-	return a.db.SetBatchState(ctx, b.ID, catalog.Synced, w.bytes)
+	return a.env.DB.SetBatchState(ctx, b.ID, catalog.Synced, w.bytes)
 }
 
 // spareDisk is what a failed fetch must leave free of the spool's disk, bytes, to stay there to be gone on with.

@@ -59,7 +59,7 @@ func (w *writer) checkSpool(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		rotten, err := w.a.db.SpoolRot(ctx, b.ID)
+		rotten, err := w.a.env.DB.SpoolRot(ctx, b.ID)
 		if err != nil {
 			return err
 		}
@@ -71,11 +71,11 @@ func (w *writer) checkSpool(ctx context.Context) error {
 			}
 			if err != nil {
 				looked = false
-				w.noted.add(w.sources[b.Source].Name, "", fmt.Errorf("look for object %s in the spool: %w", o.OID, err))
+				w.noted.Add(w.sources[b.Source].Name, "", fmt.Errorf("look for object %s in the spool: %w", o.OID, err))
 			}
 		}
 		if len(rotten) > 0 && looked {
-			if err := w.a.db.ForgetSpoolRot(ctx, b.ID); err != nil {
+			if err := w.a.env.DB.ForgetSpoolRot(ctx, b.ID); err != nil {
 				return err
 			}
 		}
@@ -103,11 +103,11 @@ func (w *writer) checkSpooled(ctx context.Context, b catalog.Batch, o catalog.Pl
 
 // stillOwed reports whether a packed object waits for a copy that only the spool can give.
 func (w *writer) stillOwed(ctx context.Context, object int64) (bool, error) {
-	all, err := w.a.db.OnTapes(ctx, object)
+	all, err := w.a.env.DB.OnTapes(ctx, object)
 	if err != nil || all {
 		return false, err
 	}
-	copies, err := w.a.db.ObjectCopies(ctx, object)
+	copies, err := w.a.env.DB.ObjectCopies(ctx, object)
 	if err != nil {
 		return false, err
 	}
@@ -124,7 +124,7 @@ func (w *writer) stillOwed(ctx context.Context, object int64) (bool, error) {
 // that it is packed anew from what is there.
 func (w *writer) spoolFailed(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject, why error) (again bool, err error) {
 	if o.State == catalog.ObjectPacked {
-		if all, err := w.a.db.OnTapes(ctx, o.ID); err != nil || all {
+		if all, err := w.a.env.DB.OnTapes(ctx, o.ID); err != nil || all {
 			return false, err // the copy is made from another one
 		}
 	}
@@ -159,7 +159,7 @@ func (w *writer) unpack(ctx context.Context, object int64) error {
 	if err := w.abandon(ctx, object); err != nil {
 		return err
 	}
-	return w.a.db.Unpack(ctx, object)
+	return w.a.env.DB.Unpack(ctx, object)
 }
 
 // lostMembers lists the files of an object whose bytes the spool, or the source that is read in place, does not have any more,
@@ -250,28 +250,28 @@ func saysLost(err error, inPlace bool) bool {
 
 // giveUpSpooled takes files out of an object because the spool lost them. What else is in the object is written as planned.
 func (w *writer) giveUpSpooled(ctx context.Context, o catalog.PlannedObject, lost []spoolLoss) error {
-	w.a.log.Warn("files are not in the spool any more as they were fetched: they are given up there", "source", lost[0].source, "files", len(lost),
+	w.a.env.Log.Warn("files are not in the spool any more as they were fetched: they are given up there", "source", lost[0].source, "files", len(lost),
 		"first", lost[0].path, "why", shortError(lost[0].why))
 	if err := w.toBePacked(ctx, o); err != nil {
 		return err
 	}
-	if is, err := w.a.db.IsReplacement(ctx, o.ID); err != nil {
+	if is, err := w.a.env.DB.IsReplacement(ctx, o.ID); err != nil {
 		return err
 	} else if is { // what it was to replace is on tape as before
-		return w.a.db.DropRepacked(ctx, o.ID)
+		return w.a.env.DB.DropRepacked(ctx, o.ID)
 	}
 	ids := make([]catalog.ID, len(lost))
 	for i, l := range lost {
 		ids[i] = l.version.ID
 	}
-	links, err := w.a.db.DropSpooled(ctx, o.ID, ids, catalog.TryAgain)
+	links, err := w.a.env.DB.DropSpooled(ctx, o.ID, ids, catalog.TryAgain)
 	if err != nil {
 		return err
 	}
-	if err := w.a.db.DropLinked(ctx, o.ID); err != nil {
+	if err := w.a.env.DB.DropLinked(ctx, o.ID); err != nil {
 		return err
 	}
-	if err := w.a.db.Count(ctx, w.run.ID, lost[0].source, map[string]int64{"spool_lost": int64(len(lost))}); err != nil {
+	if err := w.a.env.DB.Count(ctx, w.run.ID, lost[0].source, map[string]int64{"spool_lost": int64(len(lost))}); err != nil {
 		return err
 	}
 	w.losses.add(lost)
@@ -290,19 +290,19 @@ func (w *writer) toBePacked(ctx context.Context, o catalog.PlannedObject) error 
 func (w *writer) noteLosses(ctx context.Context) error {
 	for _, l := range w.losses.take() {
 		if !l.version.Current { // a newer state of the file had taken its place
-			w.noted.add(l.source, l.path, fmt.Errorf("an older version of it is lost: the spool lost it before it was on tape (%s)", shortError(l.why)))
+			w.noted.Add(l.source, l.path, fmt.Errorf("an older version of it is lost: the spool lost it before it was on tape (%s)", shortError(l.why)))
 			continue
 		}
-		now, err := w.a.db.Lookup(ctx, l.version.Parent, l.version.Name)
+		now, err := w.a.env.DB.Lookup(ctx, l.version.Parent, l.version.Name)
 		switch {
 		case err != nil && !errors.Is(err, catalog.ErrNotFound):
 			return err
 		case err == nil && now.ID > l.version.ID && now.State == catalog.Present:
 			continue // fetched again
 		case err == nil && now.ID == l.version.ID && !now.Vanished.IsZero():
-			w.noted.add(l.source, l.path, fmt.Errorf("it is lost: the spool lost it before it was on tape (%s), and the source does not have it any more", shortError(l.why)))
+			w.noted.Add(l.source, l.path, fmt.Errorf("it is lost: the spool lost it before it was on tape (%s), and the source does not have it any more", shortError(l.why)))
 		default:
-			w.noted.add(l.source, l.path, fmt.Errorf("the spool lost it before it was on tape (%s); a later run fetches it again from the source", shortError(l.why)))
+			w.noted.Add(l.source, l.path, fmt.Errorf("the spool lost it before it was on tape (%s); a later run fetches it again from the source", shortError(l.why)))
 		}
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tapefs/archiver/job"
 )
 
 const (
@@ -42,7 +44,7 @@ func (e *stallError) Unwrap() error { return e.err }
 
 // silentSources are the sources that one run gave up because nothing came from them: of each that is said once. Safe for concurrent use.
 type silentSources struct {
-	noted *problems
+	noted *job.Problems
 	mu    sync.Mutex // guards names
 	names map[string]bool
 }
@@ -64,7 +66,7 @@ func (s *silentSources) add(name string, err error) bool {
 	s.names[name] = true
 	s.mu.Unlock()
 	if !known {
-		s.noted.add(name, "", fmt.Errorf("source %s is given up for this run: %w", name, err))
+		s.noted.Add(name, "", fmt.Errorf("source %s is given up for this run: %w", name, err))
 	}
 	return true
 }
@@ -106,13 +108,13 @@ type stallWatch struct {
 	name    string // of rsync's processes, as the kernel keeps it
 	limit   time.Duration
 	last    atomic.Int64 // Unix ns when something came
-	source  *hearing     // hears of it, too
+	source  *job.Hearing // hears of it, too
 	done    chan struct{}
 	stopped sync.Once
 }
 
 // watchRsync begins to watch; cancel gets a *stallError.
-func watchRsync(pid int, program string, limit time.Duration, source *hearing, cancel context.CancelCauseFunc) *stallWatch {
+func watchRsync(pid int, program string, limit time.Duration, source *job.Hearing, cancel context.CancelCauseFunc) *stallWatch {
 	w := &stallWatch{pid: pid, name: filepath.Base(program), limit: limit, source: source, done: make(chan struct{})}
 	if len(w.name) > 15 {
 		w.name = w.name[:15]
@@ -124,7 +126,7 @@ func watchRsync(pid int, program string, limit time.Duration, source *hearing, c
 
 func (w *stallWatch) alive() {
 	w.last.Store(time.Now().UnixNano())
-	w.source.alive()
+	w.source.Alive()
 }
 
 func (w *stallWatch) stop() { w.stopped.Do(func() { close(w.done) }) }

@@ -5,15 +5,16 @@ import (
 	"fmt"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
 
 // endSuspicions takes tapes out of suspicion that proved themselves, and says so.
 func (a *Archiver) endSuspicions(ctx context.Context) ([]catalog.Tape, error) {
-	ended, err := a.db.EndSuspicions(context.WithoutCancel(ctx))
+	ended, err := a.env.DB.EndSuspicions(context.WithoutCancel(ctx))
 	for _, t := range ended {
-		a.log.Info("tape is suspect no more", "tape", t.Barcode, "state", t.State)
+		a.env.Log.Info("tape is suspect no more", "tape", t.Barcode, "state", t.State)
 	}
 	return ended, err
 }
@@ -32,19 +33,19 @@ func suspectError(t catalog.Tape) error {
 
 // doubted notes the suspect tapes of the configured pools, as long as copies lie on them that count for nothing until the tape is proved:
 // "safe" leaves these out, so the run may not end as if all were well.
-func (a *Archiver) doubted(ctx context.Context, noted *problems) error {
+func (a *Archiver) doubted(ctx context.Context, noted *job.Problems) error {
 	if _, err := a.endSuspicions(ctx); err != nil {
 		return err
 	}
-	tapes, err := a.db.SuspectTapes(ctx)
+	tapes, err := a.env.DB.SuspectTapes(ctx)
 	if err != nil {
 		return err
 	}
 	for _, t := range tapes {
-		if _, err := a.pool(t.PoolName); err != nil {
+		if _, err := a.env.Pool(t.PoolName); err != nil {
 			continue
 		}
-		noted.add("", "", suspectError(t))
+		noted.Add("", "", suspectError(t))
 	}
 	return nil
 }
@@ -52,16 +53,16 @@ func (a *Archiver) doubted(ctx context.Context, noted *problems) error {
 // TrustTape takes a tape out of suspicion on somebody's word. was is its state before.
 func (a *Archiver) TrustTape(ctx context.Context, barcode string) (t catalog.Tape, was string, err error) {
 	op := "trust tape " + barcode
-	if t, err = a.db.TapeByBarcode(ctx, barcode); err != nil {
+	if t, err = a.env.DB.TapeByBarcode(ctx, barcode); err != nil {
 		return t, "", fmt.Errorf("%s: %w", op, err)
 	}
-	err = a.asRun(ctx, "trust", []string{barcode}, func() error {
-		unlock, err := a.lockWriter(ctx)
+	err = a.env.AsRun(ctx, "trust", []string{barcode}, func() error {
+		unlock, err := a.env.LockWriter(ctx)
 		if err != nil {
 			return err
 		}
 		defer unlock()
-		t, was, err = a.db.TrustTape(ctx, t.ID)
+		t, was, err = a.env.DB.TrustTape(ctx, t.ID)
 		return err
 	})
 	return t, was, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -19,13 +20,13 @@ func (w *writer) sync(ctx context.Context) error {
 	if err != nil || !pending {
 		return err
 	}
-	w.a.activity.set(fmt.Sprintf("syncing %s: its journal, then its index", w.tape.Barcode))
-	failpoint("manifest")
+	w.a.env.Activity.Set(fmt.Sprintf("syncing %s: its journal, then its index", w.tape.Barcode))
+	job.Failpoint("manifest")
 	unnamed := w.journal(ctx)
 	if isTapeError(unnamed) {
 		unnamed = w.volume.WriteFault(unnamed)
 		if !isFull(unnamed) {
-			w.noted.add("", "", fmt.Errorf("tape %s: its manifest could not be written: %w", w.tape.Barcode, unnamed))
+			w.noted.Add("", "", fmt.Errorf("tape %s: its manifest could not be written: %w", w.tape.Barcode, unnamed))
 		}
 		return w.tapeFailed(ctx, isFull(unnamed), unnamed)
 	}
@@ -35,10 +36,10 @@ func (w *writer) sync(ctx context.Context) error {
 				err = w.volume.WriteFault(err)
 				return w.tapeFailed(ctx, isFull(err), err)
 			}
-			w.noted.add("", "", err)
+			w.noted.Add("", "", err)
 		}
 	}
-	failpoint("sync")
+	job.Failpoint("sync")
 	generation, err := w.volume.Sync(ctx)
 	if changer.BlamesNoTape(err) {
 		return errors.Join(unnamed, err) // what was written stays unproved; the next run reads it back
@@ -46,7 +47,7 @@ func (w *writer) sync(ctx context.Context) error {
 	if err != nil {
 		err = w.volume.WriteFault(err)
 		if !isFull(err) {
-			w.noted.add("", "", fmt.Errorf("tape %s: its index could not be written: %w", w.tape.Barcode, err))
+			w.noted.Add("", "", fmt.Errorf("tape %s: its index could not be written: %w", w.tape.Barcode, err))
 		}
 		return errors.Join(unnamed, w.tapeFailed(ctx, isFull(err), err))
 	}
@@ -55,15 +56,15 @@ func (w *writer) sync(ctx context.Context) error {
 
 // durable records a proved sync and lets go of what is safe everywhere.
 func (w *writer) durable(ctx context.Context, generation int64) error {
-	failpoint("durable")
+	job.Failpoint("durable")
 	free, err := w.volume.Free()
 	if err != nil {
 		free = w.tape.Free
 	}
-	if err := w.a.db.MarkDurable(ctx, w.tape.ID, generation, free, time.Now().UTC()); err != nil {
+	if err := w.a.env.DB.MarkDurable(ctx, w.tape.ID, generation, free, time.Now().UTC()); err != nil {
 		return fmt.Errorf("record the sync of tape %s: %w", w.tape.Barcode, err)
 	}
-	t, err := w.a.db.TapeByBarcode(ctx, w.tape.Barcode)
+	t, err := w.a.env.DB.TapeByBarcode(ctx, w.tape.Barcode)
 	if err != nil {
 		return err
 	}
@@ -79,24 +80,24 @@ func (w *writer) durable(ctx context.Context, generation int64) error {
 
 // release removes the spool copies of batches whose copies are all durable.
 func (w *writer) release(ctx context.Context) error {
-	batches, err := w.a.db.ReleasableBatches(ctx)
+	batches, err := w.a.env.DB.ReleasableBatches(ctx)
 	if err != nil {
 		return fmt.Errorf("look for batches that are safe: %w", err)
 	}
-	return w.releaseThese(ctx, batches, w.a.db.ReleaseBatch)
+	return w.releaseThese(ctx, batches, w.a.env.DB.ReleaseBatch)
 }
 
 // releaseOnce removes, for want of room, also those of which each object has one durable copy. What other pools
 // are owed is made from that.
 func (w *writer) releaseOnce(ctx context.Context) error {
-	batches, err := w.a.db.OnceSafeBatches(ctx)
+	batches, err := w.a.env.DB.OnceSafeBatches(ctx)
 	if err != nil {
 		return fmt.Errorf("look for batches that are safe once: %w", err)
 	}
 	if len(batches) > 0 {
-		w.a.log.Info("the spool is full: files with one durable copy leave it; further copies will be made from tape", "batches", len(batches))
+		w.a.env.Log.Info("the spool is full: files with one durable copy leave it; further copies will be made from tape", "batches", len(batches))
 	}
-	return w.releaseThese(ctx, batches, w.a.db.ReleaseBatchOnce)
+	return w.releaseThese(ctx, batches, w.a.env.DB.ReleaseBatchOnce)
 }
 
 func (w *writer) releaseThese(ctx context.Context, batches []catalog.Batch, release func(context.Context, int64) error) error {
@@ -107,15 +108,15 @@ func (w *writer) releaseThese(ctx context.Context, batches []catalog.Batch, rele
 		if _, ours := w.sources[b.Source]; !ours {
 			continue
 		}
-		objects, err := w.a.db.BatchObjects(ctx, b.ID)
+		objects, err := w.a.env.DB.BatchObjects(ctx, b.ID)
 		if err != nil {
 			return fmt.Errorf("release batch %d: %w", b.ID, err)
 		}
-		failpoint("release")
+		job.Failpoint("release")
 		if err := release(ctx, b.ID); err != nil {
 			return fmt.Errorf("release batch %d: %w", b.ID, err)
 		}
-		failpoint("released")
+		job.Failpoint("released")
 		for _, o := range objects {
 			errs = append(errs, w.a.dropLayout(o.OID))
 		}

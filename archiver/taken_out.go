@@ -36,16 +36,16 @@ func (w *writer) takenOut(ctx context.Context, t catalog.Tape, v *changer.Volume
 	if killed {
 		what = "the ltfs of tape %s in drive %d was killed; the tape"
 	}
-	w.noted.add("", "", fmt.Errorf(what+" is not blamed, and what was written since its last sync is looked for: %w", t.Barcode, w.lease.Drive().Element, why))
+	w.noted.Add("", "", fmt.Errorf(what+" is not blamed, and what was written since its last sync is looked for: %w", t.Barcode, w.lease.Drive().Element, why))
 	if err := w.giveUp(ctx); err != nil {
-		w.a.log.Warn("the tape was not given up in order", "tape", t.Barcode, "error", err)
+		w.a.env.Log.Warn("the tape was not given up in order", "tape", t.Barcode, "error", err)
 	}
 	if err := w.proveTape(ctx, t); err != nil {
 		if ctx.Err() != nil || errors.Is(err, ErrOlder) {
 			return true, fmt.Errorf("prove what tape %s holds: %w", t.Barcode, err)
 		}
 		w.tried[barcodeOf(t)] = true // a later run reads it, or asks for it
-		w.noted.add("", "", fmt.Errorf("tape %s holds parts that nobody proved: %w", t.Barcode, err))
+		w.noted.Add("", "", fmt.Errorf("tape %s holds parts that nobody proved: %w", t.Barcode, err))
 	}
 	return true, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"sort"
 
 	"tapefs/catalog"
@@ -33,24 +32,6 @@ func keepFree(p Pool, capacity int64) int64 {
 	return keep + min(maxReserve, capacity/reserveDivide)
 }
 
-// Takes reports whether a tape may belong to the pool, by its barcode.
-func (p Pool) Takes(b changer.Barcode) bool { return p.matches(b) }
-
-// matches tells whether a barcode belongs to a pool.
-func (p Pool) matches(b changer.Barcode) bool {
-	any := func(patterns []string) bool {
-		for _, pattern := range patterns {
-			for _, spelling := range b.Spellings() {
-				if ok, err := path.Match(pattern, string(spelling)); err == nil && ok {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	return !b.Cleaning() && any(p.Include) && !any(p.Exclude)
-}
-
 // candidate is a tape to write to; Known is false for one that must be proved blank and formatted.
 type candidate struct {
 	Barcode changer.Barcode
@@ -68,7 +49,7 @@ func candidates(p Pool, barcodes []changer.Barcode, tapes []catalog.Tape) []cand
 	}
 	var out []candidate
 	for _, b := range barcodes {
-		if b == "" || !p.matches(b) {
+		if b == "" || !p.Takes(b) {
 			continue
 		}
 		t, ok := known[string(b)]
@@ -129,7 +110,7 @@ func (a *Archiver) partSize(ctx context.Context, pools []string) (int64, error) 
 
 // smallestTape is the capacity of a pool's smallest tape, bytes; 0 when none is known.
 func (a *Archiver) smallestTape(ctx context.Context, pool string) (int64, error) {
-	tapes, err := a.db.Tapes(ctx)
+	tapes, err := a.env.DB.Tapes(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("look for tapes of pool %s: %w", pool, err)
 	}
@@ -145,14 +126,14 @@ func (a *Archiver) smallestTape(ctx context.Context, pool string) (int64, error)
 // mayWrite refuses to write to any tape while nobody has shown a second copy of the key, and with a catalog that is older than what was
 // written on this machine.
 func (a *Archiver) mayWrite(ctx context.Context) error {
-	_, row, err := a.sealKey(ctx)
+	_, row, err := a.env.SealKey(ctx)
 	if err != nil {
 		return err
 	}
-	if a.lib == nil {
+	if a.env.Lib == nil {
 		return errors.New("write to a tape: no library is configured")
 	}
-	if a.cfg.RequireKeyCopy && row.CopySeen.IsZero() {
+	if a.env.Config.RequireKeyCopy && row.CopySeen.IsZero() {
 		return &changer.Error{Op: "write to a tape", Hint: "copy the key file to another place, then run tapefs key check --copy FILE",
 			Err: fmt.Errorf("no second copy of key %s was ever seen, and without the key the tapes are noise", row.Fingerprint)}
 	}

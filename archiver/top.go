@@ -30,7 +30,7 @@ func (a *Archiver) completeTop(ctx context.Context, run catalog.Run, src Source,
 	if m.Owner == top.Owner && m.MTime == top.MTime {
 		return nil
 	}
-	_, err := a.db.EnsureDir(ctx, run.ID, top.Parent, top.Name, m)
+	_, err := a.env.DB.EnsureDir(ctx, run.ID, top.Parent, top.Name, m)
 	return err
 }
 
@@ -48,14 +48,14 @@ func (a *Archiver) lookAtTop(ctx context.Context, src Source, b catalog.Batch, d
 		return nil, err
 	}
 	r, err := a.rsyncReach(ctx, src, at, func(secluded bool) []string {
-		args := append([]string{"-dt", "--exclude=*"}, at.remoteOptions(src, a.cfg.SSH, secluded)...)
+		args := append([]string{"-dt", "--exclude=*"}, at.remoteOptions(src, a.env.Config.SSH, secluded)...)
 		return append(args, "--", at.listed(), copied+"/")
 	}, nil, func([]byte) error { return nil })
 	if err != nil {
 		return nil, err
 	}
 	if r.exit != 0 {
-		a.log.Info("the time of a source's directory is known to the second only", "source", src.Name, "error", r.err())
+		a.env.Log.Info("the time of a source's directory is known to the second only", "source", src.Name, "error", r.err())
 		return nil, nil
 	}
 	return os.Lstat(copied)

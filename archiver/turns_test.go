@@ -61,14 +61,14 @@ func onlySrc(c *Config) { c.Sources = c.Sources[:1] }
 
 // wantAlways is another process that wants the only drive, has it for a moment, and wants it again.
 func (w *backWorld) wantAlways(ctx context.Context) {
-	a, db, err := backOpen(w.dir, w.a.log, nil)
+	a, db, err := backOpen(w.dir, w.a.env.Log, nil)
 	if err != nil {
 		w.Error(err)
 		return
 	}
 	defer db.Close()
 	for ctx.Err() == nil {
-		le, err := a.lib.Lease(ctx, changer.Request{Drive: w.vl.Drives[0].Serial, Purpose: "read"})
+		le, err := a.env.Lib.Lease(ctx, changer.Request{Drive: w.vl.Drives[0].Serial, Purpose: "read"})
 		if err != nil {
 			if ctx.Err() == nil {
 				w.Error(err)

@@ -10,7 +10,7 @@ import (
 // unwritten lists, by the names of sources, the files that no tape holds yet; true: their paths showed something before.
 func (a *Archiver) unwritten(ctx context.Context, sources []Source) (map[string]map[catalog.ID]bool, error) {
 	out := map[string]map[catalog.ID]bool{}
-	rows, err := a.db.Sources(ctx)
+	rows, err := a.env.DB.Sources(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -19,7 +19,7 @@ func (a *Archiver) unwritten(ctx context.Context, sources []Source) (map[string]
 			if s.Name != row.Name {
 				continue
 			}
-			if out[s.Name], err = a.db.Unwritten(ctx, row.ID); err != nil {
+			if out[s.Name], err = a.env.DB.Unwritten(ctx, row.ID); err != nil {
 				return nil, err
 			}
 		}
@@ -34,7 +34,7 @@ func (a *Archiver) countWritten(ctx context.Context, run catalog.Run, sources []
 	if err != nil {
 		return err
 	}
-	report, err := a.db.RunReport(ctx, run.ID)
+	report, err := a.env.DB.RunReport(ctx, run.ID)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (a *Archiver) countWritten(ctx context.Context, run catalog.Run, sources []
 			if _, waits := left[id]; waits {
 				continue
 			}
-			v, err := a.db.Get(ctx, id)
+			v, err := a.env.DB.Get(ctx, id)
 			if err != nil && !errors.Is(err, catalog.ErrNotFound) {
 				return err
 			}
@@ -72,7 +72,7 @@ func (a *Archiver) countWritten(ctx context.Context, run catalog.Run, sources []
 				delete(add, key)
 			}
 		}
-		if err := a.db.Count(ctx, run.ID, name, add); err != nil {
+		if err := a.env.DB.Count(ctx, run.ID, name, add); err != nil {
 			return err
 		}
 	}

@@ -84,7 +84,7 @@ func (c *comparison) vanish(ctx context.Context) error {
 
 // warn says it at once, and keeps it with the run.
 func (c *comparison) warn(ctx context.Context, text string) error {
-	c.a.log.Warn(text, "source", c.source)
+	c.a.env.Log.Warn(text, "source", c.source)
 	if c.run == 0 {
 		return nil
 	}

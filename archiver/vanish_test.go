@@ -44,7 +44,7 @@ func TestVanishedFilesDoNotCountTwice(t *testing.T) {
 	if st.Vanished != 0 || st.Unmarked != 10 {
 		t.Errorf("more than a tenth of what is left: %+v", st)
 	}
-	report, err := f.db.RunReport(t.Context(), f.run.ID)
+	report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
 	ok(t, err)
 	if n := len(report.Errors); n != 1 || !strings.Contains(report.Errors[0].Message, "10 of 90 files") {
 		t.Errorf("errors: %+v", report.Errors)

@@ -10,12 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
-
-// ErrDamaged: a verify found bytes that are not what was written.
-var ErrDamaged = errors.New("damage was found")
 
 // wantedToVerify is the reason under which tapes are wanted.
 const wantedToVerify = "verify"
@@ -68,17 +66,17 @@ type VerifySummary struct {
 // Verify reads sealed bytes back through read-only mounts, in tape order, and compares their sums.
 // ErrDamaged when some differ, ErrNeedsOperator when tapes are not in the library.
 func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, error) {
-	if a.lib == nil {
+	if a.env.Lib == nil {
 		return VerifySummary{}, errors.New("verify: no library is configured")
 	}
-	if err := a.lib.Recover(ctx); err != nil {
+	if err := a.env.Lib.Recover(ctx); err != nil {
 		return VerifySummary{}, fmt.Errorf("recover the library: %w", err)
 	}
-	run, err := a.startRun(ctx, "verify", o.Args)
+	run, err := a.env.StartRun(ctx, "verify", o.Args)
 	if err != nil {
 		return VerifySummary{}, err
 	}
-	noted := &problems{a: a, run: run}
+	noted := job.NewProblems(a.env, run)
 	v := &verifier{a: a, run: run, noted: noted, openssl: o.OpenSSL, away: map[string]error{}, journal: map[string][]journalItem{}, closed: map[string]error{}, sum: VerifySummary{Run: run.ID}}
 	err = v.verify(ctx, o)
 	err = errors.Join(err, v.leave(ctx))
@@ -89,18 +87,18 @@ func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, 
 	if err == nil {
 		err = v.result(ctx, o)
 	}
-	state, message := endOf(ctx, err)
+	state, message := job.EndOf(ctx, err)
 	ctx = context.WithoutCancel(ctx)
 	counts := map[string]int64{"verified_parts": int64(v.sum.Parts), "verified_bytes": v.sum.Bytes, "verified_files": int64(v.sum.Files),
 		"damaged":            int64(len(v.sum.Damaged)),
 		"verified_manifests": int64(v.sum.Manifests), "lost_manifests": int64(len(v.sum.Lost))}
-	return v.sum, errors.Join(err, a.db.Count(ctx, run.ID, "", counts), a.db.FinishRun(ctx, run.ID, state, message))
+	return v.sum, errors.Join(err, a.env.DB.Count(ctx, run.ID, "", counts), a.env.DB.FinishRun(ctx, run.ID, state, message))
 }
 
 type verifier struct {
 	a       *Archiver
 	run     catalog.Run
-	noted   *problems
+	noted   *job.Problems
 	openssl bool
 	away    map[string]error         // tapes that could not be read, and why
 	journal map[string][]journalItem // by tape: manifests and snapshots still to be read
@@ -119,7 +117,7 @@ func (v *verifier) choose(ctx context.Context, o VerifyOptions) ([][]catalog.Ver
 	// Who names a tape or a path wants to know of all that should be there.
 	f := catalog.VerifyFilter{Barcode: o.Tape, Written: o.written, Damaged: o.Tape != "" || len(o.Paths) > 0}
 	if o.Source != "" {
-		src, err := v.a.db.SourceByName(ctx, o.Source)
+		src, err := v.a.env.DB.SourceByName(ctx, o.Source)
 		if err != nil {
 			return nil, err
 		}
@@ -128,16 +126,16 @@ func (v *verifier) choose(ctx context.Context, o VerifyOptions) ([][]catalog.Ver
 	if len(o.Paths) > 0 {
 		f.Objects = map[int64]bool{}
 		for _, p := range o.Paths {
-			if err := v.a.db.ObjectsBelow(ctx, p, f.Objects); err != nil {
+			if err := v.a.env.DB.ObjectsBelow(ctx, p, f.Objects); err != nil {
 				return nil, fmt.Errorf("look for the objects to verify: %w", err)
 			}
 		}
 	}
-	parts, err := v.a.db.VerifyParts(ctx, f)
+	parts, err := v.a.env.DB.VerifyParts(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	since, err := v.a.db.CampaignSince(ctx, v.run)
+	since, err := v.a.env.DB.CampaignSince(ctx, v.run)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +266,7 @@ func (v *verifier) verify(ctx context.Context, o VerifyOptions) error {
 			return err
 		}
 		done += sizeOf(item)
-		v.a.stage("verify", done, total)
+		v.a.env.Stage("verify", done, total)
 	}
 	if n := len(items); n > 0 {
 		if err := v.readJournal(ctx, items[n-1][0].Barcode, math.MaxInt64); err != nil {
@@ -288,7 +286,7 @@ func (v *verifier) mount(ctx context.Context, barcode string) (bool, error) {
 		return false, nil
 	}
 	if v.volume != nil {
-		if v.tape == barcode && !v.lease.Due(v.a.cfg.WriterSlice) {
+		if v.tape == barcode && !v.lease.Due(v.a.env.Config.WriterSlice) {
 			return true, nil
 		}
 		if err := v.leave(ctx); err != nil {
@@ -301,7 +299,7 @@ func (v *verifier) mount(ctx context.Context, barcode string) (bool, error) {
 			return nil
 		}
 		if lerr := v.leave(ctx); lerr != nil {
-			v.a.log.Warn("drive not given back in order", "tape", barcode, "error", lerr)
+			v.a.env.Log.Warn("drive not given back in order", "tape", barcode, "error", lerr)
 		}
 		return err
 	})
@@ -316,15 +314,15 @@ func (v *verifier) mount(ctx context.Context, barcode string) (bool, error) {
 }
 
 func (v *verifier) load(ctx context.Context, barcode string) error {
-	t, err := v.a.db.TapeByBarcode(ctx, barcode)
+	t, err := v.a.env.DB.TapeByBarcode(ctx, barcode)
 	if err != nil {
 		return err
 	}
-	if v.lease, err = v.a.lib.Lease(ctx, changer.Request{Barcode: changer.Barcode(barcode), Purpose: "verify",
-		Wait: func(holder string) { v.a.note("waiting for a drive: %s has it", holder) }}); err != nil {
+	if v.lease, err = v.a.env.Lib.Lease(ctx, changer.Request{Barcode: changer.Barcode(barcode), Purpose: "verify",
+		Wait: func(holder string) { v.a.env.Note("waiting for a drive: %s has it", holder) }}); err != nil {
 		return err
 	}
-	v.a.note("loading %s into drive %d to verify it", barcode, v.lease.Drive().Element)
+	v.a.env.Note("loading %s into drive %d to verify it", barcode, v.lease.Drive().Element)
 	if err := v.lease.Load(ctx, changer.Barcode(barcode)); err != nil {
 		return err
 	}
@@ -333,12 +331,12 @@ func (v *verifier) load(ctx context.Context, barcode string) error {
 	}
 	v.tape, v.since = barcode, time.Now()
 	if t.State == catalog.TapeForeign { // another program's: its files prove it
-		return v.a.db.Unwant(ctx, barcode, wantedToVerify)
+		return v.a.env.DB.Unwant(ctx, barcode, wantedToVerify)
 	}
 	if err := v.a.checkLabel(v.volume, t); err != nil {
 		return err
 	}
-	return v.a.db.Unwant(ctx, barcode, wantedToVerify)
+	return v.a.env.DB.Unwant(ctx, barcode, wantedToVerify)
 }
 
 // leave unmounts and gives the drive back.
@@ -376,7 +374,7 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 		if p.State == catalog.PartDamaged {
 			return true, v.recovered(ctx, p, sums.Size)
 		}
-		return true, v.a.db.PartVerified(ctx, p.ID, time.Now())
+		return true, v.a.env.DB.PartVerified(ctx, p.ID, time.Now())
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	case isDamage(err) && p.State == catalog.PartDamaged && !p.OpenDamage:
@@ -395,50 +393,50 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 
 // recovered takes back that a part is damaged.
 func (v *verifier) recovered(ctx context.Context, p catalog.VerifyPart, size int64) error {
-	again, err := v.a.db.PartRecovered(ctx, p.CopyPart, size, time.Now())
+	again, err := v.a.env.DB.PartRecovered(ctx, p.CopyPart, size, time.Now())
 	if again {
 		v.sum.Recovered++
-		v.a.log.Warn("what counted as damaged was read without a fault", "tape", p.Barcode, "file", p.Name)
+		v.a.env.Log.Warn("what counted as damaged was read without a fault", "tape", p.Barcode, "file", p.Name)
 	}
 	return err
 }
 
 func (v *verifier) found(p catalog.VerifyPart, file string, err error) {
 	v.sum.Damaged = append(v.sum.Damaged, VerifyDamage{Object: p.OID, Pool: p.Pool, Barcode: p.Barcode, File: file, Why: err.Error()})
-	v.noted.add("", "", fmt.Errorf("object %s in pool %s on tape %s is damaged: %w", p.OID, p.Pool, p.Barcode, err))
+	v.noted.Add("", "", fmt.Errorf("object %s in pool %s on tape %s is damaged: %w", p.OID, p.Pool, p.Barcode, err))
 }
 
 // want records which tapes have to be brought.
 func (v *verifier) want(ctx context.Context) error {
 	for barcode, why := range v.away {
 		if !errors.Is(why, changer.ErrNotInLibrary) && !errors.Is(why, changer.ErrNoMedium) && !errors.Is(why, changer.ErrWrongVolume) {
-			v.noted.add("", "", fmt.Errorf("tape %s could not be verified: %w", barcode, why))
+			v.noted.Add("", "", fmt.Errorf("tape %s could not be verified: %w", barcode, why))
 			continue
 		}
 		if !errors.Is(why, changer.ErrNotInLibrary) {
-			v.a.log.Warn("a tape is taken for missing", "tape", barcode, "error", why)
+			v.a.env.Log.Warn("a tape is taken for missing", "tape", barcode, "error", why)
 		}
-		if _, err := v.a.db.Want(ctx, barcode, wantedToVerify); err != nil {
+		if _, err := v.a.env.DB.Want(ctx, barcode, wantedToVerify); err != nil {
 			return err
 		}
 		v.sum.Wanted = append(v.sum.Wanted, barcode)
 	}
 	slices.Sort(v.sum.Wanted)
 	for key, why := range v.closed {
-		v.noted.add("", "", fmt.Errorf("manifests and snapshots sealed with key %s could not be verified: %w", key, why))
+		v.noted.Add("", "", fmt.Errorf("manifests and snapshots sealed with key %s could not be verified: %w", key, why))
 	}
 	return nil
 }
 
 func (v *verifier) result(ctx context.Context, o VerifyOptions) error {
-	damages, err := v.a.db.Damages(ctx)
+	damages, err := v.a.env.DB.Damages(ctx)
 	if err != nil {
 		return err
 	}
 	for _, d := range damages {
 		v.sum.Known += d.Copies
 	}
-	missed, err := v.a.db.MissedManifests(ctx)
+	missed, err := v.a.env.DB.MissedManifests(ctx)
 	if err != nil {
 		return err
 	}
@@ -457,16 +455,16 @@ func (v *verifier) result(ctx context.Context, o VerifyOptions) error {
 	if len(v.sum.Wanted) > 0 {
 		return fmt.Errorf("%w: tapes to be verified are not in the library: %v", ErrNeedsOperator, v.sum.Wanted)
 	}
-	if err := v.noted.result(); err != nil {
+	if err := v.noted.Result(); err != nil {
 		return errors.New("some of what is on tape could not be verified")
 	}
 	return nil
 }
 
 // verifyWritten reads back what a run wrote, as far as pools ask for it, through fresh mounts.
-func (a *Archiver) verifyWritten(ctx context.Context, run catalog.Run, noted *problems) error {
+func (a *Archiver) verifyWritten(ctx context.Context, run catalog.Run, noted *job.Problems) error {
 	pools := map[string]float64{}
-	for _, p := range a.cfg.Pools {
+	for _, p := range a.env.Config.Pools {
 		if p.VerifyAfterWrite > 0 {
 			pools[p.Name] = p.VerifyAfterWrite
 		}
@@ -474,13 +472,13 @@ func (a *Archiver) verifyWritten(ctx context.Context, run catalog.Run, noted *pr
 	if len(pools) == 0 {
 		return nil
 	}
-	parts, err := a.db.VerifyParts(ctx, catalog.VerifyFilter{Written: run.Started})
+	parts, err := a.env.DB.VerifyParts(ctx, catalog.VerifyFilter{Written: run.Started})
 	if err != nil || !slices.ContainsFunc(parts, func(p catalog.VerifyPart) bool { return pools[p.Pool] > 0 }) {
 		return err
 	}
 	_, err = a.Verify(ctx, VerifyOptions{Args: []string{"--after-run", fmt.Sprint(run.ID)}, written: run.Started, pools: pools})
 	if err != nil && ctx.Err() == nil {
-		noted.add("", "", fmt.Errorf("read back what was written: %w", err))
+		noted.Add("", "", fmt.Errorf("read back what was written: %w", err))
 		return nil
 	}
 	return err

@@ -15,11 +15,11 @@ import (
 
 // surveyPart reads a file of an imported archive whole for the first time: all that proves it is an MD5. What it learns is recorded.
 func (v *verifier) surveyPart(ctx context.Context, p catalog.VerifyPart) (bool, error) {
-	md5, err := v.a.db.ForeignMD5(ctx, p.Object)
+	md5, err := v.a.env.DB.ForeignMD5(ctx, p.Object)
 	if err != nil {
 		return false, err
 	}
-	tape, err := v.a.db.TapeByBarcode(ctx, p.Barcode)
+	tape, err := v.a.env.DB.TapeByBarcode(ctx, p.Barcode)
 	if err != nil {
 		return false, err
 	}
@@ -28,7 +28,7 @@ func (v *verifier) surveyPart(ctx context.Context, p catalog.VerifyPart) (bool, 
 	case err == nil:
 		v.sum.Parts++
 		v.sum.Bytes += p.Size
-		return true, v.a.db.RecordSurvey(ctx, catalog.Surveyed{Object: p.Object, CopyPart: p.ID, Part: sums, Tape: p.Barcode, UUID: v.volume.UUID, At: time.Now()})
+		return true, v.a.env.DB.RecordSurvey(ctx, catalog.Surveyed{Object: p.Object, CopyPart: p.ID, Part: sums, Tape: p.Barcode, UUID: v.volume.UUID, At: time.Now()})
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	case isDamage(err):

@@ -32,11 +32,11 @@ type journalItem struct {
 // some parts reads the manifests that name these: a manifest lies behind the parts that were synced with it, so that this costs no
 // long way. What is due by its age is read wherever a tape is read anyway, and on other tapes unless the budget was used up.
 func (v *verifier) chooseJournal(ctx context.Context, o VerifyOptions, items [][]catalog.VerifyPart) error {
-	files, err := v.a.db.JournalToVerify(ctx)
+	files, err := v.a.env.DB.JournalToVerify(ctx)
 	if err != nil {
 		return err
 	}
-	since, err := v.a.db.CampaignSince(ctx, v.run)
+	since, err := v.a.env.DB.CampaignSince(ctx, v.run)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (v *verifier) restOfJournal(ctx context.Context) error {
 
 // readJournalFile reads one back, and records that it is good or lost.
 func (v *verifier) readJournalFile(ctx context.Context, f catalog.JournalFile) error {
-	t, err := v.a.db.TapeByBarcode(ctx, f.Barcode)
+	t, err := v.a.env.DB.TapeByBarcode(ctx, f.Barcode)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (v *verifier) readJournalFile(ctx context.Context, f catalog.JournalFile) e
 		} else {
 			v.sum.Manifests++
 		}
-		return v.a.db.JournalVerified(ctx, f, time.Now())
+		return v.a.env.DB.JournalVerified(ctx, f, time.Now())
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case journalLost(v.volume, err):
@@ -167,7 +167,7 @@ func journalLost(v *changer.Volume, err error) bool {
 }
 
 func (v *verifier) lostJournalFile(ctx context.Context, f catalog.JournalFile, why error) error {
-	copies, err := v.a.db.LoseJournalFile(context.WithoutCancel(ctx), f, time.Now())
+	copies, err := v.a.env.DB.LoseJournalFile(context.WithoutCancel(ctx), f, time.Now())
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (v *verifier) lostJournalFile(ctx context.Context, f catalog.JournalFile, w
 	case copies > 0:
 		what = fmt.Sprintf("%d copies are not safe before the next tapefs archive has written another manifest that names them", copies)
 	}
-	v.noted.add("", "", fmt.Errorf("%s in pool %s is not on tape %s as it was written: %w (%s)", f.Name, f.Pool, f.Barcode, why, what))
+	v.noted.Add("", "", fmt.Errorf("%s in pool %s is not on tape %s as it was written: %w (%s)", f.Name, f.Pool, f.Barcode, why, what))
 	return nil
 }
 
@@ -218,7 +218,7 @@ func (a *Archiver) proveKnownSnapshot(ctx context.Context, root *os.Root, t cata
 	if err != nil {
 		return fmt.Errorf("%w: its name has no time", ErrUnproved)
 	}
-	key, err := a.keys.Key(match[1])
+	key, err := a.env.Keys.Key(match[1])
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (a *Archiver) proveKnownSnapshot(ctx context.Context, root *os.Root, t cata
 	if err != nil {
 		return err
 	}
-	text := snapshotText(a.db.UUID(), t.UUID, at)
+	text := snapshotText(a.env.DB.UUID(), t.UUID, at)
 	if !bytes.Equal(proof, fmt.Appendf(bytes.Clone(text), "mac=%x\n", f.MAC)) {
 		return fmt.Errorf("%w: its .mac file is not the one that was written", ErrUnproved)
 	}

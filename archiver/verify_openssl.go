@@ -44,7 +44,7 @@ func (p *proof) Write(b []byte) (int, error) {
 // proveCopy reads all parts of a copy in order, lets the openssl program open them, and compares
 // each file with the sum that the catalog has of its content.
 func (v *verifier) proveCopy(ctx context.Context, parts []catalog.VerifyPart) error {
-	o, err := v.a.db.PackedObject(ctx, parts[0].Object)
+	o, err := v.a.env.DB.PackedObject(ctx, parts[0].Object)
 	if err != nil {
 		return err
 	}
@@ -107,11 +107,11 @@ func (v *verifier) proveCopy(ctx context.Context, parts []catalog.VerifyPart) er
 
 // startProof starts the program. The key reaches it through a pipe.
 func (v *verifier) startProof(ctx context.Context, o catalog.PlannedObject) (*proof, error) {
-	secret, err := v.a.keys.Key(o.Fingerprint)
+	secret, err := v.a.env.Keys.Key(o.Fingerprint)
 	if err != nil {
 		return nil, fmt.Errorf("open object %s with openssl: %w", o.OID, err)
 	}
-	keys, err := v.a.db.Keys(ctx)
+	keys, err := v.a.env.DB.Keys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (v *verifier) startProof(ctx context.Context, o catalog.PlannedObject) (*pr
 		if m.Kind != catalog.File {
 			continue
 		}
-		name, err := v.a.db.Path(ctx, m.ID)
+		name, err := v.a.env.DB.Path(ctx, m.ID)
 		if err != nil {
 			return nil, fmt.Errorf("open object %s with openssl: %w", o.OID, err)
 		}

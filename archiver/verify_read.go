@@ -144,5 +144,5 @@ func (a *Archiver) markDamagedSince(ctx context.Context, p catalog.CopyPart, why
 	if errors.As(why, &d) {
 		lost, size = d.lost, d.size
 	}
-	return a.db.FoundDamagedSince(context.WithoutCancel(ctx), p, lost, size, why, since)
+	return a.env.DB.FoundDamagedSince(context.WithoutCancel(ctx), p, lost, size, why, since)
 }

@@ -25,11 +25,11 @@ const mayLeave = 8
 // wanted says what an operator has to bring for a pool: about how many tapes, of which kind, and which
 // full ones could leave the library for them.
 func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) error {
-	debts, err := a.db.Debts(ctx)
+	debts, err := a.env.DB.Debts(ctx)
 	if err != nil {
 		return fmt.Errorf("look for what pool %s owes: %w", p.Name, err)
 	}
-	tapes, err := a.db.Tapes(ctx)
+	tapes, err := a.env.DB.Tapes(ctx)
 	if err != nil {
 		return fmt.Errorf("look for tapes of pool %s: %w", p.Name, err)
 	}
@@ -37,7 +37,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 	if err != nil {
 		return err
 	}
-	unsafe, err := a.db.UnsafeParts(ctx)
+	unsafe, err := a.env.DB.UnsafeParts(ctx)
 	if err != nil {
 		return fmt.Errorf("look for parts that are not safe: %w", err)
 	}
@@ -66,7 +66,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 	}
 	hint := ""
 	for _, b := range inv.Barcodes() {
-		if !p.matches(b) || !a.lib.CanWrite(ctx, b, true, nil) {
+		if !p.Takes(b) || !a.env.Lib.CanWrite(ctx, b, true, nil) {
 			continue
 		}
 		if generation == 0 {
@@ -104,7 +104,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 	if len(suspect) > 0 {
 		text += "; suspect: " + some(suspect) + " (tapefs tape trust " + suspect[0] + " uses it again, tapefs verify --tape " + suspect[0] + " reads it back)"
 	}
-	if a.lib.Alone() {
+	if a.env.Lib.Alone() {
 		hint = insertHint(p, tapes)
 	}
 	if hint == "" {
@@ -140,11 +140,11 @@ func (e noTapeError) Error() string { return string(e) }
 
 // wantedNow is wanted with what is owed by now.
 func (w *writer) wantedNow(ctx context.Context, pool string) (error, error) {
-	p, err := w.a.pool(pool)
+	p, err := w.a.env.Pool(pool)
 	if err != nil {
 		return nil, err
 	}
-	inv, err := w.a.lib.Inventory(ctx)
+	inv, err := w.a.env.Lib.Inventory(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for a tape of pool %s: %w", pool, err)
 	}

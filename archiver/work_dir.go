@@ -16,11 +16,11 @@ var workName = regexp.MustCompile(`^\.list-.+-[0-9]{1,20}$`)
 // workDir is a fresh directory below the spool for sorted runs. It is locked as long as its owner lives, so that what
 // a killed run left can be told from one in use; done removes it.
 func (a *Archiver) workDir(src Source) (dir string, done func(*error), err error) {
-	if err := os.MkdirAll(a.cfg.SpoolDir, 0o700); err != nil {
+	if err := os.MkdirAll(a.env.Config.SpoolDir, 0o700); err != nil {
 		return "", nil, fmt.Errorf("make the spool: %w", err)
 	}
 	for {
-		dir, err := os.MkdirTemp(a.cfg.SpoolDir, ".list-"+src.Name+"-")
+		dir, err := os.MkdirTemp(a.env.Config.SpoolDir, ".list-"+src.Name+"-")
 		if err != nil {
 			return "", nil, fmt.Errorf("make a place to sort in: %w", err)
 		}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -33,7 +34,7 @@ func (w *writer) writeCopy(ctx context.Context, pool string, c catalog.OwedCopy,
 		if !errors.Is(err, errReseal) || o.State != catalog.ObjectPlanned || try == packTries {
 			return err
 		}
-		w.a.log.Info("a file changed while its object was written again: packing anew", "object", o.OID)
+		w.a.env.Log.Info("a file changed while its object was written again: packing anew", "object", o.OID)
 		w.settleAll()
 	}
 }
@@ -59,7 +60,7 @@ func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedC
 			return err
 		}
 		if left == 0 {
-			return w.a.db.SettleCopy(ctx, c.ID) // it may count as owed though others wrote all of it
+			return w.a.env.DB.SettleCopy(ctx, c.ID) // it may count as owed though others wrote all of it
 		}
 		if err := w.openTape(ctx, pool, p.partLen(n)); err != nil {
 			return err
@@ -81,7 +82,7 @@ func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedC
 // pack prepares an object's packing.
 func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject) (*packing, error) {
 	src := w.sources[o.Source]
-	key, err := w.a.keys.Key(o.Fingerprint)
+	key, err := w.a.env.Keys.Key(o.Fingerprint)
 	if err != nil {
 		return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
 	}
@@ -99,8 +100,8 @@ func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, 
 		if err := w.abandon(ctx, o.ID); err != nil {
 			return nil, err
 		}
-		failpoint("salt")
-		if salt, err = w.a.db.DrawSalt(ctx, o.Key, "object"); err != nil {
+		job.Failpoint("salt")
+		if salt, err = w.a.env.DB.DrawSalt(ctx, o.Key, "object"); err != nil {
 			return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
 		}
 	} else {
@@ -112,11 +113,11 @@ func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, 
 				return nil, err
 			}
 		}
-		if recorded, err = w.a.db.Parts(ctx, o.ID); err != nil {
+		if recorded, err = w.a.env.DB.Parts(ctx, o.ID); err != nil {
 			return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
 		}
 	}
-	failpoint("pack")
+	job.Failpoint("pack")
 	p, err := newPacking(l, func(p string) (*os.File, error) { return w.a.openMember(b, p) }, !b.Local, key, salt, o.PartSize, recorded)
 	if err != nil {
 		return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
@@ -133,7 +134,7 @@ func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, 
 // renew gives an object that is packed anew another id, after the one it had: nothing is sealed twice under one. The id
 // of what was listed a while ago is brought up to date.
 func (w *writer) renew(ctx context.Context, c *catalog.OwedCopy, o *catalog.PlannedObject) error {
-	oid, former, err := w.a.db.RenewObject(ctx, o.ID, followingOID)
+	oid, former, err := w.a.env.DB.RenewObject(ctx, o.ID, followingOID)
 	if err != nil {
 		return err
 	}
@@ -141,19 +142,19 @@ func (w *writer) renew(ctx context.Context, c *catalog.OwedCopy, o *catalog.Plan
 	if former == "" {
 		return nil
 	}
-	w.a.log.Info("an object is packed anew, under another id", "object", oid, "former", former)
+	w.a.env.Log.Info("an object is packed anew, under another id", "object", oid, "former", former)
 	return w.a.dropLayout(former)
 }
 
 // abandon gives up what copies have of an earlier packing of an object that was never completed: its salt is
 // not known.
 func (w *writer) abandon(ctx context.Context, object int64) error {
-	copies, err := w.a.db.ObjectCopies(ctx, object)
+	copies, err := w.a.env.DB.ObjectCopies(ctx, object)
 	if err != nil {
 		return err
 	}
 	for _, c := range copies {
-		parts, err := w.a.db.CopyParts(ctx, c.ID)
+		parts, err := w.a.env.DB.CopyParts(ctx, c.ID)
 		if err != nil {
 			return err
 		}
@@ -161,7 +162,7 @@ func (w *writer) abandon(ctx context.Context, object int64) error {
 			if p.State > catalog.PartDurable {
 				continue
 			}
-			if err := w.a.db.PartFailed(ctx, p.ID, catalog.PartAbandoned, p.Size); err != nil {
+			if err := w.a.env.DB.PartFailed(ctx, p.ID, catalog.PartAbandoned, p.Size); err != nil {
 				return fmt.Errorf("give up a part of an earlier packing: %w", err)
 			}
 		}
@@ -172,7 +173,7 @@ func (w *writer) abandon(ctx context.Context, object int64) error {
 // missing returns the first part of a copy that is not on a tape, and how many are not. Parts of an
 // earlier packing that was never completed are given up: their salt is not known.
 func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *packing, first bool, mine map[int64]bool) (n, left int, err error) {
-	parts, err := w.a.db.CopyParts(ctx, c.ID)
+	parts, err := w.a.env.DB.CopyParts(ctx, c.ID)
 	if err != nil {
 		return 0, 0, fmt.Errorf("look for the parts of object %s: %w", c.Object.OID, err)
 	}
@@ -181,7 +182,7 @@ func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *packing, fi
 		switch cp.State {
 		case catalog.PartWriting, catalog.PartWritten, catalog.PartDurable:
 			if first && !mine[cp.ID] || cp.State == catalog.PartWriting {
-				if err := w.a.db.PartFailed(ctx, cp.ID, catalog.PartAbandoned, cp.Size); err != nil {
+				if err := w.a.env.DB.PartFailed(ctx, cp.ID, catalog.PartAbandoned, cp.Size); err != nil {
 					return 0, 0, fmt.Errorf("give up a part of object %s: %w", c.Object.OID, err)
 				}
 				continue
@@ -206,7 +207,7 @@ func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *packing, fi
 func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.PlannedObject, p *packing, n int, packed *catalog.Packing, mine map[int64]bool) error {
 	ctx = context.WithoutCancel(ctx) // the part in hand is finished
 	name := partName(o.Fingerprint, o.OID, n, p.parts())
-	w.a.activity.set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", n+1, p.parts(), o.OID, p.partLen(n), w.tape.Barcode))
+	w.a.env.Activity.Set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", n+1, p.parts(), o.OID, p.partLen(n), w.tape.Barcode))
 	to, err := w.follow(ctx, o, p, n)
 	if err != nil {
 		return err
@@ -215,8 +216,8 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 		to.over(p, catalog.Part{}, err)
 		return err
 	}
-	failpoint("part-row")
-	row, err := w.a.db.AddCopyPart(ctx, catalog.CopyPart{Copy: c.ID, Number: n, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
+	job.Failpoint("part-row")
+	row, err := w.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: c.ID, Number: n, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {
 		to.over(p, catalog.Part{}, err)
 		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
@@ -228,7 +229,7 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 		to.over(p, part, err)
 		return w.partFailed(ctx, row, part.Size, fmt.Errorf("write part %d of object %s to tape %s: %w", n+1, o.OID, w.tape.Barcode, err))
 	}
-	failpoint("part-close")
+	job.Failpoint("part-close")
 	start, err := w.volume.StartBlock(name)
 	if err != nil {
 		start = -1
@@ -236,12 +237,12 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 	if packed != nil {
 		packed = p.packed(o.ID) // with the sums that this part completed
 	}
-	err = w.a.db.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: part}, packed)
+	err = w.a.env.DB.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: part}, packed)
 	to.over(p, part, err) // only now: a manifest of the other tape must find the object packed
 	if err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
 	}
-	failpoint("part-written")
+	job.Failpoint("part-written")
 	mine[row.ID] = true
 	src := w.sources[o.Source].Name
 	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1, "read_bytes": p.plain.got - before, "write_ms": time.Since(began).Milliseconds()}
@@ -250,14 +251,14 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 		grown := p.grown()
 		counts["grown"] = int64(len(grown))
 		for _, file := range grown {
-			if err := w.a.runNote(ctx, w.run.ID, src, file, "it grew while it was archived: what it held when it was listed is archived, and the next run takes it again"); err != nil {
+			if err := w.a.env.RunNote(ctx, w.run.ID, src, file, "it grew while it was archived: what it held when it was listed is archived, and the next run takes it again"); err != nil {
 				return err
 			}
 		}
 		voided := p.voided()
 		counts["void"] = int64(len(voided))
 		for file, why := range voided {
-			w.noted.add(src, file, fmt.Errorf("not archived this time: %w", why))
+			w.noted.Add(src, file, fmt.Errorf("not archived this time: %w", why))
 		}
 		if err := w.noteVoided(ctx, packed.Voided); err != nil {
 			return err
@@ -277,8 +278,8 @@ func (w *writer) noteVoided(ctx context.Context, ids []catalog.ID) error {
 		if err != nil {
 			return err
 		}
-		w.noted.add(source, file, errVoided)
-		if err := w.a.db.Count(ctx, w.run.ID, source, map[string]int64{"void": 1}); err != nil {
+		w.noted.Add(source, file, errVoided)
+		if err := w.a.env.DB.Count(ctx, w.run.ID, source, map[string]int64{"void": 1}); err != nil {
 			return err
 		}
 	}
@@ -287,7 +288,7 @@ func (w *writer) noteVoided(ctx context.Context, ids []catalog.ID) error {
 
 // placeOf is the source of a version and its path within that.
 func (a *Archiver) placeOf(ctx context.Context, id catalog.ID) (source, file string, err error) {
-	p, err := a.db.Path(ctx, id)
+	p, err := a.env.DB.Path(ctx, id)
 	if err != nil {
 		return "", "", fmt.Errorf("look for the path of version %d: %w", id, err)
 	}
@@ -302,10 +303,10 @@ func (w *writer) countPart(ctx context.Context, source string, size int64, count
 	w.written += size
 	w.shown = w.written
 	w.progress(0)
-	if err := w.a.db.Count(ctx, w.run.ID, source, counts); err != nil {
+	if err := w.a.env.DB.Count(ctx, w.run.ID, source, counts); err != nil {
 		return err
 	}
-	if err := w.a.db.AddRunTape(ctx, w.run.ID, w.tape.ID, size, 1); err != nil {
+	if err := w.a.env.DB.AddRunTape(ctx, w.run.ID, w.tape.ID, size, 1); err != nil {
 		return err
 	}
 	if w.due() {
@@ -322,29 +323,29 @@ func (w *writer) partFailed(ctx context.Context, row catalog.CopyPart, size int6
 			root.Remove(row.Name)
 			root.Close()
 		}
-		if err := w.a.db.PartFailed(ctx, row.ID, catalog.PartLost, size); err != nil {
+		if err := w.a.env.DB.PartFailed(ctx, row.ID, catalog.PartLost, size); err != nil {
 			return fmt.Errorf("record a failed part: %w", err)
 		}
 		return why
 	}
 	if errors.Is(why, errOccupied) {
-		if err := w.a.db.PartFailed(ctx, row.ID, catalog.PartLost, 0); err != nil {
+		if err := w.a.env.DB.PartFailed(ctx, row.ID, catalog.PartLost, 0); err != nil {
 			return fmt.Errorf("record a failed part: %w", err)
 		}
 		w.tried[barcodeOf(w.tape)] = true
 		if errors.Is(why, errNamed) {
-			w.a.log.Info("another tape is taken", "why", why)
+			w.a.env.Log.Info("another tape is taken", "why", why)
 		} else {
-			w.noted.add("", "", why)
+			w.noted.Add("", "", why)
 		}
 		return w.closeTape(ctx)
 	}
-	if err := w.a.db.PartFailed(ctx, row.ID, catalog.PartAbandoned, size); err != nil {
+	if err := w.a.env.DB.PartFailed(ctx, row.ID, catalog.PartAbandoned, size); err != nil {
 		return fmt.Errorf("record a failed part: %w", err)
 	}
 	why = w.volume.WriteFault(why)
 	if !isFull(why) {
-		w.noted.add("", "", why)
+		w.noted.Add("", "", why)
 	}
 	return w.tapeFailed(ctx, isFull(why), why)
 }
@@ -369,7 +370,7 @@ func (w *writer) putFile(ctx context.Context, name string, fill func(*os.File) (
 	f, err := changer.OpenFile(root, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		if info, serr := root.Lstat(name); serr == nil {
-			named, err := w.a.db.NamedOnTape(ctx, w.tape.ID, name)
+			named, err := w.a.env.DB.NamedOnTape(ctx, w.tape.ID, name)
 			if err != nil {
 				return catalog.Part{}, err
 			}
@@ -397,7 +398,7 @@ func (w *writer) putFile(ctx context.Context, name string, fill func(*os.File) (
 
 // addLeftover counts space on the mounted tape that holds nothing of use.
 func (w *writer) addLeftover(ctx context.Context, size int64) error {
-	t, err := w.a.db.UpdateTape(ctx, w.tape.ID, func(t *catalog.Tape) error { t.Leftover += size; return nil })
+	t, err := w.a.env.DB.UpdateTape(ctx, w.tape.ID, func(t *catalog.Tape) error { t.Leftover += size; return nil })
 	if err != nil {
 		return fmt.Errorf("record leftover space on tape %s: %w", w.tape.Barcode, err)
 	}

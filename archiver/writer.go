@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -49,7 +50,7 @@ type writer struct {
 	written   int64                    // bytes, for the progress: of whole parts
 	shown     int64                    // bytes, those of the part in hand included
 	expected  int64                    // bytes that will be written, as far as is known
-	noted     *problems
+	noted     *job.Problems
 	losses    *spoolLosses // shared with followers
 	stageName string       // of the progress
 	peers     *peers
@@ -104,13 +105,13 @@ func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
 		return err
 	}
 	if w.unlock == nil {
-		unlock, err := w.a.lockWriter(ctx)
+		unlock, err := w.a.env.LockWriter(ctx)
 		if err != nil {
 			return err
 		}
 		w.unlock = unlock
 	}
-	p, err := w.a.pool(pool)
+	p, err := w.a.env.Pool(pool)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
 			}
 		}
 		if w.volume != nil {
-			if w.worked && w.lease.Due(w.a.cfg.WriterSlice) {
+			if w.worked && w.lease.Due(w.a.env.Config.WriterSlice) {
 				if err := w.yield(ctx); err != nil {
 					return err
 				}
@@ -180,16 +181,16 @@ func (w *writer) room(need int64) (bool, error) {
 // mountNext mounts the next candidate of a pool, formatting a blank one where that is allowed.
 // Candidates that do not do are passed over, and the operator is told why.
 func (w *writer) mountNext(ctx context.Context, p Pool) error {
-	if w.a.lib.Alone() {
+	if w.a.env.Lib.Alone() {
 		if err := w.identify(ctx); err != nil {
 			return errors.Join(err, w.giveUp(ctx))
 		}
 	}
-	inv, err := w.a.lib.Inventory(ctx)
+	inv, err := w.a.env.Lib.Inventory(ctx)
 	if err != nil {
 		return fmt.Errorf("look for a tape of pool %s: %w", p.Name, err)
 	}
-	tapes, err := w.a.db.Tapes(ctx)
+	tapes, err := w.a.env.DB.Tapes(ctx)
 	if err != nil {
 		return fmt.Errorf("look for a tape of pool %s: %w", p.Name, err)
 	}
@@ -201,17 +202,17 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 		avoid = append(avoid, w.peers.others(w)...)
 	}
 	for b, all := range inv.Unclear {
-		if !w.tried[b] && p.matches(b) {
+		if !w.tried[b] && p.Takes(b) {
 			w.tried[b] = true
-			w.noted.add("", "", fmt.Errorf("a tape is passed over: the library reads its label as %s, which may be any of %s; have it read all eight characters", b, all))
+			w.noted.Add("", "", fmt.Errorf("a tape is passed over: the library reads its label as %s, which may be any of %s; have it read all eight characters", b, all))
 		}
 	}
 	for _, c := range candidates(p, inv.Barcodes(), tapes) {
 		if w.tried[c.Barcode] {
 			continue
 		}
-		if !w.a.lib.CanWrite(ctx, c.Barcode, !c.Known, avoid) {
-			w.a.log.Debug("no drive can write the tape", "tape", c.Barcode)
+		if !w.a.env.Lib.CanWrite(ctx, c.Barcode, !c.Known, avoid) {
+			w.a.env.Log.Debug("no drive can write the tape", "tape", c.Barcode)
 			continue
 		}
 		if !w.peers.claim(w, c.Barcode) {
@@ -233,7 +234,7 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 			return err
 		}
 	}
-	if w.a.lib.Alone() { // the operator needs the drive
+	if w.a.env.Lib.Alone() { // the operator needs the drive
 		if err := w.giveUp(ctx); err != nil {
 			return err
 		}
@@ -247,7 +248,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		return false, err
 	}
 	pass := func(err error) (bool, error) {
-		w.noted.add("", "", fmt.Errorf("tape %s is passed over: %w", c.Barcode, err))
+		w.noted.Add("", "", fmt.Errorf("tape %s is passed over: %w", c.Barcode, err))
 		return false, nil
 	}
 	if c.Known {
@@ -266,7 +267,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 	if err := w.takeDrive(ctx, c.Barcode, true); err != nil {
 		switch {
 		case !c.Known && errors.Is(err, changer.ErrIncompatible):
-			w.a.log.Warn("a tape is passed over", "tape", c.Barcode, "error", err) // its label does not say what it is, the drive does
+			w.a.env.Log.Warn("a tape is passed over", "tape", c.Barcode, "error", err) // its label does not say what it is, the drive does
 			return false, nil
 		case errors.Is(err, changer.ErrNotInLibrary), errors.Is(err, changer.ErrIncompatible), errors.Is(err, changer.ErrNoDrive),
 			errors.Is(err, changer.ErrStuck):
@@ -307,10 +308,10 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		}
 		return false, err
 	}
-	w.a.note("mounting %s", c.Barcode)
+	w.a.env.Note("mounting %s", c.Barcode)
 	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: c.Tape.UUID})
 	if err == nil && v.ReadOnly {
-		_, uerr := w.a.db.UpdateTape(ctx, c.Tape.ID, func(t *catalog.Tape) error {
+		_, uerr := w.a.env.DB.UpdateTape(ctx, c.Tape.ID, func(t *catalog.Tape) error {
 			t.State, t.Note = catalog.TapeFull, "mounted read-only: write-protected or full"
 			return nil
 		})
@@ -352,7 +353,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			return false, errors.Join(err, gerr)
 		}
 		return pass(err)
-	case errors.Is(err, changer.ErrWrongVolume) && w.a.lib.Guessed(c.Barcode): // another tape with the same six characters
+	case errors.Is(err, changer.ErrWrongVolume) && w.a.env.Lib.Guessed(c.Barcode): // another tape with the same six characters
 		return pass(err)
 	case errors.Is(err, changer.ErrWrongVolume), errors.Is(err, changer.ErrNotFormatted),
 		errors.Is(err, changer.ErrNeedsCheck), errors.Is(err, ErrNoLabel), errors.Is(err, errNoLabel),
@@ -369,7 +370,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		}
 		return false, err
 	}
-	t, err := w.a.db.UpdateTape(ctx, c.Tape.ID, func(t *catalog.Tape) error {
+	t, err := w.a.env.DB.UpdateTape(ctx, c.Tape.ID, func(t *catalog.Tape) error {
 		t.Seen = time.Now().UTC()
 		t.Loads++
 		t.Capacity = v.Capacity
@@ -389,7 +390,7 @@ func (w *writer) take(p Pool, t catalog.Tape, lastSeq int) {
 
 // suspect keeps a tape from being written again.
 func (a *Archiver) suspect(ctx context.Context, tape int64, why error) error {
-	_, err := a.db.UpdateTape(context.WithoutCancel(ctx), tape, func(t *catalog.Tape) error {
+	_, err := a.env.DB.UpdateTape(context.WithoutCancel(ctx), tape, func(t *catalog.Tape) error {
 		t.State, t.Note = catalog.TapeSuspect, why.Error()
 		return nil
 	})
@@ -410,11 +411,11 @@ func (w *writer) closeTape(ctx context.Context) error {
 	if w.volume == nil {
 		return nil // the sync failed and the tape was dealt with
 	}
-	w.a.note("unmounting %s", w.tape.Barcode)
+	w.a.env.Note("unmounting %s", w.tape.Barcode)
 	barcode := w.tape.Barcode
 	err := w.giveUp(ctx)
 	if errors.Is(err, changer.ErrKilled) { // after the sync: nothing was lost with it
-		w.noted.add("", "", fmt.Errorf("the ltfs of tape %s was killed after its last sync: %w", barcode, err))
+		w.noted.Add("", "", fmt.Errorf("the ltfs of tape %s was killed after its last sync: %w", barcode, err))
 		return nil
 	}
 	return err
@@ -422,7 +423,7 @@ func (w *writer) closeTape(ctx context.Context) error {
 
 // yield lets another process have the drive. The next openTape waits until it is done.
 func (w *writer) yield(ctx context.Context) error {
-	w.a.note("another process wants the drive of %s", w.tape.Barcode)
+	w.a.env.Note("another process wants the drive of %s", w.tape.Barcode)
 	return w.closeTape(ctx)
 }
 
@@ -434,13 +435,13 @@ func (w *writer) fillTape(ctx context.Context) error {
 	}
 	if w.volume != nil {
 		if err := w.snapshot(ctx, true); err != nil {
-			w.noted.add("", "", err)
+			w.noted.Add("", "", err)
 		}
 	}
 	if err := w.closeTape(ctx); err != nil {
 		return err
 	}
-	_, err := w.a.db.UpdateTape(ctx, tape, func(t *catalog.Tape) error {
+	_, err := w.a.env.DB.UpdateTape(ctx, tape, func(t *catalog.Tape) error {
 		if t.State == catalog.TapeOpen {
 			t.State = catalog.TapeFull
 		}
@@ -461,12 +462,12 @@ func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
 	if out, err := w.takenOut(ctx, t, w.volume, why); out || err != nil {
 		return err
 	}
-	w.a.log.Warn("tape failed", "tape", t.Barcode, "error", why)
+	w.a.env.Log.Warn("tape failed", "tape", t.Barcode, "error", why)
 	state := catalog.TapeSuspect
 	if full {
 		state = catalog.TapeFull
 	}
-	_, err := w.a.db.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
+	_, err := w.a.env.DB.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
 		t.State, t.Note = state, why.Error()
 		return nil
 	})
@@ -487,10 +488,10 @@ func (w *writer) tapeFailed(ctx context.Context, full bool, why error) error {
 			}
 			return w.giveUp(ctx)
 		}
-		w.a.log.Warn("no index could be written to the full tape", "tape", t.Barcode, "error", err)
+		w.a.env.Log.Warn("no index could be written to the full tape", "tape", t.Barcode, "error", err)
 	}
 	if err := w.leave(ctx, aside); err != nil {
-		w.a.log.Warn("the failed tape was not given up in order", "tape", t.Barcode, "error", err)
+		w.a.env.Log.Warn("the failed tape was not given up in order", "tape", t.Barcode, "error", err)
 	}
 	if err := w.proveTape(ctx, t); err != nil {
 		// Its parts stay unsafe: the next run tries again before it writes anything.

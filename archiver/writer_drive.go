@@ -15,7 +15,7 @@ func (w *writer) giveUp(ctx context.Context) error {
 	var err error
 	if w.lease != nil {
 		if v := w.lease.Volume(); v != nil {
-			w.a.activity.set(fmt.Sprintf("unmounting %s (ltfs writes its index)", w.tape.Barcode))
+			w.a.env.Activity.Set(fmt.Sprintf("unmounting %s (ltfs writes its index)", w.tape.Barcode))
 			err = v.Unmount(ctx)
 		}
 		err = errors.Join(err, w.lease.Release(ctx))
@@ -34,7 +34,7 @@ func (w *writer) giveUpFailed(ctx context.Context, b changer.Barcode) error {
 	if err == nil {
 		return nil
 	}
-	drives, derr := w.a.db.Drives(ctx)
+	drives, derr := w.a.env.DB.Drives(ctx)
 	if derr != nil {
 		return errors.Join(err, derr)
 	}
@@ -43,7 +43,7 @@ func (w *writer) giveUpFailed(ctx context.Context, b changer.Barcode) error {
 			return fmt.Errorf("%d tapes in a row failed in drive %s, no other is tried in this run: %w", len(d.Failed), serial, err)
 		}
 	}
-	w.a.log.Warn("the failed tape was not given up in order", "tape", b, "error", err)
+	w.a.env.Log.Warn("the failed tape was not given up in order", "tape", b, "error", err)
 	return nil
 }
 
@@ -61,7 +61,7 @@ func (w *writer) leave(ctx context.Context, aside bool) error {
 
 // takeDrive leases a drive, for write one that can write the tape, and loads the tape into it.
 func (w *writer) takeDrive(ctx context.Context, b changer.Barcode, write bool) error {
-	if w.lease != nil && w.lease.Volume() == nil && w.a.lib.Alone() { // it knows already what is in the only drive
+	if w.lease != nil && w.lease.Volume() == nil && w.a.env.Lib.Alone() { // it knows already what is in the only drive
 		return w.lease.Load(ctx, b)
 	}
 	if w.lease != nil {
@@ -82,7 +82,7 @@ func (w *writer) takeDrive(ctx context.Context, b changer.Barcode, write bool) e
 	}
 	w.lease = lease
 	w.peers.drive(w, lease.Drive().Serial)
-	w.a.note("loading %s into drive %d", b, lease.Drive().Element)
+	w.a.env.Note("loading %s into drive %d", b, lease.Drive().Element)
 	return lease.Load(ctx, b)
 }
 
@@ -91,8 +91,8 @@ func (w *writer) leaseDrive(ctx context.Context, b changer.Barcode, write bool) 
 	if err != nil {
 		return nil, err
 	}
-	return w.a.lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Write: write, Purpose: "archive",
-		Wait: func(holder string) { w.a.note("waiting for a drive: %s has it", holder) }})
+	return w.a.env.Lib.Lease(ctx, changer.Request{Barcode: b, Avoid: avoid, Write: write, Purpose: "archive",
+		Wait: func(holder string) { w.a.env.Note("waiting for a drive: %s has it", holder) }})
 }
 
 // identify looks which tape the operator put into the only drive there is.
@@ -105,7 +105,7 @@ func (w *writer) identify(ctx context.Context) error {
 		w.lease = lease
 		w.peers.drive(w, lease.Drive().Serial)
 	}
-	w.a.note("looking which tape is in drive %d", w.lease.Drive().Element)
+	w.a.env.Note("looking which tape is in drive %d", w.lease.Drive().Element)
 	_, err := w.lease.Identify(ctx)
 	return err
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/archiver"
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 )
 
@@ -46,7 +46,7 @@ type runTapeJSON struct {
 func runOf(r catalog.RunReport) runJSON {
 	out := runJSON{ID: r.ID, Kind: r.Kind, Args: r.Args, Started: r.Started, Ended: timeOrNil(r.Ended),
 		State: r.State, Message: r.Message, Counts: r.Counts, Errors: []runErrorJSON{}, Tapes: []runTapeJSON{}}
-	if r.State == "running" && !archiver.Alive(r.Run) {
+	if r.State == "running" && !job.Alive(r.Run) {
 		out.State, out.Message = "interrupted", catalog.Died
 	}
 	for _, e := range r.Errors {

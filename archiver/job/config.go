@@ -1,8 +1,9 @@
-package archiver
+package job
 
 import (
 	"errors"
 	"log/slog"
+	"path"
 	"time"
 
 	"tapefs/catalog"
@@ -107,7 +108,7 @@ type Options struct {
 	// more than a tenth of a source's files marks nothing.
 	AcceptDeletions bool
 
-	lanes int // sources that share the memory for sorting; 0: one
+	Lanes int // sources that share the memory for sorting; 0: one
 }
 
 // Summary is what a run did.
@@ -129,4 +130,37 @@ type Held struct {
 	Bytes    int64     // of sealed objects, about
 	MinBatch int64     // the pool's
 	Until    time.Time // when it is written however little it is
+}
+
+// Forecast is what a dry run expects a pool to get, with what it is owed already, and on which tapes.
+type Forecast struct {
+	Pool  string
+	Bytes int64    // about
+	Tapes []string // in the order in which they would be filled
+	Short int64    // bytes for which the library has no tape
+}
+
+// Pending is what no manifest on a pool's tapes names yet: changes of the catalog without any bytes, as names that vanished, were
+// forgotten or have bytes from other names. No tape is loaded for them alone, unless Options.Names asks for it.
+type Pending struct {
+	Pool    string
+	Changes int64
+}
+
+// ErrDamaged: a verify found bytes that are not what was written.
+var ErrDamaged = errors.New("damage was found")
+
+// Takes reports whether a tape may belong to the pool, by its barcode.
+func (p Pool) Takes(b changer.Barcode) bool {
+	any := func(patterns []string) bool {
+		for _, pattern := range patterns {
+			for _, spelling := range b.Spellings() {
+				if ok, err := path.Match(pattern, string(spelling)); err == nil && ok {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return !b.Cleaning() && any(p.Include) && !any(p.Exclude)
 }

@@ -1,4 +1,4 @@
-package archiver
+package job
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"tapefs/changer"
 )
 
-// problems gathers what went wrong in a run without ending it. Safe for concurrent use.
-type problems struct {
-	a   *Archiver
+// Problems gathers what went wrong in a run without ending it. Safe for concurrent use.
+type Problems struct {
+	env *Env
 	run catalog.Run
 
 	mu       sync.Mutex
@@ -20,8 +20,11 @@ type problems struct {
 	operator error // the first that needs an operator
 }
 
-// add records one; source and path may be empty.
-func (p *problems) add(source, path string, err error) {
+// NewProblems gathers those of one run.
+func NewProblems(env *Env, run catalog.Run) *Problems { return &Problems{env: env, run: run} }
+
+// Add records one; source and path may be empty.
+func (p *Problems) Add(source, path string, err error) {
 	if err == nil {
 		return
 	}
@@ -30,9 +33,9 @@ func (p *problems) add(source, path string, err error) {
 	if errors.As(err, &advice) && advice.Hint != "" {
 		attrs = append(attrs, "hint", advice.Hint)
 	}
-	p.a.log.Warn(err.Error(), attrs...)
-	if dbErr := p.a.db.AddRunError(context.Background(), p.run.ID, source, path, err.Error()); dbErr != nil {
-		p.a.log.Error("an error of the run could not be recorded", "error", dbErr)
+	p.env.Log.Warn(err.Error(), attrs...)
+	if dbErr := p.env.DB.AddRunError(context.Background(), p.run.ID, source, path, err.Error()); dbErr != nil {
+		p.env.Log.Error("an error of the run could not be recorded", "error", dbErr)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,16 +46,16 @@ func (p *problems) add(source, path string, err error) {
 	}
 }
 
-// partial says that some files failed and are recorded already.
-func (p *problems) partial() {
+// Partial says that some files failed and are recorded already.
+func (p *Problems) Partial() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count++
 	p.files = true
 }
 
-// result is what the run ends with.
-func (p *problems) result() error {
+// Result is what the run ends with.
+func (p *Problems) Result() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.operator != nil {

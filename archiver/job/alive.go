@@ -1,8 +1,7 @@
-package archiver
+package job
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -49,12 +48,4 @@ func processStarted(pid string) (time.Time, error) {
 	}
 	boot := time.Now().Add(-time.Duration(up * float64(time.Second)))
 	return boot.Add(time.Duration(ticks) * time.Second / clockTicks), nil
-}
-
-// startRun records that a run begins, and that those which died without a word have ended.
-func (a *Archiver) startRun(ctx context.Context, kind string, args []string) (catalog.Run, error) {
-	if err := a.db.MarkInterrupted(ctx, Alive); err != nil {
-		return catalog.Run{}, err
-	}
-	return a.db.StartRun(ctx, kind, args)
 }

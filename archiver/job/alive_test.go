@@ -1,4 +1,4 @@
-package archiver
+package job
 
 import (
 	"os"

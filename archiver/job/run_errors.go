@@ -1,4 +1,4 @@
-package archiver
+package job
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	maxNamed   = 1000    // errors of one source that a run names; the others are counted
+	MaxNamed   = 1000    // errors of one source that a run names; the others are counted
 	maxMessage = 1 << 10 // bytes of one
 )
 
@@ -33,7 +33,7 @@ func (t *told) next(run int64, source string) (named, last bool) {
 	}
 	key := toldKey{run, source}
 	t.named[key]++
-	return t.named[key] <= maxNamed, t.named[key] == maxNamed+1
+	return t.named[key] <= MaxNamed, t.named[key] == MaxNamed+1
 }
 
 func (t *told) fail(run int64) {
@@ -51,31 +51,34 @@ func (t *told) hasFailed(run int64) bool {
 	return t.failed[run]
 }
 
-// runError names a file that a run could not archive, or something else that keeps it from being whole, on stderr and
+// RunFailed reports whether a run named what keeps it from being whole.
+func (env *Env) RunFailed(run int64) bool { return env.told.hasFailed(run) }
+
+// RunError names a file that a run could not archive, or something else that keeps it from being whole, on stderr and
 // in the run's errors. The run ends with ErrPartial. A dry run has the number 0 and records nothing.
-func (a *Archiver) runError(ctx context.Context, run int64, source, path, message string) error {
-	a.told.fail(run)
-	return a.runNote(ctx, run, source, path, message)
+func (env *Env) RunError(ctx context.Context, run int64, source, path, message string) error {
+	env.told.fail(run)
+	return env.RunNote(ctx, run, source, path, message)
 }
 
-// runNote is runError for what does not keep a run from being whole.
-func (a *Archiver) runNote(ctx context.Context, run int64, source, path, message string) error {
-	named, last := a.told.next(run, source)
+// RunNote is runError for what does not keep a run from being whole.
+func (env *Env) RunNote(ctx context.Context, run int64, source, path, message string) error {
+	named, last := env.told.next(run, source)
 	if last {
-		path, message = "", fmt.Sprintf("more than %d files or messages: further ones are only counted", maxNamed)
+		path, message = "", fmt.Sprintf("more than %d files or messages: further ones are only counted", MaxNamed)
 	} else if !named {
 		return nil
 	}
-	message = shortened(message)
-	a.log.Warn(message, "source", source, "path", path)
+	message = Shortened(message)
+	env.Log.Warn(message, "source", source, "path", path)
 	if run == 0 {
 		return nil
 	}
-	return a.db.AddRunError(ctx, run, source, path, message)
+	return env.DB.AddRunError(ctx, run, source, path, message)
 }
 
-// shortened bounds a message whose length somebody else chose.
-func shortened(message string) string {
+// Shortened bounds a message whose length somebody else chose.
+func Shortened(message string) string {
 	if len(message) <= maxMessage {
 		return message
 	}

@@ -1,4 +1,4 @@
-package archiver
+package job
 
 import (
 	"fmt"
@@ -6,8 +6,8 @@ import (
 	"tapefs/changer"
 )
 
-// diskFull says whose disk is full, which says nothing about a tape.
-func diskFull(err error, dir string) error {
+// DiskFull says whose disk is full, which says nothing about a tape.
+func DiskFull(err error, dir string) error {
 	return &changer.Error{Op: "write to the disk of " + dir, Hint: "make room on it, then run the command again: what was written to tapes is proved and goes on from there",
 		Err: fmt.Errorf("%w: %w", changer.ErrDiskFull, err)}
 }
