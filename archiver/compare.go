@@ -10,6 +10,7 @@ import (
 
 	"tapefs/archiver/extsort"
 	"tapefs/archiver/job"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -17,15 +18,15 @@ import (
 // others are hard links to have become entry.first.
 type listed struct {
 	s    *extsort.Sorter
-	tree *tree  // of a source on this machine; nil for others
-	key  []byte // of the record taken from s last
+	tree *localfs.Tree // of a source on this machine; nil for others
+	key  []byte        // of the record taken from s last
 	val  []byte
 	more bool
 	head listEntry
 	ok   bool
 }
 
-func newListed(s *extsort.Sorter, t *tree) (*listed, error) {
+func newListed(s *extsort.Sorter, t *localfs.Tree) (*listed, error) {
 	l := &listed{s: s, tree: t}
 	if err := l.pull(); err != nil {
 		return nil, err
@@ -70,13 +71,6 @@ func (l *listed) advance() error {
 	}
 	l.ok = false
 	return nil
-}
-
-func joinPath(dir, name string) string {
-	if dir == "" {
-		return name
-	}
-	return dir + "/" + name
 }
 
 // verdict is how an entry of the listing compares with what the catalog shows.
@@ -173,7 +167,7 @@ type comparison struct {
 	src     Source
 	at      address
 	from    *job.Hearing
-	tree    *tree                 // of a source on this machine
+	tree    *localfs.Tree         // of a source on this machine
 	bytes   bool                  // compare all unchanged files by content
 	doubts  *extsort.Sorter       // files whose bytes must tell whether they changed, by path
 	states  []catalog.SourceState // of those that did not

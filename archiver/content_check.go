@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -46,8 +47,8 @@ type contentCheck struct {
 	a    *Archiver
 	src  Source
 	at   address
-	tree *tree  // of a source that is read in place
-	work string // a folder in the spool
+	tree *localfs.Tree // of a source that is read in place
+	work string        // a folder in the spool
 }
 
 // sumOf is the SHA-256 of a version's content, nil when nobody knows it.
@@ -104,7 +105,7 @@ func (c *contentCheck) page(ctx context.Context, files []suspicion, size int64) 
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return fmt.Errorf("compare by content: %w", err)
 		}
-		defer removeAll(dir, &err)
+		defer localfs.RemoveAll(dir, &err)
 		var room unix.Statfs_t
 		if err := unix.Statfs(dir, &room); err != nil {
 			return fmt.Errorf("compare by content: %w", err)
@@ -118,10 +119,10 @@ func (c *contentCheck) page(ctx context.Context, files []suspicion, size int64) 
 		if err := c.bring(ctx, readable, dir); err != nil {
 			return err
 		}
-		if from, err = openTree(dir); err != nil {
+		if from, err = localfs.OpenTree(dir); err != nil {
 			return fmt.Errorf("compare by content: %w", err)
 		}
-		defer from.close()
+		defer from.Close()
 	}
 	for _, s := range readable {
 		if err := c.compare(ctx, from, s); err != nil {
@@ -157,8 +158,8 @@ func (c *contentCheck) bring(ctx context.Context, files []*suspicion, dir string
 }
 
 // compare sums one file.
-func (c *contentCheck) compare(ctx context.Context, from *tree, s *suspicion) error {
-	in, err := from.openFile(s.path)
+func (c *contentCheck) compare(ctx context.Context, from *localfs.Tree, s *suspicion) error {
+	in, err := from.OpenFile(s.path)
 	if err != nil {
 		s.why = "it could not be read: " + shortError(err)
 		return nil
@@ -305,8 +306,8 @@ func (c *comparison) updateStates(ctx context.Context) error {
 
 // lookInPlace adds what this machine's file system tells of a listed file. One that is not what was listed any more
 // keeps what the listing said.
-func (e *listEntry) lookInPlace(t *tree) {
-	info, err := t.lstat(e.path)
+func (e *listEntry) lookInPlace(t *localfs.Tree) {
+	info, err := t.Lstat(e.path)
 	if err != nil {
 		return // fetching says what is wrong
 	}

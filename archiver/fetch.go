@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -55,7 +56,7 @@ func (a *Archiver) batchWork(ctx context.Context, b catalog.Batch) (*batchWork, 
 			if p, err = locate(v.Parent); err != nil {
 				return "", err
 			}
-			p = joinPath(p, v.Name)
+			p = localfs.JoinPath(p, v.Name)
 		}
 		paths[id] = p
 		return p, nil
@@ -71,7 +72,7 @@ func (a *Archiver) batchWork(ctx context.Context, b catalog.Batch) (*batchWork, 
 			if err != nil {
 				return nil, err
 			}
-			it := wanted{v, joinPath(dir, v.Name), o.ID}
+			it := wanted{v, localfs.JoinPath(dir, v.Name), o.ID}
 			switch {
 			case v.Kind == catalog.Directory:
 				if !seen[v.ID] {
@@ -110,11 +111,11 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 	names := newOwnerNames(b.Local)
 	began := time.Now()
 	if !b.Local {
-		disk, err := openDisk(a.env.Config.SpoolDir)
+		disk, err := localfs.OpenSyncer(a.env.Config.SpoolDir)
 		if err != nil {
 			return err
 		}
-		defer disk.close()
+		defer disk.Close()
 		if came, err = a.fetchFiles(ctx, run, src, b, w, dir, names); err != nil {
 			err = fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err)
 			if _, all, ferr := a.spoolFree(); ferr == nil && all < spareDisk && len(w.marked) == 0 {
@@ -124,7 +125,7 @@ func (a *Archiver) fetchBatch(ctx context.Context, run catalog.Run, src Source, 
 		}
 		a.env.Flow.Fetched.Add(b.Bytes)
 		job.Failpoint("fetch")
-		if err := disk.sync(); err != nil {
+		if err := disk.Sync(); err != nil {
 			// Its pages count as clean now, and a second sync would find no fault.
 			return errors.Join(fmt.Errorf("fetch batch %d of source %s: %w", b.ID, src.Name, err), a.removeBatch(b))
 		}
@@ -241,7 +242,7 @@ func (c *arrival) within(path string) bool {
 	if c == nil {
 		return true // read in place, where the tree refuses symlinks
 	}
-	for dir, _ := splitPath(path); dir != ""; dir, _ = splitPath(dir) {
+	for dir, _ := localfs.SplitPath(path); dir != ""; dir, _ = localfs.SplitPath(dir) {
 		if !c.dirs[dir] {
 			return false
 		}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -35,9 +36,9 @@ type looked struct {
 }
 
 // look compares a fetched file, or one that is read in place, with what was planned. Names of one inode share a key.
-func look(t *tree, it wanted, came *arrival, names *ownerNames) looked {
+func look(t *localfs.Tree, it wanted, came *arrival, names *ownerNames) looked {
 	l := looked{Fetched: catalog.Fetched{Version: it.ID, Nlink: 1, Meta: catalog.Meta{Mode: it.Mode, Owner: it.Owner}}}
-	info, err := t.lstat(it.path)
+	info, err := t.Lstat(it.path)
 	if err != nil {
 		return came.missing(it, err)
 	}
@@ -66,7 +67,7 @@ func look(t *tree, it wanted, came *arrival, names *ownerNames) looked {
 			l.key = linkKey{it.object, uint64(st.Dev), st.Ino}
 		}
 		if came == nil {
-			f, err := t.openFile(it.path)
+			f, err := t.OpenFile(it.path)
 			if err != nil {
 				return l.lost(unreadable, shortError(err))
 			}
@@ -81,7 +82,7 @@ func look(t *tree, it wanted, came *arrival, names *ownerNames) looked {
 			l.outcome, l.why = longer, fmt.Sprintf("it grows: %d bytes were listed and %d found; it is archived as it is now, and taken again by the next run if it goes on", it.Size, l.Size)
 		}
 	case it.Kind == catalog.Symlink && info.Mode().Type() == fs.ModeSymlink:
-		if l.Target, err = t.readlink(it.path); err != nil {
+		if l.Target, err = t.Readlink(it.path); err != nil {
 			return l.lost(unreadable, shortError(err))
 		}
 		l.Size = int64(len(l.Target))

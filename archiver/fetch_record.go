@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -19,11 +20,11 @@ const markPieces = 1000
 
 // recordFetched looks at each file of a batch and records what it is.
 func (a *Archiver) recordFetched(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, w *batchWork, dir string, came *arrival, names *ownerNames) error {
-	t, err := openTree(dir)
+	t, err := localfs.OpenTree(dir)
 	if err != nil {
 		return fmt.Errorf("look at batch %d: %w", b.ID, err)
 	}
-	defer t.close()
+	defer t.Close()
 	from := a.env.Heard.Of(src.Name)
 	files := make([]catalog.Fetched, len(w.files))
 	links := map[linkKey][]int{}
@@ -144,10 +145,10 @@ type linkKey struct {
 }
 
 // completeDirs adds what a listing does not say of directories: nanoseconds and owners' names.
-func (a *Archiver) completeDirs(ctx context.Context, run catalog.Run, t *tree, dirs []wanted, local bool, names *ownerNames) error {
+func (a *Archiver) completeDirs(ctx context.Context, run catalog.Run, t *localfs.Tree, dirs []wanted, local bool, names *ownerNames) error {
 	var found []catalog.DirMeta
 	for _, d := range dirs {
-		info, err := t.lstat(d.path)
+		info, err := t.Lstat(d.path)
 		if err != nil || !info.IsDir() || !d.Current {
 			continue // it went away; the next listing says so
 		}

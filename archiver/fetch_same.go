@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 	"tapefs/fs/recall/blocksums"
 )
@@ -24,7 +25,7 @@ type sameContent struct {
 	run    catalog.Run
 	src    Source
 	batch  catalog.Batch
-	tree   *tree
+	tree   *localfs.Tree
 	work   *batchWork
 	files  []catalog.Fetched
 	counts map[string]int64 // takes how many were summed for the sake of others
@@ -36,7 +37,7 @@ type sameContent struct {
 	tried  map[int]bool        // those that were summed, or could not be
 }
 
-func (a *Archiver) sameContent(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, t *tree, w *batchWork, files []catalog.Fetched, counts map[string]int64) (*sameContent, error) {
+func (a *Archiver) sameContent(ctx context.Context, run catalog.Run, src Source, b catalog.Batch, t *localfs.Tree, w *batchWork, files []catalog.Fetched, counts map[string]int64) (*sameContent, error) {
 	c := &sameContent{a: a, run: run, src: src, batch: b, tree: t, work: w, files: files, counts: counts, least: src.DedupMin,
 		sizes: map[int64]int{}, linked: map[catalog.ID]bool{}, tried: map[int]bool{}}
 	if c.least <= 0 {
@@ -111,7 +112,7 @@ func (c *sameContent) sumOne(ctx context.Context, i int, share bool) error {
 		counts = map[string]int64{}
 	}
 	c.a.env.Activity.Set(fmt.Sprintf("summing %s", path))
-	in, err := c.tree.openFile(path)
+	in, err := c.tree.OpenFile(path)
 	var sum [sha256.Size]byte
 	if err == nil {
 		sum, err = c.a.sumFetched(ctx, c.batch, in, f, counts)
@@ -284,7 +285,7 @@ func (a *Archiver) sumFetched(ctx context.Context, b catalog.Batch, in *os.File,
 		a.env.Log.Warn("make the block sums of a fetched file", "version", f.Version, "error", err)
 		return sumFile(ctx, in, f.Size, f.MTime, counts, io.Discard)
 	}
-	again, openErr := os.OpenFile(procName(in), os.O_RDWR, 0)
+	again, openErr := os.OpenFile(localfs.ProcName(in), os.O_RDWR, 0)
 	if openErr == nil {
 		defer again.Close()
 	}
@@ -294,7 +295,7 @@ func (a *Archiver) sumFetched(ctx context.Context, b catalog.Batch, in *os.File,
 	}
 	zeros := sums.Zeros()
 	if err = sums.Commit(sum[:]); err == nil && openErr == nil {
-		err = a.punch(ctx, again, name, f.Size, sum[:], zeros)
+		err = localfs.Punch(ctx, again, name, f.Size, sum[:], zeros)
 	}
 	if err != nil {
 		a.env.Log.Warn("block sums and holes of a fetched file", "version", f.Version, "error", err)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -79,7 +80,7 @@ func share(dirs, files []wanted, n int) []stream {
 		within := map[string]bool{}
 		for _, j := range mine[i] {
 			streams[i].files = append(streams[i].files, files[j])
-			for dir, _ := splitPath(files[j].path); dir != "" && !within[dir]; dir, _ = splitPath(dir) {
+			for dir, _ := localfs.SplitPath(files[j].path); dir != "" && !within[dir]; dir, _ = localfs.SplitPath(dir) {
 				within[dir], used[dir] = true, true
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -102,10 +103,10 @@ func FuzzParseEntry(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if e.path != "" && !properPath(e.path) || e.path == "" && e.kind != catalog.Directory {
+		if e.path != "" && !localfs.ProperPath(e.path) || e.path == "" && e.kind != catalog.Directory {
 			t.Fatalf("path %q of %q", e.path, line)
 		}
-		if e.link != "" && !properPath(e.link) {
+		if e.link != "" && !localfs.ProperPath(e.link) {
 			t.Fatalf("link %q of %q", e.link, line)
 		}
 		if e.size < 0 || e.mode > 0o7777 || e.kind < catalog.File || e.kind > catalog.Symlink {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -43,7 +44,7 @@ func TestShareKeepsLinksAndDirectoriesTogether(t *testing.T) {
 			for _, f := range s.files {
 				where[f.path] = i
 				files++
-				if dir, _ := splitPath(f.path); !have[dir] {
+				if dir, _ := localfs.SplitPath(f.path); !have[dir] {
 					t.Errorf("stream %d has %s without its directory", i, f.path)
 				}
 			}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -188,7 +189,7 @@ func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []he
 	if err != nil {
 		return 0, fmt.Errorf("copy parts of tape %s: %w", barcode, err)
 	}
-	defer removeAll(dir, &err)
+	defer localfs.RemoveAll(dir, &err)
 	got, err := w.readLoad(ctx, barcode, load, dir)
 	if err != nil {
 		return 0, err

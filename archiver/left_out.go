@@ -91,7 +91,7 @@ func (c *comparison) stillThere(ctx context.Context, page []absent) (map[string]
 	there := map[string]bool{}
 	if c.tree != nil {
 		for _, v := range page {
-			_, err := c.tree.lstat(v.path)
+			_, err := c.tree.Lstat(v.path)
 			there[v.path] = err == nil
 		}
 		return there, nil

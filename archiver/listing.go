@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -113,14 +114,14 @@ func parseEntry(line []byte) (listEntry, error) {
 	e.path = string(unescape(name))
 	if e.kind == catalog.Directory && e.path == "." {
 		e.path = ""
-	} else if !properPath(e.path) {
+	} else if !localfs.ProperPath(e.path) {
 		return bad("no proper path")
 	}
 	if overlong(e.path) {
 		return listEntry{}, &nameTooLong{e.path}
 	}
 	if t, ok := bytes.CutPrefix(tail, []byte(" => ")); ok && item[0] == 'h' {
-		if e.link = string(unescape(t)); !properPath(e.link) {
+		if e.link = string(unescape(t)); !localfs.ProperPath(e.link) {
 			return bad("no proper path of a hard link")
 		}
 	} else if t, ok := bytes.CutPrefix(tail, []byte(" -> ")); ok && e.kind == catalog.Symlink {
@@ -150,22 +151,6 @@ func overlong(path string) bool {
 	}
 	return false
 }
-
-// properPath: relative, clean, and without a NUL.
-func properPath(p string) bool {
-	if p == "" || len(p) > maxPath || strings.IndexByte(p, 0) >= 0 {
-		return false
-	}
-	for c := range strings.SplitSeq(p, "/") {
-		if c == "" || c == "." || c == ".." {
-			return false
-		}
-	}
-	return true
-}
-
-// maxPath is more than any path rsync carries (its own limit is 4096 bytes).
-const maxPath = 1 << 14
 
 // unescape undoes rsync's \#ooo. A backslash that no # and three octal digits follow is one.
 func unescape(b []byte) []byte {
@@ -320,16 +305,16 @@ func (e *listEntry) refine(val []byte) {
 }
 
 // askTime replaces a rough time by the one that this machine's file system tells.
-func (e *listEntry) askTime(t *tree) {
+func (e *listEntry) askTime(t *localfs.Tree) {
 	if !e.rough || t == nil {
 		return
 	}
 	var info fs.FileInfo
 	var err error
 	if e.path == "" {
-		info, err = t.root.Stat(".")
+		info, err = t.Root.Stat(".")
 	} else {
-		info, err = t.lstat(e.path)
+		info, err = t.Lstat(e.path)
 	}
 	if err != nil {
 		return // fetching says what is wrong

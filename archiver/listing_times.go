@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -54,7 +55,7 @@ func (a *Archiver) listTimes(ctx context.Context, src Source, at address, filter
 	if err != nil {
 		return fmt.Errorf("list exact times: %w", err)
 	}
-	defer removeAll(dir, &err)
+	defer localfs.RemoveAll(dir, &err)
 	pipe := filepath.Join(dir, "batch")
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {
 		return fmt.Errorf("list exact times: make a pipe: %w", err)
@@ -145,7 +146,7 @@ func readTimes(in *bufio.Reader, into *extsort.Sorter) error {
 			path := e.name
 			if path == "." && kind == catalog.Directory {
 				path = "" // the top
-			} else if !properPath(path) {
+			} else if !localfs.ProperPath(path) {
 				continue
 			}
 			if kind != catalog.File && plainYear(e.mtime.Sec) {

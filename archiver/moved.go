@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -157,7 +158,7 @@ func (c *comparison) planNews(ctx context.Context) error {
 		if !plan {
 			continue
 		}
-		_, name := splitPath(e.path)
+		_, name := localfs.SplitPath(e.path)
 		err = c.plan.add(ctx, member{path: e.path, NewVersion: catalog.NewVersion{Parent: parent, Name: name, Kind: e.kind, Size: e.size, Meta: entryMeta(&e)}}, 0)
 		if err != nil {
 			return err
@@ -169,7 +170,7 @@ func movedName(source, path string) string { return source + "/" + path }
 
 // movedFrom is the version whose bytes a fetched file has, under another name: it needs none of its own. 0: it
 // has bytes of its own, or nobody knows.
-func (a *Archiver) movedFrom(ctx context.Context, source string, t *tree, path string, size int64) (catalog.ID, error) {
+func (a *Archiver) movedFrom(ctx context.Context, source string, t *localfs.Tree, path string, size int64) (catalog.ID, error) {
 	ids, ok := a.moved.LoadAndDelete(movedName(source, path))
 	if !ok {
 		return 0, nil
@@ -215,7 +216,7 @@ func (a *Archiver) movedFrom(ctx context.Context, source string, t *tree, path s
 }
 
 // movedLinks is movedFrom for the names of one inode: what one of them was called has the bytes of all.
-func (a *Archiver) movedLinks(ctx context.Context, source string, t *tree, w *batchWork, group []int, files []catalog.Fetched) (from catalog.ID, err error) {
+func (a *Archiver) movedLinks(ctx context.Context, source string, t *localfs.Tree, w *batchWork, group []int, files []catalog.Fetched) (from catalog.ID, err error) {
 	for _, i := range group {
 		path := w.files[i].path
 		if from != 0 {
@@ -231,8 +232,8 @@ func (a *Archiver) movedLinks(ctx context.Context, source string, t *tree, w *ba
 
 // contentSum is the SHA-256 of a file that stands still; nil when it does not, or cannot be read: packing will
 // say so.
-func contentSum(t *tree, path string, size int64) []byte {
-	f, err := t.openFile(path)
+func contentSum(t *localfs.Tree, path string, size int64) []byte {
+	f, err := t.OpenFile(path)
 	if err != nil {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"tapefs/archiver/extsort"
 	"tapefs/archiver/job"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -133,20 +134,11 @@ func (p *planner) finish(ctx context.Context) error {
 		d := decoder(v)
 		parent := catalog.ID(d.varint())
 		e := decodeEntry(path, d)
-		_, base := splitPath(e.path)
+		_, base := localfs.SplitPath(e.path)
 		group = append(group, member{path: e.path, NewVersion: catalog.NewVersion{
 			Parent: parent, Name: base, Kind: e.kind, Size: e.size, Meta: entryMeta(&e),
 		}})
 	}
-}
-
-func splitPath(p string) (dir, name string) {
-	for i := len(p) - 1; i >= 0; i-- {
-		if p[i] == '/' {
-			return p[:i], p[i+1:]
-		}
-	}
-	return "", p
 }
 
 // addGroup plans members that must lie in one object: the bytes are those of the first.
@@ -308,7 +300,7 @@ func (p *planner) place(ctx context.Context, id catalog.ID) (dirPlace, error) {
 		if err != nil {
 			return dirPlace{}, err
 		}
-		d.path = joinPath(up.path, v.Name)
+		d.path = localfs.JoinPath(up.path, v.Name)
 	}
 	p.seen(id, d.parent, d.path)
 	return d, nil

@@ -8,6 +8,7 @@ import (
 
 	"tapefs/archiver/extsort"
 	"tapefs/archiver/job"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -148,10 +149,10 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	if err := entries.Sort(); err != nil {
 		return st, err
 	}
-	var local *tree
+	var local *localfs.Tree
 	if at.transport == inPlace {
-		if local, err = openTree(at.path); err == nil { // otherwise the listing has said what is wrong
-			defer local.close()
+		if local, err = localfs.OpenTree(at.path); err == nil { // otherwise the listing has said what is wrong
+			defer local.Close()
 		}
 	}
 	l, err := newListed(entries, local)

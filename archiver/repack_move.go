@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -36,7 +37,7 @@ func (r *repacker) move(ctx context.Context, t catalog.Tape, load []moving, stuc
 	if err != nil {
 		return fmt.Errorf("make room in the spool: %w", err)
 	}
-	defer removeAll(dir, &err)
+	defer localfs.RemoveAll(dir, &err)
 	var got []moving
 	if load[0].all != nil {
 		err = r.openParts(ctx, &load[0], stuck, dir, sum)

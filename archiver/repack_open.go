@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/fs/recall/blocksums"
@@ -60,11 +61,11 @@ func (r *repacker) open(ctx context.Context, m *moving, sealed io.Reader, dir st
 	if err != nil {
 		return err
 	}
-	disk, err := openDisk(a.env.Config.SpoolDir)
+	disk, err := localfs.OpenSyncer(a.env.Config.SpoolDir)
 	if err != nil {
 		return err
 	}
-	defer disk.close()
+	defer disk.Close()
 	name := source + "-" + oid
 	temp := filepath.Join(dir, "open")
 	if err := os.Mkdir(temp, 0o700); err != nil {
@@ -77,7 +78,7 @@ func (r *repacker) open(ctx context.Context, m *moving, sealed io.Reader, dir st
 	if err := os.Rename(temp, filepath.Join(a.env.Config.SpoolDir, name)); err != nil {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
 	}
-	if err := disk.sync(); err != nil {
+	if err := disk.Sync(); err != nil {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
 	}
 	job.Failpoint("repack-opened")
@@ -212,7 +213,7 @@ func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, 
 		if err := errors.Join(err, f.Close()); err != nil {
 			return 0, err
 		}
-		if err := setTime(top, name, v.MTime); err != nil {
+		if err := localfs.SetTime(top, name, v.MTime); err != nil {
 			return 0, err
 		}
 		total += v.Size
@@ -223,7 +224,7 @@ func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, 
 // unpackFile writes a member of an object into a file of the spool, and keeps the sums of its blocks if it is large.
 func (a *Archiver) unpackFile(from io.Reader, f *os.File, m *moving, v *catalog.Version, sumsName string) error {
 	sum := sha256.New()
-	out := &sparseWriter{f: f}
+	out := &localfs.SparseWriter{F: f}
 	to := io.MultiWriter(out, sum)
 	var sums *blocksums.Writer
 	if v.Size >= blocksums.Least {
@@ -235,7 +236,7 @@ func (a *Archiver) unpackFile(from io.Reader, f *os.File, m *moving, v *catalog.
 	}
 	n, err := io.Copy(to, from)
 	if err == nil {
-		err = out.finish()
+		err = out.Finish()
 	}
 	if cause := (*readError)(nil); errors.As(err, &cause) {
 		err = cause.err

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -62,7 +63,7 @@ func (r *restoration) attributes(f *os.File, dir *heldDir, name string, v *catal
 		chmod(mode &^ lent)
 	}
 	if was.Mtim.Sec != v.MTime.Sec || was.Mtim.Nsec != int64(v.MTime.Nsec) {
-		if err := setTime(dir.File, name, v.MTime); err != nil {
+		if err := localfs.SetTime(dir.File, name, v.MTime); err != nil {
 			refused = append(refused, err)
 		}
 	}
@@ -166,7 +167,7 @@ func (r *restoration) linkAttributes(dest string, v *catalog.Version) error {
 	}
 	var refused []error
 	if was.Mtim.Sec != v.MTime.Sec || was.Mtim.Nsec != int64(v.MTime.Nsec) {
-		if err := setTime(dir.File, name, v.MTime); err != nil {
+		if err := localfs.SetTime(dir.File, name, v.MTime); err != nil {
 			refused = append(refused, err)
 		}
 	}
@@ -189,12 +190,4 @@ func (r *restoration) strange(o catalog.Owner) bool {
 	}
 	r.kept.Add(1)
 	return true
-}
-
-func setTime(dir *os.File, name string, t catalog.Time) error {
-	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: t.Sec, Nsec: int64(t.Nsec)}}
-	if err := unix.UtimesNanoAt(int(dir.Fd()), name, times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("set time: %w", err)
-	}
-	return nil
 }

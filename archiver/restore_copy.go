@@ -9,6 +9,8 @@ import (
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"tapefs/archiver/localfs"
 )
 
 // cannotLink reports whether a file system takes no hard links, or no more of this file.
@@ -33,7 +35,7 @@ func (r *restoration) copyLinked(ctx context.Context, p *primary, dest string) (
 	}
 	in, err := r.root.Open(p.dest)
 	if err == nil {
-		_, err = io.Copy(io.MultiWriter(&sparseWriter{f: as.file}, as.sum), in)
+		_, err = io.Copy(io.MultiWriter(&localfs.SparseWriter{F: as.file}, as.sum), in)
 		err = errors.Join(err, in.Close())
 	}
 	if err != nil {

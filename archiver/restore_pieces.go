@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 	"tapefs/fs/recall"
 )
@@ -191,7 +192,7 @@ func (r *restoration) copyPiece(ctx context.Context, as *assembly, w *wantedPiec
 			}
 			return err
 		}
-		if err := writeSparse(as.file, part, at); err != nil {
+		if err := localfs.WriteSparse(as.file, part, at); err != nil {
 			return fmt.Errorf("write %s: %w", as.temp, err)
 		}
 		if w.of == 1 {

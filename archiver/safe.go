@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tapefs/archiver/extsort"
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -97,12 +98,12 @@ func (a *Archiver) Safe(ctx context.Context, name string, o SafeOptions, fn func
 	if err := entries.Sort(); err != nil {
 		return sum, err
 	}
-	var local *tree
+	var local *localfs.Tree
 	if at.transport == inPlace {
-		if local, err = openTree(at.path); err != nil {
+		if local, err = localfs.OpenTree(at.path); err != nil {
 			return sum, fmt.Errorf("source %s: %w", name, err)
 		}
-		defer local.close()
+		defer local.Close()
 	}
 	l, err := newListed(entries, local)
 	if err != nil {
@@ -140,7 +141,7 @@ type safeJudge struct {
 	src     Source
 	at      address
 	work    string
-	tree    *tree                        // of a source that is read in place
+	tree    *localfs.Tree                // of a source that is read in place
 	held    map[int64][]catalog.HeldCopy // by object: a bundle has thousands of files
 	emit    func(SafeFile) error
 	seconds *bool       // the source tells whole seconds only
@@ -180,7 +181,7 @@ func (s *safeJudge) join(ctx context.Context, top catalog.ID, l *listed) error {
 			known := w.head
 			v = &known
 		}
-		dir, name := splitPath(e.path)
+		dir, name := localfs.SplitPath(e.path)
 		for len(dirs) > 1 && !isBelow(e.path, dirs[len(dirs)-1].path) {
 			dirs = dirs[:len(dirs)-1]
 		}

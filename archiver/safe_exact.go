@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -90,7 +91,7 @@ func (s *safeJudge) compareContent(ctx context.Context) error {
 // inPlace looks at a file of this machine: its time to the nanosecond must be that of a version, which becomes the
 // first of like. Otherwise it says why not.
 func (s *safeJudge) inPlace(e *listEntry, like []catalog.Version) (string, error) {
-	info, err := s.tree.lstat(e.path)
+	info, err := s.tree.Lstat(e.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return NotListed, nil // gone since it was listed
 	}
@@ -156,7 +157,7 @@ func (s *safeJudge) compareExact(ctx context.Context) (err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("compare times: %w", err)
 	}
-	defer removeAll(dir, &err)
+	defer localfs.RemoveAll(dir, &err)
 	if err := likenesses(dir, files); err != nil {
 		return fmt.Errorf("compare times: %w", err)
 	}
@@ -223,7 +224,7 @@ func likenesses(dir string, files []exactFile) error {
 		if err := errors.Join(out.Truncate(f.Size), out.Close()); err != nil {
 			return err
 		}
-		if err := setTime(top, f.Path, f.mtime); err != nil {
+		if err := localfs.SetTime(top, f.Path, f.mtime); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"tapefs/archiver/localfs"
 	"tapefs/catalog"
 )
 
@@ -101,7 +102,7 @@ func (w *walk) run(ctx context.Context) error {
 		}
 		v := l.page[0]
 		l.page = l.page[1:]
-		path := joinPath(l.path, v.Name)
+		path := localfs.JoinPath(l.path, v.Name)
 		w.piece = append(w.piece, walked{v, path, pathKey(path)})
 		if len(w.piece) == walkPiece {
 			if err := w.hand(ctx); err != nil {

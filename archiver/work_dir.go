@@ -8,6 +8,8 @@ import (
 	"regexp"
 
 	"golang.org/x/sys/unix"
+
+	"tapefs/archiver/localfs"
 )
 
 // workName is what the work directories in the spool are called, with MkdirTemp's number behind it.
@@ -29,7 +31,7 @@ func (a *Archiver) workDir(src Source) (dir string, done func(*error), err error
 			return "", nil, fmt.Errorf("make a place to sort in: %w", err)
 		}
 		if held != nil {
-			return dir, func(err *error) { removeAll(dir, err); held.Close() }, nil
+			return dir, func(err *error) { localfs.RemoveAll(dir, err); held.Close() }, nil
 		} // else it was cleaned away before it was locked
 	}
 }

@@ -29,8 +29,9 @@ var mayImport = map[string]string{
 	"fs":                  "fs/recall catalog/owners",
 
 	"archiver/extsort": "",
+	"archiver/localfs": "catalog fs/recall/beneath fs/recall/blocksums",
 	"archiver/job":     "changer catalog crypto",
-	"archiver":         "archiver/extsort archiver/job fs/recall catalog/owners",
+	"archiver":         "archiver/extsort archiver/job archiver/localfs fs/recall catalog/owners",
 
 	"cmd/tapefs/manual": "",
 	"cmd/tapefs":        "cmd/tapefs/manual fs archiver changer/virtual catalog/tapebackup",

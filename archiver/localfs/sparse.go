@@ -1,15 +1,13 @@
-package archiver
+package localfs
 
 import (
 	"bytes"
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
 	"tapefs/fs/recall/blocksums"
 )
 
@@ -26,9 +24,9 @@ const (
 
 var zeroBlock [blocksums.Block]byte
 
-// writeSparse writes p at off into a file in which nothing was written there before: blocks of zeros are left out. The caller
+// WriteSparse writes p at off into a file in which nothing was written there before: blocks of zeros are left out. The caller
 // sets the file's size in the end.
-func writeSparse(f *os.File, p []byte, off int64) error {
+func WriteSparse(f *os.File, p []byte, off int64) error {
 	from := 0 // of what is to be written
 	for at := 0; at < len(p); {
 		n := min(blocksums.Block-int((off+int64(at))%blocksums.Block), len(p)-at)
@@ -51,26 +49,27 @@ func writeAll(f *os.File, p []byte, off int64) error {
 	return err
 }
 
-// sparseWriter is writeSparse for what comes piece by piece from the file's beginning. Call finish at the end.
-type sparseWriter struct {
-	f   *os.File
+// SparseWriter is writeSparse for what comes piece by piece from the file's beginning. Call finish at the end.
+type SparseWriter struct {
+	F   *os.File // empty as yet
 	off int64
 }
 
-func (w *sparseWriter) Write(p []byte) (int, error) {
-	if err := writeSparse(w.f, p, w.off); err != nil {
+// Write leaves out blocks of zeros.
+func (w *SparseWriter) Write(p []byte) (int, error) {
+	if err := WriteSparse(w.F, p, w.off); err != nil {
 		return 0, err
 	}
 	w.off += int64(len(p))
 	return len(p), nil
 }
 
-// finish gives the file its size.
-func (w *sparseWriter) finish() error { return w.f.Truncate(w.off) }
+// Finish gives the file its size.
+func (w *SparseWriter) Finish() error { return w.F.Truncate(w.off) }
 
-// punch makes holes of the zeros of a file in the spool whose block sums are known, if that saves enough. zeros is how many bytes they are. The file
+// Punch makes holes of the zeros of a file in the spool whose block sums are known, if that saves enough. zeros is how many bytes they are. The file
 // keeps its time. That a file system has no holes is no error.
-func (a *Archiver) punch(ctx context.Context, f *os.File, sums string, size int64, sha256 []byte, zeros int64) error {
+func Punch(ctx context.Context, f *os.File, sums string, size int64, sha256 []byte, zeros int64) error {
 	var was unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &was); err != nil {
 		return err
@@ -115,7 +114,7 @@ func (a *Archiver) punch(ctx context.Context, f *os.File, sums string, size int6
 	}
 	// It counts as a change of the file.
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, was.Mtim}
-	if terr := unix.UtimesNanoAt(unix.AT_FDCWD, procName(f), times, 0); terr != nil {
+	if terr := unix.UtimesNanoAt(unix.AT_FDCWD, ProcName(f), times, 0); terr != nil {
 		return fmt.Errorf("set its time again: %w", terr)
 	}
 	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
@@ -133,10 +132,5 @@ func isZero(f *os.File, off int64) (bool, error) {
 	return block == zeroBlock, nil
 }
 
-// procName is a name by which an open file can be opened once more.
-func procName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
-
-// sumsName is where the block sums of a version in the spool are kept.
-func (a *Archiver) sumsName(batchDir string, id catalog.ID) string {
-	return blocksums.Name(filepath.Join(a.env.Config.SpoolDir, batchDir+fetchSuffix), int64(id))
-}
+// ProcName is a name by which an open file can be opened once more.
+func ProcName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }

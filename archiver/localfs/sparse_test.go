@@ -1,4 +1,4 @@
-package archiver
+package localfs
 
 import (
 	"bytes"
@@ -42,7 +42,7 @@ func TestPunchMakesHolesOfZerosAlone(t *testing.T) {
 		if err := unix.Fstat(int(f.Fd()), &before); err != nil {
 			t.Fatal(err)
 		}
-		if err := new(Archiver).punch(t.Context(), f, sums, size, sum[:], zeros); err != nil {
+		if err := Punch(t.Context(), f, sums, size, sum[:], zeros); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		if err := unix.Fstat(int(f.Fd()), &after); err != nil {
@@ -68,7 +68,7 @@ func TestSparseWriterLeavesZerosOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w := &sparseWriter{f: f}
+	w := &SparseWriter{F: f}
 	for rest := content; len(rest) > 0; {
 		n := min(len(rest), 70001)
 		if _, err := w.Write(rest[:n]); err != nil {
@@ -76,7 +76,7 @@ func TestSparseWriterLeavesZerosOut(t *testing.T) {
 		}
 		rest = rest[n:]
 	}
-	if err := w.finish(); err != nil {
+	if err := w.Finish(); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(f.Name())
