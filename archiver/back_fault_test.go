@@ -374,15 +374,15 @@ func TestPartCutOffByEndOfTape(t *testing.T) {
 		cut = true
 		p, err := wr.pack(ctx, c, b, o)
 		w.must(err)
-		defer p.close()
-		w.must(wr.openTape(ctx, "a", p.partLen(0)))
+		defer p.Close()
+		w.must(wr.openTape(ctx, "a", p.PartLen(0)))
 		first := wr.tape.Barcode
 		used := wr.volume.Capacity
 		free, err := wr.volume.Free()
 		w.must(err)
 		mine := map[int64]bool{}
 		w.must(w.vl.Fault(fmt.Sprintf("enospc-after=%d", used-free+1<<20)))
-		for range p.parts() { // the drive's buffer takes some parts more than fit
+		for range p.Parts() { // the drive's buffer takes some parts more than fit
 			if wr.volume == nil {
 				break
 			}

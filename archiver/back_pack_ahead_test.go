@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
@@ -20,24 +21,24 @@ func TestPackingReadsAhead(t *testing.T) {
 	for i := range files {
 		ok(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("%04d", i)), backRandom(byte(i), size), 0o644))
 	}
-	l, err := newLayout("src", backMembers(t, root))
+	l, err := pack.NewLayout("src", backMembers(t, root))
 	ok(t, err)
 	var opened atomic.Int64
 	hold := make(chan struct{}) // a file that does not open for now
 	const heldAt = files * 2 / 3
-	p, err := newPacking(l, func(name string) (*os.File, error) {
+	p, err := pack.New(l, func(name string) (*os.File, error) {
 		if opened.Add(1) == heldAt {
 			<-hold
 		}
 		return os.Open(filepath.Join(root, name))
 	}, true, backKey(t), []byte("saltsalt"), 1<<40, nil)
 	ok(t, err)
-	defer p.close()
+	defer p.Close()
 
 	// The drive takes nothing until all that can be read ahead is.
 	drive := &slowDrive{go1: make(chan struct{})}
 	done := make(chan error, 1)
-	go func() { _, err := p.writePart(t.Context(), 0, drive); done <- err }()
+	go func() { _, err := p.WritePart(t.Context(), 0, drive); done <- err }()
 	soon := func(what string, is func() bool) {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
@@ -47,7 +48,7 @@ func TestPackingReadsAhead(t *testing.T) {
 		}
 	}
 	const perExtent = catalog.ExtentSize / (size + 512)
-	soon("the drive is busy with the first extent", func() bool { return opened.Load() >= (packBuffers-1)*perExtent })
+	soon("the drive is busy with the first extent", func() bool { return opened.Load() >= (pack.Buffers-1)*perExtent })
 	if n := drive.extents.Load(); n != 0 {
 		t.Fatalf("%d extents are written", n)
 	}
@@ -57,7 +58,7 @@ func TestPackingReadsAhead(t *testing.T) {
 	soon("a file is slow", func() bool { return drive.extents.Load() == int64(heldAt/perExtent) })
 	close(hold)
 	ok(t, <-done)
-	if want := (p.sealedSize() + catalog.ExtentSize - 1) / catalog.ExtentSize; drive.extents.Load() != want {
+	if want := (p.SealedSize() + catalog.ExtentSize - 1) / catalog.ExtentSize; drive.extents.Load() != want {
 		t.Errorf("%d extents written, want %d", drive.extents.Load(), want)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer/virtual"
 )
@@ -135,12 +136,12 @@ func TestBenchSeal(t *testing.T) {
 	ok(t, key.Save(keyFile))
 	t.Logf("%d MiB from the page cache to nowhere", size>>20)
 	ours := func() {
-		l, err := newLayout("src", backMembers(t, root))
+		l, err := pack.NewLayout("src", backMembers(t, root))
 		ok(t, err)
-		p, err := newPacking(l, backOpener(root), true, key, []byte("saltsalt"), 1<<40, nil)
+		p, err := pack.New(l, backOpener(root), true, key, []byte("saltsalt"), 1<<40, nil)
 		ok(t, err)
-		defer p.close()
-		_, err = p.writePart(t.Context(), 0, io.Discard)
+		defer p.Close()
+		_, err = p.WritePart(t.Context(), 0, io.Discard)
 		ok(t, err)
 	}
 	const seals = `openssl enc -aes-256-ctr -pbkdf2 -iter 10000 -md sha256 -pass "file:$1" -in "$2" -out /dev/null`

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/archiver/localfs"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
@@ -164,13 +165,13 @@ func (c *contentCheck) compare(ctx context.Context, from *localfs.Tree, s *suspi
 		s.why = "it could not be read: " + shortError(err)
 		return nil
 	}
-	before, err := stateOf(in)
-	if err != nil || before.size != s.size {
+	before, err := pack.StateOf(in)
+	if err != nil || before.Size != s.size {
 		in.Close()
 		s.why = "it changes"
 		return nil
 	}
-	sum, err := sumFile(ctx, in, before.size, catalog.Time{Sec: before.mtime.Sec, Nsec: int32(before.mtime.Nsec)}, map[string]int64{}, io.Discard)
+	sum, err := sumFile(ctx, in, before.Size, catalog.Time{Sec: before.Mtime.Sec, Nsec: int32(before.Mtime.Nsec)}, map[string]int64{}, io.Discard)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()

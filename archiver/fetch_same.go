@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"tapefs/archiver/localfs"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/fs/recall/blocksums"
 )
@@ -307,11 +308,11 @@ func (a *Archiver) sumFetched(ctx context.Context, b catalog.Batch, in *os.File,
 func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time, counts map[string]int64, also io.Writer) (sum [sha256.Size]byte, err error) {
 	defer in.Close()
 	counts["summed"]++
-	before, err := stateOf(in)
+	before, err := pack.StateOf(in)
 	if err != nil {
 		return sum, err
 	}
-	if before.size != size || !mtime.KeptAs(catalog.Time{Sec: before.mtime.Sec, Nsec: int32(before.mtime.Nsec)}) {
+	if before.Size != size || !mtime.KeptAs(catalog.Time{Sec: before.Mtime.Sec, Nsec: int32(before.Mtime.Nsec)}) {
 		return sum, errors.New("it changed")
 	}
 	h := sha256.New()
@@ -331,7 +332,7 @@ func sumFile(ctx context.Context, in *os.File, size int64, mtime catalog.Time, c
 			return sum, err
 		}
 	}
-	after, err := stateOf(in)
+	after, err := pack.StateOf(in)
 	if err == nil && after != before {
 		err = errors.New("it changed while it was summed")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
@@ -177,7 +178,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 	if !f.opened(p) {
 		return nil
 	}
-	name := partName(p.object.Fingerprint, p.object.OID, p.number, p.parts)
+	name := pack.PartName(p.object.Fingerprint, p.object.OID, p.number, p.parts)
 	row, err := w.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: p.copy, Number: p.number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", p.number+1, p.object.OID, err)
@@ -195,7 +196,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 			w.progress(n)
 			f.recycle(e.data)
 			if err != nil {
-				return catalog.Part{}, &writeError{err}
+				return catalog.Part{}, &pack.WriteError{Err: err}
 			}
 		}
 	})
@@ -266,7 +267,7 @@ func (f *follower) drop() {
 func (f *follower) recycle(b []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.free) < packBuffers {
+	if len(f.free) < pack.Buffers {
 		f.free = append(f.free, b[:cap(b)])
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
@@ -252,7 +253,7 @@ func (w *writer) spareDrives(ctx context.Context) (int, error) {
 }
 
 // follow offers a part to the pools that are owed it too. The leader has its own tape mounted.
-func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *packing, n int) (following, error) {
+func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *pack.Packing, n int) (following, error) {
 	var out following
 	for pool, copies := range w.paired {
 		id, ok := copies[o.ID]
@@ -273,7 +274,7 @@ func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *packing
 			f = w.newFollower(ctx, q)
 			w.followers[pool] = f
 		}
-		if p.given[pool][n] {
+		if p.Given[pool][n] {
 			continue // of a part that the leader's tape lost it has its own
 		}
 		if done, err := w.hasPart(ctx, id, n); err != nil || done {
@@ -282,7 +283,7 @@ func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *packing
 			}
 			continue
 		}
-		part := &followPart{object: o.Object, copy: id, number: n, parts: p.parts(), size: p.partLen(n), expected: w.expected}
+		part := &followPart{object: o.Object, copy: id, number: n, parts: p.Parts(), size: p.PartLen(n), expected: w.expected}
 		if ok, fresh := f.begin(part); ok {
 			out = append(out, followed{f, part, fresh})
 		}
@@ -349,16 +350,16 @@ func (w *writer) progress(n int) {
 }
 
 // over ends a part for the followers: with its sums, or for want of more.
-func (x following) over(pk *packing, sums catalog.Part, err error) {
+func (x following) over(pk *pack.Packing, sums catalog.Part, err error) {
 	for _, one := range x {
 		if err != nil {
 			one.f.cut(one.p)
 		} else if one.f.end(one.p, sums) {
 			pool := one.f.pool.Name
-			if pk.given[pool] == nil {
-				pk.given[pool] = map[int]bool{}
+			if pk.Given[pool] == nil {
+				pk.Given[pool] = map[int]bool{}
 			}
-			pk.given[pool][one.p.number] = true
+			pk.Given[pool][one.p.number] = true
 		}
 	}
 }

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"sync"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
 // memberCost is about what a file takes of an object beside its bytes.
-const memberCost = 3 * tarBlock
+const memberCost = 3 * pack.TarBlock
 
 // forecast looks which tapes would be written. planned are the bytes that each pool would be owed by this run.
 func (a *Archiver) forecast(ctx context.Context, planned map[string]int64) ([]Forecast, error) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/crypto"
 )
@@ -200,13 +201,13 @@ func checkSizes(t *testing.T, f *front, b catalog.Batch) {
 	objects, err := f.env.DB.BatchObjects(t.Context(), b.ID)
 	ok(t, err)
 	for _, o := range objects {
-		var members []layoutMember
+		var members []pack.Member
 		for _, v := range o.Versions {
 			p, err := f.env.DB.Path(t.Context(), v.ID)
 			ok(t, err)
-			members = append(members, layoutMember{Version: v, Path: strings.TrimPrefix(strings.TrimPrefix(p, "/media"), "/")})
+			members = append(members, pack.Member{Version: v, Path: strings.TrimPrefix(strings.TrimPrefix(p, "/media"), "/")})
 		}
-		l, err := newLayout("media", members)
+		l, err := pack.NewLayout("media", members)
 		ok(t, err)
 		if sealed := l.Size + crypto.HeaderSize; sealed > o.PlannedSize {
 			t.Errorf("an object of %d bytes was planned with %d", sealed, o.PlannedSize)

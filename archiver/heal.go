@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tapefs/archiver/localfs"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -209,7 +210,7 @@ func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []he
 			return made, ctx.Err()
 		case errors.Is(err, ErrNeedsOperator):
 			return made, nil // the pool is blocked now
-		case errors.Is(err, errTooSmall), errors.Is(err, errReseal):
+		case errors.Is(err, errTooSmall), errors.Is(err, pack.ErrReseal):
 			w.uncopied[h.Copy] = true
 			w.noted.Add(w.sources[h.Source].Name, "", fmt.Errorf("object %s was not copied to pool %s: %w", h.OID, p.Name, err))
 		default:
@@ -354,7 +355,7 @@ func (w *writer) writeHealed(ctx context.Context, h healPart) error {
 		return fmt.Errorf("copy object %s: %w", h.OID, err)
 	}
 	defer f.Close()
-	name := partName(h.Fingerprint, h.OID, h.Number, h.Parts)
+	name := pack.PartName(h.Fingerprint, h.OID, h.Number, h.Parts)
 	w.a.env.Activity.Set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", h.Number+1, h.Parts, h.OID, h.Size, w.tape.Barcode))
 	row, err := w.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: h.Copy, Number: h.Number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {
@@ -390,12 +391,12 @@ func copySealed(in io.Reader, part catalog.Part, out io.Writer) (written int64, 
 		}
 		sum := sha256.Sum256(b)
 		if at := i * sha256.Size; at+sha256.Size > len(part.Sums) || !bytes.Equal(sum[:], part.Sums[at:at+sha256.Size]) {
-			return written, fmt.Errorf("extent %d from the spool: %w", i, errReseal)
+			return written, fmt.Errorf("extent %d from the spool: %w", i, pack.ErrReseal)
 		}
 		n, err := out.Write(b)
 		written += int64(n)
 		if err != nil {
-			return written, &writeError{err}
+			return written, &pack.WriteError{Err: err}
 		}
 	}
 	return written, nil

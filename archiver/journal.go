@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/crypto"
 )
@@ -195,11 +196,11 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	}
 	root, err := os.OpenRoot(b.Dir)
 	if err != nil {
-		return catalog.Manifest{}, &writeError{err}
+		return catalog.Manifest{}, &pack.WriteError{Err: err}
 	}
 	defer root.Close()
 	if err := root.MkdirAll(keyFolder(b.Key.Fingerprint()), 0o755); err != nil {
-		return catalog.Manifest{}, &writeError{err}
+		return catalog.Manifest{}, &pack.WriteError{Err: err}
 	}
 	text := macText{Catalog: b.Label.Catalog, Volume: b.Label.Volume, Seq: b.seq, Previous: b.previous}
 	mac, sum := b.Key.ManifestMAC(text.header()), sha256.New()
@@ -331,7 +332,7 @@ func putNew(root *os.Root, name string, fill func(io.Writer) error) error {
 		return err
 	})
 	if err != nil && !local {
-		err = &writeError{err}
+		err = &pack.WriteError{Err: err}
 	}
 	return err
 }

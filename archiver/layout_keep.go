@@ -12,11 +12,12 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
 // layoutOf computes an object's layout from the catalog.
-func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.PlannedObject) (*layout, error) {
+func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.PlannedObject) (*pack.Layout, error) {
 	dirs := map[catalog.ID]string{} // paths of parents, "/source/…"
 	prefix := "/" + source
 	within := func(p string) (string, error) {
@@ -28,7 +29,7 @@ func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.Planne
 		}
 		return "", fmt.Errorf("%q lies outside of source %s", p, source)
 	}
-	var members []layoutMember
+	var members []pack.Member
 	for _, v := range o.Versions {
 		if v.State == catalog.Planned {
 			return nil, fmt.Errorf("lay out object %s: version %d was not fetched", o.OID, v.ID)
@@ -55,15 +56,15 @@ func (a *Archiver) layoutOf(ctx context.Context, source string, o catalog.Planne
 		if err != nil {
 			return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
 		}
-		members = append(members, layoutMember{Version: v, Path: rel})
+		members = append(members, pack.Member{Version: v, Path: rel})
 	}
-	members, err := withParents(members, func(p string) (catalog.Version, error) {
-		return a.env.DB.Resolve(ctx, "/"+memberName(source, p))
+	members, err := pack.WithParents(members, func(p string) (catalog.Version, error) {
+		return a.env.DB.Resolve(ctx, "/"+pack.MemberName(source, p))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lay out object %s: %w", o.OID, err)
 	}
-	return newLayout(source, members)
+	return pack.NewLayout(source, members)
 }
 
 func (a *Archiver) layoutFile(oid string) string {
@@ -72,7 +73,7 @@ func (a *Archiver) layoutFile(oid string) string {
 
 // keepLayout keeps an object's layout until all its copies are safe: directories change in the
 // catalog, but a second copy must have the very bytes of the first.
-func (a *Archiver) keepLayout(oid string, l *layout) error {
+func (a *Archiver) keepLayout(oid string, l *pack.Layout) error {
 	var buf bytes.Buffer
 	err := gob.NewEncoder(&buf).Encode(l)
 	if err == nil {
@@ -88,12 +89,12 @@ func (a *Archiver) keepLayout(oid string, l *layout) error {
 }
 
 // keptLayout returns a layout that was kept, or nil.
-func (a *Archiver) keptLayout(oid string) (*layout, error) {
+func (a *Archiver) keptLayout(oid string) (*pack.Layout, error) {
 	b, err := os.ReadFile(a.layoutFile(oid))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var l layout
+	var l pack.Layout
 	if err == nil {
 		err = gob.NewDecoder(bytes.NewReader(b)).Decode(&l)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -338,10 +339,10 @@ func (w *writer) writePool(ctx context.Context, p Pool) (made int, err error) {
 				return made, ctx.Err()
 			case errors.Is(err, ErrNeedsOperator):
 				return made, nil // the pool is blocked now
-			case errors.Is(err, errReseal) && !w.repacked[c.ID] && w.a.env.DB.Unpack(ctx, c.Object.ID) == nil:
+			case errors.Is(err, pack.ErrReseal) && !w.repacked[c.ID] && w.a.env.DB.Unpack(ctx, c.Object.ID) == nil:
 				w.repacked[c.ID] = true // no tape has a part of it: it is packed anew, from what is there now
 				made++
-			case errors.Is(err, errReseal), errors.Is(err, errUnreadable), errors.Is(err, errTooSmall):
+			case errors.Is(err, pack.ErrReseal), errors.Is(err, pack.ErrUnreadable), errors.Is(err, errTooSmall):
 				again, lerr := w.spoolFailed(ctx, c, b, objects[c.Object.ID], err)
 				if lerr != nil {
 					return made, lerr

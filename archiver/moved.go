@@ -12,6 +12,7 @@ import (
 
 	"tapefs/archiver/extsort"
 	"tapefs/archiver/localfs"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
@@ -238,7 +239,7 @@ func contentSum(t *localfs.Tree, path string, size int64) []byte {
 		return nil
 	}
 	defer f.Close()
-	before, err := stateOf(f)
+	before, err := pack.StateOf(f)
 	if err != nil {
 		return nil
 	}
@@ -246,7 +247,7 @@ func contentSum(t *localfs.Tree, path string, size int64) []byte {
 	if n, err := io.Copy(sum, f); err != nil || n != size {
 		return nil
 	}
-	if after, err := stateOf(f); err != nil || after != before {
+	if after, err := pack.StateOf(f); err != nil || after != before {
 		return nil
 	}
 	return sum.Sum(nil)

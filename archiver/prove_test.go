@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer/virtual"
 )
@@ -55,7 +56,7 @@ func TestCopySealedComparesEachExtent(t *testing.T) {
 		wrong[extent*catalog.ExtentSize+500] ^= 1
 		out.Reset()
 		n, err := copySealed(bytes.NewReader(wrong), part, &out)
-		if !errors.Is(err, errReseal) || n != int64(extent*catalog.ExtentSize) || int64(out.Len()) != n {
+		if !errors.Is(err, pack.ErrReseal) || n != int64(extent*catalog.ExtentSize) || int64(out.Len()) != n {
 			t.Errorf("wrong in extent %d: %d bytes copied, %d said, %v", extent, out.Len(), n, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
@@ -72,7 +73,7 @@ func (o *unprovedObject) members(ctx context.Context, a *catalog.Adopted) error 
 			return err
 		}
 		// The next header begins at a block; what is left of the last content was read.
-		before := padded(o.pos)
+		before := pack.Padded(o.pos)
 		h, err := t.Next()
 		if err == io.EOF {
 			return o.ended()

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -151,7 +152,7 @@ func openUnproved(root *os.Root, keys *crypto.Keyring, parts []Unproved) (_ *unp
 		o.files, o.sizes = append(o.files, f), append(o.sizes, p.Size)
 		o.plain += p.Size
 	}
-	if len(parts) > 1 && parts[0].Size%catalog.ExtentSize != 0 || o.plain < tarEnd {
+	if len(parts) > 1 && parts[0].Size%catalog.ExtentSize != 0 || o.plain < pack.TarEnd {
 		return nil, errors.New("it was cut off")
 	}
 	if o.salt, err = headerSalt(o.files[0]); err != nil {
@@ -225,8 +226,8 @@ func (o *unprovedObject) headers(u *Unproved) error {
 // ended tells whether the archive ends with two blocks of zeros where the object ends: archive/tar takes the end
 // of the bytes for the end of the archive, too.
 func (o *unprovedObject) ended() error {
-	end := make([]byte, tarEnd)
-	if _, err := o.Seek(-tarEnd, io.SeekEnd); err != nil {
+	end := make([]byte, pack.TarEnd)
+	if _, err := o.Seek(-pack.TarEnd, io.SeekEnd); err != nil {
 		return err
 	}
 	if _, err := io.ReadFull(o, end); err != nil {
@@ -244,5 +245,5 @@ func splitMember(name string) (source, p string, err error) {
 	if source == "" || source == "." || source == ".." || path.Base(source) != source {
 		return "", "", fmt.Errorf("member %.80q has no source", name)
 	}
-	return source, p, checkPath(p)
+	return source, p, pack.CheckPath(p)
 }

@@ -11,6 +11,7 @@ import (
 
 	"tapefs/archiver/job"
 	"tapefs/archiver/localfs"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -65,7 +66,7 @@ func (r *repacker) move(ctx context.Context, t catalog.Tape, load []moving, stuc
 			return ctx.Err()
 		case errors.Is(err, ErrNeedsOperator):
 			return nil // the pool is blocked now
-		case errors.Is(err, errTooSmall), errors.Is(err, errReseal):
+		case errors.Is(err, errTooSmall), errors.Is(err, pack.ErrReseal):
 			stuck[m.Copy] = true
 			r.noted.Add(w.sources[m.Source].Name, "", fmt.Errorf("object %s stays on tape %s: %w", m.OID, t.Barcode, err))
 		default:

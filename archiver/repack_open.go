@@ -17,6 +17,7 @@ import (
 
 	"tapefs/archiver/job"
 	"tapefs/archiver/localfs"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/fs/recall/blocksums"
@@ -143,10 +144,10 @@ func (a *Archiver) livingFiles(ctx context.Context, life *catalog.ObjectLife, so
 			continue
 		}
 		members = append(members, v.ID)
-		if v.Kind != catalog.File || v.State == catalog.Void || first[inodeOf(v)] {
+		if v.Kind != catalog.File || v.State == catalog.Void || first[pack.InodeOf(v)] {
 			continue
 		}
-		first[inodeOf(v)] = true
+		first[pack.InodeOf(v)] = true
 		p, err := a.env.DB.Path(ctx, v.ID)
 		if err != nil {
 			return nil, nil, err

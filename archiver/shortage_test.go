@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/pack"
 )
 
 // Whose error it is when a file of a tape is written from something on a disk.
@@ -45,12 +46,12 @@ func TestPutNewTellsTapeFromDisk(t *testing.T) {
 // What this machine lacks is no fault of a tape.
 func TestShortageIsNoTapeError(t *testing.T) {
 	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EINTR, job.DiskFull(syscall.ENOSPC, "/spool")} {
-		if isTapeError(&writeError{fmt.Errorf("write: %w", e)}) {
+		if isTapeError(&pack.WriteError{Err: fmt.Errorf("write: %w", e)}) {
 			t.Errorf("%v is an error of the tape", e)
 		}
 	}
 	for _, e := range []error{syscall.ENOSPC, syscall.EIO, syscall.EROFS, syscall.EAGAIN} {
-		if !isTapeError(&writeError{fmt.Errorf("write: %w", e)}) {
+		if !isTapeError(&pack.WriteError{Err: fmt.Errorf("write: %w", e)}) {
 			t.Errorf("%v is no error of the tape", e)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
@@ -104,7 +105,7 @@ func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error
 		}
 		written = out.n
 		if err != nil && out.err != nil {
-			err = &writeError{err}
+			err = &pack.WriteError{Err: err}
 		}
 		return catalog.Part{}, err
 	})
@@ -115,7 +116,7 @@ func (w *writer) putSnapshot(ctx context.Context, file string, size int64) error
 	_, err = w.putFile(ctx, macName(name), func(f *os.File) (catalog.Part, error) {
 		_, err := f.Write(fmt.Appendf(text, "mac=%x\n", sum))
 		if err != nil {
-			err = &writeError{err}
+			err = &pack.WriteError{Err: err}
 		}
 		return catalog.Part{}, err
 	})
@@ -143,7 +144,7 @@ func tarFile(w io.Writer, path, name string, size int64, at time.Time) error {
 		return err
 	}
 	defer f.Close()
-	header, err := tarHeader(&tar.Header{Format: tar.FormatPAX, Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Size: size, ModTime: at})
+	header, err := pack.TarHeader(&tar.Header{Format: tar.FormatPAX, Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Size: size, ModTime: at})
 	if err == nil {
 		_, err = w.Write(header)
 	}
@@ -151,7 +152,7 @@ func tarFile(w io.Writer, path, name string, size int64, at time.Time) error {
 		_, err = io.CopyN(w, f, size)
 	}
 	if err == nil {
-		_, err = w.Write(bytes.Repeat([]byte{0}, int(padded(size)-size)+tarEnd))
+		_, err = w.Write(bytes.Repeat([]byte{0}, int(pack.Padded(size)-size)+pack.TarEnd))
 	}
 	return err
 }

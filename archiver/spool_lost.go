@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/fs/recall/beneath"
@@ -128,10 +129,10 @@ func (w *writer) spoolFailed(ctx context.Context, c catalog.OwedCopy, b catalog.
 			return false, err // the copy is made from another one
 		}
 	}
-	var bad *spoolError
+	var bad *pack.FileError
 	switch {
 	case errors.As(why, &bad):
-		gone := placeGone(ctx, b, stallOf(w.sources[o.Source]), bad.err)
+		gone := placeGone(ctx, b, stallOf(w.sources[o.Source]), bad.Err)
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
@@ -147,7 +148,7 @@ func (w *writer) spoolFailed(ctx context.Context, c catalog.OwedCopy, b catalog.
 			return true, w.giveUpUnread(ctx, o, lost)
 		}
 		return true, w.giveUpSpooled(ctx, o, lost)
-	case errors.Is(why, errReseal) && o.State == catalog.ObjectPacked && !w.repacked[c.ID]:
+	case errors.Is(why, pack.ErrReseal) && o.State == catalog.ObjectPacked && !w.repacked[c.ID]:
 		w.repacked[c.ID] = true
 		return true, w.unpack(ctx, o.ID)
 	}
@@ -164,7 +165,7 @@ func (w *writer) unpack(ctx context.Context, object int64) error {
 
 // lostMembers lists the files of an object whose bytes the spool, or the source that is read in place, does not have any more,
 // with all their hard-linked names. Of those in the spool the ones in rotten are summed, and all of them once one is known.
-func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.PlannedObject, known *spoolError, rotten map[catalog.ID]bool) ([]spoolLoss, error) {
+func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.PlannedObject, known *pack.FileError, rotten map[catalog.ID]bool) ([]spoolLoss, error) {
 	source := w.sources[o.Source].Name
 	l, err := w.a.layoutOf(ctx, source, o)
 	if err != nil {
@@ -176,13 +177,13 @@ func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.Pla
 		if e.First >= 0 || e.Data < 0 || e.Size == 0 || e.Void {
 			continue
 		}
-		isKnown := known != nil && e.Path == known.path
+		isKnown := known != nil && e.Path == known.Path
 		why := w.a.lookAtMember(ctx, b, e, known != nil && !isKnown || rotten[e.Version])
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if why == nil && isKnown {
-			why = known.err
+			why = known.Err
 		}
 		if why != nil && saysLost(why, b.Local) {
 			bad[i] = why
@@ -210,25 +211,25 @@ func (w *writer) lostMembers(ctx context.Context, b catalog.Batch, o catalog.Pla
 }
 
 // lookAtMember says what is wrong with a file that waits for its tape. A deep look reads it, unless it is read in place.
-func (a *Archiver) lookAtMember(ctx context.Context, b catalog.Batch, e *entry, deep bool) error {
+func (a *Archiver) lookAtMember(ctx context.Context, b catalog.Batch, e *pack.Entry, deep bool) error {
 	f, err := a.openMember(b, e.Path)
 	if err != nil {
 		return err
 	}
-	now, err := stateOf(f)
-	if err == nil && !(b.Local && now.size > e.Size) { // one that grows is archived as far as it was listed
-		err = e.asPlanned(now)
+	now, err := pack.StateOf(f)
+	if err == nil && !(b.Local && now.Size > e.Size) { // one that grows is archived as far as it was listed
+		err = e.AsPlanned(now)
 	}
 	if err == nil && b.Local {
-		err = e.asListed(now)
+		err = e.AsListed(now)
 	}
 	if err != nil || b.Local || !deep || len(e.SHA256) == 0 {
 		f.Close()
 		return err
 	}
-	sum, err := sumFile(ctx, f, now.size, catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)}, map[string]int64{}, io.Discard)
+	sum, err := sumFile(ctx, f, now.Size, catalog.Time{Sec: now.Mtime.Sec, Nsec: int32(now.Mtime.Nsec)}, map[string]int64{}, io.Discard)
 	if err == nil && !bytes.Equal(sum[:], e.SHA256) {
-		err = errOtherSum
+		err = pack.ErrOtherSum
 	}
 	return err
 }
@@ -239,7 +240,7 @@ func saysLost(err error, inPlace bool) bool {
 	if inPlace {
 		return !changer.BlamesNoTape(err)
 	}
-	for _, gone := range []error{fs.ErrNotExist, beneath.ErrNotRegular, errNotAsPlanned, errOtherSum, syscall.ENOTDIR, syscall.ELOOP, syscall.EISDIR,
+	for _, gone := range []error{fs.ErrNotExist, beneath.ErrNotRegular, pack.ErrNotAsPlanned, pack.ErrOtherSum, syscall.ENOTDIR, syscall.ELOOP, syscall.EISDIR,
 		syscall.EIO, syscall.EUCLEAN, syscall.EBADMSG} {
 		if errors.Is(err, gone) {
 			return true

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 )
 
@@ -21,12 +22,12 @@ func TestHungFileIsGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := newLayout("src", backMembers(t, root))
+	l, err := pack.NewLayout("src", backMembers(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
 	hang, over := make(chan struct{}), make(chan struct{})
-	p, err := newPacking(l, func(p string) (*os.File, error) {
+	p, err := pack.New(l, func(p string) (*os.File, error) {
 		if p == "b" {
 			defer close(over)
 			<-hang
@@ -36,13 +37,13 @@ func TestHungFileIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.patience = 300 * time.Millisecond
-	_, err = p.writePart(t.Context(), 0, io.Discard)
-	p.close()
+	p.Answered = func(ctx context.Context, read func() error) error { return answered(ctx, 300*time.Millisecond, read) }
+	_, err = p.WritePart(t.Context(), 0, io.Discard)
+	p.Close()
 	close(hang)
 	<-over
 	var silent *stallError
-	if !errors.As(err, &silent) || !errors.Is(err, errUnreadable) {
+	if !errors.As(err, &silent) || !errors.Is(err, pack.ErrUnreadable) {
 		t.Fatalf("a read that hangs: %v", err)
 	}
 	if gone := placeGone(t.Context(), catalog.Batch{Local: true, Dir: root}, time.Minute, err); gone == nil {

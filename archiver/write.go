@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
 
 // isTapeError reports whether an error is one of the tape that was written, and not one of this machine.
 func isTapeError(err error) bool {
-	var we *writeError
+	var we *pack.WriteError
 	return errors.As(err, &we) && !changer.BlamesNoTape(err)
 }
 
@@ -31,7 +32,7 @@ const packTries = 3
 func (w *writer) writeCopy(ctx context.Context, pool string, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject) error {
 	for try := 1; ; try++ {
 		err := w.writeCopyOnce(ctx, pool, c, b, o)
-		if !errors.Is(err, errReseal) || o.State != catalog.ObjectPlanned || try == packTries {
+		if !errors.Is(err, pack.ErrReseal) || o.State != catalog.ObjectPlanned || try == packTries {
 			return err
 		}
 		w.a.env.Log.Info("a file changed while its object was written again: packing anew", "object", o.OID)
@@ -48,7 +49,7 @@ func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedC
 	if err != nil {
 		return err
 	}
-	defer p.close()
+	defer p.Close()
 	first := o.State == catalog.ObjectPlanned
 	mine := map[int64]bool{} // parts that this packing wrote
 	for {
@@ -62,7 +63,7 @@ func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedC
 		if left == 0 {
 			return w.a.env.DB.SettleCopy(ctx, c.ID) // it may count as owed though others wrote all of it
 		}
-		if err := w.openTape(ctx, pool, p.partLen(n)); err != nil {
+		if err := w.openTape(ctx, pool, p.PartLen(n)); err != nil {
 			return err
 		}
 		// Opening may have closed a tape that lost parts: look again.
@@ -71,7 +72,7 @@ func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedC
 		}
 		var packed *catalog.Packing
 		if first && left == 1 {
-			packed = p.packed(o.ID) // completed after the part is sealed
+			packed = p.Packed(o.ID) // completed after the part is sealed
 		}
 		if err := w.writePart(ctx, c, o, p, n, packed, mine); err != nil {
 			return err
@@ -80,13 +81,13 @@ func (w *writer) writeCopyOnce(ctx context.Context, pool string, c catalog.OwedC
 }
 
 // pack prepares an object's packing.
-func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject) (*packing, error) {
+func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, o catalog.PlannedObject) (*pack.Packing, error) {
 	src := w.sources[o.Source]
 	key, err := w.a.env.Keys.Key(o.Fingerprint)
 	if err != nil {
 		return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
 	}
-	var l *layout
+	var l *pack.Layout
 	var recorded []catalog.Part
 	salt := o.Salt
 	if o.State == catalog.ObjectPlanned {
@@ -118,15 +119,15 @@ func (w *writer) pack(ctx context.Context, c catalog.OwedCopy, b catalog.Batch, 
 		}
 	}
 	job.Failpoint("pack")
-	p, err := newPacking(l, func(p string) (*os.File, error) { return w.a.openMember(b, p) }, !b.Local, key, salt, o.PartSize, recorded)
+	p, err := pack.New(l, func(p string) (*os.File, error) { return w.a.openMember(b, p) }, !b.Local, key, salt, o.PartSize, recorded)
 	if err != nil {
 		return nil, fmt.Errorf("pack object %s: %w", o.OID, err)
 	}
 	if b.Local {
-		p.patience = stallOf(src)
+		p.Answered = func(ctx context.Context, read func() error) error { return answered(ctx, stallOf(src), read) }
 	}
-	if recorded != nil && p.sealedSize() != o.SealedSize {
-		return nil, fmt.Errorf("repeat object %s: %w: %d bytes, not %d", o.OID, errReseal, p.sealedSize(), o.SealedSize)
+	if recorded != nil && p.SealedSize() != o.SealedSize {
+		return nil, fmt.Errorf("repeat object %s: %w: %d bytes, not %d", o.OID, pack.ErrReseal, p.SealedSize(), o.SealedSize)
 	}
 	return p, nil
 }
@@ -172,7 +173,7 @@ func (w *writer) abandon(ctx context.Context, object int64) error {
 
 // missing returns the first part of a copy that is not on a tape, and how many are not. Parts of an
 // earlier packing that was never completed are given up: their salt is not known.
-func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *packing, first bool, mine map[int64]bool) (n, left int, err error) {
+func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *pack.Packing, first bool, mine map[int64]bool) (n, left int, err error) {
 	parts, err := w.a.env.DB.CopyParts(ctx, c.ID)
 	if err != nil {
 		return 0, 0, fmt.Errorf("look for the parts of object %s: %w", c.Object.OID, err)
@@ -191,7 +192,7 @@ func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *packing, fi
 		}
 	}
 	n = -1
-	for i := range p.parts() {
+	for i := range p.Parts() {
 		if !live[i] {
 			left++
 			if n < 0 {
@@ -204,10 +205,10 @@ func (w *writer) missing(ctx context.Context, c catalog.OwedCopy, p *packing, fi
 
 // writePart writes one part to the mounted tape and records it. After an error of the tape the
 // tape is dealt with and nil returned: the part is still missing.
-func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.PlannedObject, p *packing, n int, packed *catalog.Packing, mine map[int64]bool) error {
+func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.PlannedObject, p *pack.Packing, n int, packed *catalog.Packing, mine map[int64]bool) error {
 	ctx = context.WithoutCancel(ctx) // the part in hand is finished
-	name := partName(o.Fingerprint, o.OID, n, p.parts())
-	w.a.env.Activity.Set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", n+1, p.parts(), o.OID, p.partLen(n), w.tape.Barcode))
+	name := pack.PartName(o.Fingerprint, o.OID, n, p.Parts())
+	w.a.env.Activity.Set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", n+1, p.Parts(), o.OID, p.PartLen(n), w.tape.Barcode))
 	to, err := w.follow(ctx, o, p, n)
 	if err != nil {
 		return err
@@ -222,9 +223,9 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 		to.over(p, catalog.Part{}, err)
 		return fmt.Errorf("record part %d of object %s: %w", n+1, o.OID, err)
 	}
-	before, began := p.plain.got, time.Now()
+	before, began := p.Plain.Got, time.Now()
 	w.shown = w.written
-	part, err := w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) { return p.writePart(ctx, n, tee{w, f, to}) })
+	part, err := w.putFile(ctx, name, func(f *os.File) (catalog.Part, error) { return p.WritePart(ctx, n, tee{w, f, to}) })
 	if err != nil {
 		to.over(p, part, err)
 		return w.partFailed(ctx, row, part.Size, fmt.Errorf("write part %d of object %s to tape %s: %w", n+1, o.OID, w.tape.Barcode, err))
@@ -235,7 +236,7 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 		start = -1
 	}
 	if packed != nil {
-		packed = p.packed(o.ID) // with the sums that this part completed
+		packed = p.Packed(o.ID) // with the sums that this part completed
 	}
 	err = w.a.env.DB.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: part}, packed)
 	to.over(p, part, err) // only now: a manifest of the other tape must find the object packed
@@ -245,17 +246,17 @@ func (w *writer) writePart(ctx context.Context, c catalog.OwedCopy, o catalog.Pl
 	job.Failpoint("part-written")
 	mine[row.ID] = true
 	src := w.sources[o.Source].Name
-	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1, "read_bytes": p.plain.got - before, "write_ms": time.Since(began).Milliseconds()}
+	counts := map[string]int64{"written_bytes": part.Size, "written_parts": 1, "read_bytes": p.Plain.Got - before, "write_ms": time.Since(began).Milliseconds()}
 	if packed != nil {
 		counts["objects"] = 1
-		grown := p.grown()
+		grown := p.Grown()
 		counts["grown"] = int64(len(grown))
 		for _, file := range grown {
 			if err := w.a.env.RunNote(ctx, w.run.ID, src, file, "it grew while it was archived: what it held when it was listed is archived, and the next run takes it again"); err != nil {
 				return err
 			}
 		}
-		voided := p.voided()
+		voided := p.Voided()
 		counts["void"] = int64(len(voided))
 		for file, why := range voided {
 			w.noted.Add(src, file, fmt.Errorf("not archived this time: %w", why))
@@ -361,11 +362,11 @@ var errNamed = errors.New("and a manifest names it")
 func (w *writer) putFile(ctx context.Context, name string, fill func(*os.File) (catalog.Part, error)) (catalog.Part, error) {
 	root, err := os.OpenRoot(w.volume.Dir)
 	if err != nil {
-		return catalog.Part{}, &writeError{err}
+		return catalog.Part{}, &pack.WriteError{Err: err}
 	}
 	defer root.Close()
 	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return catalog.Part{}, &writeError{err}
+		return catalog.Part{}, &pack.WriteError{Err: err}
 	}
 	f, err := changer.OpenFile(root, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
@@ -375,23 +376,23 @@ func (w *writer) putFile(ctx context.Context, name string, fill func(*os.File) (
 				return catalog.Part{}, err
 			}
 			if named { // no name on a tape is used twice: a rebuild would take one file for the other
-				return catalog.Part{}, &writeError{fmt.Errorf("%w, %w", errOccupied, errNamed)}
+				return catalog.Part{}, &pack.WriteError{Err: fmt.Errorf("%w, %w", errOccupied, errNamed)}
 			}
 			if err := w.addLeftover(ctx, info.Size()); err != nil {
 				return catalog.Part{}, err
 			}
 		}
 		if rerr := root.Remove(name); rerr != nil {
-			return catalog.Part{}, &writeError{fmt.Errorf("%w: %w", errOccupied, rerr)}
+			return catalog.Part{}, &pack.WriteError{Err: fmt.Errorf("%w: %w", errOccupied, rerr)}
 		}
 		f, err = changer.OpenFile(root, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	}
 	if err != nil {
-		return catalog.Part{}, &writeError{err}
+		return catalog.Part{}, &pack.WriteError{Err: err}
 	}
 	part, err := fill(f)
 	if cerr := f.Close(); cerr != nil && err == nil {
-		err = &writeError{fmt.Errorf("close: %w", cerr)}
+		err = &pack.WriteError{Err: fmt.Errorf("close: %w", cerr)}
 	}
 	return part, err
 }

@@ -25,6 +25,7 @@ func SplitPath(p string) (dir, name string) {
 	return "", p
 }
 
+// JoinPath puts a name below a directory.
 func JoinPath(dir, name string) string {
 	if dir == "" {
 		return name

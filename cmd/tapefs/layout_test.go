@@ -30,8 +30,9 @@ var mayImport = map[string]string{
 
 	"archiver/extsort": "",
 	"archiver/localfs": "catalog fs/recall/beneath fs/recall/blocksums",
+	"archiver/pack":    "catalog crypto",
 	"archiver/job":     "changer catalog crypto",
-	"archiver":         "archiver/extsort archiver/job archiver/localfs fs/recall catalog/owners",
+	"archiver":         "archiver/extsort archiver/job archiver/localfs archiver/pack fs/recall catalog/owners",
 
 	"cmd/tapefs/manual": "",
 	"cmd/tapefs":        "cmd/tapefs/manual fs archiver changer/virtual catalog/tapebackup",

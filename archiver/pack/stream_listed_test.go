@@ -1,4 +1,4 @@
-package archiver
+package pack
 
 import (
 	"errors"
@@ -39,7 +39,7 @@ func TestStreamOfExchangedFile(t *testing.T) {
 	} {
 		one := v
 		tc.change(&one)
-		l, err := newLayout("src", []layoutMember{{Version: one, Path: "file"}})
+		l, err := NewLayout("src", []Member{{Version: one, Path: "file"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func TestStreamOfExchangedFile(t *testing.T) {
 		buf := make([]byte, l.Size)
 		s.read(buf, nil)
 		s.closeFile()
-		if (len(s.void) > 0) != tc.void || tc.void && !errors.Is(s.void[0], errNotAsPlanned) {
+		if (len(s.void) > 0) != tc.void || tc.void && !errors.Is(s.void[0], ErrNotAsPlanned) {
 			t.Errorf("%s: void %v", tc.what, s.void)
 		}
 	}

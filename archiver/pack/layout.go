@@ -1,4 +1,4 @@
-package archiver
+package pack
 
 import (
 	"archive/tar"
@@ -13,19 +13,19 @@ import (
 )
 
 const (
-	tarBlock = 512
-	tarEnd   = 2 * tarBlock // two blocks of zeros end an archive
+	TarBlock = 512
+	TarEnd   = 2 * TarBlock // two blocks of zeros end an archive
 )
 
-// layoutMember is a version with its place in the tree.
-type layoutMember struct {
+// Member is a version with its place in the tree.
+type Member struct {
 	catalog.Version
 	Path   string // within the source, "" the source's root
 	Parent bool   // a directory that is only there for its members: no row will place it
 }
 
-// entry is one header of the tar stream with the bytes that follow it.
-type entry struct {
+// Entry is one header of the tar stream with the bytes that follow it.
+type Entry struct {
 	Version catalog.ID // 0: a parent directory that is no member
 	Path    string     // within the source
 	Kind    catalog.Kind
@@ -44,18 +44,18 @@ type entry struct {
 	Ino      uint64 // 0: unknown
 }
 
-// layout is an object's whole plain stream, known before a byte of content was read: any part of it
+// Layout is an object's whole plain stream, known before a byte of content was read: any part of it
 // can be made again at any time. Exported fields: it is kept in the spool while copies are owed.
-type layout struct {
-	Entries []entry
+type Layout struct {
+	Entries []Entry
 	Size    int64 // bytes of the plain stream
 }
 
-// newLayout computes the stream of source's members. Directories come first, parents before what
+// NewLayout computes the stream of source's members. Directories come first, parents before what
 // they hold, then the rest in the order given. A further name of a hard-linked file is a link to
 // the first one in this object.
-func newLayout(source string, members []layoutMember) (*layout, error) {
-	order := make([]*layoutMember, 0, len(members))
+func NewLayout(source string, members []Member) (*Layout, error) {
+	order := make([]*Member, 0, len(members))
 	for i := range members {
 		if m := &members[i]; m.Kind == catalog.Directory {
 			order = append(order, m)
@@ -68,18 +68,18 @@ func newLayout(source string, members []layoutMember) (*layout, error) {
 			order = append(order, m)
 		}
 	}
-	l := &layout{Entries: make([]entry, 0, len(order))}
+	l := &Layout{Entries: make([]Entry, 0, len(order))}
 	first := map[catalog.ID]int{} // by inode
 	for _, m := range order {
-		if err := checkPath(m.Path); err != nil {
+		if err := CheckPath(m.Path); err != nil {
 			return nil, err
 		}
-		e := entry{Version: m.ID, Path: m.Path, Kind: m.Kind, At: l.Size, Data: -1, MTime: m.MTime, First: -1}
+		e := Entry{Version: m.ID, Path: m.Path, Kind: m.Kind, At: l.Size, Data: -1, MTime: m.MTime, First: -1}
 		if m.Parent {
 			e.Version = 0
 		}
 		h := tar.Header{
-			Format: tar.FormatPAX, Name: memberName(source, m.Path),
+			Format: tar.FormatPAX, Name: MemberName(source, m.Path),
 			Mode: int64(m.Mode & 0o7777), ModTime: time.Unix(m.MTime.Sec, int64(m.MTime.Nsec)),
 			Uid: int(m.Owner.UID), Gid: int(m.Owner.GID), Uname: m.Owner.User, Gname: m.Owner.Group,
 		}
@@ -89,19 +89,19 @@ func newLayout(source string, members []layoutMember) (*layout, error) {
 		case catalog.Symlink:
 			h.Typeflag, h.Linkname = tar.TypeSymlink, m.Target
 		case catalog.File:
-			if i, ok := first[inodeOf(&m.Version)]; ok {
-				h.Typeflag, h.Linkname = tar.TypeLink, memberName(source, l.Entries[i].Path)
+			if i, ok := first[InodeOf(&m.Version)]; ok {
+				h.Typeflag, h.Linkname = tar.TypeLink, MemberName(source, l.Entries[i].Path)
 				e.First = i
 				break
 			}
-			first[inodeOf(&m.Version)] = len(l.Entries)
+			first[InodeOf(&m.Version)] = len(l.Entries)
 			h.Typeflag, h.Size = tar.TypeReg, m.Size
 			e.Size, e.Void, e.SHA256 = m.Size, m.State == catalog.Void, m.SHA256
 			e.Listed, e.UID, e.GID, e.Ino = true, m.Owner.UID, m.Owner.GID, m.Ino
 		default:
 			return nil, fmt.Errorf("lay out version %d: kind %d is none that is archived", m.ID, m.Kind)
 		}
-		header, err := tarHeader(&h)
+		header, err := TarHeader(&h)
 		if err != nil {
 			return nil, fmt.Errorf("lay out %q: %w", h.Name, err)
 		}
@@ -109,31 +109,31 @@ func newLayout(source string, members []layoutMember) (*layout, error) {
 		l.Size += int64(len(header))
 		if h.Typeflag == tar.TypeReg {
 			e.Data = l.Size
-			l.Size += padded(e.Size)
+			l.Size += Padded(e.Size)
 		}
 		l.Entries = append(l.Entries, e)
 	}
-	l.Size += tarEnd
+	l.Size += TarEnd
 	return l, nil
 }
 
-func inodeOf(v *catalog.Version) catalog.ID {
+func InodeOf(v *catalog.Version) catalog.ID {
 	if v.Inode == 0 {
 		return v.ID
 	}
 	return v.Inode
 }
 
-// memberName is a name in the tar stream.
-func memberName(source, p string) string {
+// MemberName is a name in the tar stream.
+func MemberName(source, p string) string {
 	if p == "" {
 		return source
 	}
 	return source + "/" + p
 }
 
-// checkPath refuses what would leave the source's folder when it is extracted.
-func checkPath(p string) error {
+// CheckPath refuses what would leave the source's folder when it is extracted.
+func CheckPath(p string) error {
 	if p == "" {
 		return nil
 	}
@@ -145,8 +145,8 @@ func checkPath(p string) error {
 	return nil
 }
 
-// tarHeader returns a member's header blocks.
-func tarHeader(h *tar.Header) ([]byte, error) {
+// TarHeader returns a member's header blocks.
+func TarHeader(h *tar.Header) ([]byte, error) {
 	var buf bytes.Buffer
 	if err := tar.NewWriter(&buf).WriteHeader(h); err != nil {
 		return nil, err
@@ -154,21 +154,21 @@ func tarHeader(h *tar.Header) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// padded is a size rounded up to whole tar blocks.
-func padded(n int64) int64 { return (n + tarBlock - 1) &^ (tarBlock - 1) }
+// Padded is a size rounded up to whole tar blocks.
+func Padded(n int64) int64 { return (n + TarBlock - 1) &^ (TarBlock - 1) }
 
 // find returns the index of the entry whose header or bytes hold a plain offset; len(Entries) at
 // the archive's end.
-func (l *layout) find(off int64) int {
-	if off >= l.Size-tarEnd {
+func (l *Layout) find(off int64) int {
+	if off >= l.Size-TarEnd {
 		return len(l.Entries)
 	}
 	return sort.Search(len(l.Entries), func(i int) bool { return l.Entries[i].At > off }) - 1
 }
 
-// withParents adds the directories above the members that are not among them; get returns the
+// WithParents adds the directories above the members that are not among them; get returns the
 // directory at a path within the source.
-func withParents(members []layoutMember, get func(path string) (catalog.Version, error)) ([]layoutMember, error) {
+func WithParents(members []Member, get func(path string) (catalog.Version, error)) ([]Member, error) {
 	have := map[string]bool{}
 	for i := range members {
 		if members[i].Kind == catalog.Directory {
@@ -189,7 +189,7 @@ func withParents(members []layoutMember, get func(path string) (catalog.Version,
 				return nil, fmt.Errorf("find the directory %q: %w", p, err)
 			}
 			v.Kind = catalog.Directory
-			members = append(members, layoutMember{Version: v, Path: p, Parent: true})
+			members = append(members, Member{Version: v, Path: p, Parent: true})
 		}
 	}
 	return members, nil

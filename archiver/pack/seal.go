@@ -1,4 +1,4 @@
-package archiver
+package pack
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,62 +15,62 @@ import (
 	"tapefs/crypto"
 )
 
-// packBuffers extents are on their way between the stages of a packing.
-const packBuffers = 6
+// Buffers extents are on their way between the stages of a packing.
+const Buffers = 6
 
 var (
-	// errReseal: bytes to be sealed again are not those that were sealed under this salt before.
-	errReseal = errors.New("the bytes are not those that were sealed before")
-	// errUnreadable: a file is not what was fetched, or listed where it is read in place. It is a *spoolError.
-	errUnreadable = errors.New("a file could not be packed")
-	// errOtherSum: the bytes of a file are not those that were summed when it was fetched.
-	errOtherSum = errors.New("its bytes are not those that were fetched")
+	// ErrReseal: bytes to be sealed again are not those that were sealed under this salt before.
+	ErrReseal = errors.New("the bytes are not those that were sealed before")
+	// ErrUnreadable: a file is not what was fetched, or listed where it is read in place. It is a *spoolError.
+	ErrUnreadable = errors.New("a file could not be packed")
+	// ErrOtherSum: the bytes of a file are not those that were summed when it was fetched.
+	ErrOtherSum = errors.New("its bytes are not those that were fetched")
 )
 
-// spoolError is what is wrong with one file in the spool, or in a source that is read in place.
-type spoolError struct {
-	path  string // within the source
+// FileError is what is wrong with one file in the spool, or in a source that is read in place.
+type FileError struct {
+	Path  string // within the source
 	place bool   // read in place
-	err   error
+	Err   error
 }
 
-func (e *spoolError) Error() string {
+func (e *FileError) Error() string {
 	if e.place {
-		return fmt.Sprintf("file %q could not be read: %v", e.path, e.err)
+		return fmt.Sprintf("file %q could not be read: %v", e.Path, e.Err)
 	}
-	return fmt.Sprintf("spooled file is damaged: %q: %v", e.path, e.err)
+	return fmt.Sprintf("spooled file is damaged: %q: %v", e.Path, e.Err)
 }
 
-func (e *spoolError) Unwrap() error { return e.err }
+func (e *FileError) Unwrap() error { return e.Err }
 
 // Is lets errors.Is find errUnreadable.
-func (e *spoolError) Is(target error) bool { return target == errUnreadable }
+func (e *FileError) Is(target error) bool { return target == ErrUnreadable }
 
-// writeError is an error of the tape, not of what was read.
-type writeError struct{ err error }
+// WriteError is an error of the tape, not of what was read.
+type WriteError struct{ Err error }
 
-func (e *writeError) Error() string { return e.err.Error() }
-func (e *writeError) Unwrap() error { return e.err }
+func (e *WriteError) Error() string { return e.Err.Error() }
+func (e *WriteError) Unwrap() error { return e.Err }
 
-// packing seals one object under one salt, part by part and any part again. Not safe for
+// Packing seals one object under one salt, part by part and any part again. Not safe for
 // concurrent use; writePart overlaps reading, summing, sealing and writing by itself.
-type packing struct {
-	l        *layout
-	plain    *plainStream
-	patience time.Duration // how long reading a chunk of files in place may take; 0: as long as it takes
-	strict   bool          // a member that changes while it is read is an error, not void
+type Packing struct {
+	l        *Layout
+	Plain    *plainStream
+	Answered func(context.Context, func() error) error // calls a read of files in place and gives it up when it takes too long; nil: waits
+	strict   bool                                      // a member that changes while it is read is an error, not void
 	key      *crypto.Stream
 	salt     []byte
 	partSize int64
 	known    map[int][]byte // by part: sums of the extents that were sealed already
 	contents contentSums
 	hangs    bool                    // a read did not come back
-	given    map[string]map[int]bool // by pool: parts that followers took whole
+	Given    map[string]map[int]bool // by pool: parts that followers took whole
 }
 
-// newPacking seals l under salt. recorded are the parts of an object that is packed already: every
+// New seals l under salt. recorded are the parts of an object that is packed already: every
 // extent must have its recorded sum.
-func newPacking(l *layout, open opener, strict bool, key *crypto.Key, salt []byte, partSize int64, recorded []catalog.Part) (*packing, error) {
+func New(l *Layout, open Opener, strict bool, key *crypto.Key, salt []byte, partSize int64, recorded []catalog.Part) (*Packing, error) {
 	if partSize <= 0 || partSize%catalog.ExtentSize != 0 {
 		return nil, fmt.Errorf("pack: part size %d is not a multiple of %d", partSize, catalog.ExtentSize)
 	}
@@ -81,30 +80,30 @@ func newPacking(l *layout, open opener, strict bool, key *crypto.Key, salt []byt
 	}
 	plain := newPlainStream(l, open)
 	plain.place = !strict
-	p := &packing{l: l, plain: plain, strict: strict, key: s, salt: salt, partSize: partSize,
-		known: map[int][]byte{}, given: map[string]map[int]bool{}, contents: contentSums{entry: -1, sums: map[int][]byte{}}}
+	p := &Packing{l: l, Plain: plain, strict: strict, key: s, salt: salt, partSize: partSize,
+		known: map[int][]byte{}, Given: map[string]map[int]bool{}, contents: contentSums{entry: -1, sums: map[int][]byte{}}}
 	for _, r := range recorded {
 		p.known[r.Number] = r.Sums
 	}
 	return p, nil
 }
 
-// close closes the file that may be open, unless a read of it never came back.
-func (p *packing) close() {
+// Close closes the file that may be open, unless a read of it never came back.
+func (p *Packing) Close() {
 	if !p.hangs {
-		p.plain.closeFile()
+		p.Plain.closeFile()
 	}
 }
 
-// sealedSize is the object's size, bytes.
-func (p *packing) sealedSize() int64 { return p.l.Size + crypto.HeaderSize }
+// SealedSize is the object's size, bytes.
+func (p *Packing) SealedSize() int64 { return p.l.Size + crypto.HeaderSize }
 
-// parts is how many parts the object has.
-func (p *packing) parts() int { return int((p.sealedSize() + p.partSize - 1) / p.partSize) }
+// Parts is how many parts the object has.
+func (p *Packing) Parts() int { return int((p.SealedSize() + p.partSize - 1) / p.partSize) }
 
-// partLen is the size of a part, bytes.
-func (p *packing) partLen(n int) int64 {
-	return min(p.partSize, p.sealedSize()-int64(n)*p.partSize)
+// PartLen is the size of a part, bytes.
+func (p *Packing) PartLen(n int) int64 {
+	return min(p.partSize, p.SealedSize()-int64(n)*p.partSize)
 }
 
 // chunk is one extent on its way.
@@ -116,13 +115,13 @@ type chunk struct {
 	spans []span
 }
 
-// writePart seals part n into w. Errors of w are *writeError; errReseal says that not one byte of
+// WritePart seals part n into w. Errors of w are *writeError; errReseal says that not one byte of
 // the extent that differs was written.
-func (p *packing) writePart(ctx context.Context, n int, w io.Writer) (catalog.Part, error) {
-	size := p.partLen(n)
+func (p *Packing) WritePart(ctx context.Context, n int, w io.Writer) (catalog.Part, error) {
+	size := p.PartLen(n)
 	start := int64(n) * p.partSize // sealed offset
-	free := make(chan *chunk, packBuffers)
-	for range packBuffers {
+	free := make(chan *chunk, Buffers)
+	for range Buffers {
 		free <- &chunk{buf: make([]byte, catalog.ExtentSize)}
 	}
 	read, summed, sealed := make(chan *chunk, 1), make(chan *chunk, 1), make(chan *chunk, 1)
@@ -133,7 +132,7 @@ func (p *packing) writePart(ctx context.Context, n int, w io.Writer) (catalog.Pa
 		defer close(summed)
 		return pass(ctx, read, summed, func(c *chunk) error {
 			if i := p.contents.add(p.l, c); i >= 0 && p.strict {
-				return &spoolError{path: p.l.Entries[i].Path, err: errOtherSum}
+				return &FileError{Path: p.l.Entries[i].Path, Err: ErrOtherSum}
 			}
 			return nil
 		})
@@ -153,7 +152,7 @@ func (p *packing) writePart(ctx context.Context, n int, w io.Writer) (catalog.Pa
 			put, err := w.Write(c.buf)
 			written += int64(put)
 			if err != nil {
-				return &writeError{err}
+				return &WriteError{Err: err}
 			}
 			return nil
 		})
@@ -190,7 +189,7 @@ func pass(ctx context.Context, in <-chan *chunk, out chan<- *chunk, f func(*chun
 }
 
 // readStage fills chunks with plain bytes.
-func (p *packing) readStage(ctx context.Context, start, size int64, free <-chan *chunk, out chan<- *chunk) error {
+func (p *Packing) readStage(ctx context.Context, start, size int64, free <-chan *chunk, out chan<- *chunk) error {
 	for i, off := 0, start; off < start+size; i++ {
 		var c *chunk
 		select {
@@ -211,12 +210,12 @@ func (p *packing) readStage(ctx context.Context, start, size int64, free <-chan 
 		if got != len(c.buf)-c.head {
 			return fmt.Errorf("lay out: the stream ends at %d", c.plain+int64(got))
 		}
-		if p.plain.bad != nil {
-			return p.plain.bad
+		if p.Plain.bad != nil {
+			return p.Plain.bad
 		}
 		if p.strict {
-			for i, err := range p.plain.void {
-				return &spoolError{path: p.l.Entries[i].Path, err: err}
+			for i, err := range p.Plain.void {
+				return &FileError{Path: p.l.Entries[i].Path, Err: err}
 			}
 		}
 		off += n
@@ -230,33 +229,33 @@ func (p *packing) readStage(ctx context.Context, start, size int64, free <-chan 
 }
 
 // readChunk fills a chunk from its plain offset on. After a read of a file in place that did not come back the packing is of no use.
-func (p *packing) readChunk(ctx context.Context, c *chunk) (got int, err error) {
+func (p *Packing) readChunk(ctx context.Context, c *chunk) (got int, err error) {
 	var n int
 	read := func() error {
-		p.plain.seek(c.plain)
-		n, c.spans = p.plain.read(c.buf[c.head:], c.spans[:0])
+		p.Plain.seek(c.plain)
+		n, c.spans = p.Plain.read(c.buf[c.head:], c.spans[:0])
 		return nil
 	}
-	if p.patience == 0 {
+	if p.Answered == nil {
 		err = read()
 		return n, err
 	}
-	if err := answered(context.WithoutCancel(ctx), p.patience, read); err != nil { // read may still set n
+	if err := p.Answered(context.WithoutCancel(ctx), read); err != nil { // read may still set n
 		p.hangs = true
 		path := p.l.Entries[min(p.l.find(c.plain), len(p.l.Entries)-1)].Path
-		return 0, &spoolError{path: path, place: true, err: err}
+		return 0, &FileError{Path: path, place: true, Err: err}
 	}
 	return n, nil
 }
 
 // seal encrypts a chunk in place and compares or records its sum.
-func (p *packing) seal(part int, c *chunk) error {
+func (p *Packing) seal(part int, c *chunk) error {
 	p.key.At(c.plain).XORKeyStream(c.buf[c.head:], c.buf[c.head:])
 	sum := sha256.Sum256(c.buf)
 	known := p.known[part]
 	if at := c.index * sha256.Size; at+sha256.Size <= len(known) {
 		if !bytes.Equal(known[at:at+sha256.Size], sum[:]) {
-			return fmt.Errorf("part %d, extent %d: %w", part+1, c.index, errReseal)
+			return fmt.Errorf("part %d, extent %d: %w", part+1, c.index, ErrReseal)
 		}
 		return nil
 	}
@@ -273,7 +272,7 @@ type contentSums struct {
 }
 
 // add returns the index of an entry whose content ends in this chunk and is not what was fetched; -1: there is none.
-func (s *contentSums) add(l *layout, c *chunk) int {
+func (s *contentSums) add(l *Layout, c *chunk) int {
 	body, differs := c.buf[c.head:], -1
 	for _, sp := range c.spans {
 		e := &l.Entries[sp.entry]
@@ -300,11 +299,11 @@ func (s *contentSums) add(l *layout, c *chunk) int {
 	return differs
 }
 
-// packed describes the object for the catalog once all parts passed.
-func (p *packing) packed(object int64) *catalog.Packing {
-	out := &catalog.Packing{Object: object, Salt: p.salt, PlainSize: p.l.Size, SealedSize: p.sealedSize()}
+// Packed describes the object for the catalog once all parts passed.
+func (p *Packing) Packed(object int64) *catalog.Packing {
+	out := &catalog.Packing{Object: object, Salt: p.salt, PlainSize: p.l.Size, SealedSize: p.SealedSize()}
 	empty := sha256.Sum256(nil)
-	isVoid := func(i int) bool { return p.l.Entries[i].Void || p.plain.void[i] != nil }
+	isVoid := func(i int) bool { return p.l.Entries[i].Void || p.Plain.void[i] != nil }
 	for i := range p.l.Entries {
 		e := &p.l.Entries[i]
 		if e.Version == 0 {
@@ -323,41 +322,41 @@ func (p *packing) packed(object int64) *catalog.Packing {
 			m.SHA256 = p.contents.sums[i]
 		}
 		if e.First < 0 {
-			m.Grew = p.plain.grew[i]
+			m.Grew = p.Plain.grew[i]
 		} else {
-			m.Grew = p.plain.grew[e.First]
+			m.Grew = p.Plain.grew[e.First]
 		}
 		out.Members = append(out.Members, m)
 	}
 	return out
 }
 
-// voided lists the members that could not be read as planned, with the reason.
-func (p *packing) voided() map[string]error {
+// Voided lists the members that could not be read as planned, with the reason.
+func (p *Packing) Voided() map[string]error {
 	out := map[string]error{}
-	for i, err := range p.plain.void {
+	for i, err := range p.Plain.void {
 		out[p.l.Entries[i].Path] = err
 	}
 	for i := range p.l.Entries { // further names of a file are as void as the first
 		e := &p.l.Entries[i]
-		if e.First >= 0 && p.plain.void[e.First] != nil {
-			out[e.Path] = p.plain.void[e.First]
+		if e.First >= 0 && p.Plain.void[e.First] != nil {
+			out[e.Path] = p.Plain.void[e.First]
 		}
 	}
 	return out
 }
 
-// grown lists the members that were longer than planned.
-func (p *packing) grown() []string {
+// Grown lists the members that were longer than planned.
+func (p *Packing) Grown() []string {
 	var out []string
-	for i := range p.plain.grew {
+	for i := range p.Plain.grew {
 		out = append(out, p.l.Entries[i].Path)
 	}
 	return out
 }
 
-// partName is where a part lies on a tape.
-func partName(fingerprint, oid string, number, parts int) string {
+// PartName is where a part lies on a tape.
+func PartName(fingerprint, oid string, number, parts int) string {
 	name := "tapefs/" + fingerprint + "/" + oid + ".tar.enc"
 	if parts > 1 {
 		name += fmt.Sprintf(".%04d", number+1)

@@ -1,4 +1,4 @@
-package archiver
+package pack
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,68 +19,6 @@ import (
 	"tapefs/catalog"
 	"tapefs/crypto"
 )
-
-// backRandom is n bytes that are the same in every run.
-func backRandom(seed byte, n int) []byte {
-	b := make([]byte, n)
-	rand.NewChaCha8([32]byte{seed}).Read(b)
-	return b
-}
-
-func backKey(t *testing.T) *crypto.Key {
-	t.Helper()
-	k, err := crypto.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
-// backMembers reads a tree as the front half would have recorded it.
-func backMembers(t *testing.T, root string) []layoutMember {
-	t.Helper()
-	var out []layoutMember
-	inodes := map[uint64]catalog.ID{}
-	id := catalog.ID(10)
-	err := filepath.Walk(root, func(p string, info os.FileInfo, err error) error {
-		if err != nil {
-			return err
-		}
-		id++
-		st := info.Sys().(*syscall.Stat_t)
-		rel, _ := filepath.Rel(root, p)
-		if rel == "." {
-			rel = ""
-		}
-		m := layoutMember{Path: rel, Version: catalog.Version{ID: id, Inode: id, Name: info.Name(), Mode: st.Mode & 0o7777,
-			Owner: catalog.Owner{UID: st.Uid, GID: st.Gid}, MTime: catalog.Time{Sec: st.Mtim.Sec, Nsec: int32(st.Mtim.Nsec)}}}
-		switch {
-		case info.IsDir():
-			m.Kind = catalog.Directory
-		case info.Mode()&os.ModeSymlink != 0:
-			m.Kind = catalog.Symlink
-			m.Target, err = os.Readlink(p)
-		default:
-			m.Kind, m.Size = catalog.File, info.Size()
-			if st.Nlink > 1 {
-				if inodes[st.Ino] == 0 {
-					inodes[st.Ino] = id
-				}
-				m.Inode = inodes[st.Ino]
-			}
-		}
-		out = append(out, m)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func backOpener(root string) opener {
-	return func(p string) (*os.File, error) { return os.Open(filepath.Join(root, p)) }
-}
 
 // backTree makes names and metadata that are easily lost.
 func backTree(t *testing.T) string {
@@ -158,21 +95,6 @@ func backTimes(t *testing.T, root string) []string {
 	return out
 }
 
-// backUntar opens sealed files with the commands that README.txt names.
-func backUntar(t *testing.T, k *crypto.Key, dir string, files ...string) {
-	t.Helper()
-	key := filepath.Join(t.TempDir(), "key")
-	if err := k.Save(key); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("sh", "-c", `k=$1 d=$2; shift 2; cat "$@" | openssl enc -d -aes-256-ctr -pbkdf2 -iter 10000 -md sha256 -pass "file:$k" | tar -xp -i --warning=no-timestamp --delay-directory-restore -C "$d"`,
-		"sh", key, dir)
-	cmd.Args = append(cmd.Args, files...)
-	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-		t.Fatalf("open %v: %v\n%s", files, err, out)
-	}
-}
-
 // A sealed object of several parts opens with openssl and tar and gives the tree back exactly.
 func TestPackedTreeOpensWithOpensslAndTar(t *testing.T) {
 	root := backTree(t)
@@ -180,39 +102,39 @@ func TestPackedTreeOpensWithOpensslAndTar(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "big"), big, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLayout("src", backMembers(t, root))
+	l, err := NewLayout("src", backMembers(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
 	k := backKey(t)
-	p, err := newPacking(l, backOpener(root), true, k, []byte("saltsalt"), 4<<20, nil)
+	p, err := New(l, backOpener(root), true, k, []byte("saltsalt"), 4<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.close()
+	defer p.Close()
 	dir := t.TempDir()
 	var files []string
 	var all []byte
-	for n := range p.parts() {
+	for n := range p.Parts() {
 		var buf bytes.Buffer
-		part, err := p.writePart(t.Context(), n, &buf)
+		part, err := p.WritePart(t.Context(), n, &buf)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sum := sha256.Sum256(buf.Bytes()); !bytes.Equal(sum[:], part.SHA256) || part.Size != int64(buf.Len()) || part.Size != p.partLen(n) {
+		if sum := sha256.Sum256(buf.Bytes()); !bytes.Equal(sum[:], part.SHA256) || part.Size != int64(buf.Len()) || part.Size != p.PartLen(n) {
 			t.Fatalf("part %d: wrong sum or size", n)
 		}
 		if sum := sha256.Sum256(buf.Bytes()); part.Size == catalog.ExtentSize && !bytes.Equal(sum[:], part.Sums) {
 			t.Fatalf("part %d: wrong extent sum", n)
 		}
-		files = append(files, filepath.Join(dir, filepath.Base(partName("id", "oid", n, p.parts()))))
+		files = append(files, filepath.Join(dir, filepath.Base(PartName("id", "oid", n, p.Parts()))))
 		if err := os.WriteFile(files[n], buf.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, buf.Bytes()...)
 	}
-	if p.parts() != 3 || !strings.HasSuffix(files[0], ".tar.enc.0001") || int64(len(all)) != p.sealedSize() {
-		t.Fatalf("%d parts %q, %d bytes", p.parts(), files, len(all))
+	if p.Parts() != 3 || !strings.HasSuffix(files[0], ".tar.enc.0001") || int64(len(all)) != p.SealedSize() {
+		t.Fatalf("%d parts %q, %d bytes", p.Parts(), files, len(all))
 	}
 	got := t.TempDir()
 	backUntar(t, k, got, files...)
@@ -225,7 +147,7 @@ func TestPackedTreeOpensWithOpensslAndTar(t *testing.T) {
 	}
 	plain := bytes.Clone(all[crypto.HeaderSize:])
 	s.At(0).XORKeyStream(plain, plain)
-	packed := p.packed(1)
+	packed := p.Packed(1)
 	byID := map[catalog.ID]catalog.PackedMember{}
 	for _, m := range packed.Members {
 		byID[m.Version] = m
@@ -261,7 +183,7 @@ func TestPackedTreeOpensWithOpensslAndTar(t *testing.T) {
 // Any offset of the stream can be read at any time and gives the same bytes.
 func TestPlainStreamFromAnyOffset(t *testing.T) {
 	root := backTree(t)
-	l, err := newLayout("src", backMembers(t, root))
+	l, err := NewLayout("src", backMembers(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,10 +192,10 @@ func TestPlainStreamFromAnyOffset(t *testing.T) {
 	if n, _ := s.read(whole, nil); int64(n) != l.Size {
 		t.Fatalf("read %d of %d", n, l.Size)
 	}
-	if !bytes.Equal(whole[l.Size-tarEnd:], make([]byte, tarEnd)) || len(s.void) > 0 {
+	if !bytes.Equal(whole[l.Size-TarEnd:], make([]byte, TarEnd)) || len(s.void) > 0 {
 		t.Fatalf("end or void %v", s.void)
 	}
-	offsets := []int64{0, 1, l.Size - 1, l.Size - tarEnd, l.Size - tarEnd - 1}
+	offsets := []int64{0, 1, l.Size - 1, l.Size - TarEnd, l.Size - TarEnd - 1}
 	for _, e := range l.Entries {
 		offsets = append(offsets, e.At, e.At+1, e.At+int64(len(e.Header))-1, max(e.Data, 0), max(e.Data, 0)+e.Size, max(e.Data, 0)+e.Size/2)
 	}
@@ -313,24 +235,24 @@ func TestPartIsWrittenAgainIdentical(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "f"), content, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLayout("src", backMembers(t, root))
+	l, err := NewLayout("src", backMembers(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newPacking(l, backOpener(root), false, backKey(t), []byte("12345678"), 16<<20, nil)
+	p, err := New(l, backOpener(root), false, backKey(t), []byte("12345678"), 16<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.close()
+	defer p.Close()
 	full := &backLimited{left: 9 << 20}
-	part, err := p.writePart(t.Context(), 0, full)
-	var we *writeError
+	part, err := p.WritePart(t.Context(), 0, full)
+	var we *WriteError
 	if !errors.As(err, &we) || !errors.Is(err, syscall.ENOSPC) || part.Size != 9<<20 {
 		t.Fatalf("full tape: %v, %d bytes", err, part.Size)
 	}
 	var parts [2]bytes.Buffer
 	for n := range parts {
-		if _, err := p.writePart(t.Context(), n, &parts[n]); err != nil {
+		if _, err := p.WritePart(t.Context(), n, &parts[n]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -338,7 +260,7 @@ func TestPartIsWrittenAgainIdentical(t *testing.T) {
 		t.Error("the second attempt differs from the first")
 	}
 	sum := sha256.Sum256(content)
-	if m := p.packed(1).Members; !bytes.Equal(m[1].SHA256, sum[:]) || m[1].Void {
+	if m := p.Packed(1).Members; !bytes.Equal(m[1].SHA256, sum[:]) || m[1].Void {
 		t.Errorf("sum %x void %v", m[1].SHA256, m[1].Void)
 	}
 
@@ -352,7 +274,7 @@ func TestPartIsWrittenAgainIdentical(t *testing.T) {
 	}
 	f.Close()
 	var again bytes.Buffer
-	if _, err := p.writePart(t.Context(), 1, &again); !errors.Is(err, errReseal) && !errors.Is(err, errUnreadable) {
+	if _, err := p.WritePart(t.Context(), 1, &again); !errors.Is(err, ErrReseal) && !errors.Is(err, ErrUnreadable) {
 		t.Fatalf("changed bytes: %v", err)
 	}
 	if !bytes.HasPrefix(parts[1].Bytes(), again.Bytes()) || again.Len() > 8<<20 {
@@ -362,7 +284,7 @@ func TestPartIsWrittenAgainIdentical(t *testing.T) {
 
 // Nothing is packed in place of a local file whose bytes are not to be had.
 func TestLackingFileIsNotPacked(t *testing.T) {
-	for what, open := range map[string]opener{
+	for what, open := range map[string]Opener{
 		"gone":      func(string) (*os.File, error) { return nil, os.ErrNotExist },
 		"dead":      func(string) (*os.File, error) { return nil, syscall.ENOTCONN },
 		"cut short": func(p string) (*os.File, error) { f, err := os.Open(p); os.Truncate(p, 1000); return f, err },
@@ -373,11 +295,11 @@ func TestLackingFileIsNotPacked(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		l, err := newLayout("src", backMembers(t, root))
+		l, err := NewLayout("src", backMembers(t, root))
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := newPacking(l, func(p string) (*os.File, error) {
+		p, err := New(l, func(p string) (*os.File, error) {
 			if p == "a" {
 				return os.Open(filepath.Join(root, p))
 			}
@@ -386,10 +308,10 @@ func TestLackingFileIsNotPacked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.close()
-		_, err = p.writePart(t.Context(), 0, io.Discard)
-		var bad *spoolError
-		if !errors.As(err, &bad) || bad.path != "b" {
+		defer p.Close()
+		_, err = p.WritePart(t.Context(), 0, io.Discard)
+		var bad *FileError
+		if !errors.As(err, &bad) || bad.Path != "b" {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -405,7 +327,7 @@ func TestChangedFileIsVoid(t *testing.T) {
 		}
 	}
 	members := backMembers(t, root)
-	l, err := newLayout("src", members)
+	l, err := NewLayout("src", members)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,18 +344,18 @@ func TestChangedFileIsVoid(t *testing.T) {
 		return f, err
 	}
 	k := backKey(t)
-	p, err := newPacking(l, open, false, k, []byte("12345678"), 1<<30, nil)
+	p, err := New(l, open, false, k, []byte("12345678"), 1<<30, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.close()
+	defer p.Close()
 	sealed := filepath.Join(t.TempDir(), "o.tar.enc")
 	f, err := os.Create(sealed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	extents := 0
-	_, err = p.writePart(t.Context(), 0, writerFunc(func(b []byte) (int, error) {
+	_, err = p.WritePart(t.Context(), 0, writerFunc(func(b []byte) (int, error) {
 		if extents++; extents == 3 { // b was begun, and cannot have been read to its end
 			os.Chtimes(filepath.Join(root, "b"), time.Time{}, time.Unix(12345, 0))
 		}
@@ -444,7 +366,7 @@ func TestChangedFileIsVoid(t *testing.T) {
 		t.Fatal(err)
 	}
 	void := map[string]bool{}
-	for _, m := range p.packed(1).Members {
+	for _, m := range p.Packed(1).Members {
 		for _, lm := range members {
 			if lm.ID == m.Version {
 				void[lm.Path] = m.Void
@@ -455,8 +377,8 @@ func TestChangedFileIsVoid(t *testing.T) {
 		}
 	}
 	// What grows is archived as it was when it was listed.
-	if void["a"] || !void["b"] || void["c"] || void["d"] || !slices.Equal(p.grown(), []string{"d"}) {
-		t.Errorf("void: %v (%v)", void, p.voided())
+	if void["a"] || !void["b"] || void["c"] || void["d"] || !slices.Equal(p.Grown(), []string{"d"}) {
+		t.Errorf("void: %v (%v)", void, p.Voided())
 	}
 	dir := t.TempDir()
 	backUntar(t, k, dir, sealed)
@@ -467,12 +389,12 @@ func TestChangedFileIsVoid(t *testing.T) {
 		}
 	}
 	// From the spool the same is an error.
-	p, err = newPacking(l, open, true, k, []byte("12345679"), 1<<30, nil)
+	p, err = New(l, open, true, k, []byte("12345679"), 1<<30, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.close()
-	if _, err := p.writePart(t.Context(), 0, io.Discard); !errors.Is(err, errUnreadable) {
+	defer p.Close()
+	if _, err := p.WritePart(t.Context(), 0, io.Discard); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("damaged spool: %v", err)
 	}
 }
@@ -481,7 +403,7 @@ func TestChangedFileIsVoid(t *testing.T) {
 // folder are refused.
 func TestLayoutParents(t *testing.T) {
 	asked := 0
-	members, err := withParents([]layoutMember{
+	members, err := WithParents([]Member{
 		{Path: "a/b/f", Version: catalog.Version{ID: 7, Kind: catalog.File}},
 		{Path: "a/b/g", Version: catalog.Version{ID: 8, Kind: catalog.File}},
 		{Path: "a", Version: catalog.Version{ID: 5, Kind: catalog.Directory}},
@@ -492,7 +414,7 @@ func TestLayoutParents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLayout("s", members)
+	l, err := NewLayout("s", members)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -504,7 +426,7 @@ func TestLayoutParents(t *testing.T) {
 		t.Errorf("%q, asked %d times", got, asked)
 	}
 	for _, bad := range []string{"../x", "a/../b", "/x", "a//b", "a/", "./x", "nul\x00"} {
-		if _, err := newLayout("s", []layoutMember{{Path: bad, Version: catalog.Version{ID: 9, Kind: catalog.File}}}); err == nil {
+		if _, err := NewLayout("s", []Member{{Path: bad, Version: catalog.Version{ID: 9, Kind: catalog.File}}}); err == nil {
 			t.Errorf("%q accepted", bad)
 		}
 	}
@@ -513,18 +435,18 @@ func TestLayoutParents(t *testing.T) {
 // An interrupted packing stops and says so.
 func TestPackingStops(t *testing.T) {
 	root := backTree(t)
-	l, err := newLayout("src", backMembers(t, root))
+	l, err := NewLayout("src", backMembers(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newPacking(l, backOpener(root), true, backKey(t), []byte("12345678"), 1<<30, nil)
+	p, err := New(l, backOpener(root), true, backKey(t), []byte("12345678"), 1<<30, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.close()
+	defer p.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.writePart(ctx, 0, io.Discard); !errors.Is(err, context.Canceled) {
+	if _, err := p.WritePart(ctx, 0, io.Discard); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 }

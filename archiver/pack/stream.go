@@ -1,4 +1,4 @@
-package archiver
+package pack
 
 import (
 	"errors"
@@ -11,20 +11,20 @@ import (
 	"tapefs/fs/recall/beneath"
 )
 
-// opener opens a member's file by its path within the source.
-type opener func(path string) (*os.File, error)
+// Opener opens a member's file by its path within the source.
+type Opener func(path string) (*os.File, error)
 
-var errNotAsPlanned = errors.New("changed since it was planned")
+var ErrNotAsPlanned = errors.New("changed since it was planned")
 
 // fileState is what tells whether a file changed between two looks.
 type fileState struct {
-	size         int64
-	mtime, ctime syscall.Timespec
+	Size         int64
+	Mtime, ctime syscall.Timespec
 	inode        uint64
 	uid, gid     uint32
 }
 
-func stateOf(f *os.File) (fileState, error) {
+func StateOf(f *os.File) (fileState, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return fileState{}, err
@@ -33,28 +33,28 @@ func stateOf(f *os.File) (fileState, error) {
 	if !ok || !info.Mode().IsRegular() {
 		return fileState{}, beneath.ErrNotRegular
 	}
-	return fileState{size: st.Size, mtime: st.Mtim, ctime: st.Ctim, inode: st.Ino, uid: st.Uid, gid: st.Gid}, nil
+	return fileState{Size: st.Size, Mtime: st.Mtim, ctime: st.Ctim, inode: st.Ino, uid: st.Uid, gid: st.Gid}, nil
 }
 
 // plainStream reads a layout's plain bytes, the content from the members' files, which are opened one at
 // a time. It remembers which members could not be read as they were planned: their bytes are
 // padded with zeros or cut to the planned size. Not safe for concurrent use.
 type plainStream struct {
-	l    *layout
-	open opener
+	l    *Layout
+	open Opener
 	pos  int64 // next plain offset
-	got  int64 // bytes of content that came from files, those read again too
+	Got  int64 // bytes of content that came from files, those read again too
 
 	file  *os.File
 	index int               // of the entry whose file is open
 	seen  map[int]fileState // at the first opening, of the file that may be opened again
 	void  map[int]error     // why a member is void
-	bad   *spoolError       // the first member whose bytes could not be had; one that changed while it was read is none
+	bad   *FileError        // the first member whose bytes could not be had; one that changed while it was read is none
 	place bool              // the files are read in place, where other people may exchange them
 	grew  map[int]bool      // members that were longer than planned: what they held up to there is what is read
 }
 
-func newPlainStream(l *layout, open opener) *plainStream {
+func newPlainStream(l *Layout, open Opener) *plainStream {
 	return &plainStream{l: l, open: open, index: -1, seen: map[int]fileState{}, void: map[int]error{}, grew: map[int]bool{}}
 }
 
@@ -98,7 +98,7 @@ func (s *plainStream) read(p []byte, spans []span) (int, []span) {
 			s.content(i, off, p[done:done+n])
 			spans = append(spans, span{entry: i, from: done, to: done + n, off: off})
 		} else {
-			n = int(min(int64(len(p)-done), padded(e.Size)-off))
+			n = int(min(int64(len(p)-done), Padded(e.Size)-off))
 			clear(p[done : done+n])
 		}
 		done += n
@@ -113,7 +113,7 @@ func (s *plainStream) finished(i int) {
 	if s.file == nil || s.index != i || s.pos < s.l.Entries[i].Data+s.l.Entries[i].Size {
 		return
 	}
-	now, err := stateOf(s.file)
+	now, err := StateOf(s.file)
 	if err == nil && s.hasGrown(i, now) {
 		s.grew[i] = true
 	} else if err == nil && now != s.seen[i] {
@@ -128,7 +128,7 @@ func (s *plainStream) finished(i int) {
 // hasGrown reports whether an open file is longer than planned and longer than before, as a log is.
 func (s *plainStream) hasGrown(i int, now fileState) bool {
 	before := s.seen[i]
-	return now.inode == before.inode && now.size > s.l.Entries[i].Size && now.size >= before.size && now != before
+	return now.inode == before.inode && now.Size > s.l.Entries[i].Size && now.Size >= before.Size && now != before
 }
 
 func (s *plainStream) spoil(i int, err error) {
@@ -141,7 +141,7 @@ func (s *plainStream) spoil(i int, err error) {
 func (s *plainStream) lack(i int, err error) {
 	s.spoil(i, err)
 	if s.bad == nil {
-		s.bad = &spoolError{path: s.l.Entries[i].Path, place: s.place, err: err}
+		s.bad = &FileError{Path: s.l.Entries[i].Path, place: s.place, Err: err}
 	}
 }
 
@@ -159,7 +159,7 @@ func (s *plainStream) content(i int, off int64, p []byte) {
 	if s.file != nil {
 		var err error
 		n, err = s.file.ReadAt(p, off)
-		s.got += int64(n)
+		s.Got += int64(n)
 		if err == io.EOF && n < len(p) {
 			err = errors.New("shorter than planned")
 		}
@@ -171,13 +171,13 @@ func (s *plainStream) content(i int, off int64, p []byte) {
 }
 
 // openFile opens a member's file and compares it with what was planned and seen before.
-func (s *plainStream) openFile(i int, e *entry) {
+func (s *plainStream) openFile(i int, e *Entry) {
 	f, err := s.open(e.Path)
 	if err != nil {
 		s.lack(i, err)
 		return
 	}
-	now, err := stateOf(f)
+	now, err := StateOf(f)
 	if err != nil {
 		f.Close()
 		s.lack(i, err)
@@ -188,41 +188,41 @@ func (s *plainStream) openFile(i int, e *entry) {
 	if !again {
 		s.seen[i] = now
 	}
-	longer := now.size > e.Size && (!again || now == before || s.hasGrown(i, now))
+	longer := now.Size > e.Size && (!again || now == before || s.hasGrown(i, now))
 	if longer {
 		s.grew[i] = true
 	} else {
-		err = e.asPlanned(now)
+		err = e.AsPlanned(now)
 	}
 	if err == nil && s.place {
-		err = e.asListed(now)
+		err = e.AsListed(now)
 	}
 	if err == nil && again && now != before && !longer {
-		err = fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)
+		err = fmt.Errorf("%w (%d bytes, now %d)", ErrNotAsPlanned, e.Size, now.Size)
 	}
 	if err != nil {
 		s.lack(i, err)
 	}
 }
 
-// asPlanned says whether a file is what was planned, as far as its size and time tell.
-func (e *entry) asPlanned(now fileState) error {
-	if e.MTime.KeptAs(catalog.Time{Sec: now.mtime.Sec, Nsec: int32(now.mtime.Nsec)}) && now.size == e.Size {
+// AsPlanned says whether a file is what was planned, as far as its size and time tell.
+func (e *Entry) AsPlanned(now fileState) error {
+	if e.MTime.KeptAs(catalog.Time{Sec: now.Mtime.Sec, Nsec: int32(now.Mtime.Nsec)}) && now.Size == e.Size {
 		return nil
 	}
-	return fmt.Errorf("%w (%d bytes, now %d)", errNotAsPlanned, e.Size, now.size)
+	return fmt.Errorf("%w (%d bytes, now %d)", ErrNotAsPlanned, e.Size, now.Size)
 }
 
-// asListed says whether a file that is read in place is the one that was listed, of the same owner: whoever may write to its
+// AsListed says whether a file that is read in place is the one that was listed, of the same owner: whoever may write to its
 // directory could have put a link to somebody's private file there.
-func (e *entry) asListed(now fileState) error {
+func (e *Entry) AsListed(now fileState) error {
 	switch {
 	case !e.Listed:
 		return nil // laid out by an older version
 	case now.uid != e.UID || now.gid != e.GID:
-		return fmt.Errorf("%w: it has another owner", errNotAsPlanned)
+		return fmt.Errorf("%w: it has another owner", ErrNotAsPlanned)
 	case e.Ino != 0 && now.inode != e.Ino:
-		return fmt.Errorf("%w: another file took its place", errNotAsPlanned)
+		return fmt.Errorf("%w: another file took its place", ErrNotAsPlanned)
 	}
 	return nil
 }

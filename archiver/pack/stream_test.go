@@ -1,8 +1,6 @@
-package archiver
+package pack
 
 import (
-	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -28,7 +26,7 @@ func TestStreamNoticesAChangeWhileItReads(t *testing.T) {
 		t.Run(change, func(t *testing.T) {
 			name := filepath.Join(t.TempDir(), "file")
 			at := fileAt(t, name, size)
-			l := &layout{Entries: []entry{{Path: "file", Size: size, MTime: at, Header: make([]byte, 512), Data: 512}}, Size: 512 + padded(size) + 1024}
+			l := &Layout{Entries: []Entry{{Path: "file", Size: size, MTime: at, Header: make([]byte, 512), Data: 512}}, Size: 512 + Padded(size) + 1024}
 			s := newPlainStream(l, func(string) (*os.File, error) { return os.Open(name) })
 			buf := make([]byte, 50_000)
 			s.read(buf, nil)
@@ -56,29 +54,5 @@ func TestStreamNoticesAChangeWhileItReads(t *testing.T) {
 				t.Errorf("void: %v, grew: %v", err, s.grew[0])
 			}
 		})
-	}
-}
-
-// A sum counts only for the file that was looked at: of its size and its time, to the nanosecond, before and after.
-func TestSumFileComparesTimes(t *testing.T) {
-	const size = 100_000
-	name := filepath.Join(t.TempDir(), "file")
-	at := fileAt(t, name, size)
-	for _, c := range []struct {
-		what string
-		size int64
-		at   catalog.Time
-		ok   bool
-	}{
-		{"as it was", size, at, true},
-		{"another size", size + 1, at, false},
-		{"another second", size, catalog.Time{Sec: at.Sec + 1, Nsec: at.Nsec}, false},
-		{"another nanosecond", size, catalog.Time{Sec: at.Sec, Nsec: at.Nsec + 1}, false},
-	} {
-		in, err := os.Open(name)
-		must(t, err)
-		if _, err := sumFile(context.Background(), in, c.size, c.at, map[string]int64{}, io.Discard); (err == nil) != c.ok {
-			t.Errorf("%s: %v", c.what, err)
-		}
 	}
 }
