@@ -12,5 +12,5 @@
 //
 // A FileError blames a file in the spool or at the source, a WriteError the tape: callers treat them differently.
 //
-// It writes to any io.Writer and reads through an Opener. It knows no tape, spool or run, and imports only catalog and crypto.
+// It writes to any io.Writer and reads through an Opener. It knows no tape, spool or run, and imports only catalog, crypto and beneath.
 package pack

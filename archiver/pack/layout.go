@@ -117,6 +117,7 @@ func NewLayout(source string, members []Member) (*Layout, error) {
 	return l, nil
 }
 
+// InodeOf is the version that stands for all names of a file.
 func InodeOf(v *catalog.Version) catalog.ID {
 	if v.Inode == 0 {
 		return v.ID

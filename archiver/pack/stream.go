@@ -16,24 +16,25 @@ type Opener func(path string) (*os.File, error)
 
 var ErrNotAsPlanned = errors.New("changed since it was planned")
 
-// fileState is what tells whether a file changed between two looks.
-type fileState struct {
+// FileState is what tells whether a file changed between two looks.
+type FileState struct {
 	Size         int64
 	Mtime, ctime syscall.Timespec
 	inode        uint64
 	uid, gid     uint32
 }
 
-func StateOf(f *os.File) (fileState, error) {
+// StateOf asks an open file for its state.
+func StateOf(f *os.File) (FileState, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return fileState{}, err
+		return FileState{}, err
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() {
-		return fileState{}, beneath.ErrNotRegular
+		return FileState{}, beneath.ErrNotRegular
 	}
-	return fileState{Size: st.Size, Mtime: st.Mtim, ctime: st.Ctim, inode: st.Ino, uid: st.Uid, gid: st.Gid}, nil
+	return FileState{Size: st.Size, Mtime: st.Mtim, ctime: st.Ctim, inode: st.Ino, uid: st.Uid, gid: st.Gid}, nil
 }
 
 // plainStream reads a layout's plain bytes, the content from the members' files, which are opened one at
@@ -47,7 +48,7 @@ type plainStream struct {
 
 	file  *os.File
 	index int               // of the entry whose file is open
-	seen  map[int]fileState // at the first opening, of the file that may be opened again
+	seen  map[int]FileState // at the first opening, of the file that may be opened again
 	void  map[int]error     // why a member is void
 	bad   *FileError        // the first member whose bytes could not be had; one that changed while it was read is none
 	place bool              // the files are read in place, where other people may exchange them
@@ -55,7 +56,7 @@ type plainStream struct {
 }
 
 func newPlainStream(l *Layout, open Opener) *plainStream {
-	return &plainStream{l: l, open: open, index: -1, seen: map[int]fileState{}, void: map[int]error{}, grew: map[int]bool{}}
+	return &plainStream{l: l, open: open, index: -1, seen: map[int]FileState{}, void: map[int]error{}, grew: map[int]bool{}}
 }
 
 // span says that plain bytes of an entry's content lie at [from, to) of a buffer.
@@ -126,7 +127,7 @@ func (s *plainStream) finished(i int) {
 }
 
 // hasGrown reports whether an open file is longer than planned and longer than before, as a log is.
-func (s *plainStream) hasGrown(i int, now fileState) bool {
+func (s *plainStream) hasGrown(i int, now FileState) bool {
 	before := s.seen[i]
 	return now.inode == before.inode && now.Size > s.l.Entries[i].Size && now.Size >= before.Size && now != before
 }
@@ -206,7 +207,7 @@ func (s *plainStream) openFile(i int, e *Entry) {
 }
 
 // AsPlanned says whether a file is what was planned, as far as its size and time tell.
-func (e *Entry) AsPlanned(now fileState) error {
+func (e *Entry) AsPlanned(now FileState) error {
 	if e.MTime.KeptAs(catalog.Time{Sec: now.Mtime.Sec, Nsec: int32(now.Mtime.Nsec)}) && now.Size == e.Size {
 		return nil
 	}
@@ -215,7 +216,7 @@ func (e *Entry) AsPlanned(now fileState) error {
 
 // AsListed says whether a file that is read in place is the one that was listed, of the same owner: whoever may write to its
 // directory could have put a link to somebody's private file there.
-func (e *Entry) AsListed(now fileState) error {
+func (e *Entry) AsListed(now FileState) error {
 	switch {
 	case !e.Listed:
 		return nil // laid out by an older version

@@ -30,7 +30,7 @@ var mayImport = map[string]string{
 
 	"archiver/extsort": "",
 	"archiver/localfs": "catalog fs/recall/beneath fs/recall/blocksums",
-	"archiver/pack":    "catalog crypto",
+	"archiver/pack":    "catalog crypto fs/recall/beneath",
 	"archiver/job":     "changer catalog crypto",
 	"archiver":         "archiver/extsort archiver/job archiver/localfs archiver/pack fs/recall catalog/owners",
 
