@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/pack"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -137,7 +138,7 @@ func (w *writer) openTape(ctx context.Context, pool string, need int64) error {
 			ok, err := w.room(need)
 			if isTapeError(err) {
 				err = w.volume.WriteFault(err)
-				w.noted.add("", "", err)
+				w.noted.Add("", "", err)
 				if err := w.tapeFailed(ctx, isFull(err), err); err != nil {
 					return err
 				}
@@ -167,7 +168,7 @@ var errTooSmall = errors.New("the part is larger than an empty tape of the pool"
 func (w *writer) room(need int64) (bool, error) {
 	free, err := w.volume.Free()
 	if err != nil {
-		return false, &writeError{fmt.Errorf("ask tape %s for its free space: %w", w.tape.Barcode, err)}
+		return false, &pack.WriteError{Err: fmt.Errorf("ask tape %s for its free space: %w", w.tape.Barcode, err)}
 	}
 	if free-keepFree(w.pool, w.volume.Capacity) >= need {
 		return true, nil
