@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// The scripts hand the words of the command line to a hidden command and show what it prints, see completion_words.go. The
+// libraries for kong (willabides/kongplete, on posener/complete) do less: they split the line at spaces, so that neither a
+// path with a space nor one in quotes completes, and zsh gets them through its emulation of bash.
+//
 //go:embed completion
 var completionScripts embed.FS
 
