@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +22,10 @@ import (
 // TestMain makes the test binary a tapefs in PATH: scripts, the virtual library's
 // programs and the tests below all run that.
 func TestMain(m *testing.M) {
+	// Scripts wait more than they compute: for programs, unmounts and syncs. A -parallel that is given counts more.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"tapefs": main, "mount.tapefs": main, "mount.fuse.tapefs": main, "bench-floor": benchFloor, "bench-loopback": benchLoopback})
 }
 
