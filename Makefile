@@ -2,12 +2,21 @@
 
 GO ?= go
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+# Of Debian packages, in the order of commits also before the first release.
+DEB_VERSION ?= $(if $(filter v%,$(VERSION)),$(subst -,+,$(patsubst v%,%,$(VERSION))),0.0.0~git$(shell git log -1 --format=%cd --date=format:%Y%m%d%H%M%S).$(subst -,+,$(VERSION)))
+MAINTAINER ?= tapefs authors <tapefs@example.org>
+# Builds depend on the commit, not on the clock.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+ARCH ?= $(shell $(GO) env GOARCH)
+PREFIX ?= /usr/local
+DESTDIR ?=
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build man docs deps demo test torture years soak fuzz race lint check bench bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
+.PHONY: help build man docs install deb dist package-test deps demo test torture years soak fuzz race lint check bench bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -21,6 +30,27 @@ man: build ## Write the manual pages into .build/man
 
 docs: ## Write docs/configuration.md anew, from the comments of the configuration
 	TAPEFS_UPDATE=1 $(GO) test -count=1 -run '^TestConfigurationPage$$' ./cmd/tapefs
+
+install: ## Install below DESTDIR and PREFIX (/usr/local): program, mount.tapefs, manual pages, completion, systemd units
+	sh cmd/tapefs/packaging/install '$(GO)' '$(ARCH)' '$(VERSION)' '$(DESTDIR)' '$(PREFIX)'
+
+deb: ## Build dist/tapefs_VERSION_ARCH.deb for this machine's or another ARCH
+	rm -rf .build/root-$(ARCH)
+	sh cmd/tapefs/packaging/install '$(GO)' '$(ARCH)' '$(VERSION)' .build/root-$(ARCH) /usr
+	DEB_VERSION='$(DEB_VERSION)' MAINTAINER='$(MAINTAINER)' sh cmd/tapefs/packaging/debian .build/root-$(ARCH)
+	mkdir -p dist
+	ARCH=$(ARCH) DEB_VERSION='$(DEB_VERSION)' MAINTAINER='$(MAINTAINER)' $(GO) run $(NFPM) package -f cmd/tapefs/packaging/nfpm.yaml -p deb -t dist/tapefs_$(DEB_VERSION)_$(ARCH).deb
+
+dist: ## Archives and Debian packages for amd64 and arm64 with SHA256SUMS in dist/; the same commit gives the same bytes
+	rm -rf dist
+	for arch in amd64 arm64; do \
+		$(MAKE) deb ARCH=$$arch && sh cmd/tapefs/packaging/tarball '$(GO)' $$arch '$(VERSION)' || exit 1; \
+	done
+	cd dist && sha256sum tapefs* >SHA256SUMS
+
+package-test: deps ## Builds the packages twice, compares them, asks lintian, and installs, runs and purges one in a fresh Debian
+	@sh .ci/deps lintian debootstrap
+	TAPEFS_PACKAGE=1 $(GO) test -count=1 -timeout 1h -run '^TestPackage' -v ./cmd/tapefs
 
 deps: ## Install the programs that demo and tests use (Debian)
 	@sh .ci/deps
@@ -81,4 +111,4 @@ scale: deps ## List and compare N names (1,000,000) in little memory, none and a
 	TAPEFS_SCALE=$(or $(N),1000000) $(GO) test -count=1 -timeout 3h -run '^TestScale$$' -v ./archiver
 
 clean: ## Remove what was built
-	rm -f tapefs
+	rm -rf tapefs .build dist

@@ -155,6 +155,8 @@ func TestSystemdUnits(t *testing.T) {
 	for name, lines := range map[string][]string{
 		"tapefs-archive.service": {"KillMode=mixed", "SendSIGKILL=no", "TimeoutStopSec=3h", "ExecStart=/usr/local/bin/tapefs archive"},
 		"tapefs-mount.service":   {"KillMode=mixed", "SendSIGKILL=no", "TimeoutStopSec=1h", "Type=notify"},
+		"tapefs-verify.service":  {"KillMode=mixed", "SendSIGKILL=no", "TimeoutStopSec=3h", "ExecStart=/usr/local/bin/tapefs verify --due"},
+		"tapefs-verify.timer":    {"Persistent=true", "WantedBy=timers.target"},
 		"tapefs-archive.timer":   {"Persistent=true", "WantedBy=timers.target"},
 	} {
 		text, err := os.ReadFile(filepath.Join("systemd", name))
@@ -168,12 +170,6 @@ func TestSystemdUnits(t *testing.T) {
 		for _, line := range lines {
 			if !have[line] {
 				t.Errorf("%s lacks %s", name, line)
-			}
-		}
-		if verify, err := exec.LookPath("systemd-analyze"); err == nil {
-			if out, err := exec.Command(verify, "verify", "--man=no", filepath.Join("systemd", name)).CombinedOutput(); err != nil &&
-				!bytes.Contains(out, []byte("is not executable")) {
-				t.Logf("systemd-analyze verify %s: %v\n%s", name, err, out)
 			}
 		}
 	}
