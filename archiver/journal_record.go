@@ -13,6 +13,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	jsonx "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"tapefs/catalog"
 )
 
@@ -283,16 +286,19 @@ func (t text) MarshalJSON() ([]byte, error) {
 	return json.Marshal(rawText{[]byte(t)})
 }
 
-func (t *text) UnmarshalJSON(b []byte) error {
-	if bytes.HasPrefix(b, []byte("{")) {
+func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	switch d.PeekKind() {
+	case '{':
 		var raw rawText
-		if err := json.Unmarshal(b, &raw); err != nil {
+		if err := jsonx.UnmarshalDecode(d, &raw); err != nil {
 			return err
 		}
 		*t = text(raw.Base64)
 		return nil
+	case 'n':
+		return d.SkipValue()
 	}
-	return json.Unmarshal(b, (*string)(t))
+	return jsonx.UnmarshalDecode(d, (*string)(t))
 }
 
 // scratch is a temporary file without a name, written once and then copied. Its first error sticks.

@@ -204,7 +204,7 @@ func (b *rebuilder) manifest(ctx context.Context, s *survey, root *os.Root, f ta
 			named[p.Name] = true
 		}
 		return ctx.Err()
-	})
+	}, "part")
 	if err != nil {
 		return m, err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"modernc.org/sqlite"
@@ -18,7 +19,7 @@ var ErrContradiction = errors.New("it contradicts what is recorded")
 // Refusable reports whether an error of a Rebuild's call is about the record that was given to it. Any other is about the
 // catalog's file or the moment, and nothing goes on after it.
 func Refusable(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errHeld) {
 		return false
 	}
 	var e *sqlite.Error
@@ -50,6 +51,11 @@ type Rebuild struct {
 	oid    string // the object that objectID is of
 	object int64
 
+	held []heldMember // members that were not written yet
+	args []any        // of the statement that writes them
+	top  ID           // no greater number has a row or is held, but those in made
+	made map[ID]bool  // directories that got a row since the manifest was begun: their numbers lie among those of their files
+
 	manifest Manifest
 	alias    map[ID]ID // what the manifest's numbers are in the catalog, where they differ
 	forward  bool      // the manifest is as new as all that was read before: what it says of a node holds
@@ -70,12 +76,16 @@ func (r *Rebuild) forget() {
 	r.tx, r.stmts = nil, map[string]*sql.Stmt{}
 	r.owners, r.sources, r.keys, r.pools = map[Owner]int64{}, map[string]int64{}, map[string]int64{}, map[string]int64{}
 	r.volumes, r.known, r.oid = map[string]int64{}, map[ID]bool{}, ""
+	r.held, r.top, r.made = nil, math.MaxInt64, nil
 }
 
 // Flush commits what is pending.
 func (r *Rebuild) Flush() error {
 	if r.tx == nil {
 		return nil
+	}
+	if err := r.writeHeld(context.Background()); err != nil {
+		return err
 	}
 	tx := r.tx
 	r.tx, r.stmts = nil, map[string]*sql.Stmt{}
@@ -136,6 +146,9 @@ func (r *Rebuild) exec(ctx context.Context, text string, args ...any) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := r.writeHeld(ctx); err != nil {
+		return err
+	}
 	s, err := r.stmt(ctx, text)
 	if err == nil {
 		_, err = s.ExecContext(context.WithoutCancel(ctx), args...)
@@ -146,6 +159,9 @@ func (r *Rebuild) exec(ctx context.Context, text string, args ...any) error {
 // get scans one row; false when there is none.
 func (r *Rebuild) get(ctx context.Context, dest []any, text string, args ...any) (bool, error) {
 	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if err := r.writeHeld(ctx); err != nil {
 		return false, err
 	}
 	s, err := r.stmt(ctx, text)
@@ -203,6 +219,10 @@ func (r *Rebuild) StartManifest(ctx context.Context, m Manifest) error {
 		}
 	}
 	r.manifest, r.alias = m, map[ID]ID{}
+	r.made = map[ID]bool{}
+	if _, err := r.get(ctx, []any{&r.top}, `SELECT max(id) FROM version`); err != nil {
+		return fmt.Errorf("rebuild: %w", err)
+	}
 	return nil
 }
 

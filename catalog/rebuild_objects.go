@@ -111,12 +111,14 @@ func (r *Rebuild) Member(ctx context.Context, oid string, m Member, v *Version) 
 		return err
 	}
 	object, err := r.of(ctx, oid)
-	if err == nil {
-		err = r.node(ctx, v, oid)
-	}
-	if err == nil {
-		err = r.exec(ctx, `INSERT INTO member (object, version, header, data) VALUES (?, ?, ?, ?)
-			ON CONFLICT DO UPDATE SET header = excluded.header, data = excluded.data WHERE header < 0`, object, v.ID, m.Header, m.Data)
+	switch {
+	case err != nil:
+	case r.simple(v):
+		err = r.hold(ctx, object, m, v)
+	default:
+		if err = r.node(ctx, v, oid); err == nil {
+			err = r.exec(ctx, textMember+textMemberKnown, object, v.ID, m.Header, m.Data)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("record member %d of object %s: %w", v.ID, oid, err)

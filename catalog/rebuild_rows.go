@@ -32,6 +32,7 @@ func (r *Rebuild) directory(ctx context.Context, id ID) error {
 		if err != nil {
 			return err
 		}
+		r.hasRow(id, Directory)
 	}
 	if len(r.known) > 100_000 {
 		clear(r.known)
@@ -110,6 +111,7 @@ func (r *Rebuild) node(ctx context.Context, v *Version, oid string) error {
 			state, current, since, until, vanished) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)`,
 			v.ID, v.Parent, []byte(v.Name), v.Kind, v.Mode, owner, v.Size, v.MTime.Sec, v.MTime.Nsec, v.Inode, max(v.Nlink, 1), v.Data,
 			bytesOrNull(v.Target), nullIfEmpty(v.SHA256), v.State, nsOf(v.Since), nsOf(v.Until), nsOf(v.Vanished))
+		r.hasRow(v.ID, v.Kind)
 	case row.kind != v.Kind || !row.placeholder && (row.parent != v.Parent || string(row.name) != v.Name):
 		return fmt.Errorf("%w: it is %q in directory %d", ErrContradiction, row.name, row.parent)
 	case row.placeholder || r.forward || row.state == Planned:
