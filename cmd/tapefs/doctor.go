@@ -186,7 +186,7 @@ func (u *checkup) catalogFile(ctx context.Context) {
 	path := u.conf.catalogPath()
 	db, err := catalog.OpenReadOnly(ctx, path)
 	if err != nil {
-		hint := "restore it from a backup, or from a tape: README.md, and crypto/FORMAT.md"
+		hint := "restore it from a backup, or make it anew from the tapes: tapefs catalog rebuild; see docs/disaster-recovery.md"
 		if errors.Is(err, fs.ErrNotExist) {
 			hint = noCatalogHint(u.conf)
 		}

@@ -79,7 +79,7 @@ func (u *checkup) programList() []program {
 		}
 		return path
 	}
-	const ltfs = "LTFS is not in Debian: README.md says how to build it; or set its path under library.programs"
+	const ltfs = "LTFS is not in Debian: docs/hardware.md says how to get it; or set its path under library.programs"
 	p := c.Library.Programs
 	withChanger := c.Library.Changer != changer.None
 	ssh, remote := false, false
