@@ -1,6 +1,11 @@
 package archiver
 
-import "tapefs/archiver/job"
+import (
+	"context"
+
+	"tapefs/archiver/job"
+	"tapefs/archiver/restore"
+)
 
 // The configuration, the options of a run, and what it says of itself. package job explains each.
 type (
@@ -27,4 +32,19 @@ var (
 // Doing says what a run does with a tape just now and for how long; it may be called from any goroutine.
 func (a *Archiver) Doing() string {
 	return a.env.Doing()
+}
+
+// Options and results of package restore.
+type (
+	MissingTape    = restore.MissingTape
+	RestoreOptions = restore.Options
+	RestoreSummary = restore.Summary
+)
+
+// Restore brings paths of the archive, with all below them, back to a directory, without the mount: each
+// tape is read once and forwards. Files that are there already with the right size, time and sum are
+// kept. It returns ErrPartial when some files failed (the run lists them), and ErrNeedsOperator when
+// tapes are missing; all else is restored then.
+func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions) (RestoreSummary, error) {
+	return restore.Run(ctx, a.env, paths, o)
 }

@@ -392,7 +392,7 @@ func TestManifestCoversFullTape(t *testing.T) {
 		t.Errorf("sha256sum: %v: %s", err, out)
 	}
 	target := t.TempDir()
-	code, stderr := restore(t, []string{"sh"}, filepath.Join(l.hands[1].dir, "restore.sh"), "--check", l.file, target, l.hands[0].dir, l.hands[1].dir)
+	code, stderr := runScript(t, []string{"sh"}, filepath.Join(l.hands[1].dir, "restore.sh"), "--check", l.file, target, l.hands[0].dir, l.hands[1].dir)
 	if code != 0 || strings.Contains(stderr, "not in SHA256SUMS") {
 		t.Errorf("restore.sh: exit %d: %s", code, stderr)
 	}

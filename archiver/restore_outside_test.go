@@ -63,7 +63,7 @@ func restoreOutside(t *testing.T, shell []string) {
 	}
 	tape.put(k, "manifest-"+volumeA+"-000001.tar.enc", sealObject(t, k, "saltmani", tarOf(t, map[string]string{"void.list": voids.String()})))
 	tape.put(k, "manifest-"+volumeA+"-000001.mac", nil)
-	if code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 && code != 3 {
+	if code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 && code != 3 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	compare(t, outside, map[string]string{"there": "mine"})
@@ -103,7 +103,7 @@ func restoreGone(t *testing.T, shell []string) {
 		"forget.list": "", "gone.list": gone})))
 	tape.put(k, "manifest-"+volumeA+"-000001.mac", nil)
 	target := t.TempDir()
-	if code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
+	if code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	compare(t, target, map[string]string{"src/new": "bytes", "src/later": "bytes", "src/taken": "again", "src/five": "5", "src/stays": "stays"})

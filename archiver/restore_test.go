@@ -156,8 +156,8 @@ func shells(t *testing.T) map[string][]string {
 	return all
 }
 
-// restore runs a tape's restore.sh and returns exit code and stderr.
-func restore(t *testing.T, shell []string, script string, args ...string) (int, string) {
+// runScript runs a tape's restore.sh and returns exit code and stderr.
+func runScript(t *testing.T, shell []string, script string, args ...string) (int, string) {
 	t.Helper()
 	cmd := exec.Command(shell[0], append(append(shell[1:], script), args...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir(), "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
@@ -245,7 +245,7 @@ func restoreOne(t *testing.T, shell []string) {
 	// Not listed yet, but whole: taken too.
 	tape.put(k, oid(3)+".tar.enc", sealObject(t, k, "salt0003", tarOf(t, map[string]string{"src/late": "late"})))
 
-	code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target)
+	code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target)
 	want := map[string]string{"src/late": "late", "src/x": "twin", "src/y": "twin"}
 	for n, body := range oddNames {
 		want[n] = body
@@ -270,21 +270,21 @@ func restoreOne(t *testing.T, shell []string) {
 	// A wrong key writes nothing, be it another one or one that only has the right name.
 	_, other := newTestKey(t, t.TempDir())
 	none := filepath.Join(t.TempDir(), "none")
-	code, stderr = restore(t, shell, filepath.Join(tape.dir, "restore.sh"), other, none)
+	code, stderr = runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), other, none)
 	if _, err := os.Stat(none); code != 1 || !strings.Contains(stderr, "wrong key") || !strings.Contains(stderr, k.Fingerprint()) || err == nil {
 		t.Errorf("wrong key: exit %d, target %v: %s", code, err, stderr)
 	}
 	lie := newHandTape(t, volumeB, 2)
 	k2, _ := newTestKey(t, t.TempDir())
 	lie.put(k, oid(1)+".tar.enc", sealObject(t, k2, "salt0001", tarOf(t, oddNames)))
-	code, stderr = restore(t, shell, filepath.Join(lie.dir, "restore.sh"), keyFile, none)
+	code, stderr = runScript(t, shell, filepath.Join(lie.dir, "restore.sh"), keyFile, none)
 	if _, err := os.Stat(none); code != 1 || !strings.Contains(stderr, "wrong key") || err == nil {
 		t.Errorf("key with the right name: exit %d, target %v: %s", code, err, stderr)
 	}
-	if code, _ := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile); code != 2 {
+	if code, _ := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile); code != 2 {
 		t.Errorf("no target: exit %d", code)
 	}
-	if code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, none, t.TempDir()); code != 1 || !strings.Contains(stderr, "not mounted") {
+	if code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, none, t.TempDir()); code != 1 || !strings.Contains(stderr, "not mounted") {
 		t.Errorf("no tape: exit %d: %s", code, stderr)
 	}
 }
@@ -300,12 +300,12 @@ func restoreTwoKeys(t *testing.T, shell []string) {
 	tape.list()
 	script := filepath.Join(tape.dir, "restore.sh")
 	target := t.TempDir()
-	if code, stderr := restore(t, shell, script, keys, target, tape.dir); code != 0 {
+	if code, stderr := runScript(t, shell, script, keys, target, tape.dir); code != 0 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	compare(t, target, map[string]string{"src/f": "3", "src/a": "a", "src/b": "b"})
 	target = t.TempDir()
-	if code, stderr := restore(t, shell, script, fileA, target); code != 3 || !strings.Contains(stderr, "no key for fingerprint "+b.Fingerprint()) {
+	if code, stderr := runScript(t, shell, script, fileA, target); code != 3 || !strings.Contains(stderr, "no key for fingerprint "+b.Fingerprint()) {
 		t.Errorf("one key of two: exit %d: %s", code, stderr)
 	}
 	compare(t, target, map[string]string{"src/f": "3", "src/a": "a"})
@@ -337,7 +337,7 @@ func restoreSpanning(t *testing.T, shell []string) {
 	script := filepath.Join(one.dir, "restore.sh")
 	for _, check := range []string{"--check", "--"} {
 		target := t.TempDir()
-		if code, stderr := restore(t, shell, script, check, keyFile, target, one.dir, two.dir); code != 0 || !strings.Contains(stderr, "object 3 of 3") {
+		if code, stderr := runScript(t, shell, script, check, keyFile, target, one.dir, two.dir); code != 0 || !strings.Contains(stderr, "object 3 of 3") {
 			t.Errorf("both, %s: exit %d: %s", check, code, stderr)
 		}
 		compare(t, target, all)
@@ -345,32 +345,32 @@ func restoreSpanning(t *testing.T, shell []string) {
 
 	// Each tape alone: what is whole comes, the rest is named.
 	target := t.TempDir()
-	code, stderr := restore(t, shell, script, keyFile, target, two.dir)
+	code, stderr := runScript(t, shell, script, keyFile, target, two.dir)
 	if code != 3 || !strings.Contains(stderr, oid(2)) || !strings.Contains(stderr, "lacks 1, which lies on tape VT0001L8)") ||
 		!strings.Contains(stderr, "TAPE VT0001L8 IS NEEDED, TOO") {
 		t.Errorf("second tape alone: exit %d: %s", code, stderr)
 	}
 	compare(t, target, map[string]string{"src/three": "3"})
-	code, stderr = restore(t, shell, script, keyFile, target, one.dir)
+	code, stderr = runScript(t, shell, script, keyFile, target, one.dir)
 	if code != 3 || !strings.Contains(stderr, oid(2)) || !strings.Contains(stderr, "on a tape with a higher number") {
 		t.Errorf("first tape alone: exit %d: %s", code, stderr)
 	}
 	compare(t, target, map[string]string{"src/one": "1", "src/three": "3"})
 
 	// One drive: the tape that comes next is named.
-	code, stderr = restore(t, shell, script, "--parts", t.TempDir(), keyFile, t.TempDir(), two.dir)
+	code, stderr = runScript(t, shell, script, "--parts", t.TempDir(), keyFile, t.TempDir(), two.dir)
 	if code != 3 || !strings.Contains(stderr, "INSERT TAPE VT0001L8 next") {
 		t.Errorf("second tape first: exit %d: %s", code, stderr)
 	}
 
 	// Pieces are collected between runs.
 	target, pieces := t.TempDir(), filepath.Join(t.TempDir(), "pieces")
-	code, stderr = restore(t, shell, script, "--parts", pieces, keyFile, target, one.dir)
+	code, stderr = runScript(t, shell, script, "--parts", pieces, keyFile, target, one.dir)
 	if code != 3 || !strings.Contains(stderr, "collecting") {
 		t.Errorf("pieces, first tape: exit %d: %s", code, stderr)
 	}
 	compare(t, target, map[string]string{"src/one": "1"})
-	code, stderr = restore(t, shell, script, "--parts="+pieces, keyFile, target, two.dir)
+	code, stderr = runScript(t, shell, script, "--parts="+pieces, keyFile, target, two.dir)
 	if code != 0 {
 		t.Errorf("pieces, second tape: exit %d: %s", code, stderr)
 	}
@@ -398,7 +398,7 @@ func restoreDamage(t *testing.T, shell []string) {
 	run := func(what string, want map[string]string, args ...string) {
 		t.Helper()
 		target := t.TempDir()
-		code, stderr := restore(t, shell, script, append(args, keyFile, target)...)
+		code, stderr := runScript(t, shell, script, append(args, keyFile, target)...)
 		if code != 3 || !strings.Contains(stderr, oid(2)) {
 			t.Errorf("%s: exit %d: %s", what, code, stderr)
 		}
@@ -448,7 +448,7 @@ func restoreVoid(t *testing.T, shell []string) {
 	tape.put(k, "manifest-"+volumeA+"-000001.mac", nil)
 	tape.put(k, "manifest-"+volumeA+"-000002.tar.enc", []byte("Salted__cut off by the end of the tape"))
 	target := t.TempDir()
-	if code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
+	if code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	good["src/plain"], good["src/other"] = "taken again", "other"
@@ -482,7 +482,7 @@ func restoreForgotten(t *testing.T, shell []string) {
 	tape.put(k, "manifest-"+volumeA+"-000001.tar.enc", sealObject(t, k, "saltmani", tarOf(t, map[string]string{"void.list": "", "forget.list": string(list)})))
 	tape.put(k, "manifest-"+volumeA+"-000001.mac", nil)
 	target := t.TempDir()
-	if code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
+	if code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	compare(t, target, kept)
@@ -513,7 +513,7 @@ func restoreMeta(t *testing.T, shell []string) {
 		tape.put(k, fmt.Sprintf("manifest-%s-%06d.mac", volumeA, i+1), nil)
 	}
 	target := t.TempDir()
-	if code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
+	if code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target); code != 0 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	for name, mode := range map[string]os.FileMode{"src/one": 0o640, "src/odd \xff\n": 0o601, "src/d/new": 0o640, "src/e/old": 0o700, "src/f": 0o711} {
@@ -552,7 +552,7 @@ func restoreLeftover(t *testing.T, shell []string) {
 	two.list()
 	for _, tapes := range [][]string{{one.dir, two.dir}, {two.dir, one.dir}} {
 		target := t.TempDir()
-		if code, stderr := restore(t, shell, filepath.Join(one.dir, "restore.sh"), append([]string{keyFile, target}, tapes...)...); code != 0 {
+		if code, stderr := runScript(t, shell, filepath.Join(one.dir, "restore.sh"), append([]string{keyFile, target}, tapes...)...); code != 0 {
 			t.Errorf("exit %d: %s", code, stderr)
 		}
 		compare(t, target, map[string]string{"src/big": strings.Repeat("new", 10000)})
@@ -593,7 +593,7 @@ func restoreHealed(t *testing.T, shell []string) {
 		for _, check := range []string{"--check", "--"} {
 			target := t.TempDir()
 			args := append([]string{check, keyFile, target}, tapes...)
-			if code, stderr := restore(t, shell, filepath.Join(one.dir, "restore.sh"), args...); code != 0 {
+			if code, stderr := runScript(t, shell, filepath.Join(one.dir, "restore.sh"), args...); code != 0 {
 				t.Errorf("exit %d: %s", code, stderr)
 			}
 			compare(t, target, want)
@@ -629,7 +629,7 @@ func restoreHealedLate(t *testing.T, shell []string) {
 	target, pieces := t.TempDir(), filepath.Join(t.TempDir(), "pieces")
 	run := func(tape *handTape, want int) {
 		t.Helper()
-		if code, stderr := restore(t, shell, filepath.Join(one.dir, "restore.sh"), "--check", "--parts", pieces, keyFile, target, tape.dir); code != want {
+		if code, stderr := runScript(t, shell, filepath.Join(one.dir, "restore.sh"), "--check", "--parts", pieces, keyFile, target, tape.dir); code != want {
 			t.Errorf("tape %d: exit %d, not %d: %s", tape.label.Number, code, want, stderr)
 		}
 	}
@@ -699,7 +699,7 @@ func restoreHostile(t *testing.T, shell []string) {
 	tape.put(k, "manifest-"+volumeA+"-000001.tar.enc", sealObject(t, k, "saltmani", tarOf(t, map[string]string{"void.list": oid(1) + " $(touch x)\n" + oid(1) + " \\0057%s%n\n-rf /\n"})))
 	tape.put(k, "manifest-"+volumeA+"-000001.mac", nil)
 	target := t.TempDir()
-	code, stderr := restore(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target)
+	code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target)
 	if code != 0 && code != 3 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}

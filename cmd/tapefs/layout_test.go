@@ -32,7 +32,8 @@ var mayImport = map[string]string{
 	"archiver/localfs": "catalog fs/recall/beneath fs/recall/blocksums",
 	"archiver/pack":    "catalog crypto fs/recall/beneath",
 	"archiver/job":     "changer catalog crypto",
-	"archiver":         "archiver/extsort archiver/job archiver/localfs archiver/pack fs/recall catalog/owners",
+	"archiver/restore": "archiver/extsort archiver/job archiver/localfs catalog/owners fs/recall",
+	"archiver":         "archiver/extsort archiver/job archiver/localfs archiver/pack fs/recall catalog/owners archiver/restore",
 
 	"cmd/tapefs/manual": "",
 	"cmd/tapefs":        "cmd/tapefs/manual fs archiver changer/virtual catalog/tapebackup",

@@ -1,4 +1,4 @@
-package archiver
+package restore
 
 import (
 	"context"
@@ -205,7 +205,7 @@ func (r *restoration) nearest(loc *catalog.Location, number int, end int64) (bes
 func (r *restoration) tape(barcode string, near int) *tapeList {
 	t := r.tapes[barcode]
 	if t == nil {
-		t = &tapeList{barcode: barcode, near: near, list: extsort.Sorter{Dir: r.a.env.Config.RunDir, Limit: tapeMemory}}
+		t = &tapeList{barcode: barcode, near: near, list: extsort.Sorter{Dir: r.env.Config.RunDir, Limit: tapeMemory}}
 		r.tapes[barcode] = t
 	}
 	return t

@@ -1,4 +1,4 @@
-package archiver
+package restore
 
 import (
 	"context"
@@ -19,7 +19,7 @@ func (r *restoration) prepare(ctx context.Context, arg int, dest string, v *cata
 		r.mu.Lock()
 		r.sum.Older++
 		r.mu.Unlock()
-		r.a.env.Log.Warn("an older state is restored: the newest cannot be read", "path", dest, "version", v.ID, "newest", v.InsteadOf)
+		r.env.Log.Warn("an older state is restored: the newest cannot be read", "path", dest, "version", v.ID, "newest", v.InsteadOf)
 	}
 	switch v.Kind {
 	case catalog.Directory:
@@ -80,7 +80,7 @@ func (r *restoration) mkdir(dest string) error {
 		// finishTree sets it again. Of somebody else's directory it may be refused, which only matters if nothing can be
 		// written there.
 		if err := r.root.Chmod(dest, info.Mode()|0o700); err != nil {
-			r.a.env.Log.Debug("make a directory writable", "path", dest, "error", err)
+			r.env.Log.Debug("make a directory writable", "path", dest, "error", err)
 		}
 	}
 	return err

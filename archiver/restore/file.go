@@ -1,4 +1,4 @@
-package archiver
+package restore
 
 import (
 	"crypto/sha256"
@@ -139,7 +139,7 @@ func (r *restoration) drop(as *assembly) {
 	as.drop.Do(func() {
 		if as.file != nil {
 			if err := r.root.Remove(as.temp); err != nil && !errors.Is(err, os.ErrNotExist) {
-				r.a.env.Log.Warn("remove temporary file", "file", as.temp, "error", err)
+				r.env.Log.Warn("remove temporary file", "file", as.temp, "error", err)
 			}
 			as.file.Close()
 		}

@@ -1,4 +1,4 @@
-package archiver
+package restore
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func cannotLink(err error) bool {
 
 // copyLinked gives a further name of a file its bytes where it cannot be linked, and says so.
 func (r *restoration) copyLinked(ctx context.Context, p *primary, dest string) (err error) {
-	v, err := r.a.env.DB.Get(ctx, p.id)
+	v, err := r.env.DB.Get(ctx, p.id)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func errCopied(p *primary) error {
 
 // linkCopy makes a link of a copy that an earlier restore had to make, or keeps it where that is still so. False: dest is something else.
 func (r *restoration) linkCopy(ctx context.Context, p *primary, dest string) (done bool, err error) {
-	v, err := r.a.env.DB.Get(ctx, p.id)
+	v, err := r.env.DB.Get(ctx, p.id)
 	if err != nil {
 		return false, err
 	}

@@ -1,4 +1,4 @@
-package archiver
+package restore
 
 import (
 	"bytes"
@@ -34,20 +34,20 @@ func (r *restoration) read(ctx context.Context) (err error) {
 		return cmp.Or(cmp.Compare(a.near, b.near), cmp.Compare(a.barcode, b.barcode))
 	})
 	// No cache on disk: what is restored once is not read again, and would push out what is.
-	r.queue, err = recall.New(r.a.env.DB, r.a.env.Keys, r.a.env.Lib, recall.Options{CacheMax: -1, SpoolDir: r.a.env.Config.SpoolDir, Log: r.a.env.Log,
+	r.queue, err = recall.New(r.env.DB, r.env.Keys, r.env.Lib, recall.Options{CacheMax: -1, SpoolDir: r.env.Config.SpoolDir, Log: r.env.Log,
 		Surveyed: func(s catalog.Surveyed) {
-			if err := r.a.env.DB.RecordSurvey(context.WithoutCancel(ctx), s); err != nil {
-				r.a.env.Log.Warn("record sums of an imported file", "error", err)
+			if err := r.env.DB.RecordSurvey(context.WithoutCancel(ctx), s); err != nil {
+				r.env.Log.Warn("record sums of an imported file", "error", err)
 			}
 		},
 		SpoolDamaged: func(id catalog.ID, why error) {
-			if err := r.a.env.DB.NoteSpoolRot(context.WithoutCancel(ctx), id, why); err != nil {
-				r.a.env.Log.Warn("record damage in the spool", "error", err)
+			if err := r.env.DB.NoteSpoolRot(context.WithoutCancel(ctx), id, why); err != nil {
+				r.env.Log.Warn("record damage in the spool", "error", err)
 			}
 		},
 		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
-			if err := r.a.env.DB.FoundDamaged(context.WithoutCancel(ctx), cp, lost, cp.Size, why); err != nil {
-				r.a.env.Log.Warn("record damage", "error", err)
+			if err := r.env.DB.FoundDamaged(context.WithoutCancel(ctx), cp, lost, cp.Size, why); err != nil {
+				r.env.Log.Warn("record damage", "error", err)
 			}
 		}})
 	if err != nil {
@@ -100,9 +100,9 @@ const planAhead = 256
 // readTape reads what is wanted of one tape, or of the spool, in the order in which it lies there.
 func (r *restoration) readTape(ctx context.Context, t *tapeList) error {
 	if t.barcode != "" {
-		r.a.env.Note("reading %d files (%d bytes) from %s", t.pieces, t.bytes, t.barcode)
+		r.env.Note("reading %d files (%d bytes) from %s", t.pieces, t.bytes, t.barcode)
 	}
-	reading := &tapeReading{r: r, t: t, where: newPlacements(r.a.env.DB), dirs: map[dirKey]string{}, bufs: make(chan []byte, smallAtOnce)}
+	reading := &tapeReading{r: r, t: t, where: newPlacements(r.env.DB), dirs: map[dirKey]string{}, bufs: make(chan []byte, smallAtOnce)}
 	for range smallAtOnce {
 		reading.bufs <- nil // made when it is first needed
 	}
@@ -124,14 +124,14 @@ func (r *restoration) readTape(ctx context.Context, t *tapeList) error {
 	r.mu.Lock()
 	r.sum.Tapes = append(r.sum.Tapes, t.barcode)
 	r.mu.Unlock()
-	tape, err := r.a.env.DB.TapeByBarcode(ctx, t.barcode)
+	tape, err := r.env.DB.TapeByBarcode(ctx, t.barcode)
 	if err != nil {
 		return err
 	}
-	if err := r.a.env.DB.Unwant(ctx, t.barcode, "restore"); err != nil {
+	if err := r.env.DB.Unwant(ctx, t.barcode, "restore"); err != nil {
 		return err
 	}
-	return r.a.env.DB.AddRunTape(ctx, r.run.ID, tape.ID, reading.bytes.Load(), int(reading.count.Load()))
+	return r.env.DB.AddRunTape(ctx, r.run.ID, tape.ID, reading.bytes.Load(), int(reading.count.Load()))
 }
 
 func (t *tapeList) nextPieces(n int) ([]piece, error) {

@@ -1,4 +1,4 @@
-package archiver
+package restore
 
 import (
 	"context"
@@ -21,8 +21,8 @@ import (
 	"tapefs/fs/recall"
 )
 
-// RestoreOptions say what is restored, and where to.
-type RestoreOptions struct {
+// Options say what is restored, and where to.
+type Options struct {
 	To        string     // a directory; made if it is not there
 	Overwrite bool       // replace what is there and differs
 	Version   catalog.ID // of the one file that is named; 0: the current one
@@ -36,8 +36,8 @@ type MissingTape struct {
 	Bytes   int64
 }
 
-// RestoreSummary is what a restore did.
-type RestoreSummary struct {
+// Summary is what a restore did.
+type Summary struct {
 	Run     int64
 	Files   int64 // written
 	Bytes   int64 // of these
@@ -51,8 +51,8 @@ type RestoreSummary struct {
 
 // restoration is one restore under way.
 type restoration struct {
-	a     *Archiver
-	o     RestoreOptions
+	env   *job.Env
+	o     Options
 	run   catalog.Run
 	noted *job.Problems
 	root  *os.Root
@@ -71,7 +71,7 @@ type restoration struct {
 	primaries map[catalog.ID]*primary // by inode: hard-linked files only
 	parted    map[partedKey]*assembly
 	missing   map[string]*MissingTape
-	sum       RestoreSummary
+	sum       Summary
 }
 
 // restoreArg is one path that was asked for.
@@ -89,16 +89,16 @@ type primary struct {
 	away string // the tape outside the library that has the bytes
 }
 
-// Restore brings paths of the archive, with all below them, back to a directory, without the mount: each
+// Run brings paths of the archive, with all below them, back to a directory, without the mount: each
 // tape is read once and forwards. Files that are there already with the right size, time and sum are
 // kept. It returns ErrPartial when some files failed (the run lists them), and ErrNeedsOperator when
 // tapes are missing; all else is restored then.
-func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions) (RestoreSummary, error) {
-	r := &restoration{a: a, o: o, tree: a.env.DB.View(o.At, false), super: os.Geteuid() == 0, names: owners.New(),
+func Run(ctx context.Context, env *job.Env, paths []string, o Options) (Summary, error) {
+	r := &restoration{env: env, o: o, tree: env.DB.View(o.At, false), super: os.Geteuid() == 0, names: owners.New(),
 		tapes: map[string]*tapeList{}, primaries: map[catalog.ID]*primary{}, parted: map[partedKey]*assembly{},
-		missing: map[string]*MissingTape{}, where: newPlacements(a.env.DB)}
+		missing: map[string]*MissingTape{}, where: newPlacements(env.DB)}
 	var err error
-	if r.args, err = a.restoreArgs(ctx, r.tree, paths, o.Version); err != nil {
+	if r.args, err = restoreArgs(ctx, env, r.tree, paths, o.Version); err != nil {
 		return r.sum, err
 	}
 	if err := os.MkdirAll(o.To, 0o755); err != nil {
@@ -110,23 +110,23 @@ func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions
 	defer r.root.Close()
 	r.dirs = newHeldDirs(r.root)
 	defer r.dirs.close()
-	if r.run, err = a.env.StartRun(ctx, "restore", append([]string{"--to", o.To}, paths...)); err != nil {
+	if r.run, err = env.StartRun(ctx, "restore", append([]string{"--to", o.To}, paths...)); err != nil {
 		return r.sum, err
 	}
 	r.sum.Run = r.run.ID
-	r.noted = job.NewProblems(a.env, r.run)
+	r.noted = job.NewProblems(env, r.run)
 	err = r.all(ctx)
 	if err == nil {
 		err = r.noted.Result()
 	}
 	end := r.finish(ctx, err)
-	if errors.Is(end, ErrNeedsOperator) {
+	if errors.Is(end, job.ErrNeedsOperator) {
 		return r.sum, end // says more than that some files failed
 	}
 	return r.sum, errors.Join(err, end)
 }
 
-func (a *Archiver) restoreArgs(ctx context.Context, tree *catalog.View, paths []string, version catalog.ID) ([]restoreArg, error) {
+func restoreArgs(ctx context.Context, env *job.Env, tree *catalog.View, paths []string, version catalog.ID) ([]restoreArg, error) {
 	if version != 0 && len(paths) != 1 {
 		return nil, errors.New("a version belongs to one file: name that file alone")
 	}
@@ -139,10 +139,10 @@ func (a *Archiver) restoreArgs(ctx context.Context, tree *catalog.View, paths []
 		}
 		var err error
 		if version != 0 {
-			arg.v, err = a.env.DB.Get(ctx, version)
+			arg.v, err = env.DB.Get(ctx, version)
 			if err == nil {
 				var at string
-				if at, err = a.env.DB.Path(ctx, version); err == nil && at != arg.path {
+				if at, err = env.DB.Path(ctx, version); err == nil && at != arg.path {
 					err = fmt.Errorf("version %d is one of %q", version, at)
 				}
 			}
@@ -169,8 +169,8 @@ func (a *Archiver) restoreArgs(ctx context.Context, tree *catalog.View, paths []
 
 // all makes the tree, reads the tapes, then links names and sets the directories' times.
 func (r *restoration) all(ctx context.Context) (err error) {
-	if r.a.env.Lib != nil {
-		if r.inv, err = r.a.env.Lib.Inventory(ctx); err != nil {
+	if r.env.Lib != nil {
+		if r.inv, err = r.env.Lib.Inventory(ctx); err != nil {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
@@ -179,7 +179,7 @@ func (r *restoration) all(ctx context.Context) (err error) {
 			t.list.Close()
 		}
 	}()
-	r.a.env.Note("planning what is to be read")
+	r.env.Note("planning what is to be read")
 	if err := r.eachVersion(ctx, r.prepare); err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func unsafeName(dest string) bool {
 // destOf is where a version that an argument covers goes.
 func (r *restoration) destOf(ctx context.Context, arg int, id catalog.ID) (string, error) {
 	a := &r.args[arg]
-	full, err := r.a.env.DB.Path(ctx, id)
+	full, err := r.env.DB.Path(ctx, id)
 	if err != nil {
 		return "", err
 	}
@@ -288,23 +288,23 @@ func (r *restoration) finish(ctx context.Context, err error) error {
 	var names []string
 	for _, m := range r.sum.Missing {
 		names = append(names, m.Barcode)
-		if _, werr := r.a.env.DB.Want(ctx, m.Barcode, "restore"); werr != nil {
-			r.a.env.Log.Warn(werr.Error())
+		if _, werr := r.env.DB.Want(ctx, m.Barcode, "restore"); werr != nil {
+			r.env.Log.Warn(werr.Error())
 		}
 		text := fmt.Sprintf("%d files (%d bytes) wait for tape %s, which is outside the library", m.Files, m.Bytes, m.Barcode)
-		if rerr := r.a.env.DB.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
-			r.a.env.Log.Warn(rerr.Error())
+		if rerr := r.env.DB.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
+			r.env.Log.Warn(rerr.Error())
 		}
 	}
-	if len(names) > 0 && (err == nil || errors.Is(err, ErrPartial)) {
-		operator = fmt.Errorf("%w: put %s into the library and run it again: it goes on where it was", ErrNeedsOperator, strings.Join(names, ", "))
+	if len(names) > 0 && (err == nil || errors.Is(err, job.ErrPartial)) {
+		operator = fmt.Errorf("%w: put %s into the library and run it again: it goes on where it was", job.ErrNeedsOperator, strings.Join(names, ", "))
 	}
 	slices.Sort(r.sum.Tapes)
 	state, message := "done", ""
 	switch {
 	case ctx.Err() != nil, errors.Is(err, context.Canceled):
 		state, message = "interrupted", "interrupted"
-	case err != nil && !errors.Is(err, ErrPartial):
+	case err != nil && !errors.Is(err, job.ErrPartial):
 		state, message = "failed", err.Error()
 	case err != nil || operator != nil:
 		state = "partial"
@@ -314,17 +314,17 @@ func (r *restoration) finish(ctx context.Context, err error) error {
 	}
 	if n := r.sum.Without - maxWithout; n > 0 {
 		text := fmt.Sprintf("%d more are restored, but their attributes are not those of the archive", n)
-		r.a.env.Log.Warn(text)
-		if rerr := r.a.env.DB.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
-			r.a.env.Log.Warn(rerr.Error())
+		r.env.Log.Warn(text)
+		if rerr := r.env.DB.AddRunError(ctx, r.run.ID, "", "", text); rerr != nil {
+			r.env.Log.Warn(rerr.Error())
 		}
 	}
 	if n := r.kept.Load(); n > 0 {
-		r.a.env.Log.Warn("owners were not set: only root may give files away", "entries", n)
+		r.env.Log.Warn("owners were not set: only root may give files away", "entries", n)
 	}
 	counts := map[string]int64{"restored": r.sum.Files, "restored_bytes": r.sum.Bytes, "present": r.sum.Present, "failed": r.sum.Failed,
 		"older": r.sum.Older, "attributes_refused": r.sum.Without}
-	return errors.Join(operator, r.a.env.DB.Count(ctx, r.run.ID, "", counts), r.a.env.DB.FinishRun(ctx, r.run.ID, state, message))
+	return errors.Join(operator, r.env.DB.Count(ctx, r.run.ID, "", counts), r.env.DB.FinishRun(ctx, r.run.ID, state, message))
 }
 
 // sync makes lasting what was written: one call instead of one for each file.

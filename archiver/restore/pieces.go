@@ -1,4 +1,4 @@
-package archiver
+package restore
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func (tr *tapeReading) pieces(ctx context.Context, some []piece) error {
 	for i, p := range some {
 		ids[i] = p.id
 	}
-	if err := tr.r.a.env.DB.GetEach(ctx, ids, func(v *catalog.Version) error { known[v.ID] = *v; return nil }); err != nil {
+	if err := tr.r.env.DB.GetEach(ctx, ids, func(v *catalog.Version) error { known[v.ID] = *v; return nil }); err != nil {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
@@ -129,7 +129,7 @@ func (tr *tapeReading) one(ctx context.Context, w wantedPiece) error {
 	if n > 0 {
 		tr.count.Add(1)
 	}
-	tr.r.a.env.Stage("restore "+tr.t.barcode, tr.bytes.Add(n), tr.t.bytes)
+	tr.r.env.Stage("restore "+tr.t.barcode, tr.bytes.Add(n), tr.t.bytes)
 	return nil
 }
 
