@@ -104,6 +104,7 @@ type Library struct {
 	onCheck    func(context.Context, Checked) error     // see OnCheck; nil: nobody listens
 	onWear     func(Wear)                               // see OnWear; nil: nobody listens
 	noSgLogs   bool                                     // sg_logs is not installed
+	atWork     []*program                               // see AtWork
 	found      []DriveConfig                            // the configured drives with the nodes that they had last
 	away       map[string]error                         // by serial: drives that are not there, see lookForDrives
 	silent     map[string]time.Time                     // by serial: those that have nodes, and since when they do not answer

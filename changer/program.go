@@ -128,6 +128,7 @@ func (l *Library) act(ctx context.Context, limit time.Duration, keep []*os.File,
 	if err != nil {
 		return result{code: -1}, nil, err
 	}
+	l.works(args, p.cmd.Process.Pid, p.done)
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {

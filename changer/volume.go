@@ -312,6 +312,9 @@ func (v *Volume) Unmount(ctx context.Context) error {
 			select { // when it has ended already, it does not matter that ctx has, too
 			case <-exited:
 			default:
+				if !v.ReadOnly {
+					v.le.l.works(v.child.cmd.Args, v.child.cmd.Process.Pid, exited)
+				}
 				continue
 			}
 		case <-exited:

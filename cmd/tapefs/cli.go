@@ -70,7 +70,8 @@ type app struct {
 	stderr io.Writer
 	log    *slog.Logger
 
-	mounted bool // this process is that of a mount
+	mounted bool     // this process is that of a mount
+	stopper *stopper // nil: signals are somebody else's
 }
 
 // virtualCmd is handled before parsing: its arguments are those of other programs.
@@ -123,6 +124,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	shown := &printableWriter{w: stdout}
 	a := &app{globals: c.globals, stdin: stdin, stdout: shown, stderr: stderr}
 	a.log = newLogger(stderr, a.LogFormat, a.Verbose)
+	a.stopper, _ = ctx.Value(stopperKey{}).(*stopper)
 	err = parsed.Run(a)
 	err = errors.Join(err, shown.flush())
 	if s, ok := stderr.(*terminal); ok {

@@ -74,6 +74,7 @@ func (a *app) library(c *config) (*changer.Library, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open library: %w", err)
 	}
+	a.stopper.uses(lib.AtWork)
 	lib.Know(c.knownTapes)
 	lib.OnCheck(func(_ context.Context, found changer.Checked) error { return recordCheck(c, found) })
 	lib.OnWear(func(w changer.Wear) {

@@ -16,8 +16,9 @@ import (
 type stopper struct {
 	w      io.Writer
 	mu     sync.Mutex
-	doing  func() string // of the command that runs; nil: it has nothing to finish
-	signal string        // the first signal
+	doing  func() string     // of the command that runs; nil: it has nothing to finish
+	atWork []func() []string // of the libraries it opened: programs that must not be interrupted
+	signal string            // the first signal
 }
 
 type stopperKey struct{}
@@ -53,6 +54,23 @@ func (s *stopper) heard(name string) {
 		fmt.Fprintf(s.w, "tapefs: %s: stopping after the part in hand, then the tape is synced and unmounted; another signal says how far that is\n", name)
 	default:
 		fmt.Fprintf(s.w, "tapefs: %s: still stopping: %s\n", name, s.doing())
+	}
+	if first {
+		return
+	}
+	for _, programs := range s.atWork {
+		for _, p := range programs() {
+			fmt.Fprintf(s.w, "tapefs: %s: %s\n", name, p)
+		}
+	}
+}
+
+// uses lets further signals name the programs that a library has at work.
+func (s *stopper) uses(atWork func() []string) {
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.atWork = append(s.atWork, atWork)
 	}
 }
 

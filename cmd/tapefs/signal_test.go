@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -173,4 +174,52 @@ func TestSystemdUnits(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestStoppedDuringACheck: who is told to end while ltfsck runs waits for it, and a second signal names the program and says since
+// when it runs.
+func TestStoppedDuringACheck(t *testing.T) {
+	source := t.TempDir()
+	writeRandom(t, filepath.Join(source, "file"), 1<<20, 1)
+	a := newArchive(t, nil, "--slots", "3", "--drives", "1", "--tape-size", "64MiB", "--source", "src="+source)
+	a.run("archive")
+	lib := a.library()
+	t.Cleanup(func() { lib.Fault("clear") }) // also when the test fails: ltfsck waits for it
+	if err := lib.Fault("needs-check=VT0001L8", "stuck-check=VT0001L8"); err != nil {
+		t.Fatal(err)
+	}
+	var said lockedBuffer
+	cmd := a.command("tape", "check", "VT0001L8")
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	eventually(t, "ltfsck runs", func() bool {
+		return anyProcess(func(args []string) bool {
+			return slices.Contains(args, "ltfsck") && strings.Contains(strings.Join(args, " "), a.dir)
+		})
+	})
+	wanted := regexp.MustCompile(`terminated: ltfsck .*/library/dev/sg1 \(pid \d+\) runs since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(\d+s\) and must not be interrupted`)
+	eventually(t, "it says which program runs and since when", func() bool {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatalf("%v\n%s", err, said.String())
+		}
+		time.Sleep(50 * time.Millisecond)
+		return wanted.MatchString(said.String())
+	})
+	select {
+	case err := <-exited:
+		t.Fatalf("it ended while ltfsck was still running: %v\n%s", err, said.String())
+	default:
+	}
+	if err := lib.Fault("clear"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-exited; err == nil {
+		t.Errorf("it was interrupted, and ended well:\n%s", said.String())
+	}
+	a.run("tape", "check", "VT0001L8")
+	a.run("verify")
 }
