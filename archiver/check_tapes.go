@@ -68,7 +68,7 @@ func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeChe
 			c.Absent = err.Error()
 			absent++
 		case err != nil:
-			c.Wrong = append(c.Wrong, Refusal{Barcode: t.Barcode, Why: err.Error()})
+			c.Wrong = append(c.Wrong, refusalOf(t.Barcode, "", err))
 		}
 		wrong += len(c.Wrong)
 		out = append(out, c)

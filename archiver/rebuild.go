@@ -58,6 +58,27 @@ type Refusal struct {
 	Barcode string
 	Name    string
 	Why     string
+	Hint    string // what to do about it; "" nothing is known
+}
+
+// refusalOf is a Refusal with the advice that an error carries.
+func refusalOf(barcode, name string, why error) Refusal {
+	r := Refusal{Barcode: barcode, Name: name, Why: why.Error()}
+	var advice *changer.Error
+	if errors.As(why, &advice) {
+		r.Hint = advice.Hint
+	}
+	return r
+}
+
+// firstHint is the first advice about tapes that were refused; "" there is none.
+func firstHint(refused []Refusal) string {
+	for _, r := range refused {
+		if r.Hint != "" {
+			return r.Hint
+		}
+	}
+	return ""
 }
 
 // Unproved is a sealed file that no proved manifest names.
@@ -260,6 +281,9 @@ func (b *rebuilder) read(ctx context.Context) error {
 		for _, p := range append(slices.Clone(b.report.Refused), b.report.Passed...) {
 			why = append(why, fmt.Errorf("tape %s: %s", p.Barcode, p.Why))
 		}
+		if hint := firstHint(b.report.Refused); hint != "" {
+			return &changer.Error{Op: "read tapes", Err: errors.Join(why...), Hint: hint}
+		}
 		if b.uuid == "" {
 			return &changer.Error{Op: "look for a tape whose journal the keys at hand prove", Err: errors.Join(why...),
 				Hint: "put the tapes into the library, and the key files into their folder; --catalog UUID with --accept-unproved takes tapes that nothing proves"}
@@ -284,7 +308,7 @@ func (b *rebuilder) before(ctx context.Context, code changer.Barcode) (bool, err
 
 func (b *rebuilder) refuse(barcode, name string, why error) {
 	b.env.Log.Warn("refused", "tape", barcode, "file", name, "why", why)
-	b.report.Refused = append(b.report.Refused, Refusal{Barcode: barcode, Name: name, Why: why.Error()})
+	b.report.Refused = append(b.report.Refused, refusalOf(barcode, name, why))
 }
 
 // fill takes over what was found.

@@ -87,6 +87,7 @@ type refusalJSON struct {
 	Barcode string `json:"barcode"`
 	Name    string `json:"name,omitempty"`
 	Why     string `json:"why"`
+	Hint    string `json:"hint,omitempty"`
 }
 
 func refusalRows(list []archiver.Refusal) []refusalJSON {
@@ -152,6 +153,9 @@ func (c *catalogCheckCmd) print(a *app, out catalogCheckJSON) {
 	for _, t := range out.Tapes {
 		for _, w := range t.Wrong {
 			fmt.Fprintf(a.stdout, "tape %s: %s\n", w.Barcode, strings.TrimPrefix(printable(w.Name)+": ", ": ")+w.Why)
+			if w.Hint != "" {
+				fmt.Fprintf(a.stdout, "    hint: %s\n", w.Hint)
+			}
 		}
 		for _, w := range t.Leftover {
 			fmt.Fprintf(a.stdout, "tape %s: leftover %s: %s\n", w.Barcode, printable(w.Name), w.Why)

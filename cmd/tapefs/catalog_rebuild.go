@@ -178,9 +178,12 @@ func (r *rebuildJSON) print(a *app) {
 		for _, p := range list.files {
 			if p.Name == "" {
 				fmt.Fprintf(w, "%s: tape %s: %s\n", list.word, printable(p.Barcode), printableText(p.Why))
-				continue
+			} else {
+				fmt.Fprintf(w, "%s: tape %s: %s: %s\n", list.word, printable(p.Barcode), printable(p.Name), printableText(p.Why))
 			}
-			fmt.Fprintf(w, "%s: tape %s: %s: %s\n", list.word, printable(p.Barcode), printable(p.Name), printableText(p.Why))
+			if p.Hint != "" {
+				fmt.Fprintf(w, "    hint: %s\n", printableText(p.Hint))
+			}
 		}
 	}
 	for _, u := range r.Unproved {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -66,6 +67,9 @@ type rebuilt struct {
 	rebuild []string // further arguments of catalog rebuild
 }
 
+// wantsCheck is the advice of a rebuild that met a volume which cannot be mounted as it is, as HPE's LTFS leaves a full tape.
+var wantsCheck = regexp.MustCompile(`(?m)hint: .*tapefs tape check (\S+)$`)
+
 // broken rebuilds a catalog from tapes and keys alone, in a library that has nothing but those tapes, restores all from
 // there, and names what does not come back as it was promised. Nobody uses the tapes meanwhile.
 func (a *archive) broken(p promise, how rebuilt) (losses []string) {
@@ -81,6 +85,12 @@ func (a *archive) broken(p promise, how rebuilt) (losses []string) {
 		return cmd.ProcessState.ExitCode()
 	}
 	code := run(append([]string{"catalog", "rebuild"}, how.rebuild...)...)
+	for _, m := range wantsCheck.FindAllStringSubmatch(said.String(), -1) { // an operator does what the rebuild asks for
+		run("tape", "check", m[1])
+	}
+	if wantsCheck.MatchString(said.String()) {
+		code = run(append([]string{"catalog", "rebuild"}, how.rebuild...)...)
+	}
 	if code != exitDone && code != exitPartial && code != exitOperator { // refused, and other tapes are wanted
 		losses = append(losses, fmt.Sprintf("%s: catalog rebuild exits %d", how.name, code))
 	}

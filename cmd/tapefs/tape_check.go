@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"tapefs/archiver"
@@ -30,22 +31,29 @@ type checkJSON struct {
 
 func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 	conf, db, err := a.writeCatalog(ctx)
+	lost := errors.Is(err, fs.ErrNotExist)
+	if lost { // a rebuild may be waiting for this very tape
+		conf, err = a.configuration()
+	}
 	if err != nil {
 		return err
 	}
-	defer db.Close()
 	lib, err := a.library(conf)
 	if err != nil {
 		return err
 	}
-	if c.Barcode, err = spelt(ctx, db, c.Barcode); err != nil {
-		return err
+	var t catalog.Tape
+	if !lost {
+		defer db.Close()
+		if c.Barcode, err = spelt(ctx, db, c.Barcode); err != nil {
+			return err
+		}
+		t, err = db.TapeByBarcode(ctx, c.Barcode)
+		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+			return err
+		}
 	}
 	op := "check tape " + c.Barcode
-	t, err := db.TapeByBarcode(ctx, c.Barcode)
-	if err != nil && !errors.Is(err, catalog.ErrNotFound) {
-		return err
-	}
 	if t.State == catalog.TapeForeign {
 		return withHint(usagef("%s: it belongs to an imported archive and is only read, and a check may write", op),
 			"tapefs verify --tape %s reads its files", c.Barcode)
@@ -86,7 +94,10 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 		err = errors.Join(printJSON(a.stdout, row), err)
 	} else {
 		known := ""
-		if t.ID == 0 {
+		switch {
+		case lost:
+			known = "; there is no catalog: tapefs catalog rebuild reads the tape now"
+		case t.ID == 0:
 			known = "; the catalog does not know the tape"
 		}
 		fmt.Fprintf(a.stdout, "%s is consistent: volume %s, index generation %d%s\n", c.Barcode, row.Volume, row.Generation, known)
