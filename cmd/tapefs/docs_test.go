@@ -69,3 +69,26 @@ func TestLinksBetweenPages(t *testing.T) {
 		}
 	}
 }
+
+// TestMessagesPage: each message that docs/messages.md explains is one that the program prints.
+func TestMessagesPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/messages.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, ok := strings.Cut(string(page), "\n## In the mount\n") // what follows is what libc says of errno
+	if !ok {
+		t.Fatal("the part about the mount is missing")
+	}
+	found := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(before, -1)
+	if len(found) < 20 {
+		t.Fatalf("%d messages were read", len(found))
+	}
+	for _, m := range found {
+		cmd := exec.Command("grep", "-rqF", "--include=*.go", "--exclude=*_test.go", "--", m[1], "cmd", "archiver", "changer", "catalog", "crypto", "fs")
+		cmd.Dir = "../.."
+		if err := cmd.Run(); err != nil {
+			t.Errorf("nothing prints %q", m[1])
+		}
+	}
+}

@@ -33,7 +33,7 @@ func TestPagesLiterally(t *testing.T) {
 	wrapper := `#!/bin/sh
 case $1 in
 init)
-	"$SELF" virtual create --slots 4 --drives 1 --tape-size 64MiB --prefix A0 "$ROOT/library" >/dev/null
+	"$SELF" virtual create --slots 4 --mail-slots 1 --drives 1 --tape-size 64MiB --prefix A0 "$ROOT/library" >/dev/null
 	shift; set -- --state "$ROOT/var/lib/tapefs" init --virtual "$ROOT/library" "$@" ;;
 esac
 exec "$SELF" "$@"
@@ -44,7 +44,7 @@ exec "$SELF" "$@"
 	t.Cleanup(func() { unmountBelow(root) })
 	folder := regexp.MustCompile(`([ =])(/(?:srv|archive|media|tmp|var/lib/tapefs)\b)`)
 	// The first makes the archive, the last loses it.
-	pages := []string{"getting-started", "systemd", "disaster-recovery"}
+	pages := []string{"getting-started", "systemd", "rotation", "upgrading", "disaster-recovery"}
 	all, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
