@@ -55,12 +55,7 @@ func ownWithin(top string, own []string, mounts []*mountinfo.Info) ([]string, er
 // placesOf lists where a directory can be seen: at its path, and wherever its file system or a part of it is mounted, too.
 func placesOf(dir string, mounts []*mountinfo.Info) []string {
 	places := []string{dir}
-	var home *mountinfo.Info
-	for _, m := range mounts { // of two mounts on one directory the later one is what is seen
-		if within(dir, m.Mountpoint) && (home == nil || len(m.Mountpoint) >= len(home.Mountpoint)) {
-			home = m
-		}
-	}
+	home := mountOf(dir, mounts)
 	if home == nil {
 		return places
 	}
@@ -77,6 +72,42 @@ func placesOf(dir string, mounts []*mountinfo.Info) []string {
 		}
 	}
 	return places
+}
+
+// mountOf is the mount in which a directory lies; nil when none is known.
+func mountOf(dir string, mounts []*mountinfo.Info) (home *mountinfo.Info) {
+	for _, m := range mounts { // of two mounts on one directory the later one is what is seen
+		if within(dir, m.Mountpoint) && (home == nil || len(m.Mountpoint) >= len(home.Mountpoint)) {
+			home = m
+		}
+	}
+	return home
+}
+
+// sameDeviceFilters are rsync's options that leave out what is mounted below a directory of this machine from the very device that the
+// directory lies on, as bind mounts do: --one-file-system looks at devices alone. What it leaves out, it leaves an empty directory for, and
+// so do these.
+func sameDeviceFilters(top string, mounts []*mountinfo.Info) (args []string) {
+	top = realPath(top)
+	home := mountOf(top, mounts)
+	if home == nil {
+		return nil
+	}
+	for _, m := range mounts {
+		if m.Mountpoint == top || !within(m.Mountpoint, top) || m.Major != home.Major || m.Minor != home.Minor {
+			continue
+		}
+		pattern := "/" + globQuote.Replace(strings.TrimPrefix(m.Mountpoint[len(top):], "/"))
+		if info, err := os.Lstat(m.Mountpoint); err == nil && !info.IsDir() {
+			pattern = "/" + globLiteral(strings.TrimPrefix(m.Mountpoint[len(top):], "/"))
+		} else {
+			pattern += "/*"
+		}
+		if arg := "--exclude=" + pattern; !slices.Contains(args, arg) {
+			args = append(args, arg)
+		}
+	}
+	return args
 }
 
 // within reports whether a clean path is dir, or lies below it.
@@ -138,6 +169,9 @@ func (a *Archiver) ownFilters(ctx context.Context, src Source, at address) ([]st
 	var args []string
 	for _, p := range found {
 		args = append(args, "--exclude=/"+globLiteral(p)+"/")
+	}
+	if src.OneFileSystem && at.transport == inPlace {
+		args = append(args, sameDeviceFilters(at.path, mounts)...)
 	}
 	return args, nil
 }
