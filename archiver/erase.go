@@ -163,12 +163,12 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 		}
 	}
 	if t.ID != 0 {
-		a.noteSeen(t.UUID, 0)
+		a.noteSeen("", t.UUID, 0)
 		if err := a.env.DB.LoseTape(ctx, t.ID); err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
 	}
-	a.noteSeen(is.uuid, 0)
+	a.noteSeen("", is.uuid, 0)
 	job.Failpoint("erase-forgotten")
 	a.env.Note("erasing %s", b)
 	if err := lease.Erase(ctx, changer.EraseRequest{Barcode: b, Volume: is.content == changer.ContentLTFS || is.content == changer.ContentUnknown, Long: o.Long, Unasked: o.Unproved}); err != nil {

@@ -172,7 +172,7 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		if err := is.refuseNewer(op, o.LoseCopies); err != nil {
 			return catalog.Tape{}, err
 		}
-		a.noteSeen(is.uuid, 0)
+		a.noteSeen("", is.uuid, 0)
 	}
 	a.env.Note("formatting %s", b)
 	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase, Unasked: o.Unproved, Begin: func() error {
@@ -199,7 +199,7 @@ func (a *Archiver) forgetVolume(ctx context.Context, b changer.Barcode) error {
 	if err != nil {
 		return err
 	}
-	a.noteSeen(old.UUID, 0)
+	a.noteSeen("", old.UUID, 0)
 	return a.env.DB.LoseTape(ctx, old.ID)
 }
 
@@ -332,7 +332,7 @@ func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape)
 	if err != nil {
 		return t, fmt.Errorf("record tape %s: %w", t.Barcode, err)
 	}
-	a.noteSeen(t.UUID, t.IndexGeneration)
+	a.noteSeen(t.Barcode, t.UUID, t.IndexGeneration)
 	return t, nil
 }
 

@@ -102,6 +102,7 @@ type RebuildReport struct {
 	Tapes        []RebuiltTape
 	Before       []string  // barcodes of tapes that hold nothing that the catalog does not know
 	Passed       []Refusal // tapes that are no tapes of this catalog
+	Unread       []Refusal // tapes that this machine wrote after what the catalog knows of them, and that were not read
 	Refused      []Refusal
 	Remarks      []Refusal // what is odd on the tapes, and does no harm
 	Missing      []catalog.AbsentTape
@@ -161,11 +162,15 @@ func Rebuild(ctx context.Context, c RebuildConfig, o RebuildOptions) (_ RebuildR
 	if err := b.fill(ctx, place); err != nil {
 		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
 	}
+	seen, unread, err := b.seenAfter(ctx)
+	if err != nil {
+		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
+	}
+	b.report.Unread = unread
 	if err := b.install(place); err != nil {
 		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
 	}
-	// What the tapes at hand tell is in the catalog now; others tell it themselves when they are mounted.
-	if err := os.Remove(b.seenFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := b.writeSeen(seen); err != nil {
 		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
 	}
 	return b.report, b.result()
@@ -437,6 +442,9 @@ func (b *rebuilder) result() error {
 	}
 	var missing []string
 	for _, t := range b.report.Missing {
+		missing = append(missing, t.Barcode)
+	}
+	for _, t := range b.report.Unread {
 		missing = append(missing, t.Barcode)
 	}
 	if len(missing) > 0 {

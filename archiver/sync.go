@@ -68,7 +68,7 @@ func (w *writer) durable(ctx context.Context, generation int64) error {
 	if err != nil {
 		return err
 	}
-	w.a.noteSeen(t.UUID, t.IndexGeneration)
+	w.a.noteSeen(t.Barcode, t.UUID, t.IndexGeneration)
 	w.tape, w.unsynced, w.synced = t, 0, time.Now()
 	if w.lease != nil {
 		if err := w.a.driveWorked(ctx, w.lease.Drive().Serial); err != nil {

@@ -54,6 +54,7 @@ type rebuildJSON struct {
 	Refused  []refusalJSON     `json:"refused"`
 	Remarks  []refusalJSON     `json:"remarks,omitempty"`
 	Missing  []missingTapeJSON `json:"missing"`
+	Unread   []refusalJSON     `json:"unread,omitempty"`
 	Unproved []unprovedJSON    `json:"unproved"`
 }
 
@@ -136,7 +137,7 @@ func rebuildOf(r archiver.RebuildReport) rebuildJSON {
 	n := r.Census
 	out := rebuildJSON{Run: r.Run, Catalog: r.Catalog, Snapshot: r.Snapshot, Sources: n.Sources, Files: n.Files, Bytes: n.Bytes, Dirs: n.Directories,
 		Symlinks: n.Symlinks, Past: n.Versions, Objects: n.Objects, Tapes: []rebuiltTapeJSON{}, Before: append([]string{}, r.Before...),
-		Passed: refusalRows(r.Passed), Refused: refusalRows(r.Refused), Remarks: refusalRows(r.Remarks), Missing: []missingTapeJSON{}, Unproved: []unprovedJSON{}}
+		Passed: refusalRows(r.Passed), Refused: refusalRows(r.Refused), Remarks: refusalRows(r.Remarks), Unread: refusalRows(r.Unread), Missing: []missingTapeJSON{}, Unproved: []unprovedJSON{}}
 	for _, t := range r.Tapes {
 		out.Tapes = append(out.Tapes, rebuiltTapeJSON(t))
 	}
@@ -201,6 +202,9 @@ func (r *rebuildJSON) print(a *app) {
 		if u.Why != "" {
 			fmt.Fprintf(w, "    %s\n", printableText(u.Why))
 		}
+	}
+	for _, t := range r.Unread {
+		fmt.Fprintf(w, "missing: tape %s: %s\n", printable(t.Barcode), printableText(t.Why))
 	}
 	for _, t := range r.Missing {
 		where := ""
