@@ -77,6 +77,8 @@ var commandHelps = map[string]commandHelp{
 	}, failsOnly},
 	"find": {[][2]string{
 		{"find /photos --name '*.jpg'", ""},
+		{"find / --larger 10GiB --older 5y -l", "big and old"},
+		{"find /photos --tape AB0001L8", "what lies on this tape"},
 	}, failsOnly},
 	"info": {[][2]string{
 		{"info /photos/2019/a.jpg", "which tapes have it"},
@@ -109,8 +111,12 @@ var commandHelps = map[string]commandHelp{
 	"version": {[][2]string{{"version", ""}}, nil},
 	"man":     {[][2]string{{"man /usr/local/share/man", "as make install does"}}, failsOnly},
 
-	"tape list":   {[][2]string{{"tape list", ""}}, failsOnly},
-	"tape info":   {[][2]string{{"tape info AB0001L8", ""}}, failsOnly},
+	"tape list": {[][2]string{{"tape list", ""}}, failsOnly},
+	"tape info": {[][2]string{{"tape info AB0001L8", ""}}, failsOnly},
+	"tape files": {[][2]string{
+		{"tape files AB0001L8", ""},
+		{"tape files AB0001L8 -l --sort path", ""},
+	}, failsOnly},
 	"tape load":   {[][2]string{{"tape load AB0001L8", ""}}, onLibrary},
 	"tape unload": {[][2]string{{"tape unload AB0001L8", ""}}, onLibrary},
 	"tape move":   {[][2]string{{"tape move AB0001L8 mail", ""}}, onLibrary},

@@ -17,6 +17,7 @@ import (
 type tapeCmd struct {
 	List   tapeListCmd   `cmd:"" help:"List the tapes of this catalog."`
 	Info   tapeInfoCmd   `cmd:"" help:"Say all the catalog knows of one tape."`
+	Files  tapeFilesCmd  `cmd:"" help:"List the files that lie on a tape, from the catalog alone."`
 	Load   tapeLoadCmd   `cmd:"" help:"Bring a tape into a drive."`
 	Unload tapeUnloadCmd `cmd:"" help:"Bring a tape back to its slot, or a free one."`
 	Move   tapeMoveCmd   `cmd:"" help:"Move a tape between slots and mail slots."`
@@ -175,13 +176,8 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	if c.Barcode, err = spelt(ctx, db, c.Barcode); err != nil {
-		return err
-	}
-	tape, err := db.TapeByBarcode(ctx, c.Barcode)
-	if errors.Is(err, catalog.ErrNotFound) {
-		return withHint(err, "tapefs tape list shows the tapes of this catalog")
-	} else if err != nil {
+	tape, err := knownTape(ctx, db, c.Barcode)
+	if err != nil {
 		return err
 	}
 	r, err := tapeOf(ctx, db, tape)
