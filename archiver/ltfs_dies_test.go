@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tapefs/catalog"
+	"tapefs/changer"
 	"tapefs/changer/virtual"
 )
 
@@ -88,8 +89,11 @@ func TestLtfsDiesWhileATapeIsFormatted(t *testing.T) {
 		}
 		w.write(fmt.Sprintf("src/%d", n), byte(n), 100<<10)
 		w.open(all)
-		s, err := w.a.Archive(t.Context(), nil, Options{})
-		if !errors.Is(err, ErrPartial) {
+		if blank := fmt.Sprintf("VT%04dL8", (n+2)/3); n%2 == 0 && n < 20 {
+			if _, err := w.a.FormatTape(t.Context(), changer.Barcode(blank), "a", FormatOptions{}); !errors.Is(err, changer.ErrKilled) {
+				t.Errorf("request %d: format: %v", n, err)
+			}
+		} else if s, err := w.a.Archive(t.Context(), nil, Options{}); !errors.Is(err, ErrPartial) {
 			report, _ := w.db.RunReport(t.Context(), s.Run)
 			t.Errorf("request %d: archive: %v\n%+v", n, err, report.Errors)
 		}
