@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"tapefs/catalog"
@@ -20,6 +21,7 @@ type TapeCheck struct {
 	Leftover  []Refusal // files that the catalog does not know there
 	LeftBytes int64
 	Absent    string // why it could not be looked at; "": it was
+	Hint      string // what to do about that
 	Unlabeled bool   // nothing is on it, not even its label: the next run that writes to it begins with that
 }
 
@@ -41,7 +43,7 @@ func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeChe
 		wanted[b] = true
 	}
 	var out []TapeCheck
-	wrong, absent := 0, 0
+	wrong, absent, unread := 0, 0, 0
 	for _, t := range tapes {
 		if t.UUID == "" || len(wanted) > 0 && !wanted[t.Barcode] {
 			continue
@@ -67,6 +69,9 @@ func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeChe
 		case errors.Is(err, changer.ErrNotInLibrary), errors.Is(err, changer.ErrNoMedium):
 			c.Absent = err.Error()
 			absent++
+		case saysNothingOfTape(err):
+			c.Absent, c.Hint = err.Error(), refusalOf(t.Barcode, "", err).Hint
+			unread++
 		case err != nil:
 			c.Wrong = append(c.Wrong, refusalOf(t.Barcode, "", err))
 		}
@@ -76,10 +81,22 @@ func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeChe
 	switch {
 	case wrong > 0:
 		return out, fmt.Errorf("%w: %d", ErrRefused, wrong)
+	case unread > 0:
+		return out, fmt.Errorf("%d tapes could not be looked at, which says nothing of what they hold", unread)
 	case absent > 0:
 		return out, fmt.Errorf("%w: %d tapes are not in the library", ErrNeedsOperator, absent)
 	}
 	return out, nil
+}
+
+// saysNothingOfTape reports whether a tape could not be looked at for a reason that lies with this machine, the drive, the library or
+// the moment. A volume that wants ltfsck is neither right nor wrong before that was run.
+func saysNothingOfTape(err error) bool {
+	if changer.FaultOf(err).Passing() {
+		return true
+	}
+	return slices.ContainsFunc([]error{changer.ErrNoDrive, changer.ErrBusy, changer.ErrStuck, changer.ErrLibraryOffline, changer.ErrUnknown,
+		changer.ErrNeedsCheck, changer.ErrMixedDrives}, func(target error) bool { return errors.Is(err, target) })
 }
 
 // compareForeign looks for the files that the catalog knows on a tape of an imported archive; what else is there is not ours.

@@ -80,6 +80,7 @@ type tapeCheckJSON struct {
 	Leftover  []refusalJSON `json:"leftover"`
 	LeftBytes int64         `json:"leftover_bytes"`
 	Absent    string        `json:"absent,omitempty"`
+	Hint      string        `json:"hint,omitempty"`
 	Unlabeled bool          `json:"unlabeled,omitempty"`
 }
 
@@ -123,7 +124,7 @@ func (c *catalogCheckCmd) Run(ctx context.Context, a *app) error {
 		checks, err := arch.CheckTapes(ctx, c.Tape)
 		tapesErr = err
 		for _, t := range checks {
-			out.Tapes = append(out.Tapes, tapeCheckJSON{t.Barcode, t.Files, refusalRows(t.Wrong), refusalRows(t.Leftover), t.LeftBytes, t.Absent, t.Unlabeled})
+			out.Tapes = append(out.Tapes, tapeCheckJSON{t.Barcode, t.Files, refusalRows(t.Wrong), refusalRows(t.Leftover), t.LeftBytes, t.Absent, t.Hint, t.Unlabeled})
 		}
 	}
 	if a.JSON {
@@ -162,6 +163,9 @@ func (c *catalogCheckCmd) print(a *app, out catalogCheckJSON) {
 		}
 		if t.Absent != "" {
 			fmt.Fprintf(a.stdout, "tape %s was not looked at: %s\n", t.Barcode, t.Absent)
+			if t.Hint != "" {
+				fmt.Fprintf(a.stdout, "    hint: %s\n", t.Hint)
+			}
 			continue
 		}
 		if t.Unlabeled {
