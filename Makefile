@@ -16,7 +16,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build man docs install deb dist package-test deps demo test torture years soak fuzz race lint check bench bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
+.PHONY: help build man docs install deb dist package-test deps demo test torture years soak fuzz race lint check bench bench-crypto bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -87,11 +87,14 @@ lint: ## gofmt, vet, staticcheck
 
 check: lint test ## What a change must pass
 
-bench: deps ## Benchmarks of the sealed format beside openssl
+bench: ## All benchmarks beside their peers, and their table into docs/performance.md (OUT); QUICK=1 in minutes, QUICK=tiny only shows that they run
+	@sh .ci/bench '$(QUICK)' '$(or $(OUT),docs/performance.md)'
+
+bench-crypto: deps ## Benchmarks of the sealed format beside openssl
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./crypto
 
 bench-mount: ## Copying SMALL (20,000) small files, listing N (1,000,000) names and reading SIZE (1GiB) beside the disk, a server without storage, go-fuse's loopback, gocryptfs, restic; WITHOUT='restic gocryptfs' leaves out
-	@sh .ci/deps gocryptfs restic
+	@sh .ci/deps $(filter-out $(WITHOUT),gocryptfs restic)
 	TAPEFS_BENCH_SMALL=$(or $(SMALL),20000) TAPEFS_BENCH_NAMES=$(or $(N),1000000) TAPEFS_BENCH_SIZE=$(or $(SIZE),1GiB) TAPEFS_BENCH_WITHOUT='$(WITHOUT)' $(GO) test -count=1 -timeout 6h -run '^TestBench(SmallFiles|Mount)$$' -v ./cmd/tapefs
 
 bench-recall: ## 1,000 reads over 20 tapes on a virtual clock: the queue beside first-come, per-reader order and a lower bound

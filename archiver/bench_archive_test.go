@@ -47,6 +47,7 @@ func compared(t *testing.T, rounds int, oursName, theirsName string, goal float6
 	}
 	x, y := logMedian(t, oursName, a), logMedian(t, theirsName, b)
 	t.Logf("%-44s %10.2f   (goal: at most %.2f)", "ratio", float64(x)/float64(y), goal)
+	t.Logf("bench| %s | %s | %.2f | at most %.2f", oursName, theirsName, float64(x)/float64(y), goal)
 }
 
 type measured struct {

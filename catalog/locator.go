@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"fmt"
 	"sync"
 )
 
@@ -47,8 +46,8 @@ func (db *DB) Locator() *Locator { return &Locator{db: db, near: map[ID]neighbou
 // Locate is DB.Locate. Object and Places of several answers may share memory: they must not be changed.
 func (l *Locator) Locate(ctx context.Context, id ID) (Location, error) {
 	stamp, err := l.db.rowReader.stamp()
-	if err != nil {
-		return Location{}, fmt.Errorf("locate version %d: %w", id, err)
+	if err != nil { // nothing that is remembered can be trusted
+		return l.db.Locate(ctx, id)
 	}
 	l.mu.Lock()
 	if stamp != l.stamp {
@@ -83,8 +82,10 @@ func (l *Locator) Locate(ctx context.Context, id ID) (Location, error) {
 		clear(l.near)
 	}
 	where := loc
-	return loc, l.db.rowReader.eachAnd(ctx, l.db, func(v *Version, data int64) error {
+	// What could not be read ahead is asked for when it is opened, and then the error is told.
+	_ = l.db.rowReader.eachAnd(ctx, l.db, func(v *Version, data int64) error {
 		l.near[v.ID] = neighbour{*v, data, &where}
 		return nil
 	}, textNeighbours, loc.Object.ID, id, l.ahead)
+	return loc, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -337,6 +338,9 @@ func compareSchedules(t *testing.T, reads, readers, tapes, drives int) (queue, f
 		{"tapefs, readers that ask one by one", byQueue(t, list, drives, false, 0)},
 		{"bound: nothing can be faster", least},
 	} {
+		if strings.HasPrefix(row.name, "tapefs") {
+			t.Logf("bench| recall in the order of %s | first come, first served | %.2f | less is quicker", row.name, row.a.end/first.end)
+		}
 		t.Logf("%-42s %7d %9.0f %9.0f %7.0f %10.0f %12.1f %8.2f", row.name, row.a.mounts, row.a.change, row.a.seek, row.a.stream, row.a.end, first.end/row.a.end, row.a.end/least.end)
 	}
 	return queue, first, least
