@@ -17,7 +17,6 @@ type Archiver struct {
 	fetching  fetching
 	sharing   sync.Mutex // one batch at a time looks whether others have its content, and is recorded
 	releasing sync.Mutex // one writer at a time lets go of batches
-	seenLock  sync.Mutex // of the file of seenTapes
 }
 
 // New checks the configuration; it touches neither library nor sources.

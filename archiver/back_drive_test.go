@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/changer/virtual"
@@ -54,7 +55,7 @@ func TestTapesFailingInOneDriveBlameTheDrive(t *testing.T) {
 			suspect = append(suspect, d)
 		}
 	}
-	if len(suspect) != 1 || len(suspect[0].Failed) != driveLimit {
+	if len(suspect) != 1 || len(suspect[0].Failed) != volume.DriveLimit {
 		t.Fatalf("drives: %+v", drives)
 	}
 	for _, b := range suspect[0].Failed {

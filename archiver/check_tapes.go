@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -49,12 +50,12 @@ func (a *Archiver) CheckTapes(ctx context.Context, barcodes []string) ([]TapeChe
 			continue
 		}
 		c := TapeCheck{Barcode: t.Barcode}
-		err := a.onTape(ctx, barcodeOf(t), "check", t.UUID, func(v *changer.Volume) error {
+		err := a.onTape(ctx, volume.BarcodeOf(t), "check", t.UUID, func(v *changer.Volume) error {
 			if t.State == catalog.TapeForeign {
 				return a.compareForeign(ctx, v, t, &c)
 			}
-			err := a.checkLabel(v, t)
-			if errors.Is(err, errNoLabel) && t.Used == 0 { // its format was interrupted, and the writer takes it as it is
+			err := volume.CheckLabel(a.env, v, t)
+			if errors.Is(err, volume.ErrLabelMissing) && t.Used == 0 { // its format was interrupted, and the writer takes it as it is
 				c.Unlabeled = true
 				return nil
 			}
@@ -197,7 +198,7 @@ func (a *Archiver) compareTape(ctx context.Context, v *changer.Volume, t catalog
 		}
 	}
 	for _, f := range files {
-		if objectNames.MatchString(f.Name) {
+		if volume.ObjectNames.MatchString(f.Name) {
 			c.Files++
 		}
 		if known[f.Name] {

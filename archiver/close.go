@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -37,7 +38,7 @@ func (a *Archiver) closeTape(ctx context.Context, run catalog.Run, p Pool, t cat
 	}
 	defer w.unlock()
 	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
-	ok, err := w.try(ctx, p, candidate{Barcode: changer.Barcode(t.Barcode), Known: true, Tape: t})
+	ok, err := w.try(ctx, p, volume.Candidate{Barcode: changer.Barcode(t.Barcode), Known: true, Tape: t})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -163,12 +164,12 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 		}
 	}
 	if t.ID != 0 {
-		a.noteSeen("", t.UUID, 0)
+		volume.NoteWritten(a.env, "", t.UUID, 0)
 		if err := a.env.DB.LoseTape(ctx, t.ID); err != nil {
 			return fmt.Errorf("%s: %w", op, err)
 		}
 	}
-	a.noteSeen("", is.uuid, 0)
+	volume.NoteWritten(a.env, "", is.uuid, 0)
 	job.Failpoint("erase-forgotten")
 	a.env.Note("erasing %s", b)
 	if err := lease.Erase(ctx, changer.EraseRequest{Barcode: b, Volume: is.content == changer.ContentLTFS || is.content == changer.ContentUnknown, Long: o.Long, Unasked: o.Unproved}); err != nil {
@@ -185,11 +186,6 @@ func (a *Archiver) eraseLoaded(ctx context.Context, op string, b changer.Barcode
 		return nil
 	})
 	return err
-}
-
-// erased tells a tape of the catalog that holds nothing: a blank one, of which its pool is known.
-func erased(t catalog.Tape) bool {
-	return t.UUID == "" && t.State == catalog.TapeOpen && t.Formatted.IsZero()
 }
 
 // identity is what a loaded tape proved to be.
@@ -236,9 +232,9 @@ func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity
 	is = identity{content: changer.ContentLTFS, uuid: v.UUID, text: fmt.Sprintf("LTFS volume %s (%q)", v.UUID, v.Name)}
 	root, err := os.OpenRoot(v.Dir)
 	if err == nil {
-		f, ferr := changer.OpenFile(root, readmeName, os.O_RDONLY, 0)
+		f, ferr := changer.OpenFile(root, volume.ReadmeName, os.O_RDONLY, 0)
 		if ferr == nil {
-			if l, lerr := ParseTapeLabel(f); lerr == nil {
+			if l, lerr := volume.ParseLabel(f); lerr == nil {
 				is.label = l
 			}
 			f.Close()
@@ -259,7 +255,7 @@ func (a *Archiver) lookAtOurs(ctx context.Context, v *changer.Volume, root *os.R
 	}
 	for _, dir := range folders {
 		err := eachName(root, dir, func(name string) {
-			if !objectNames.MatchString(dir + "/" + name) {
+			if !volume.ObjectNames.MatchString(dir + "/" + name) {
 				return
 			}
 			is.files++

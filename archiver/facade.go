@@ -5,6 +5,8 @@ import (
 
 	"tapefs/archiver/job"
 	"tapefs/archiver/restore"
+	"tapefs/archiver/volume"
+	"tapefs/catalog"
 )
 
 // The configuration, the options of a run, and what it says of itself. package job explains each.
@@ -47,4 +49,21 @@ type (
 // tapes are missing; all else is restored then.
 func (a *Archiver) Restore(ctx context.Context, paths []string, o RestoreOptions) (RestoreSummary, error) {
 	return restore.Run(ctx, a.env, paths, o)
+}
+
+// Options and results of package volume.
+type (
+	Advice    = volume.Advice
+	TapeLabel = volume.Label
+)
+
+// What a caller of package volume branches on or shows.
+var (
+	ErrNoLabel = volume.ErrNoLabel
+	ErrOlder   = volume.ErrOlder
+)
+
+// TrustTape takes a tape out of suspicion on somebody's word. was is its state before.
+func (a *Archiver) TrustTape(ctx context.Context, barcode string) (t catalog.Tape, was string, err error) {
+	return volume.TrustTape(ctx, a.env, barcode)
 }

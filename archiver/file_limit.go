@@ -6,6 +6,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
+	"tapefs/archiver/volume"
 	"tapefs/changer"
 )
 
@@ -22,9 +23,9 @@ func liftFileLimit() error {
 			return fmt.Errorf("lift the limit of a file's size: %w", err)
 		}
 	}
-	if limit.Cur >= maxPart {
+	if limit.Cur >= volume.MaxPart {
 		return nil
 	}
 	return &changer.Error{Op: "archive", Hint: "ulimit -H -f unlimited; in a service: LimitFSIZE=infinity",
-		Err: fmt.Errorf("no file of this process may be larger than %s, and a part on tape has up to %s", humanize.IBytes(limit.Cur), humanize.IBytes(maxPart))}
+		Err: fmt.Errorf("no file of this process may be larger than %s, and a part on tape has up to %s", humanize.IBytes(limit.Cur), humanize.IBytes(volume.MaxPart))}
 }

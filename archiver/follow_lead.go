@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 )
 
@@ -236,7 +237,7 @@ func (w *writer) pair(ctx context.Context, p Pool, owed []catalog.OwedCopy) erro
 
 // spareDrives counts the drives beside the leader's own that may be used.
 func (w *writer) spareDrives(ctx context.Context) (int, error) {
-	avoid, err := w.a.setAside(ctx)
+	avoid, err := volume.SetAside(ctx, w.a.env)
 	if errors.Is(err, ErrNeedsOperator) {
 		return 0, nil
 	}

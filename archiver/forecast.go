@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 )
 
@@ -43,21 +44,21 @@ func (a *Archiver) forecast(ctx context.Context, planned map[string]int64) ([]Fo
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range candidates(p, inv.Barcodes(), tapes) {
+		for _, c := range volume.Candidates(p, inv.Barcodes(), tapes) {
 			if f.Short <= 0 {
 				break
 			}
 			if taken[string(c.Barcode)] || !a.env.Lib.CanWrite(ctx, c.Barcode, !c.Known, nil) {
 				continue
 			}
-			free := c.Tape.Free - keepFree(p, c.Tape.Capacity)
+			free := c.Tape.Free - volume.KeepFree(p, c.Tape.Capacity)
 			if !c.Known {
 				taken[string(c.Barcode)] = true
 				size := least
 				if size == 0 {
 					size = nativeCapacity(c.Barcode)
 				}
-				free = size - keepFree(p, size)
+				free = size - volume.KeepFree(p, size)
 			}
 			if free <= 0 {
 				continue

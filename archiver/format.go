@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -112,12 +111,6 @@ func (a *Archiver) mayFormat(ctx context.Context, b changer.Barcode, pool string
 	return nil
 }
 
-// begun reports whether a format of a tape began and its end was not recorded, neither the good nor the bad one. Its row is there
-// before mkltfs runs, without a volume UUID: so a volume that mkltfs made and that nobody came to record is known for what it is.
-func begun(t catalog.Tape) bool {
-	return t.UUID == "" && t.State == catalog.TapeOpen && t.Stage == catalog.StageFormatting
-}
-
 // format makes the loaded tape one of the pool's. It stays mounted on success. A tape whose format was
 // interrupted is formatted if it is still proved blank, and taken as it is if it holds the new volume.
 func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.Barcode, p Pool, o FormatOptions) (catalog.Tape, error) {
@@ -172,7 +165,7 @@ func (a *Archiver) format(ctx context.Context, lease *changer.Lease, b changer.B
 		if err := is.refuseNewer(op, o.LoseCopies); err != nil {
 			return catalog.Tape{}, err
 		}
-		a.noteSeen("", is.uuid, 0)
+		volume.NoteWritten(a.env, "", is.uuid, 0)
 	}
 	a.env.Note("formatting %s", b)
 	uuid, err := lease.Format(ctx, changer.FormatRequest{Barcode: b, Erase: erase, Unasked: o.Unproved, Begin: func() error {
@@ -199,7 +192,7 @@ func (a *Archiver) forgetVolume(ctx context.Context, b changer.Barcode) error {
 	if err != nil {
 		return err
 	}
-	a.noteSeen("", old.UUID, 0)
+	volume.NoteWritten(a.env, "", old.UUID, 0)
 	return a.env.DB.LoseTape(ctx, old.ID)
 }
 
@@ -229,18 +222,18 @@ func (a *Archiver) interruptedFormat(ctx context.Context, lease *changer.Lease, 
 func (a *Archiver) formatFailed(ctx context.Context, b changer.Barcode, why error) (failed bool, err error) {
 	ctx = context.WithoutCancel(ctx)
 	t, err := a.env.DB.TapeByBarcode(ctx, string(b))
-	if errors.Is(err, catalog.ErrNotFound) || err == nil && !begun(t) && !errors.Is(why, errLabelFailed) {
+	if errors.Is(err, catalog.ErrNotFound) || err == nil && !volume.FormatBegun(t) && !errors.Is(why, volume.ErrLabelFailed) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
 	var program *changer.ProgramError
-	said := errors.Is(why, errLabelFailed) || errors.As(why, &program) && program.Code > 0 // not if it was killed: that says nothing about the tape
+	said := errors.Is(why, volume.ErrLabelFailed) || errors.As(why, &program) && program.Code > 0 // not if it was killed: that says nothing about the tape
 	if !said && !errors.Is(why, changer.ErrNotBlank) || errors.Is(why, changer.ErrKilled) || errors.Is(why, context.Canceled) || errors.Is(why, changer.ErrWriteProtected) {
 		return false, nil
 	}
-	return true, a.suspect(ctx, t.ID, fmt.Errorf("its format began and did not end well: %w", why))
+	return true, volume.MarkSuspect(ctx, a.env, t.ID, fmt.Errorf("its format began and did not end well: %w", why))
 }
 
 // takeVolume mounts a new volume, records it and writes its texts.
@@ -262,7 +255,7 @@ func (a *Archiver) takeVolume(ctx context.Context, lease *changer.Lease, b chang
 		return catalog.Tape{}, fmt.Errorf("%s: %w", op, err)
 	}
 	job.Failpoint("formatted")
-	return a.label(ctx, v, t)
+	return volume.WriteLabel(ctx, a.env, v, t)
 }
 
 // momentMore ends a few seconds after ctx: what is as good as done may still be done, but nobody waits for ever.
@@ -309,74 +302,6 @@ func (a *Archiver) recordTape(ctx context.Context, b changer.Barcode, p Pool, v 
 	return a.env.DB.UpdateTape(ctx, old.ID, fill)
 }
 
-// label writes the texts of a new tape and syncs it.
-func (a *Archiver) label(ctx context.Context, v *changer.Volume, t catalog.Tape) (catalog.Tape, error) {
-	err := writeTapeTexts(v.Dir, TapeLabel{Catalog: a.env.DB.UUID(), Volume: v.UUID, Pool: t.PoolName, Number: t.Number,
-		Barcode: t.Barcode, Formatted: t.Formatted, Version: a.env.Config.Version})
-	if err != nil {
-		return t, labelFailed(v, t, err)
-	}
-	job.Failpoint("label")
-	generation, err := v.Sync(ctx)
-	if err != nil {
-		return t, labelFailed(v, t, err)
-	}
-	job.Failpoint("labelled")
-	t, err = a.env.DB.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
-		t.IndexGeneration = generation
-		if free, err := v.Free(); err == nil {
-			t.Free = free
-		}
-		return nil
-	})
-	if err != nil {
-		return t, fmt.Errorf("record tape %s: %w", t.Barcode, err)
-	}
-	a.noteSeen(t.Barcode, t.UUID, t.IndexGeneration)
-	return t, nil
-}
-
-// errLabelFailed means that the tape or its drive failed while the label of a new volume was written.
-var errLabelFailed = errors.New("its label could not be written")
-
-func labelFailed(v *changer.Volume, t catalog.Tape, why error) error {
-	if v.Killed(why) {
-		why = fmt.Errorf("%w: %w", changer.ErrKilled, why)
-	}
-	return fmt.Errorf("label tape %s: %w: %w", t.Barcode, errLabelFailed, why)
-}
-
-// errNoLabel: README.txt is missing.
-var errNoLabel = errors.New("README.txt is missing")
-
-// checkLabel proves that a mounted volume is the tape that the catalog means.
-func (a *Archiver) checkLabel(v *changer.Volume, t catalog.Tape) error {
-	if v.UUID != t.UUID {
-		return fmt.Errorf("tape %s: %w: %s, not %s", t.Barcode, changer.ErrWrongVolume, v.UUID, t.UUID)
-	}
-	root, err := os.OpenRoot(v.Dir)
-	if err != nil {
-		return fmt.Errorf("read the label of tape %s: %w", t.Barcode, err)
-	}
-	defer root.Close() // an open folder would keep the volume from being unmounted
-	f, err := changer.OpenFile(root, readmeName, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("tape %s: %w", t.Barcode, errNoLabel)
-	}
-	if err != nil {
-		return fmt.Errorf("read the label of tape %s: %w", t.Barcode, err)
-	}
-	defer f.Close()
-	l, err := ParseTapeLabel(f)
-	if err != nil {
-		return fmt.Errorf("read the label of tape %s: %w", t.Barcode, err)
-	}
-	if l.Catalog != a.env.DB.UUID() || l.Volume != t.UUID {
-		return fmt.Errorf("tape %s: %w: its label names catalog %s and volume %s", t.Barcode, changer.ErrWrongVolume, l.Catalog, l.Volume)
-	}
-	return nil
-}
-
 // Unformatted lists the tapes in the library that a pool takes, that a drive can format, and that are no volume that the
 // catalog knows. Whether they are blank only a look at each can tell.
 func (a *Archiver) Unformatted(ctx context.Context, pool string) ([]changer.Barcode, error) {
@@ -394,7 +319,7 @@ func (a *Archiver) Unformatted(ctx context.Context, pool string) ([]changer.Barc
 	}
 	known := map[string]bool{}
 	for _, t := range tapes {
-		known[t.Barcode] = !begun(t) && !erased(t)
+		known[t.Barcode] = !volume.FormatBegun(t) && !volume.Erased(t)
 	}
 	var out []changer.Barcode
 	for _, b := range inv.Barcodes() {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/crypto"
 )
@@ -23,7 +24,7 @@ func FuzzReadManifest(f *testing.F) {
 	}
 	proof := macText{Catalog: "cccccccc-0000-0000-0000-000000000000", Volume: volumeA, Seq: 1, Previous: make([]byte, 32)}
 	head := fmt.Sprintf(`{"type":"manifest","format":%d,"catalog":%q,"volume":%q,"seq":1,"previous":%q}`+"\n",
-		tapeFormat, proof.Catalog, proof.Volume, hex.EncodeToString(proof.Previous))
+		volume.TapeFormat, proof.Catalog, proof.Volume, hex.EncodeToString(proof.Previous))
 	members := func(h tar.Header, text string) []byte {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
@@ -52,7 +53,7 @@ func FuzzReadManifest(f *testing.F) {
 		mac.MAC = h.Sum(nil)
 		records := 0
 		head, err := readManifest(name, bytes.NewReader(sealed), mac.text(), key, func(any) error { records++; return nil })
-		if err == nil && (head.Catalog != proof.Catalog || head.Volume != proof.Volume || head.Seq != 1 || head.Format != tapeFormat) {
+		if err == nil && (head.Catalog != proof.Catalog || head.Volume != proof.Volume || head.Seq != 1 || head.Format != volume.TapeFormat) {
 			t.Fatalf("%+v with %d records is taken for a manifest of another tape", head, records)
 		}
 	})

@@ -18,6 +18,7 @@ import (
 
 	"tapefs/archiver/localfs"
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -136,7 +137,7 @@ func (w *writer) chooseLoad(missing []catalog.MissingPart) (string, []healPart) 
 // healRoom is what parts on their way may take of the spool, bytes: what one part may have, less
 // when its file system has less to spare.
 func (a *Archiver) healRoom() int64 {
-	room := int64(maxPart)
+	room := int64(volume.MaxPart)
 	if a.env.Config.SpoolMax > 0 {
 		room = min(room, a.env.Config.SpoolMax)
 	}
@@ -250,7 +251,7 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 		}
 		w.a.env.Activity.Set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", h.Number+1, h.Parts, h.OID, h.Size, barcode))
 		h.file = filepath.Join(dir, fmt.Sprint(i))
-		if h.sums, err = w.a.partSums(ctx, h.Object, h.Number); err != nil {
+		if h.sums, err = volume.PartSums(ctx, w.a.env, h.Object, h.Number); err != nil {
 			return got, err
 		}
 		err := fetchPart(ctx, v, h)
@@ -262,8 +263,8 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 			got = append(got, h)
 		case ctx.Err() != nil:
 			return got, ctx.Err()
-		case isDamage(err):
-			if err := w.a.markDamaged(ctx, h.from, err); err != nil {
+		case volume.IsDamage(err):
+			if err := volume.MarkDamaged(ctx, w.a.env, h.from, err); err != nil {
 				return got, err
 			}
 			w.noted.Add(w.sources[h.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged: %w", h.OID, barcode, err))
@@ -279,7 +280,7 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 
 // mountToRead loads a tape, mounts it read-only and proves what it is.
 func (w *writer) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Volume, error) {
-	if err := w.takeDrive(ctx, barcodeOf(t), false); err != nil {
+	if err := w.takeDrive(ctx, volume.BarcodeOf(t), false); err != nil {
 		return nil, err
 	}
 	w.a.env.Note("mounting %s read-only to copy from it", t.Barcode)
@@ -287,26 +288,12 @@ func (w *writer) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Volu
 	if err != nil {
 		return nil, err
 	}
-	if err := w.a.checkLabel(v, t); err != nil {
+	if err := volume.CheckLabel(w.a.env, v, t); err != nil {
 		return nil, err
 	}
 	// What is copied from it is to be let go there: of a tape that holds more than the catalog knows nothing is.
 	_, err = w.a.checkJournal(ctx, v, t, false)
 	return v, err
-}
-
-// partSums is what the catalog knows of one part.
-func (a *Archiver) partSums(ctx context.Context, object int64, number int) (catalog.Part, error) {
-	parts, err := a.env.DB.Parts(ctx, object)
-	if err != nil {
-		return catalog.Part{}, err
-	}
-	for _, p := range parts {
-		if p.Number == number {
-			return p, nil
-		}
-	}
-	return catalog.Part{}, fmt.Errorf("part %d of object %d: %w", number+1, object, catalog.ErrNotFound)
 }
 
 // localError is an error of our own disk, not of a tape.
@@ -336,7 +323,7 @@ func fetchPart(ctx context.Context, v *changer.Volume, h healPart) error {
 	if err != nil {
 		return &localError{fmt.Errorf("copy part %s through the spool: %w", h.from.Name, err)}
 	}
-	err = readPart(ctx, v, h.from, h.sums, localWriter{f})
+	err = volume.ReadPart(ctx, v, h.from, h.sums, localWriter{f})
 	if cerr := f.Close(); err == nil && cerr != nil {
 		err = &localError{fmt.Errorf("copy part %s through the spool: %w", h.from.Name, cerr)}
 	}

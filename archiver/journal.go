@@ -15,6 +15,7 @@ import (
 
 	"tapefs/archiver/job"
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/crypto"
 )
@@ -123,7 +124,7 @@ type voidMember struct {
 }
 
 func newJournal(m manifestInput) (*journal, error) {
-	if err := m.Label.check(); err != nil {
+	if err := m.Label.Check(); err != nil {
 		return nil, err
 	}
 	if m.Now.IsZero() {
@@ -184,7 +185,7 @@ func (b *journal) write(ctx context.Context) (catalog.Manifest, error) {
 	if err != nil {
 		return catalog.Manifest{}, err
 	}
-	first, err := json.Marshal(manifestRecord{Type: "manifest", Format: tapeFormat, Catalog: b.Label.Catalog, Volume: b.Label.Volume,
+	first, err := json.Marshal(manifestRecord{Type: "manifest", Format: volume.TapeFormat, Catalog: b.Label.Catalog, Volume: b.Label.Volume,
 		Barcode: b.Tape.Barcode, Pool: b.Label.Pool, Number: b.Label.Number, Seq: b.seq, Previous: hex.EncodeToString(b.previous),
 		Written: b.Now.UTC(), Version: b.Version, After: b.After, Upto: b.upto, LastID: last})
 	if err != nil {
@@ -325,7 +326,7 @@ func appendEscaped(out []byte, s string) []byte {
 // putNew makes a file on a tape that must be new. What fill gets from elsewhere may fail, too: only errors of the tape are *writeError.
 func putNew(root *os.Root, name string, fill func(io.Writer) error) error {
 	var local bool
-	err := createNew(root, name, func(w io.Writer) error {
+	err := volume.CreateNew(root, name, func(w io.Writer) error {
 		out := &countWriter{w: w}
 		err := fill(out)
 		local = err != nil && out.err == nil

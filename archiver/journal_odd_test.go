@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 )
 
@@ -167,12 +168,12 @@ func FuzzParseTapeLabel(f *testing.F) {
 	f.Add([]byte("tapefs-format 1 catalog=a catalog=b\n"))
 	f.Add([]byte("hello\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		l, err := ParseTapeLabel(bytes.NewReader(text))
+		l, err := volume.ParseLabel(bytes.NewReader(text))
 		if err != nil {
 			return
 		}
-		if again, err := ParseTapeLabel(bytes.NewReader([]byte(l.firstLine() + "\n"))); err != nil || again != l {
-			t.Fatalf("%q is %+v, which is written %q and read as %+v, %v", text, l, l.firstLine(), again, err)
+		if again, err := volume.ParseLabel(bytes.NewReader([]byte(l.FirstLine() + "\n"))); err != nil || again != l {
+			t.Fatalf("%q is %+v, which is written %q and read as %+v, %v", text, l, l.FirstLine(), again, err)
 		}
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"tapefs/archiver/volume"
 	"tapefs/crypto"
 )
 
@@ -46,7 +47,7 @@ type macText struct {
 }
 
 func (t macText) header() []byte {
-	return fmt.Appendf(nil, "tapefs-manifest %d\ncatalog=%s\nvolume=%s\nseq=%d\nprevious=%x\n", tapeFormat, t.Catalog, t.Volume, t.Seq, t.Previous)
+	return fmt.Appendf(nil, "tapefs-manifest %d\ncatalog=%s\nvolume=%s\nseq=%d\nprevious=%x\n", volume.TapeFormat, t.Catalog, t.Volume, t.Seq, t.Previous)
 }
 
 func (t macText) text() []byte { return fmt.Appendf(t.header(), "mac=%x\n", t.MAC) }
@@ -80,8 +81,8 @@ func parseMAC(b []byte) (macText, error) {
 		}
 	}
 	if !bytes.Equal(t.text(), b) || len(t.MAC) != sha256.Size || len(t.Previous) != sha256.Size || t.Seq < 1 ||
-		!uuidText.MatchString(t.Catalog) || !uuidText.MatchString(t.Volume) {
-		return t, fmt.Errorf("%w: the .mac file is not in the form of format %d", ErrUnproved, tapeFormat)
+		!volume.UUIDText.MatchString(t.Catalog) || !volume.UUIDText.MatchString(t.Volume) {
+		return t, fmt.Errorf("%w: the .mac file is not in the form of format %d", ErrUnproved, volume.TapeFormat)
 	}
 	return t, nil
 }
@@ -133,8 +134,8 @@ func readManifest(name string, sealed io.ReadSeeker, mac []byte, key *crypto.Key
 	if head.Type != "manifest" || head.Catalog != t.Catalog || head.Volume != t.Volume || head.Seq != t.Seq || head.Previous != hex.EncodeToString(t.Previous) {
 		return head, fmt.Errorf("%w: its first record and its proof differ", ErrUnproved)
 	}
-	if head.Format != tapeFormat {
-		return head, fmt.Errorf("manifest has format %d, known is %d; use a newer tapefs", head.Format, tapeFormat)
+	if head.Format != volume.TapeFormat {
+		return head, fmt.Errorf("manifest has format %d, known is %d; use a newer tapefs", head.Format, volume.TapeFormat)
 	}
 	for n := 2; ; n++ {
 		raw, err := records.ReadValue()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/crypto"
 )
@@ -430,29 +431,29 @@ func TestTapeLabel(t *testing.T) {
 	f, err := os.Open(filepath.Join(h.dir, "README.txt"))
 	must(t, err)
 	defer f.Close()
-	got, err := ParseTapeLabel(f)
+	got, err := volume.ParseLabel(f)
 	want := h.label
 	want.Barcode, want.Version = "", ""
 	if err != nil || got != want {
 		t.Errorf("label %+v, %v; want %+v", got, err, want)
 	}
-	if err := writeTapeTexts(h.dir, h.label); !errors.Is(err, os.ErrExist) {
+	if err := volume.WriteTapeTexts(h.dir, h.label); !errors.Is(err, os.ErrExist) {
 		t.Errorf("written twice: %v", err)
 	}
 	line := "tapefs-format 1 catalog=ab volume=cd pool=main number=1"
-	if l, err := ParseTapeLabel(strings.NewReader(line + " later=word\nmore")); err != nil || l.Pool != "main" || l.Number != 1 {
+	if l, err := volume.ParseLabel(strings.NewReader(line + " later=word\nmore")); err != nil || l.Pool != "main" || l.Number != 1 {
 		t.Errorf("unknown word: %+v, %v", l, err)
 	}
 	for _, bad := range []string{"", "x", line, "tapefs-format 2 catalog=ab volume=cd pool=main number=1\n", "tapefs-format 1\n", line + " pool=x\n",
 		"tapefs-format 1 catalog=ab volume=../x pool=main number=1\n", "tapefs-format 1 catalog=ab volume=cd pool= number=1\n",
 		"tapefs-format 1 catalog=ab volume=cd pool=main number=01\n", "tapefs-format 1 catalog=ab volume=cd pool=main number=0\n",
 		"tapefs-format 1 catalog=ab volume=cd pool=a\x1b[2J number=1\n", strings.Repeat("x", 5000)} {
-		if _, err := ParseTapeLabel(strings.NewReader(bad)); !errors.Is(err, ErrNoLabel) {
+		if _, err := volume.ParseLabel(strings.NewReader(bad)); !errors.Is(err, ErrNoLabel) {
 			t.Errorf("%.60q: %v", bad, err)
 		}
 	}
 	for _, bad := range []TapeLabel{{Catalog: "ab", Volume: "cd", Pool: "a b", Number: 1}, {Catalog: "ab", Volume: "cd\n", Pool: "a", Number: 1}, {Catalog: "ab", Volume: "cd", Pool: "a"}} {
-		if err := writeTapeTexts(t.TempDir(), bad); err == nil {
+		if err := volume.WriteTapeTexts(t.TempDir(), bad); err == nil {
 			t.Errorf("%+v was written", bad)
 		}
 	}

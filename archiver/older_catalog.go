@@ -16,18 +16,13 @@ import (
 	"strings"
 	"time"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
 
-// ErrOlder: a tape holds what this archive wrote after the state that the catalog is in. Nothing is written then: the catalog
-// would give out names and numbers a second time.
-var ErrOlder = errors.New("the catalog is older than the tape")
-
-const olderHint = "was the catalog put back from a backup? tapefs catalog rebuild takes in what it lacks; until then it can be read, and nothing is written"
-
 func olderError(barcode, format string, args ...any) error {
-	return &changer.Error{Op: "write to tape " + barcode, Hint: olderHint, Err: fmt.Errorf("%w: %s", ErrOlder, fmt.Sprintf(format, args...))}
+	return &changer.Error{Op: "write to tape " + barcode, Hint: volume.OlderHint, Err: fmt.Errorf("%w: %s", ErrOlder, fmt.Sprintf(format, args...))}
 }
 
 // numberedNames are the files that belong to a manifest, beside their list of sums.
@@ -117,7 +112,7 @@ func (a *Archiver) proveManifest(ctx context.Context, root *os.Root, t catalog.T
 		return p, err
 	}
 	defer sealed.Close()
-	p.salt, err = headerSalt(sealed)
+	p.salt, err = volume.HeaderSalt(sealed)
 	proof, perr := readProof(root, name)
 	if err := cmp.Or(perr, badHeader(err)); err != nil { // without a proof it is half, whatever is wrong with it beside that
 		return p, err
@@ -129,7 +124,7 @@ func (a *Archiver) proveManifest(ctx context.Context, root *os.Root, t catalog.T
 	if text.Catalog != a.env.DB.UUID() || text.Volume != t.UUID {
 		return p, fmt.Errorf("%w: it belongs to catalog %s, volume %s", ErrUnproved, text.Catalog, text.Volume)
 	}
-	head, err := readManifest(name, ctxFile{ctxReader{ctx, sealed}, sealed}, proof, key, func(any) error { return nil })
+	head, err := readManifest(name, volume.File(ctx, sealed), proof, key, func(any) error { return nil })
 	if err != nil {
 		return p, err
 	}
@@ -187,13 +182,13 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 		if slices.ContainsFunc(known[name], func(m catalog.Manifest) bool { return m.State < catalog.ManifestLost }) {
 			continue
 		}
-		volume, seq := manifestNames.FindStringSubmatch(path.Base(name))[1], 0
-		if seq, err = strconv.Atoi(manifestNames.FindStringSubmatch(path.Base(name))[2]); err != nil || seq <= live.Seq || volume != t.UUID {
+		vol, seq := manifestNames.FindStringSubmatch(path.Base(name))[1], 0
+		if seq, err = strconv.Atoi(manifestNames.FindStringSubmatch(path.Base(name))[2]); err != nil || seq <= live.Seq || vol != t.UUID {
 			continue // no newer one
 		}
 		p, err := a.proveManifest(ctx, root, t, name)
 		switch {
-		case err != nil && volumeGone(v, err):
+		case err != nil && volume.VolumeGone(v, err):
 			return last, err
 		case err != nil && p.salt == nil && !unproved(err) && a.lacksKey(name):
 			return last, olderError(t.Barcode, "manifest %d on it is sealed with a key that is not here", seq)
@@ -210,7 +205,7 @@ func (a *Archiver) checkJournal(ctx context.Context, v *changer.Volume, t catalo
 			}
 		}
 		if err == nil && ours { // its list of sums is written last, and restore.sh goes by that
-			if err = proveSums(ctx, root, catalog.JournalFile{Manifest: catalog.Manifest{Name: name, Seq: seq}}); err != nil && volumeGone(v, err) {
+			if err = proveSums(ctx, root, catalog.JournalFile{Manifest: catalog.Manifest{Name: name, Seq: seq}}); err != nil && volume.VolumeGone(v, err) {
 				return last, err
 			}
 		}
@@ -244,11 +239,11 @@ func (a *Archiver) refuseManifest(ctx context.Context, t catalog.Tape, name stri
 	if rerr := a.env.DB.AddLostManifest(context.WithoutCancel(ctx), t.ID, seq, name); rerr != nil {
 		return rerr
 	}
-	if serr := a.suspect(ctx, t.ID, err); serr != nil {
+	if serr := volume.MarkSuspect(ctx, a.env, t.ID, err); serr != nil {
 		return serr
 	}
 	return &changer.Error{Op: "write to tape " + t.Barcode, Err: err,
-		Hint: "was the catalog put back from a backup? tapefs catalog rebuild takes in what it lacks; if not: " + SuspectHint(t.Barcode)}
+		Hint: "was the catalog put back from a backup? tapefs catalog rebuild takes in what it lacks; if not: " + volume.SuspectHint(t.Barcode)}
 }
 
 // drewSalt reports whether this catalog drew the salt of a file. It hands on the error that it is given, unless it has one of its own.

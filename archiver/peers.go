@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"tapefs/archiver/volume"
 	"tapefs/changer"
 )
 
@@ -55,7 +56,7 @@ func (p *peers) drive(w *writer, serial string) {
 // avoid lists the drives that this writer must not take: those that are set aside, and those of other
 // writers of this run. When no other is left the followers give theirs back.
 func (w *writer) avoid(ctx context.Context) ([]string, error) {
-	avoid, err := w.a.setAside(ctx)
+	avoid, err := volume.SetAside(ctx, w.a.env)
 	if err != nil {
 		return nil, err
 	}

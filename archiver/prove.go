@@ -10,11 +10,10 @@ import (
 	"os"
 	"time"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
-
-func barcodeOf(t catalog.Tape) changer.Barcode { return changer.Barcode(t.Barcode) }
 
 // unsafeParts lists parts in an unsafe state by tape. The caller holds the writer lock, so nobody
 // is writing them.
@@ -76,7 +75,7 @@ func (w *writer) recover(ctx context.Context) error {
 				return err
 			}
 			w.noted.Add("", "", fmt.Errorf("tape %s holds parts that an interrupted run left and nobody proved: %w", t.Barcode, err))
-			w.tried[barcodeOf(t)] = true // nothing is added behind what is not proved
+			w.tried[volume.BarcodeOf(t)] = true // nothing is added behind what is not proved
 		}
 	}
 	return nil
@@ -117,7 +116,7 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 		return w.loseManifests(ctx, t)
 	}
 	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
-	if err := w.takeDrive(ctx, barcodeOf(t), false); err != nil {
+	if err := w.takeDrive(ctx, volume.BarcodeOf(t), false); err != nil {
 		return err
 	}
 	w.a.env.Note("mounting %s read-only to read back %d files", t.Barcode, len(written))
@@ -125,7 +124,7 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 	if err != nil {
 		return fmt.Errorf("read tape %s back: %w", t.Barcode, err)
 	}
-	if err := w.a.checkLabel(v, t); err != nil {
+	if err := volume.CheckLabel(w.a.env, v, t); err != nil {
 		return err
 	}
 	if _, err := w.a.checkJournal(ctx, v, t, false); err != nil {
@@ -142,7 +141,7 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 			}
 			continue
 		}
-		if !isDamage(err) { // nothing is known of it yet: it stays as it is, and the next run reads it
+		if !volume.IsDamage(err) { // nothing is known of it yet: it stays as it is, and the next run reads it
 			return fmt.Errorf("read tape %s back: %s: %w", t.Barcode, p.Name, err)
 		}
 		w.a.env.Log.Warn("part is not on the tape as it was written", "tape", t.Barcode, "part", p.Name, "error", err)
@@ -209,9 +208,9 @@ func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.Cop
 		return 0, err
 	}
 	defer root.Close()
-	f, err := openOnTape(ctx, root, p.Name)
+	f, err := volume.OpenOnTape(ctx, root, p.Name)
 	if err != nil {
-		if d := damaged(v, err.Error(), 0, err); d != nil {
+		if d := volume.Damaged(v, err.Error(), 0, err); d != nil {
 			return 0, d
 		}
 		return 0, err
@@ -222,11 +221,11 @@ func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.Cop
 		return 0, err
 	}
 	if info.Size() != p.Size {
-		return info.Size(), &damageError{what: fmt.Sprintf("it has %d bytes, not %d", info.Size(), p.Size), size: info.Size()}
+		return info.Size(), &volume.DamageError{What: fmt.Sprintf("it has %d bytes, not %d", info.Size(), p.Size), Size: info.Size()}
 	}
 	err = changer.WithPatience(ctx, 0, func() error { return checkExtents(ctx, io.NewSectionReader(f, 0, p.Size), p.Size, sums) })
 	if err != nil {
-		if d := damaged(v, err.Error(), info.Size(), err); d != nil {
+		if d := volume.Damaged(v, err.Error(), info.Size(), err); d != nil {
 			return info.Size(), d
 		}
 	}
@@ -249,7 +248,7 @@ func checkExtents(ctx context.Context, r io.Reader, size int64, sums []byte) err
 		}
 		sum := sha256.Sum256(buf[:n])
 		if !bytes.Equal(sum[:], sums[i*sha256.Size:(i+1)*sha256.Size]) {
-			return fmt.Errorf("extent %d: %w", i, errSum)
+			return fmt.Errorf("extent %d: %w", i, volume.ErrSum)
 		}
 		size -= n
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -170,7 +171,7 @@ func Rebuild(ctx context.Context, c RebuildConfig, o RebuildOptions) (_ RebuildR
 	if err := b.install(place); err != nil {
 		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
 	}
-	if err := b.writeSeen(seen); err != nil {
+	if err := volume.WriteWritten(b.env, seen); err != nil {
 		return b.report, fmt.Errorf("rebuild the catalog: %w", err)
 	}
 	return b.report, b.result()

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 )
 
 // accept reads an unproved object whole and takes it into the catalog under its own time: what is newer stays
 // what the paths show. Its sums are those of what was read now.
 func (b *rebuilder) accept(ctx context.Context, s *survey, o *unprovedObject, parts []Unproved) error {
-	m := objectNames.FindStringSubmatch(parts[0].Name)
+	m := volume.ObjectNames.FindStringSubmatch(parts[0].Name)
 	ms, err := strconv.ParseInt(m[2][:12], 16, 64)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -299,7 +300,7 @@ func (b *rebuilder) applyTape(ctx context.Context, s *survey, t catalog.Tape) er
 		if f.Salt == nil {
 			continue
 		}
-		key := objectNames.FindStringSubmatch(f.Name)[1]
+		key := volume.ObjectNames.FindStringSubmatch(f.Name)[1]
 		if _, err := b.env.Keys.Key(key); err != nil {
 			continue // nothing is ever sealed under a key that is not ours
 		}

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"tapefs/archiver/volume"
 	"tapefs/changer"
 	"tapefs/crypto"
 )
@@ -40,24 +41,11 @@ func sumOnTape(ctx context.Context, root *os.Root, name string, key *crypto.Key,
 	}
 	defer in.Close()
 	h := key.ManifestMAC(text)
-	n, err := io.Copy(h, io.LimitReader(ctxReader{ctx, in}, limit+1))
+	n, err := io.Copy(h, io.LimitReader(volume.Reader(ctx, in), limit+1))
 	if err == nil && n > limit {
 		err = fmt.Errorf("%w: it is longer than %d bytes", ErrUnproved, limit)
 	}
 	return h.Sum(nil), err
-}
-
-// ctxReader ends when its context does.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c ctxReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }
 
 // fetchFile copies a file of the tape, whose MAC was found right, into the survey's folder, where nobody changes it. What
@@ -78,7 +66,7 @@ func (s *survey) fetchFile(ctx context.Context, root *os.Root, name, as string, 
 		}
 	}()
 	h := key.ManifestMAC(text)
-	if _, err = io.Copy(io.MultiWriter(localWriter{out}, h), ctxReader{ctx, in}); err != nil {
+	if _, err = io.Copy(io.MultiWriter(localWriter{out}, h), volume.Reader(ctx, in)); err != nil {
 		return nil, err
 	}
 	if !hmac.Equal(h.Sum(nil), mac) {
@@ -117,7 +105,7 @@ func cutOff(proof []byte) bool {
 		n := min(len(proof), len(line))
 		return string(proof[:n]) == line[:n]
 	}
-	if !begins(fmt.Sprintf("tapefs-manifest %d\n", tapeFormat)) && !begins(snapshotHeader+"\n") {
+	if !begins(fmt.Sprintf("tapefs-manifest %d\n", volume.TapeFormat)) && !begins(snapshotHeader+"\n") {
 		return false
 	}
 	at := bytes.LastIndex(proof, []byte("\nmac="))
@@ -135,7 +123,7 @@ func (b *rebuilder) manifests(ctx context.Context, s *survey, v *changer.Volume,
 			s.news = s.news || !m.Known
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case isLocal(err), excused(v, err):
+		case isLocal(err), volume.Excused(v, err):
 			return err
 		case errors.Is(err, errHalf):
 			s.remark(f.Name, err)
@@ -208,7 +196,7 @@ func (b *rebuilder) manifest(ctx context.Context, s *survey, root *os.Root, f ta
 	if err != nil {
 		return m, err
 	}
-	if m.Salt, err = headerSalt(sealed); err != nil {
+	if m.Salt, err = volume.HeaderSalt(sealed); err != nil {
 		return m, err
 	}
 	if err := os.WriteFile(filepath.Join(s.dir, localName(macName(f.Name))), proof, 0o600); err != nil {
@@ -232,14 +220,6 @@ func (b *rebuilder) belongs(s *survey, catalog string) error {
 
 // localName is a tape file's name in the survey's folder.
 func localName(name string) string { return strings.ReplaceAll(name, "/", "_") }
-
-func headerSalt(f io.ReaderAt) ([]byte, error) {
-	header := make([]byte, crypto.HeaderSize)
-	if _, err := f.ReadAt(header, 0); err != nil {
-		return nil, err
-	}
-	return crypto.ParseHeader(header)
-}
 
 // chain notes manifests that are missing, and those that do not follow the one before them: an older catalog was put
 // back once, and what was written under their numbers before is gone. All of them are proved, and taken.
@@ -276,7 +256,7 @@ func (b *rebuilder) snapshots(ctx context.Context, s *survey, v *changer.Volume,
 		case errors.Is(err, errKnown):
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case isLocal(err), excused(v, err):
+		case isLocal(err), volume.Excused(v, err):
 			return err
 		case errors.Is(err, errHalf):
 			s.remark(f.Name, err)
@@ -291,7 +271,7 @@ func (b *rebuilder) snapshots(ctx context.Context, s *survey, v *changer.Volume,
 var errKnown = errors.New("it is known")
 
 func (b *rebuilder) proveSnapshot(ctx context.Context, s *survey, root *os.Root, f tapeFile) (snap foundSnapshot, err error) {
-	match := snapshotNames.FindStringSubmatch(f.Name)
+	match := volume.SnapshotNames.FindStringSubmatch(f.Name)
 	at, err := time.Parse(snapshotTime, match[2])
 	if err != nil {
 		return snap, fmt.Errorf("%w: its name has no time", ErrUnproved)
@@ -337,7 +317,7 @@ func (b *rebuilder) proveSnapshot(ctx context.Context, s *survey, root *os.Root,
 		return snap, err
 	}
 	s.SnapshotFile = path.Base(f.Name)
-	snap.Salt, err = headerSalt(sealed)
+	snap.Salt, err = volume.HeaderSalt(sealed)
 	return snap, errors.Join(err, sealed.Close())
 }
 
@@ -348,7 +328,7 @@ func snapshotCatalog(proof []byte) string {
 		return ""
 	}
 	uuid, ok := strings.CutPrefix(lines[1], "catalog=")
-	if !ok || !uuidText.MatchString(uuid) {
+	if !ok || !volume.UUIDText.MatchString(uuid) {
 		return ""
 	}
 	return uuid

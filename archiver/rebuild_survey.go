@@ -10,13 +10,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -88,12 +88,6 @@ type passError struct{ why string }
 
 func (e *passError) Error() string { return e.why }
 
-var (
-	objectNames   = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/([0-9a-f]{32})\.tar\.enc(?:\.([0-9]{4}))?$`)
-	keyFolders    = regexp.MustCompile(`^tapefs/[0-9a-f]{16}$`)
-	snapshotNames = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/catalog-([0-9TZ.]+)\.tar\.enc$`)
-)
-
 const surveyDone = "survey.json"
 
 // survey mounts one tape read-only and finds out what it holds.
@@ -156,7 +150,7 @@ func (b *rebuilder) surveyed(dir string) (*survey, error) {
 
 // labelOf reads the first line of README.txt.
 func labelOf(root *os.Root) (TapeLabel, error) {
-	f, err := root.Open(readmeName)
+	f, err := root.Open(volume.ReadmeName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return TapeLabel{}, &passError{"an LTFS volume without README.txt: not a tape of tapefs"}
 	}
@@ -164,7 +158,7 @@ func labelOf(root *os.Root) (TapeLabel, error) {
 		return TapeLabel{}, err
 	}
 	defer f.Close()
-	l, err := ParseTapeLabel(f)
+	l, err := volume.ParseLabel(f)
 	if errors.Is(err, ErrNoLabel) {
 		return l, &passError{err.Error()}
 	}
@@ -270,18 +264,18 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 	}
 	for _, f := range files {
 		switch base := path.Base(f.Name); {
-		case objectNames.MatchString(f.Name):
+		case volume.ObjectNames.MatchString(f.Name):
 			s.Files = append(s.Files, f)
 		case linksNames.MatchString(f.Name): // the manifest beside it says the same, and is proved
 			salt, err := saltOf(root, f.Name)
-			if err != nil && excused(v, err) {
+			if err != nil && volume.Excused(v, err) {
 				return err
 			}
 			f.Salt = salt
 			s.Links = append(s.Links, f)
-		case manifestNames.MatchString(base) && keyFolders.MatchString(path.Dir(f.Name)):
+		case manifestNames.MatchString(base) && volume.KeyFolders.MatchString(path.Dir(f.Name)):
 			manifests = append(manifests, f)
-		case snapshotNames.MatchString(f.Name):
+		case volume.SnapshotNames.MatchString(f.Name):
 			snapshots = append(snapshots, f)
 		case strings.HasSuffix(base, ".mac") && has[strings.TrimSuffix(f.Name, ".mac")+".tar.enc"]:
 		default:
@@ -303,7 +297,7 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 	}
 	for i := range s.Files {
 		f := &s.Files[i]
-		first := objectNames.FindStringSubmatch(f.Name)[3]
+		first := volume.ObjectNames.FindStringSubmatch(f.Name)[3]
 		if first != "" && first != "0001" || named[f.Name] && !b.o.Headers {
 			continue
 		}
@@ -313,7 +307,7 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 		switch salt, err := saltOf(root, f.Name); {
 		case err == nil:
 			f.Salt = salt
-		case excused(v, err):
+		case volume.Excused(v, err):
 			return err
 		case errors.Is(err, crypto.ErrNotSealed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			f.Bare = true

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -97,7 +98,7 @@ func (b *rebuilder) lookInto(ctx context.Context, s *survey, v *changer.Volume, 
 			o.close()
 		}
 		if err != nil {
-			if excused(v, err) || ctx.Err() != nil {
+			if volume.Excused(v, err) || ctx.Err() != nil {
 				return err
 			}
 			parts[0].Why = err.Error()
@@ -111,7 +112,7 @@ func (b *rebuilder) lookInto(ctx context.Context, s *survey, v *changer.Volume, 
 }
 
 func oidOf(name string) string {
-	m := objectNames.FindStringSubmatch(name)
+	m := volume.ObjectNames.FindStringSubmatch(name)
 	return m[1] + "/" + m[2]
 }
 
@@ -135,7 +136,7 @@ func openUnproved(root *os.Root, keys *crypto.Keyring, parts []Unproved) (_ *unp
 		}
 	}()
 	for i, p := range parts {
-		m := objectNames.FindStringSubmatch(p.Name)
+		m := volume.ObjectNames.FindStringSubmatch(p.Name)
 		if want := fmt.Sprintf("%04d", i+1); m[3] != want && (m[3] != "" || len(parts) > 1) {
 			return nil, fmt.Errorf("part %s of it is not unproved on this tape", want)
 		}
@@ -155,7 +156,7 @@ func openUnproved(root *os.Root, keys *crypto.Keyring, parts []Unproved) (_ *unp
 	if len(parts) > 1 && parts[0].Size%catalog.ExtentSize != 0 || o.plain < pack.TarEnd {
 		return nil, errors.New("it was cut off")
 	}
-	if o.salt, err = headerSalt(o.files[0]); err != nil {
+	if o.salt, err = volume.HeaderSalt(o.files[0]); err != nil {
 		return nil, err
 	}
 	o.stream, err = o.key.Stream(o.salt)

@@ -12,6 +12,7 @@ import (
 	"tapefs/archiver/job"
 	"tapefs/archiver/localfs"
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -105,7 +106,7 @@ func (r *repacker) read(ctx context.Context, t catalog.Tape, load []moving, stuc
 		}
 		w.a.env.Activity.Set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", m.Number+1, m.Parts, m.OID, m.Size, t.Barcode))
 		m.file = filepath.Join(dir, fmt.Sprint(i))
-		if m.sums, err = r.a.partSums(ctx, m.Object, m.Number); err != nil {
+		if m.sums, err = volume.PartSums(ctx, r.a.env, m.Object, m.Number); err != nil {
 			return got, err
 		}
 		err := fetchPart(ctx, v, m.healPart)
@@ -122,9 +123,9 @@ func (r *repacker) read(ctx context.Context, t catalog.Tape, load []moving, stuc
 			got = append(got, m)
 		case ctx.Err() != nil:
 			return got, ctx.Err()
-		case isDamage(err):
+		case volume.IsDamage(err):
 			stuck[m.Copy] = true
-			if err := r.a.markDamaged(ctx, m.from, err); err != nil {
+			if err := volume.MarkDamaged(ctx, r.a.env, m.from, err); err != nil {
 				return got, err
 			}
 			r.noted.Add(w.sources[m.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged (archive --heal makes it from another copy): %w", m.OID, t.Barcode, err))

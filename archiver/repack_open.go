@@ -18,6 +18,7 @@ import (
 	"tapefs/archiver/job"
 	"tapefs/archiver/localfs"
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/fs/recall/blocksums"
@@ -195,7 +196,7 @@ func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, 
 			return 0, err // of the spool's disk, or of this machine
 		}
 		if err != nil {
-			return 0, &damageError{what: fmt.Sprintf("%d of its files are not in it: %v", left, err), size: m.Size}
+			return 0, &volume.DamageError{What: fmt.Sprintf("%d of its files are not in it: %v", left, err), Size: m.Size}
 		}
 		v := files[h.Name]
 		if v == nil || h.Typeflag != tar.TypeReg {
@@ -243,7 +244,7 @@ func (a *Archiver) unpackFile(from io.Reader, f *os.File, m *moving, v *catalog.
 		err = cause.err
 	}
 	if err == nil && (n != v.Size || len(v.SHA256) > 0 && !bytes.Equal(sum.Sum(nil), v.SHA256)) {
-		err = &damageError{what: fmt.Sprintf("%q in it is not what was archived", v.Name), size: m.Size}
+		err = &volume.DamageError{What: fmt.Sprintf("%q in it is not what was archived", v.Name), Size: m.Size}
 	}
 	switch {
 	case sums == nil:

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -114,9 +115,9 @@ func (r *repacker) openParts(ctx context.Context, m *moving, stuck map[int64]boo
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case isDamage(err):
+	case volume.IsDamage(err):
 		stuck[m.Copy] = true
-		if err := r.a.markDamaged(ctx, at, err); err != nil {
+		if err := volume.MarkDamaged(ctx, r.a.env, at, err); err != nil {
 			return err
 		}
 		r.noted.Add(w.sources[m.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged (archive --heal makes it from another copy): %w", m.OID, at.Barcode, err))
@@ -156,11 +157,11 @@ func (r *repacker) readAll(ctx context.Context, m *moving, at *catalog.CopyPart,
 			mounted = p.Tape
 		}
 		w.a.env.Activity.Set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", p.Number+1, m.Parts, m.OID, p.Size, p.Barcode))
-		sums, err := r.a.partSums(ctx, m.Object, p.Number)
+		sums, err := volume.PartSums(ctx, r.a.env, m.Object, p.Number)
 		if err != nil {
 			return err
 		}
-		if err := readPart(ctx, v, p, sums, out); err != nil {
+		if err := volume.ReadPart(ctx, v, p, sums, out); err != nil {
 			return err
 		}
 	}

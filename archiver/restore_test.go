@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/crypto"
 )
@@ -32,12 +33,12 @@ const (
 	volumeB = "aaaaaaaa-2222-3333-4444-555555555555"
 )
 
-func newHandTape(t *testing.T, volume string, number int) *handTape {
+func newHandTape(t *testing.T, vol string, number int) *handTape {
 	t.Helper()
 	h := &handTape{t: t, dir: filepath.Join(t.TempDir(), fmt.Sprintf("tape %d", number))}
-	h.label = TapeLabel{Catalog: "cccccccc-0000-0000-0000-000000000000", Volume: volume, Pool: "main", Number: number, Barcode: fmt.Sprintf("VT%04dL8", number), Version: "1.0"}
+	h.label = TapeLabel{Catalog: "cccccccc-0000-0000-0000-000000000000", Volume: vol, Pool: "main", Number: number, Barcode: fmt.Sprintf("VT%04dL8", number), Version: "1.0"}
 	must(t, os.MkdirAll(filepath.Join(h.dir, "tapefs"), 0o755))
-	must(t, writeTapeTexts(h.dir, h.label))
+	must(t, volume.WriteTapeTexts(h.dir, h.label))
 	h.sums, _ = newScratch(t.TempDir())
 	return h
 }
@@ -699,7 +700,7 @@ func restoreHostile(t *testing.T, shell []string) {
 	tape.put(k, "manifest-"+volumeA+"-000001.tar.enc", sealObject(t, k, "saltmani", tarOf(t, map[string]string{"void.list": oid(1) + " $(touch x)\n" + oid(1) + " \\0057%s%n\n-rf /\n"})))
 	tape.put(k, "manifest-"+volumeA+"-000001.mac", nil)
 	target := t.TempDir()
-	code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target)
+	code, stderr := runScript(t, shell, filepath.Join(tape.dir, filepath.Join("volume", "restore.sh")), keyFile, target)
 	if code != 0 && code != 3 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
@@ -711,13 +712,13 @@ func restoreHostile(t *testing.T, shell []string) {
 
 func TestRestoreScriptIsPOSIX(t *testing.T) {
 	for name, shell := range shells(t) {
-		cmd := exec.Command(shell[0], append(shell[1:], "-n", "restore.sh")...)
+		cmd := exec.Command(shell[0], append(shell[1:], "-n", filepath.Join("volume", "restore.sh"))...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}
 	}
 	if shellcheck, err := exec.LookPath("shellcheck"); err == nil {
-		if out, err := exec.Command(shellcheck, "-s", "sh", "restore.sh").CombinedOutput(); err != nil {
+		if out, err := exec.Command(shellcheck, "-s", "sh", filepath.Join("volume", "restore.sh")).CombinedOutput(); err != nil {
 			t.Errorf("shellcheck: %s", out)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"tapefs/archiver/volume"
 	"tapefs/changer"
 )
 
@@ -55,7 +56,7 @@ func (a *Archiver) Room(ctx context.Context) ([]PoolRoom, error) {
 				barcodes = append(barcodes, changer.Barcode(t.Barcode))
 			}
 		}
-		for _, c := range candidates(p, barcodes, tapes) {
+		for _, c := range volume.Candidates(p, barcodes, tapes) {
 			if !a.env.Lib.CanWrite(ctx, c.Barcode, !c.Known, nil) {
 				continue
 			}
@@ -67,7 +68,7 @@ func (a *Archiver) Room(ctx context.Context) ([]PoolRoom, error) {
 				free = size
 			}
 			r.Tapes++
-			r.Room += max(0, free-keepFree(p, size))
+			r.Room += max(0, free-volume.KeepFree(p, size))
 		}
 		r.Low = r.Tapes == 0 || r.Room < max(r.Owed, capacity/lowRoom)
 		out = append(out, r)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 )
 
@@ -53,7 +54,7 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 		noted.Partial()
 	}
 	if err == nil {
-		err = a.doubted(ctx, noted)
+		err = volume.Doubted(ctx, a.env, noted)
 	}
 	if err == nil {
 		err = noted.Result()

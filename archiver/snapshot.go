@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 )
 
@@ -64,7 +65,7 @@ func (w *writer) snapshot(ctx context.Context, full bool) (err error) {
 		return nil
 	}
 	free, err := w.volume.Free()
-	if err != nil || free < info.Size()+info.Size()/8+maxReserve/reserveDivide {
+	if err != nil || free < info.Size()+info.Size()/8+volume.MaxReserve/volume.ReserveDivide {
 		w.a.env.Log.Warn("no room for a catalog snapshot", "tape", w.tape.Barcode, "free", free, "size", info.Size())
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -68,10 +69,10 @@ func (w *writer) durable(ctx context.Context, generation int64) error {
 	if err != nil {
 		return err
 	}
-	w.a.noteSeen(t.Barcode, t.UUID, t.IndexGeneration)
+	volume.NoteWritten(w.a.env, t.Barcode, t.UUID, t.IndexGeneration)
 	w.tape, w.unsynced, w.synced = t, 0, time.Now()
 	if w.lease != nil {
-		if err := w.a.driveWorked(ctx, w.lease.Drive().Serial); err != nil {
+		if err := volume.DriveWorked(ctx, w.a.env, w.lease.Drive().Serial); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -25,12 +26,12 @@ func (w *writer) takenOut(ctx context.Context, t catalog.Tape, v *changer.Volume
 		return false, nil
 	}
 	killed := ltfsKilled(v, why)
-	if !killed && !w.lease.TakenOut(ctx, barcodeOf(t)) {
+	if !killed && !w.lease.TakenOut(ctx, volume.BarcodeOf(t)) {
 		return false, nil
 	}
-	w.removed[barcodeOf(t)]++
-	if w.removed[barcodeOf(t)] >= takenOutLimit {
-		w.tried[barcodeOf(t)] = true
+	w.removed[volume.BarcodeOf(t)]++
+	if w.removed[volume.BarcodeOf(t)] >= takenOutLimit {
+		w.tried[volume.BarcodeOf(t)] = true
 	}
 	what := "tape %s was taken out of drive %d while it was used; it"
 	if killed {
@@ -44,7 +45,7 @@ func (w *writer) takenOut(ctx context.Context, t catalog.Tape, v *changer.Volume
 		if ctx.Err() != nil || errors.Is(err, ErrOlder) {
 			return true, fmt.Errorf("prove what tape %s holds: %w", t.Barcode, err)
 		}
-		w.tried[barcodeOf(t)] = true // a later run reads it, or asks for it
+		w.tried[volume.BarcodeOf(t)] = true // a later run reads it, or asks for it
 		w.noted.Add("", "", fmt.Errorf("tape %s holds parts that nobody proved: %w", t.Barcode, err))
 	}
 	return true, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tapefs/archiver/job"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -81,7 +82,7 @@ func (a *Archiver) Verify(ctx context.Context, o VerifyOptions) (VerifySummary, 
 	err = v.verify(ctx, o)
 	err = errors.Join(err, v.leave(ctx))
 	if err == nil || errors.Is(err, ErrNeedsOperator) {
-		ended, eerr := a.endSuspicions(ctx)
+		ended, eerr := volume.EndSuspicions(ctx, a.env)
 		v.sum.Trusted, err = ended, errors.Join(err, eerr)
 	}
 	if err == nil {
@@ -333,7 +334,7 @@ func (v *verifier) load(ctx context.Context, barcode string) error {
 	if t.State == catalog.TapeForeign { // another program's: its files prove it
 		return v.a.env.DB.Unwant(ctx, barcode, wantedToVerify)
 	}
-	if err := v.a.checkLabel(v.volume, t); err != nil {
+	if err := volume.CheckLabel(v.a.env, v.volume, t); err != nil {
 		return err
 	}
 	return v.a.env.DB.Unwant(ctx, barcode, wantedToVerify)
@@ -355,7 +356,7 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 	if err != nil || !ok {
 		return false, err
 	}
-	sums, err := v.a.partSums(ctx, p.Object, p.Number)
+	sums, err := volume.PartSums(ctx, v.a.env, p.Object, p.Number)
 	if errors.Is(err, catalog.ErrNotFound) {
 		return v.surveyPart(ctx, p)
 	}
@@ -363,9 +364,9 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 		return false, err
 	}
 	if out != nil {
-		err = readPart(ctx, v.volume, p.CopyPart, sums, out)
+		err = volume.ReadPart(ctx, v.volume, p.CopyPart, sums, out)
 	} else {
-		err = readPart(ctx, v.volume, p.CopyPart, sums, nil)
+		err = volume.ReadPart(ctx, v.volume, p.CopyPart, sums, nil)
 	}
 	switch {
 	case err == nil:
@@ -377,12 +378,12 @@ func (v *verifier) readPart(ctx context.Context, p catalog.VerifyPart, out *proo
 		return true, v.a.env.DB.PartVerified(ctx, p.ID, time.Now())
 	case ctx.Err() != nil:
 		return false, ctx.Err()
-	case isDamage(err) && p.State == catalog.PartDamaged && !p.OpenDamage:
+	case volume.IsDamage(err) && p.State == catalog.PartDamaged && !p.OpenDamage:
 		v.sum.Replaced++
 		return false, nil
-	case isDamage(err):
+	case volume.IsDamage(err):
 		v.found(p, p.Name, err)
-		return false, v.a.markDamagedSince(ctx, p.CopyPart, err, v.since)
+		return false, volume.MarkDamagedSince(ctx, v.a.env, p.CopyPart, err, v.since)
 	case errors.Is(err, errProof):
 		v.sum.Parts++ // its sealed bytes are good as far as they were read; the program took no more
 		return false, nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/fs/recall"
@@ -31,9 +32,9 @@ func (v *verifier) surveyPart(ctx context.Context, p catalog.VerifyPart) (bool, 
 		return true, v.a.env.DB.RecordSurvey(ctx, catalog.Surveyed{Object: p.Object, CopyPart: p.ID, Part: sums, Tape: p.Barcode, UUID: v.volume.UUID, At: time.Now()})
 	case ctx.Err() != nil:
 		return false, ctx.Err()
-	case isDamage(err):
+	case volume.IsDamage(err):
 		v.found(p, p.Name, err)
-		return false, v.a.markDamaged(ctx, p.CopyPart, err)
+		return false, volume.MarkDamaged(ctx, v.a.env, p.CopyPart, err)
 	}
 	v.away[p.Barcode] = err
 	return false, v.leave(ctx)
@@ -47,12 +48,12 @@ func surveyFile(ctx context.Context, v *changer.Volume, p catalog.CopyPart, md5 
 		return catalog.Part{}, fmt.Errorf("open the volume of tape %s: %w", p.Barcode, err)
 	}
 	defer root.Close()
-	f, err := openOnTape(ctx, root, p.Name)
+	f, err := volume.OpenOnTape(ctx, root, p.Name)
 	if err != nil {
 		if !proved && errors.Is(err, fs.ErrNotExist) {
 			return catalog.Part{}, fmt.Errorf("read tape %s: %w: it may be another tape with this label", p.Barcode, err)
 		}
-		if d := damaged(v, err.Error(), 0, err); d != nil {
+		if d := volume.Damaged(v, err.Error(), 0, err); d != nil {
 			return catalog.Part{}, d
 		}
 		return catalog.Part{}, fmt.Errorf("read tape %s: %w", p.Barcode, err)
@@ -63,11 +64,11 @@ func surveyFile(ctx context.Context, v *changer.Volume, p catalog.CopyPart, md5 
 		return catalog.Part{}, fmt.Errorf("read tape %s: %w", p.Barcode, err)
 	}
 	if info.Size() != p.Size {
-		return catalog.Part{}, &damageError{what: fmt.Sprintf("%s has %d bytes, not %d", p.Name, info.Size(), p.Size), size: info.Size()}
+		return catalog.Part{}, &volume.DamageError{What: fmt.Sprintf("%s has %d bytes, not %d", p.Name, info.Size(), p.Size), Size: info.Size()}
 	}
 	sums, err := recall.SumForeign(ctx, f, p.Size, md5, func(int64, []byte) error { return nil })
 	if err != nil && ctx.Err() == nil {
-		if d := damaged(v, fmt.Sprintf("%s: %v", p.Name, err), p.Size, err); d != nil {
+		if d := volume.Damaged(v, fmt.Sprintf("%s: %v", p.Name, err), p.Size, err); d != nil {
 			return sums, d
 		}
 	}

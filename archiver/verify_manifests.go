@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -136,7 +137,7 @@ func (v *verifier) readJournalFile(ctx context.Context, f catalog.JournalFile) e
 	}
 	prove := func() error { return v.a.proveJournalFile(ctx, root, t, f) }
 	err = changer.WithPatience(ctx, 0, prove)
-	if err != nil && !excused(v.volume, err) {
+	if err != nil && !volume.Excused(v.volume, err) {
 		dropCached(root, f.Name, macName(f.Name))
 		err = changer.WithPatience(ctx, 0, prove)
 	}
@@ -163,7 +164,7 @@ func (v *verifier) readJournalFile(ctx context.Context, f catalog.JournalFile) e
 
 // journalLost reports whether an error of reading a manifest or snapshot is the file's own: it is not there as it was written.
 func journalLost(v *changer.Volume, err error) bool {
-	return unproved(err) && !volumeGone(v, err) || damaged(v, "", 0, err) != nil
+	return unproved(err) && !volume.VolumeGone(v, err) || volume.Damaged(v, "", 0, err) != nil
 }
 
 func (v *verifier) lostJournalFile(ctx context.Context, f catalog.JournalFile, why error) error {
@@ -210,7 +211,7 @@ func (a *Archiver) proveJournalFile(ctx context.Context, root *os.Root, t catalo
 
 // proveKnownSnapshot is proveManifest for a snapshot that the catalog knows.
 func (a *Archiver) proveKnownSnapshot(ctx context.Context, root *os.Root, t catalog.Tape, f catalog.JournalFile) error {
-	match := snapshotNames.FindStringSubmatch(f.Name)
+	match := volume.SnapshotNames.FindStringSubmatch(f.Name)
 	if match == nil {
 		return fmt.Errorf("%w: it has no name of a snapshot", ErrUnproved)
 	}
@@ -247,7 +248,7 @@ func proveSums(ctx context.Context, root *os.Root, f catalog.JournalFile) error 
 		return err
 	}
 	defer in.Close()
-	text, err := io.ReadAll(io.LimitReader(ctxReader{ctx, in}, sumsMax))
+	text, err := io.ReadAll(io.LimitReader(volume.Reader(ctx, in), sumsMax))
 	if err != nil {
 		return err
 	}
@@ -280,17 +281,9 @@ func sha256OnTape(ctx context.Context, root *os.Root, name string) (string, erro
 	}
 	defer in.Close()
 	h := sha256.New()
-	_, err = io.Copy(h, ctxReader{ctx, in})
+	_, err = io.Copy(h, volume.Reader(ctx, in))
 	return hex.EncodeToString(h.Sum(nil)), err
 }
-
-// ctxFile is a file whose reading ends when its context does.
-type ctxFile struct {
-	ctxReader
-	*os.File
-}
-
-func (c ctxFile) Read(p []byte) (int, error) { return c.ctxReader.Read(p) }
 
 // badHeader makes what a sealed file's first bytes lack an error about its content.
 func badHeader(err error) error {

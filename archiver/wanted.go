@@ -7,6 +7,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/changer/lto"
@@ -52,7 +53,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 	known, generation := map[string]bool{}, 0
 	var leave, suspect []string
 	for _, t := range tapes {
-		known[t.Barcode] = !begun(t) && !erased(t)
+		known[t.Barcode] = !volume.FormatBegun(t) && !volume.Erased(t)
 		if t.PoolName == p.Name {
 			generation = max(generation, t.Generation)
 		}
@@ -93,7 +94,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 		}
 		text += "; " + humanize.IBytes(uint64(max(d.Bytes, 0))) + " are owed to it"
 		if capacity > 0 {
-			usable := max(capacity-keepFree(p, capacity), 1)
+			usable := max(capacity-volume.KeepFree(p, capacity), 1)
 			n := (d.Bytes + usable - 1) / usable
 			text += fmt.Sprintf(": about %d more %s of %s", n, kindOfTape(generation, n), humanize.IBytes(uint64(capacity)))
 		}

@@ -13,6 +13,7 @@ import (
 
 	"tapefs/archiver/job"
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -333,7 +334,7 @@ func (w *writer) partFailed(ctx context.Context, row catalog.CopyPart, size int6
 		if err := w.a.env.DB.PartFailed(ctx, row.ID, catalog.PartLost, 0); err != nil {
 			return fmt.Errorf("record a failed part: %w", err)
 		}
-		w.tried[barcodeOf(w.tape)] = true
+		w.tried[volume.BarcodeOf(w.tape)] = true
 		if errors.Is(why, errNamed) {
 			w.a.env.Log.Info("another tape is taken", "why", why)
 		} else {

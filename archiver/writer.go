@@ -9,6 +9,7 @@ import (
 
 	"tapefs/archiver/job"
 	"tapefs/archiver/pack"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -170,7 +171,7 @@ func (w *writer) room(need int64) (bool, error) {
 	if err != nil {
 		return false, &pack.WriteError{Err: fmt.Errorf("ask tape %s for its free space: %w", w.tape.Barcode, err)}
 	}
-	if free-keepFree(w.pool, w.volume.Capacity) >= need {
+	if free-volume.KeepFree(w.pool, w.volume.Capacity) >= need {
 		return true, nil
 	}
 	if w.tape.Used == 0 && w.tape.Leftover == 0 && w.unsynced == 0 {
@@ -195,7 +196,7 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 	if err != nil {
 		return fmt.Errorf("look for a tape of pool %s: %w", p.Name, err)
 	}
-	avoid, err := w.a.setAside(ctx)
+	avoid, err := volume.SetAside(ctx, w.a.env)
 	if err != nil {
 		return err
 	}
@@ -208,7 +209,7 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 			w.noted.Add("", "", fmt.Errorf("a tape is passed over: the library reads its label as %s, which may be any of %s; have it read all eight characters", b, all))
 		}
 	}
-	for _, c := range candidates(p, inv.Barcodes(), tapes) {
+	for _, c := range volume.Candidates(p, inv.Barcodes(), tapes) {
 		if w.tried[c.Barcode] {
 			continue
 		}
@@ -244,7 +245,7 @@ func (w *writer) mountNext(ctx context.Context, p Pool) error {
 }
 
 // try loads and mounts one candidate; false: it does not do, and why is noted.
-func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
+func (w *writer) try(ctx context.Context, p Pool, c volume.Candidate) (bool, error) {
 	if err := w.a.mayWrite(ctx); err != nil {
 		return false, err
 	}
@@ -295,7 +296,7 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 			return false, ferr
 		}
 		var program *changer.ProgramError
-		if failed && (errors.As(err, &program) || errors.Is(err, errLabelFailed)) {
+		if failed && (errors.As(err, &program) || errors.Is(err, volume.ErrLabelFailed)) {
 			if _, err := w.blameDrive(ctx, string(c.Barcode), err); err != nil {
 				return false, err
 			}
@@ -322,9 +323,9 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 		return pass(changer.ErrReadOnly)
 	}
 	if err == nil {
-		err = w.a.checkLabel(v, c.Tape)
-		if errors.Is(err, errNoLabel) && c.Tape.Used == 0 && c.Tape.UUID == v.UUID {
-			_, err = w.a.label(ctx, v, c.Tape) // its format was interrupted after the catalog knew its UUID
+		err = volume.CheckLabel(w.a.env, v, c.Tape)
+		if errors.Is(err, volume.ErrLabelMissing) && c.Tape.Used == 0 && c.Tape.UUID == v.UUID {
+			_, err = volume.WriteLabel(ctx, w.a.env, v, c.Tape) // its format was interrupted after the catalog knew its UUID
 		}
 	}
 	last := 0
@@ -343,8 +344,8 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 	case ltfsKilled(v, err):
 		_, err = w.takenOut(ctx, c.Tape, v, err)
 		return false, err
-	case errors.Is(err, errLabelFailed):
-		if uerr := w.a.suspect(ctx, c.Tape.ID, err); uerr != nil {
+	case errors.Is(err, volume.ErrLabelFailed):
+		if uerr := volume.MarkSuspect(ctx, w.a.env, c.Tape.ID, err); uerr != nil {
 			return false, uerr
 		}
 		if _, berr := w.blameDrive(ctx, string(c.Barcode), err); berr != nil {
@@ -357,9 +358,9 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 	case errors.Is(err, changer.ErrWrongVolume) && w.a.env.Lib.Guessed(c.Barcode): // another tape with the same six characters
 		return pass(err)
 	case errors.Is(err, changer.ErrWrongVolume), errors.Is(err, changer.ErrNotFormatted),
-		errors.Is(err, changer.ErrNeedsCheck), errors.Is(err, ErrNoLabel), errors.Is(err, errNoLabel),
-		v != nil && changer.FaultOf(err) == changer.Damaged && !volumeGone(v, err): // its label or manifests cannot be read
-		if uerr := w.a.suspect(ctx, c.Tape.ID, err); uerr != nil {
+		errors.Is(err, changer.ErrNeedsCheck), errors.Is(err, ErrNoLabel), errors.Is(err, volume.ErrLabelMissing),
+		v != nil && changer.FaultOf(err) == changer.Damaged && !volume.VolumeGone(v, err): // its label or manifests cannot be read
+		if uerr := volume.MarkSuspect(ctx, w.a.env, c.Tape.ID, err); uerr != nil {
 			return false, uerr
 		}
 		return pass(err)
@@ -387,18 +388,6 @@ func (w *writer) try(ctx context.Context, p Pool, c candidate) (bool, error) {
 // take makes the lease's volume the one that is written. lastSeq is the greatest number that a manifest on it has.
 func (w *writer) take(p Pool, t catalog.Tape, lastSeq int) {
 	w.volume, w.tape, w.pool, w.lastSeq, w.unsynced, w.synced, w.worked = w.lease.Volume(), t, p, lastSeq, 0, time.Now(), false
-}
-
-// suspect keeps a tape from being written again.
-func (a *Archiver) suspect(ctx context.Context, tape int64, why error) error {
-	_, err := a.env.DB.UpdateTape(context.WithoutCancel(ctx), tape, func(t *catalog.Tape) error {
-		t.State, t.Note = catalog.TapeSuspect, why.Error()
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("record that a tape is suspect: %w", err)
-	}
-	return nil
 }
 
 // closeTape syncs, unmounts and gives the drive back.

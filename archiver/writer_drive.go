@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -39,7 +40,7 @@ func (w *writer) giveUpFailed(ctx context.Context, b changer.Barcode) error {
 		return errors.Join(err, derr)
 	}
 	for _, d := range drives {
-		if d.Serial == serial && d.State == catalog.DriveOK && len(d.Failed) == driveLimit-1 {
+		if d.Serial == serial && d.State == catalog.DriveOK && len(d.Failed) == volume.DriveLimit-1 {
 			return fmt.Errorf("%d tapes in a row failed in drive %s, no other is tried in this run: %w", len(d.Failed), serial, err)
 		}
 	}
@@ -108,4 +109,13 @@ func (w *writer) identify(ctx context.Context) error {
 	w.a.env.Note("looking which tape is in drive %d", w.lease.Drive().Element)
 	_, err := w.lease.Identify(ctx)
 	return err
+}
+
+// blameDrive counts a tape that failed in the leased drive, and says so when the drive is set aside for it.
+func (w *writer) blameDrive(ctx context.Context, barcode string, why error) (aside bool, err error) {
+	serial := w.lease.Drive().Serial
+	if aside, err = volume.DriveFailed(ctx, w.a.env, serial, barcode, why); aside {
+		w.noted.Add("", "", fmt.Errorf("drive %s is set aside: %d tapes in a row failed in it, the last one %s", serial, volume.DriveLimit, barcode))
+	}
+	return aside, err
 }

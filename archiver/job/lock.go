@@ -124,6 +124,19 @@ func (env *Env) awaitWriter(ctx context.Context, l *flock.Flock) error {
 	return env.awaitLock(ctx, l, "the right to write tapes")
 }
 
+// Exclusive runs f while no other caller is in it with the same name, in this process or another.
+func (env *Env) Exclusive(name string, f func() error) error {
+	l, err := env.lockFile(name + ".lock")
+	if err != nil {
+		return err
+	}
+	if err := l.Lock(); err != nil {
+		return err
+	}
+	defer l.Close()
+	return f()
+}
+
 // WriterWanted reports whether another process waits for the writer lock.
 func (env *Env) WriterWanted() bool {
 	want, err := env.lockFile(wantFile)

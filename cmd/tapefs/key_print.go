@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 	"rsc.io/qr"
 
-	"tapefs/archiver"
+	"tapefs/archiver/volume"
 	"tapefs/crypto"
 )
 
@@ -77,7 +77,7 @@ with "Salted__") opens like this:
   openssl enc -d -aes-256-cbc -pbkdf2 -iter %d -md sha256 -in SEALED-KEYFILE -out KEYFILE
 
 Printed on %s at %s.
-`, key.Fingerprint(), archiver.RestoreScriptSum(), crypto.SealedIterations, time.Now().Format("2006-01-02"), host)
+`, key.Fingerprint(), volume.RestoreScriptSum(), crypto.SealedIterations, time.Now().Format("2006-01-02"), host)
 	return errors.Join(err, e)
 }
 

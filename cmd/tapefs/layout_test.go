@@ -33,7 +33,8 @@ var mayImport = map[string]string{
 	"archiver/pack":    "catalog crypto fs/recall/beneath",
 	"archiver/job":     "changer catalog crypto",
 	"archiver/restore": "archiver/extsort archiver/job archiver/localfs catalog/owners fs/recall",
-	"archiver":         "archiver/extsort archiver/job archiver/localfs archiver/pack fs/recall catalog/owners archiver/restore",
+	"archiver/volume":  "archiver/job archiver/pack",
+	"archiver":         "archiver/extsort archiver/job archiver/localfs archiver/pack fs/recall catalog/owners archiver/restore archiver/volume",
 
 	"cmd/tapefs/manual": "",
 	"cmd/tapefs":        "cmd/tapefs/manual fs archiver changer/virtual catalog/tapebackup",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tapefs/archiver"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 	"tapefs/crypto"
@@ -78,7 +79,7 @@ func (a *app) library(c *config) (*changer.Library, error) {
 	lib.Know(c.knownTapes)
 	lib.OnCheck(func(_ context.Context, found changer.Checked) error { return recordCheck(c, found) })
 	lib.OnWear(func(w changer.Wear) {
-		err := recordInCatalog(c, func(ctx context.Context, db *catalog.DB) error { return archiver.RecordWear(ctx, db, w) })
+		err := recordInCatalog(c, func(ctx context.Context, db *catalog.DB) error { return volume.RecordWear(ctx, db, w) })
 		if err != nil { // no job depends on it
 			a.log.Debug("record what a drive says of itself", "err", err)
 		}
@@ -96,7 +97,7 @@ func recordCheck(c *config, found changer.Checked) error {
 		if !strings.EqualFold(t.UUID, found.UUID) {
 			return fmt.Errorf("tape %s: %w: the catalog knows %s, and %s was checked", t.Barcode, changer.ErrWrongVolume, t.UUID, found.UUID)
 		}
-		_, err = archiver.Checked(ctx, db, t, found.Generation, found.At)
+		_, err = volume.Checked(ctx, db, t, found.Generation, found.At)
 		return err
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"time"
 
-	"tapefs/archiver"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -87,7 +87,7 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	if t.ID != 0 {
-		t, err = archiver.Checked(ctx, db, t, row.Generation, time.Now())
+		t, err = volume.Checked(ctx, db, t, row.Generation, time.Now())
 		row.State, row.Remedy = t.State, remedy(t)
 	}
 	if a.JSON {

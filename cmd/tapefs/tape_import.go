@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"tapefs/archiver"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -276,7 +277,7 @@ func (i *imports) label(v *changer.Volume, r *importJSON) error {
 		return err
 	}
 	defer f.Close()
-	l, err := archiver.ParseTapeLabel(f)
+	l, err := volume.ParseLabel(f)
 	switch {
 	case errors.Is(err, archiver.ErrNoLabel):
 		return nil

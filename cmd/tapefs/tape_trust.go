@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"tapefs/archiver"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 )
 
@@ -102,5 +102,5 @@ func remedy(t catalog.Tape) string {
 	if t.State != catalog.TapeSuspect {
 		return ""
 	}
-	return archiver.SuspectHint(t.Barcode)
+	return volume.SuspectHint(t.Barcode)
 }

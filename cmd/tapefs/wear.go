@@ -8,6 +8,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"tapefs/archiver"
+	"tapefs/archiver/volume"
 	"tapefs/catalog"
 )
 
@@ -60,7 +61,7 @@ func tapeWear(ctx context.Context, db *catalog.DB, id int64, barcode string) (*w
 	if err != nil {
 		return nil, err
 	}
-	return wearOf(history, archiver.TapeAdvice(barcode, history, time.Now())), nil
+	return wearOf(history, volume.TapeAdvice(barcode, history, time.Now())), nil
 }
 
 // driveWear is what is known of a drive's wear, nil for nothing.
@@ -79,7 +80,7 @@ func driveWear(ctx context.Context, db *catalog.DB, number int, serial string) (
 			cleaned = d.Cleaned
 		}
 	}
-	return wearOf(history, archiver.DriveAdvice(number, history, cleaned, time.Now())), nil
+	return wearOf(history, volume.DriveAdvice(number, history, cleaned, time.Now())), nil
 }
 
 // worseJSON is a tape or a drive that gets worse, as status shows it.

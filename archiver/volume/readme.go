@@ -1,4 +1,4 @@
-package archiver
+package volume
 
 import (
 	"bufio"
@@ -26,13 +26,13 @@ var ErrNoLabel = errors.New("not a tape of tapefs")
 
 // Names at the root of every tape.
 const (
-	readmeName  = "README.txt"
+	ReadmeName  = "README.txt"
 	restoreName = "restore.sh"
 )
 
-// tapeFormat is the number in the first line of README.txt. Any change of what FORMAT.md
+// TapeFormat is the number in the first line of README.txt. Any change of what FORMAT.md
 // describes that an older program would misread needs a higher one.
-const tapeFormat = 1
+const TapeFormat = 1
 
 // RestoreScriptSum is the SHA-256 of the restore.sh that is written to tapes, in hex.
 func RestoreScriptSum() string { return fmt.Sprintf("%x", sha256.Sum256(restoreScript)) }
@@ -46,29 +46,30 @@ var readmeText string
 //go:embed restore.sh
 var restoreScript []byte
 
-var readmeTemplate = template.Must(template.New(readmeName).Parse(readmeText))
+var readmeTemplate = template.Must(template.New(ReadmeName).Parse(readmeText))
 
-// TapeLabel is what a tape says of itself in README.txt.
-type TapeLabel struct {
+// Label is what a tape says of itself in README.txt.
+type Label struct {
 	Catalog string // UUID of the catalog that wrote it
 	Volume  string // LTFS volume UUID
 	Pool    string
 	Number  int // n-th tape of the catalog, from 1
 
-	// Not in the first line, for people only; ParseTapeLabel leaves them empty.
+	// Not in the first line, for people only; ParseLabel leaves them empty.
 	Barcode   string
 	Formatted time.Time
 	Version   string // of tapefs
 }
 
-var uuidText = regexp.MustCompile(`^[0-9a-fA-F][0-9a-fA-F-]{0,63}$`)
+// UUIDText is how the UUID of a catalog or volume is written.
+var UUIDText = regexp.MustCompile(`^[0-9a-fA-F][0-9a-fA-F-]{0,63}$`)
 
-// check refuses what the first line could not carry or would not carry back.
-func (l TapeLabel) check() error {
+// Check refuses what the first line could not carry or would not carry back.
+func (l Label) Check() error {
 	switch {
-	case !uuidText.MatchString(l.Catalog):
+	case !UUIDText.MatchString(l.Catalog):
 		return fmt.Errorf("%q is no catalog UUID", l.Catalog)
-	case !uuidText.MatchString(l.Volume):
+	case !UUIDText.MatchString(l.Volume):
 		return fmt.Errorf("%q is no volume UUID", l.Volume)
 	case !isWord(l.Pool):
 		return fmt.Errorf("%q cannot be a pool's name: it must be one word", l.Pool)
@@ -84,16 +85,16 @@ func isWord(s string) bool {
 		strings.IndexFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) < 0
 }
 
-// firstLine is the machine's part of README.txt, without a newline.
-func (l TapeLabel) firstLine() string {
-	return fmt.Sprintf("tapefs-format %d catalog=%s volume=%s pool=%s number=%d", tapeFormat, l.Catalog, l.Volume, l.Pool, l.Number)
+// FirstLine is the machine's part of README.txt, without a newline.
+func (l Label) FirstLine() string {
+	return fmt.Sprintf("tapefs-format %d catalog=%s volume=%s pool=%s number=%d", TapeFormat, l.Catalog, l.Volume, l.Pool, l.Number)
 }
 
-// writeTapeTexts writes restore.sh and README.txt into the root of a mounted volume, in this order: where
+// WriteTapeTexts writes restore.sh and README.txt into the root of a mounted volume, in this order: where
 // README.txt is whole, both are. A README.txt that is there already is an error and stays as it is;
 // without one, restore.sh is what an interrupted labelling left, and is written anew.
-func writeTapeTexts(dir string, l TapeLabel) error {
-	if err := l.check(); err != nil {
+func WriteTapeTexts(dir string, l Label) error {
+	if err := l.Check(); err != nil {
 		return fmt.Errorf("label tape: %w", err)
 	}
 	if l.Barcode != "" && !isWord(l.Barcode) {
@@ -101,10 +102,10 @@ func writeTapeTexts(dir string, l TapeLabel) error {
 	}
 	var text bytes.Buffer
 	err := readmeTemplate.Execute(&text, struct {
-		TapeLabel
+		Label
 		FirstLine string
 		On        string
-	}{l, l.firstLine(), l.Formatted.UTC().Format(time.DateOnly)})
+	}{l, l.FirstLine(), l.Formatted.UTC().Format(time.DateOnly)})
 	if err != nil {
 		return fmt.Errorf("label tape: %w", err)
 	}
@@ -113,8 +114,8 @@ func writeTapeTexts(dir string, l TapeLabel) error {
 		return fmt.Errorf("label tape: %w", err)
 	}
 	defer root.Close()
-	if _, err := root.Lstat(readmeName); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(fmt.Errorf("label tape: %s is there: %w", readmeName, fs.ErrExist), err)
+	if _, err := root.Lstat(ReadmeName); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("label tape: %s is there: %w", ReadmeName, fs.ErrExist), err)
 	}
 	if err := root.Remove(restoreName); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("label tape: %w", err)
@@ -122,7 +123,7 @@ func writeTapeTexts(dir string, l TapeLabel) error {
 	if err := writeNew(root, restoreName, restoreScript); err != nil {
 		return fmt.Errorf("label tape: %w", err)
 	}
-	if err := writeNew(root, readmeName, text.Bytes()); err != nil {
+	if err := writeNew(root, ReadmeName, text.Bytes()); err != nil {
 		return fmt.Errorf("label tape: %w", err)
 	}
 	return nil
@@ -130,14 +131,14 @@ func writeTapeTexts(dir string, l TapeLabel) error {
 
 // writeNew writes a file that must not exist. What was begun and failed is taken away if possible.
 func writeNew(root *os.Root, name string, b []byte) error {
-	return createNew(root, name, func(w io.Writer) error {
+	return CreateNew(root, name, func(w io.Writer) error {
 		_, err := w.Write(b)
 		return err
 	})
 }
 
-// createNew makes a file that must not exist from what fill writes, and closes it.
-func createNew(root *os.Root, name string, fill func(io.Writer) error) error {
+// CreateNew makes a file that must not exist from what fill writes, and closes it.
+func CreateNew(root *os.Root, name string, fill func(io.Writer) error) error {
 	f, err := changer.OpenFile(root, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
@@ -156,26 +157,26 @@ func createNew(root *os.Root, name string, fill func(io.Writer) error) error {
 	return nil
 }
 
-// ParseTapeLabel reads the first line of a README.txt. Words it does not know are passed over.
+// ParseLabel reads the first line of a README.txt. Words it does not know are passed over.
 // Errors wrap ErrNoLabel, also for a format newer than this program's.
-func ParseTapeLabel(r io.Reader) (TapeLabel, error) {
+func ParseLabel(r io.Reader) (Label, error) {
 	line, err := bufio.NewReader(io.LimitReader(r, labelLineMax)).ReadString('\n')
 	if err != nil && err != io.EOF {
-		return TapeLabel{}, fmt.Errorf("read %s: %w", readmeName, err)
+		return Label{}, fmt.Errorf("read %s: %w", ReadmeName, err)
 	}
 	words := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 	if err == io.EOF || len(words) < 2 || words[0] != "tapefs-format" {
-		return TapeLabel{}, fmt.Errorf("read %s: %w", readmeName, ErrNoLabel)
+		return Label{}, fmt.Errorf("read %s: %w", ReadmeName, ErrNoLabel)
 	}
-	if words[1] != strconv.Itoa(tapeFormat) {
-		return TapeLabel{}, fmt.Errorf("%w that this program can read: format %.20q, known is %d; use a newer tapefs", ErrNoLabel, words[1], tapeFormat)
+	if words[1] != strconv.Itoa(TapeFormat) {
+		return Label{}, fmt.Errorf("%w that this program can read: format %.20q, known is %d; use a newer tapefs", ErrNoLabel, words[1], TapeFormat)
 	}
-	var l TapeLabel
+	var l Label
 	seen := map[string]bool{}
 	for _, word := range words[2:] {
 		name, value, _ := strings.Cut(word, "=")
 		if seen[name] {
-			return TapeLabel{}, fmt.Errorf("%w: %.20q twice in its first line", ErrNoLabel, name)
+			return Label{}, fmt.Errorf("%w: %.20q twice in its first line", ErrNoLabel, name)
 		}
 		seen[name] = true
 		switch name {
@@ -188,13 +189,13 @@ func ParseTapeLabel(r io.Reader) (TapeLabel, error) {
 		case "number":
 			n, err := strconv.Atoi(value)
 			if err != nil || strconv.Itoa(n) != value {
-				return TapeLabel{}, fmt.Errorf("%w: number %.20q", ErrNoLabel, value)
+				return Label{}, fmt.Errorf("%w: number %.20q", ErrNoLabel, value)
 			}
 			l.Number = n
 		}
 	}
-	if err := l.check(); err != nil {
-		return TapeLabel{}, fmt.Errorf("%w: %w", ErrNoLabel, err)
+	if err := l.Check(); err != nil {
+		return Label{}, fmt.Errorf("%w: %w", ErrNoLabel, err)
 	}
 	return l, nil
 }

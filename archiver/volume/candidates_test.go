@@ -1,9 +1,10 @@
-package archiver
+package volume
 
 import (
 	"testing"
 	"time"
 
+	"tapefs/archiver/job"
 	"tapefs/catalog"
 	"tapefs/changer"
 )
@@ -12,16 +13,16 @@ import (
 func TestKeepFree(t *testing.T) {
 	const gib = 1 << 30
 	for _, c := range []struct {
-		pool           Pool
+		pool           job.Pool
 		capacity, want int64
 	}{
-		{Pool{}, 64 << 20, 64<<20/20 + 1<<20},                 // 5 % of a small tape
-		{Pool{}, 100 * gib, 5*gib + maxReserve},               // 5 GiB, which is 5 %
-		{Pool{}, 200 * gib, 5*gib + maxReserve},               // 5 GiB, less than 5 %
-		{Pool{}, 12_000 * gib, 240*gib + maxReserve},          // 2 %, more than 5 GiB
-		{Pool{KeepFree: gib}, 12_000 * gib, gib + maxReserve}, // as configured
+		{job.Pool{}, 64 << 20, 64<<20/20 + 1<<20},                 // 5 % of a small tape
+		{job.Pool{}, 100 * gib, 5*gib + MaxReserve},               // 5 GiB, which is 5 %
+		{job.Pool{}, 200 * gib, 5*gib + MaxReserve},               // 5 GiB, less than 5 %
+		{job.Pool{}, 12_000 * gib, 240*gib + MaxReserve},          // 2 %, more than 5 GiB
+		{job.Pool{KeepFree: gib}, 12_000 * gib, gib + MaxReserve}, // as configured
 	} {
-		if got := keepFree(c.pool, c.capacity); got != c.want {
+		if got := KeepFree(c.pool, c.capacity); got != c.want {
 			t.Errorf("of %d bytes %d stay free, not %d", c.capacity, got, c.want)
 		}
 	}
@@ -30,7 +31,7 @@ func TestKeepFree(t *testing.T) {
 // The fullest started tape comes first, then formats that were cut short, then tapes that the catalog does not know;
 // never cleaning cartridges, full or suspect ones, those of other pools, and those on their way out.
 func TestCandidates(t *testing.T) {
-	p := Pool{Name: "main", Include: []string{"*"}, Exclude: []string{"X*"}, FormatBlank: true}
+	p := job.Pool{Name: "main", Include: []string{"*"}, Exclude: []string{"X*"}, FormatBlank: true}
 	tapes := []catalog.Tape{
 		{Barcode: "A00001L8", UUID: "1", PoolName: "main", State: catalog.TapeOpen, Used: 10},
 		{Barcode: "A00002L8", UUID: "2", PoolName: "main", State: catalog.TapeOpen, Used: 20},
@@ -46,7 +47,7 @@ func TestCandidates(t *testing.T) {
 	check := func(want ...changer.Barcode) {
 		t.Helper()
 		var got []changer.Barcode
-		for _, c := range candidates(p, present, tapes) {
+		for _, c := range Candidates(p, present, tapes) {
 			got = append(got, c.Barcode)
 			if c.Known != (c.Tape.UUID != "") {
 				t.Errorf("%s: known %v", c.Barcode, c.Known)

@@ -1,0 +1,24 @@
+package volume
+
+import (
+	"io"
+	"regexp"
+
+	"tapefs/crypto"
+)
+
+// The files of an archive on tape, below its root.
+var (
+	ObjectNames   = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/([0-9a-f]{32})\.tar\.enc(?:\.([0-9]{4}))?$`)
+	KeyFolders    = regexp.MustCompile(`^tapefs/[0-9a-f]{16}$`)
+	SnapshotNames = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/catalog-([0-9TZ.]+)\.tar\.enc$`)
+)
+
+// HeaderSalt reads the salt of a sealed file.
+func HeaderSalt(f io.ReaderAt) ([]byte, error) {
+	header := make([]byte, crypto.HeaderSize)
+	if _, err := f.ReadAt(header, 0); err != nil {
+		return nil, err
+	}
+	return crypto.ParseHeader(header)
+}
