@@ -54,6 +54,11 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer db.Close()
+	for _, own := range conf.ownFolders() {
+		if own != "" && isWithin(realPath(to), realPath(own)) {
+			return withHint(usagef("--to %s lies in %s, where tapefs keeps files of its own", to, own), "restore to a folder outside of it")
+		}
+	}
 	if c.Number > 0 {
 		v, err := numbered(ctx, db, c.Paths[0], c.Number)
 		if err != nil {
