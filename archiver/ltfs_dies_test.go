@@ -89,7 +89,7 @@ func TestLtfsDiesWhileATapeIsFormatted(t *testing.T) {
 		}
 		w.write(fmt.Sprintf("src/%d", n), byte(n), 100<<10)
 		w.open(all)
-		if blank := fmt.Sprintf("VT%04dL8", (n+2)/3); n%2 == 0 && n < 20 {
+		if blank := fmt.Sprintf("VT%04dL8", (n+2)/3); n%2 == 0 && n < 30 {
 			if _, err := w.a.FormatTape(t.Context(), changer.Barcode(blank), "a", FormatOptions{}); !errors.Is(err, changer.ErrKilled) {
 				t.Errorf("request %d: format: %v", n, err)
 			}

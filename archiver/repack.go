@@ -398,6 +398,9 @@ func (r *repacker) close(ctx context.Context, t catalog.Tape, sum *RepackedTape)
 	}
 	if needed > 0 {
 		sum.Why = fmt.Sprintf("%d files on it are needed still", needed)
+		if why := r.w.blocked[t.PoolName]; why != nil { // nobody is owed what lies there, so that nothing else says it
+			r.noted.Add("", "", why)
+		}
 		r.noted.Add("", "", fmt.Errorf("tape %s is not repacked yet: %s", t.Barcode, sum.Why))
 		return nil
 	}
