@@ -36,8 +36,10 @@ type config struct {
 	Recall     recallConfig            `yaml:"recall"`
 	Scrub      scrubConfig             `yaml:"scrub"`
 	// Notify is a program and its arguments, run for what somebody should know.
-	Notify []string    `yaml:"notify"`
-	Tools  toolsConfig `yaml:"tools"`
+	Notify []string `yaml:"notify"`
+	// MetricsFile is written in Prometheus' text format at the end of runs.
+	MetricsFile string      `yaml:"metrics_file"`
+	Tools       toolsConfig `yaml:"tools"`
 
 	path string          // where it was read from
 	ring *crypto.Keyring // read by keyring
@@ -325,6 +327,9 @@ func (c *config) check() error {
 	}
 	if len(c.Notify) > 0 && c.Notify[0] == "" {
 		return errors.New("notify: its first word is empty; write a list: [program, argument]")
+	}
+	if f := c.MetricsFile; f != "" && (!filepath.IsAbs(f) || filepath.Ext(f) != ".prom") {
+		return fmt.Errorf("metrics_file: %q is not an absolute path that ends with .prom", f)
 	}
 	if _, err := changer.ParseFlavor(c.Library.Flavor); err != nil {
 		return fmt.Errorf("library.flavor: %w", err)

@@ -36,8 +36,9 @@ var mayImport = map[string]string{
 	"archiver/volume":  "archiver/job archiver/pack",
 	"archiver":         "archiver/extsort archiver/job archiver/localfs archiver/pack fs/recall catalog/owners archiver/restore archiver/volume",
 
-	"cmd/tapefs/manual": "",
-	"cmd/tapefs":        "cmd/tapefs/manual fs archiver changer/virtual catalog/tapebackup",
+	"cmd/tapefs/manual":  "",
+	"cmd/tapefs/metrics": "",
+	"cmd/tapefs":         "cmd/tapefs/manual cmd/tapefs/metrics fs archiver changer/virtual catalog/tapebackup",
 }
 
 // allowed are the rooms that one may depend on.

@@ -170,12 +170,14 @@ func (n *notifier) ended(ctx context.Context, kind string, err error, arch *arch
 	})
 }
 
-// working watches the catalog while a run works, and tells how it ended when the returned function is called with the error.
+// working watches the catalog while a run works. The returned function, called with the run's error, tells how it ended and
+// writes metrics.
 func (a *app) working(ctx context.Context, kind string, conf *config, db *catalog.DB) (end func(error, *archiver.Archiver)) {
 	n := a.notifier(conf)
 	stop := n.watchCatalog(ctx, db)
 	return func(err error, arch *archiver.Archiver) {
 		stop()
+		a.writeMetrics(ctx, conf, db)
 		if n == nil {
 			return
 		}
