@@ -700,7 +700,7 @@ func restoreHostile(t *testing.T, shell []string) {
 	tape.put(k, "manifest-"+volumeA+"-000001.tar.enc", sealObject(t, k, "saltmani", tarOf(t, map[string]string{"void.list": oid(1) + " $(touch x)\n" + oid(1) + " \\0057%s%n\n-rf /\n"})))
 	tape.put(k, "manifest-"+volumeA+"-000001.mac", nil)
 	target := t.TempDir()
-	code, stderr := runScript(t, shell, filepath.Join(tape.dir, filepath.Join("volume", "restore.sh")), keyFile, target)
+	code, stderr := runScript(t, shell, filepath.Join(tape.dir, "restore.sh"), keyFile, target)
 	if code != 0 && code != 3 {
 		t.Errorf("exit %d: %s", code, stderr)
 	}

@@ -11,5 +11,5 @@
 //   - MarkSuspect, TrustTape, Checked and EndSuspicions lead a tape into suspicion and out of it; DriveFailed and DriveWorked do the same
 //     for drives; TapeAdvice and DriveAdvice read the wear that both report.
 //
-// It imports job, pack, changer and catalog. It must not know manifests, sources, or who writes and why.
+// It imports job, changer and catalog. It must not know manifests, sources, or who writes and why.
 package volume

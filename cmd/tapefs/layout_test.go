@@ -33,7 +33,7 @@ var mayImport = map[string]string{
 	"archiver/pack":    "catalog crypto fs/recall/beneath",
 	"archiver/job":     "changer catalog crypto",
 	"archiver/restore": "archiver/extsort archiver/job archiver/localfs catalog/owners fs/recall",
-	"archiver/volume":  "archiver/job archiver/pack",
+	"archiver/volume":  "archiver/job",
 	"archiver":         "archiver/extsort archiver/job archiver/localfs archiver/pack fs/recall catalog/owners archiver/restore archiver/volume",
 
 	"cmd/tapefs/manual":  "",
