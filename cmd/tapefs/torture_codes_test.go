@@ -37,7 +37,7 @@ var troubleCodes = []struct {
 	{[]string{"failpoint ", "kill tapefs", "kill all at once", "killed volume needs ltfsck", "kill mkltfs", "robot stuck", "slow load", "mount stuck",
 		"ltfsck stuck", "spool lost", "spool rotten", "read error in proof"}, "archive", []int{killed}},
 	{[]string{"two at once"}, "archive", []int{exitLocked}},
-	{[]string{"bytes lost on tape", "bytes wrong on tape", "spoilt ", "kill heal"}, "verify", []int{exitFailed}}, // until it is healed
+	{[]string{"bytes lost on tape", "bytes wrong on tape", "spoilt ", "kill heal", "catalog lost"}, "verify", []int{exitFailed}}, // until it is healed
 	{[]string{"kill heal"}, "archive --heal", []int{killed}},
 	{[]string{"kill repack"}, "tape repack", []int{killed}},
 	{[]string{"kill forget"}, "forget", []int{killed, exitFailed}}, // nothing is left to be forgotten

@@ -143,6 +143,9 @@ func (w *tortured) loseCatalog() bool {
 	met := w.struck(w.rebuildPoints(), append([]string{"catalog", "rebuild"}, args...)...)
 	w.runs(append([]string{"catalog", "rebuild"}, args...)...)
 	w.proved = map[int64]bool{}
+	if w.spoilt { // what was known of damage went with the catalog: reading finds it again
+		w.heals()
+	}
 	return met
 }
 

@@ -116,7 +116,7 @@ func TestVerifyChooses(t *testing.T) {
 	if out := a.run("status"); !strings.Contains(out, "VT0005L8  verify") {
 		t.Errorf("status does not want the tape:\n%s", out)
 	}
-	a.edit("  # budget: 200GB     # default: no limit", "  budget: 200GB")
+	a.edit("  # budget: 200GB", "  budget: 200GB")
 	a.edit("  every: 1ms", "  every: 180d")
 	a.run("virtual", "fault", a.path("library"), "clear")
 	if v, reads := a.verify(0, "--due"); v.Parts != 0 || len(reads) != 0 {
