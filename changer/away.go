@@ -38,16 +38,16 @@ func (l *Library) Present() []DriveConfig {
 	return slices.DeleteFunc(l.drives(), func(d DriveConfig) bool { return away[d.Serial] != nil })
 }
 
-// awayError is the error of whoever needs a drive that is not there; nil when it is, as far as we know.
+// awayError is why a drive cannot be used because it is not there; nil when it is there, as far as we know.
 func (l *Library) awayError(d DriveConfig) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.away[d.Serial]
 }
 
-// lookForDrives finds the nodes that the configured drives have now. A drive that went away or came back is told in the log, once.
+// lookForDrives finds the nodes that the configured drives have now. It logs once when a drive goes away or comes back.
 func (l *Library) lookForDrives() {
-	var news []func() // told when all of them were looked for
+	var news []func() // what to log once all drives were looked for
 	for i, d := range l.cfg.Drives {
 		err := l.roots.discover(&d)
 		named := err == nil
@@ -63,7 +63,7 @@ func (l *Library) lookForDrives() {
 		case err == nil && silent.IsZero():
 			delete(l.away, d.Serial)
 		case err == nil && time.Since(silent) > silentFor:
-			delete(l.away, d.Serial) // whoever wants it asks it again
+			delete(l.away, d.Serial) // the next lease asks the drive again
 		case err != nil && was == nil:
 			l.away[d.Serial] = awayFor(d, err)
 		}
@@ -95,7 +95,7 @@ type noDriveError struct{ error }
 
 func (e noDriveError) Unwrap() []error { return []error{e.error, ErrNoDrive} }
 
-// wentAway tells that a drive is not there, unless none is: then whatever needs one fails, and says it.
+// wentAway logs that a drive is not there. When none is there, whatever needs a drive fails and says so.
 func (l *Library) wentAway(d DriveConfig, why error) {
 	if len(l.Away()) < len(l.cfg.Drives) {
 		l.log.Warn("a drive is not there, and the others go on without it: is it switched on?", "drive", d.Serial, "element", d.Element, "err", why)

@@ -72,8 +72,8 @@ func (w *waiting) announce(drives []DriveConfig, r Request) {
 	w.notices.Look(func() string { return w.holders(drives) })
 }
 
-// holder says who has a drive. Nobody has one that is free and left to those whose turn it is, and what the lock file says then is of
-// somebody who is gone.
+// holder says who has a drive. A drive that is free, and is only left to those whose turn it is, has no holder: its lock file still
+// names the last one, which is gone.
 func (w *waiting) holder(d DriveConfig) string {
 	if taken, err := held(w.l.driveLock(d.Serial)); err == nil && !taken {
 		return "somebody who waited for it"
@@ -142,10 +142,6 @@ func (w *waiting) try(ctx context.Context, d DriveConfig, r Request) (*Lease, er
 	if f == nil || err != nil {
 		return nil, err
 	}
-	if err := w.l.answers(ctx, d); err != nil {
-		f.Close()
-		return nil, err
-	}
 	le := &Lease{l: w.l, d: d, lock: f, ended: ctx.Done(), waited: w.told, turn: time.Now()}
 	purpose := strings.Join(strings.Fields(r.Purpose), "-")
 	if purpose == "" {
@@ -157,6 +153,10 @@ func (w *waiting) try(ctx context.Context, d DriveConfig, r Request) (*Lease, er
 		return nil, err
 	}
 	if err := w.l.recoverDrive(ctx, d); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if err := w.l.answers(ctx, d); err != nil { // not before: an ltfs that was left behind may write its index until then
 		f.Close()
 		return nil, err
 	}

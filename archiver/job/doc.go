@@ -5,7 +5,7 @@
 // with Finish or AsRun, which record how it went. In between:
 //
 //   - a lock of a source (LockFree, LockSources) keeps two runs from fetching it at once; the writer lock (LockWriter) is held by the one
-//     process that writes to tapes. Who waits for it says so in a file that the holder looks at (WriterWanted);
+//     process that writes to tapes. A process that waits for it says so in a file that the holder looks at (WriterWanted);
 //   - RunError names what keeps a run from being whole, on stderr and in the catalog, up to a bound for each source; Problems gathers what
 //     went wrong with tapes and drives, and decides how the run ends;
 //   - Activity says what a run does with a tape, for somebody who waits; Flow counts what came of all sources; Heard knows when something

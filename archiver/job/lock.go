@@ -150,7 +150,7 @@ func (env *Env) WriterWanted() bool {
 	return err == nil && !ok
 }
 
-// awaitLock polls for a lock until it is had, and tells of it when that takes its time.
+// awaitLock polls for a lock until it has it, and reports the wait when it gets long.
 func (env *Env) awaitLock(ctx context.Context, l *flock.Flock, what string) error {
 	notices := changer.NewNotices(what, false, env.Config.Waits)
 	poll := time.NewTicker(LockPoll)
@@ -168,7 +168,7 @@ func (env *Env) awaitLock(ctx context.Context, l *flock.Flock, what string) erro
 	}
 }
 
-// signLock writes into a lock's file who has it, for those who wait: the process and since when.
+// signLock writes the holder into a lock's file, for those that wait: the process, and since when it has the lock.
 func (env *Env) signLock(l *flock.Flock) {
 	text := fmt.Sprintf("%d %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 	if err := os.WriteFile(l.Path(), []byte(text), 0o600); err != nil {
@@ -224,7 +224,7 @@ func (l *SourceLocks) End(name string) {
 	l.done[name] = true
 }
 
-// LetGo gives up the lock of a source of which nothing more comes; false: something may.
+// LetGo releases the lock of a source of which nothing more comes, and reports whether it did.
 func (l *SourceLocks) LetGo(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -238,7 +238,7 @@ func (l *SourceLocks) LetGo(name string) bool {
 	return true
 }
 
-// Unlock gives all up.
+// Unlock releases all of them.
 func (l *SourceLocks) Unlock() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

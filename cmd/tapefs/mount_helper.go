@@ -79,7 +79,7 @@ func mountWords(args []string) ([]string, error) {
 				sloppy = true
 			case 'v':
 				words = append(words, "-v")
-			case 'n': // mtab is no file any more
+			case 'n': // mtab is no longer a file
 			case 'o', 't', 'N':
 				value := arg[j+1:]
 				if value == "" {

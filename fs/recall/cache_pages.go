@@ -7,9 +7,9 @@ import (
 	"tapefs/catalog"
 )
 
-// Who reads here and there, a few KiB each time, would have 64 KiB read and hashed for each of them. So a block that was held against
-// its mark for a small read leaves marks of its pages, and the next small reads there are held against those. They are kept of the
-// extents that were read so last.
+// A program that reads a few KiB here and there would have 64 KiB read and hashed for each read. So when a block was held against its
+// mark for a small read, marks of its pages are kept, and the next small reads there are held against those. They are kept for the
+// extents that were read in this way last.
 
 const (
 	pageSize = 4 << 10

@@ -1,6 +1,6 @@
-// Package metrics says how an archive is in the text format of Prometheus. A [Snapshot] is what somebody counted at one
-// moment; [WriteFile] puts it where node_exporter's textfile collector finds it, for runs that cron starts and that are gone before
-// anybody could ask them.
+// Package metrics describes the state of an archive in Prometheus' text format. A [Snapshot] is what was counted at one moment.
+// [WriteFile] puts it where node_exporter's textfile collector finds it: a run that cron starts is gone before anybody could
+// scrape it.
 //
 // docs/metrics.md lists the metrics and has alert rules. A name that was published once keeps its meaning.
 //
@@ -72,7 +72,7 @@ type Source struct {
 // gauges collects values under a name each.
 type gauges struct{ registry *prometheus.Registry }
 
-// vector makes a metric; the function it returns sets a value for words of its labels.
+// vector registers a metric and returns a function that sets its value for some values of its labels.
 func (g gauges) vector(name, help string, labels ...string) func(value float64, words ...string) {
 	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tapefs", Name: name, Help: help}, labels)
 	g.registry.MustRegister(v)
@@ -150,7 +150,7 @@ func (s Snapshot) Registry() *prometheus.Registry {
 	return g.registry
 }
 
-// WriteFile puts the snapshot into a file that anybody may read, in one step: who reads sees the old one or the new one.
+// WriteFile writes the snapshot into a file that anybody may read, atomically: a reader sees the old file or the new one.
 func WriteFile(path string, s Snapshot) error {
 	if err := prometheus.WriteToTextfile(path, s.Registry()); err != nil {
 		return fmt.Errorf("write metrics to %s: %w", path, err)
