@@ -16,7 +16,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Without cgo: no C compiler is needed, and one binary runs on any Linux. Only the race detector wants it.
 export CGO_ENABLED = 0
 
-.PHONY: help build man docs install deb dist package-test deps demo test torture years soak fuzz race lint check bench bench-crypto bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
+.PHONY: help build man docs install deb dist package-test deps demo test torture years soak browser fuzz race lint check bench bench-crypto bench-mount bench-recall bench-archive bench-restore bench-rebuild scale clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -60,7 +60,7 @@ demo: build ## The whole journey with a virtual library; SRC=/some/dir archives 
 	./tapefs demo $(if $(SRC),--src '$(SRC)')
 
 test: deps ## Run all tests
-	$(GO) test -timeout 40m ./...
+	$(GO) test -timeout 80m ./...
 
 torture: deps ## ROUNDS (500; "once": each kind once, four in a row) of kills, full tapes and faults, each followed by a compare; SEED repeats a run, ARCHIVE one archive of it; JOBS (4) archives at a time
 	TAPEFS_ROUNDS=$(or $(ROUNDS),500) TAPEFS_SEED=$(SEED) TAPEFS_ARCHIVE=$(ARCHIVE) TAPEFS_KIND='$(KIND)' TAPEFS_REBUILDS=$(REBUILDS) $(GO) test -count=1 -timeout 12h -parallel $(or $(JOBS),4) -run '^TestTorture$$' -v ./cmd/tapefs
@@ -73,6 +73,10 @@ years: deps ## RUNS (40) of archive with changes, forget, export, killed repacks
 
 soak: deps ## TIME (2h) of readers, archive, verify and faults around one mount; RACE=1 under the race detector; PLOT=FILE.svg draws memory and descriptors
 	CGO_ENABLED=$(if $(RACE),1,0) GORACE=atexit_sleep_ms=0 TAPEFS_SOAK=$(or $(TIME),2h) TAPEFS_SOAK_PLOT='$(PLOT)' $(GO) test $(if $(RACE),-race) -count=1 -timeout 30h -run '^TestSoak$$' -v ./cmd/tapefs
+
+browser: ## The page in a headless Chromium, which is installed if it is missing; SHOTS=DIR keeps pictures
+	sh .ci/deps chromium
+	TAPEFS_BROWSER=1 TAPEFS_SCREENSHOTS='$(SHOTS)' $(GO) test -count=1 -timeout 30m -run '^TestBrowser$$' ./cmd/tapefs
 
 fuzz: ## Every fuzz target for TIME (1m) each
 	sh .ci/fuzz '$(or $(TIME),1m)'

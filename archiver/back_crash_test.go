@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"testing"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // killAt runs an archive in another process that dies at a failpoint; false: it was not reached.

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 type noteFunc func(string)

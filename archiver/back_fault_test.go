@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // onlyA lets source far have its copies in pool a alone.
@@ -349,14 +349,14 @@ func TestPartCutOffByEndOfTape(t *testing.T) {
 	w.must(err)
 	_, err = w.a.FormatTape(ctx, "VT0001L8", "a", FormatOptions{}) // its size makes the grid: several parts
 	w.must(err)
-	_, err = w.a.planSource(ctx, run, src, Options{}, func(b catalog.Batch) error { return w.a.fetchBatch(ctx, run, src, b) })
+	_, err = w.a.planSource(ctx, run, src, Options{}, func(b catalog.Batch) error { return w.a.spool.FetchBatch(ctx, run, src, b) })
 	w.must(err)
 	wr := w.a.newWriter(run, map[int64]Source{row.ID: src}, Options{}, job.NewProblems(w.a.env, run))
 	pool, err := w.db.EnsurePool(ctx, "a")
 	w.must(err)
-	owed, err := wr.owed(ctx, pool.ID)
+	owed, err := wr.debts.owed(ctx, pool.ID)
 	w.must(err)
-	batches, err := wr.batches(ctx)
+	batches, err := wr.stock.batches(ctx)
 	w.must(err)
 	if len(owed) != 2 {
 		t.Fatalf("owed %+v", owed)
@@ -364,45 +364,45 @@ func TestPartCutOffByEndOfTape(t *testing.T) {
 	cut := false
 	for _, c := range owed {
 		b := batches[c.Object.Batch]
-		objects, err := wr.objects(ctx, b.ID)
+		objects, err := wr.stock.objects(ctx, b.ID)
 		w.must(err)
 		o := objects[c.Object.ID]
 		if o.PlannedSize < 20<<20 {
-			w.must(wr.writeCopy(ctx, "a", c, b, o))
+			w.must(wr.objects.write(ctx, "a", c, b, o))
 			continue
 		}
 		cut = true
-		p, err := wr.pack(ctx, c, b, o)
+		p, err := wr.objects.pack(ctx, c, b, o)
 		w.must(err)
 		defer p.Close()
-		w.must(wr.openTape(ctx, "a", p.PartLen(0)))
-		first := wr.tape.Barcode
-		used := wr.volume.Capacity
-		free, err := wr.volume.Free()
+		w.must(wr.tapes.openTape(ctx, "a", p.PartLen(0)))
+		first := wr.session.tape.Barcode
+		used := wr.session.volume.Capacity
+		free, err := wr.session.volume.Free()
 		w.must(err)
 		mine := map[int64]bool{}
 		w.must(w.vl.Fault(fmt.Sprintf("enospc-after=%d", used-free+1<<20)))
 		for range p.Parts() { // the drive's buffer takes some parts more than fit
-			if wr.volume == nil {
+			if wr.session.volume == nil {
 				break
 			}
-			n, _, err := wr.missing(ctx, c, p, true, mine)
+			n, _, err := wr.objects.missing(ctx, c, p, true, mine)
 			w.must(err)
-			w.must(wr.writePart(ctx, c, o, p, n, nil, mine))
+			w.must(wr.objects.writePart(ctx, c, o, p, n, nil, mine))
 		}
-		if wr.volume != nil {
-			w.must(wr.sync(ctx))
+		if wr.session.volume != nil {
+			w.must(wr.tapes.sync(ctx))
 		}
 		if tape, err := w.db.TapeByBarcode(ctx, first); err != nil || tape.State != catalog.TapeFull && tape.State != catalog.TapeSuspect {
 			t.Errorf("tape %+v, %v", tape, err)
 		}
 		w.must(w.vl.Fault("clear"))
-		w.must(wr.writeCopy(ctx, "a", c, b, o))
+		w.must(wr.objects.write(ctx, "a", c, b, o))
 	}
 	if !cut {
 		t.Error("no object was large enough")
 	}
-	close(wr.done)
+	close(wr.mail.done)
 	w.must(wr.loop(ctx))
 	w.settled()
 	w.restore("far", "a")

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // A source goes onto tapes of two pools, opens with openssl and tar, and a second run moves no tape.

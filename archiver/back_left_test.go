@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // A tape on which a session before this one left parts that nobody proved is read back before anything is written to it:

@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/archiver/pack"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // While the drive takes one extent several more are read and sealed, through however many small files: when a file is
@@ -19,9 +20,9 @@ func TestPackingReadsAhead(t *testing.T) {
 	const files, size = 3000, 12 << 10 // about nine extents
 	root := t.TempDir()
 	for i := range files {
-		ok(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("%04d", i)), backRandom(byte(i), size), 0o644))
+		ok(t, os.WriteFile(filepath.Join(root, fmt.Sprintf("%04d", i)), packtest.Random(byte(i), size), 0o644))
 	}
-	l, err := pack.NewLayout("src", backMembers(t, root))
+	l, err := pack.NewLayout("src", members(t, root))
 	ok(t, err)
 	var opened atomic.Int64
 	hold := make(chan struct{}) // a file that does not open for now
@@ -31,7 +32,7 @@ func TestPackingReadsAhead(t *testing.T) {
 			<-hold
 		}
 		return os.Open(filepath.Join(root, name))
-	}, true, backKey(t), []byte("saltsalt"), 1<<40, nil)
+	}, true, packtest.Key(t), []byte("saltsalt"), 1<<40, nil)
 	ok(t, err)
 	defer p.Close()
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // The time of --until comes while objects are waiting to be written: none is begun any more, nothing is wrong with

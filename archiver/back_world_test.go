@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/changer/virtual"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // TestMain makes the test binary the programs of the virtual library, and a process that archives
@@ -131,7 +132,7 @@ func newBackWorld(t *testing.T, o virtual.Options) *backWorld {
 	w.vl, err = virtual.Create(filepath.Join(w.dir, "library"), o)
 	w.must(err)
 	ring := &crypto.Keyring{}
-	_, err = ring.Add(filepath.Join(w.dir, "keys"), backKey(t))
+	_, err = ring.Add(filepath.Join(w.dir, "keys"), packtest.Key(t))
 	w.must(err)
 	// ssh [options] host command…: the options used here all stand before "host".
 	w.must(os.WriteFile(filepath.Join(w.dir, "ssh"), []byte("#!/bin/sh\nwhile [ \"$1\" != host ]; do shift; done\nshift\nexec sh -c \"$*\"\n"), 0o755))
@@ -200,7 +201,7 @@ func (w *backWorld) write(name string, seed byte, size int) {
 	w.Helper()
 	p := filepath.Join(w.dir, name)
 	w.must(os.MkdirAll(filepath.Dir(p), 0o755))
-	w.must(os.WriteFile(p, backRandom(seed, size), 0o640))
+	w.must(os.WriteFile(p, packtest.Random(seed, size), 0o640))
 }
 
 func (w *backWorld) archive() Summary {
@@ -266,7 +267,7 @@ func (w *backWorld) restore(source string, pool string) []string {
 	got := w.TempDir()
 	for _, oid := range oids {
 		sort.Slice(parts[oid], func(i, j int) bool { return filepath.Base(parts[oid][i]) < filepath.Base(parts[oid][j]) })
-		backUntar(w.T, key, got, parts[oid]...)
+		packtest.Untar(w.T, key, got, parts[oid]...)
 	}
 	out, err := exec.Command("rsync", "-aHnc", "--omit-dir-times", "--delete", "--itemize-changes", filepath.Join(w.dir, source)+"/", filepath.Join(got, source)+"/").CombinedOutput()
 	if err != nil || len(out) > 0 {
@@ -351,7 +352,7 @@ func (w *backWorld) settled() {
 		w.Errorf("%d parts of %d copies", len(seen), copies)
 	}
 	err = filepath.WalkDir(filepath.Join(w.dir, "spool"), func(p string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && d.Name() != "boot" {
+		if err == nil && !d.IsDir() {
 			w.Errorf("left in the spool: %s", p)
 		}
 		return nil

@@ -14,9 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/archiver/pack"
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
+	"github.com/tapefs/tapefs/archiver/source"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // These measure what an archive run costs against the programs that do one part of it alone, in the same run and on
@@ -108,13 +110,13 @@ func TestBenchUnchanged(t *testing.T) {
 	ours := func() {
 		st, err := f.planSource(t.Context(), f.run, src, Options{}, func(b catalog.Batch) error { return fmt.Errorf("batch %d was planned", b.ID) })
 		ok(t, err)
-		want(t, "a later run", st, listStats{Same: int64(n)})
+		want(t, "a later run", st, source.Stats{Same: int64(n)})
 	}
 	const name = "tapefs: list and compare with the catalog"
 	compared(t, 3, name, "rsync -an to an equal tree", 1.2, ours, func() { program(t, "rsync", "-an", "-e", shell, server.URL(tree)+"/", same+"/") })
 	// The least that it can take: rsync printing what tapefs compares, to nobody.
 	compared(t, 3, name, "rsync -an that prints all it lists", 1.2, ours, func() {
-		program(t, "sh", "-c", `exec "$@" >/dev/null`, "sh", "rsync", "-rlptgoDnH", "--numeric-ids", listFormat, "-e", shell, server.URL(tree)+"/", filepath.Join(base, "nothing")+"/")
+		program(t, "sh", "-c", `exec "$@" >/dev/null`, "sh", "rsync", "-rlptgoDnH", "--numeric-ids", source.Format, "-e", shell, server.URL(tree)+"/", filepath.Join(base, "nothing")+"/")
 	})
 }
 
@@ -132,14 +134,14 @@ func TestBenchSeal(t *testing.T) {
 	root := filepath.Join(dir, "root")
 	ok(t, os.Mkdir(root, 0o755))
 	randomFile(t, filepath.Join(root, "big"), size)
-	key := backKey(t)
+	key := packtest.Key(t)
 	keyFile := filepath.Join(dir, "key")
 	ok(t, key.Save(keyFile))
 	t.Logf("%d MiB from the page cache to nowhere", size>>20)
 	ours := func() {
-		l, err := pack.NewLayout("src", backMembers(t, root))
+		l, err := pack.NewLayout("src", members(t, root))
 		ok(t, err)
-		p, err := pack.New(l, backOpener(root), true, key, []byte("saltsalt"), 1<<40, nil)
+		p, err := pack.New(l, packtest.Opener(root), true, key, []byte("saltsalt"), 1<<40, nil)
 		ok(t, err)
 		defer p.Close()
 		_, err = p.WritePart(t.Context(), 0, io.Discard)
@@ -160,7 +162,7 @@ func randomFile(t *testing.T, path string, size int) {
 	t.Helper()
 	f, err := os.Create(path)
 	ok(t, err)
-	piece := backRandom(byte(len(path)), 16<<20)
+	piece := packtest.Random(byte(len(path)), 16<<20)
 	for left := size; left > 0; left -= len(piece) {
 		_, err := f.Write(piece[:min(left, len(piece))])
 		ok(t, err)
@@ -209,7 +211,7 @@ func TestBenchArchive(t *testing.T) {
 	})
 	// What the machine can do at best: the same work by programs that need not wait for each other.
 	keyFile, tape := filepath.Join(w.dir, "bench key"), filepath.Join(w.dir, "library", "tapes", "bench")
-	ok(t, backKey(t).Save(keyFile))
+	ok(t, packtest.Key(t).Save(keyFile))
 	const work = `for i in 1 2 3; do cat "$2"/* | openssl dgst -sha256 & done
 		cat "$2"/* | openssl enc -aes-256-ctr -pbkdf2 -iter 10000 -md sha256 -pass "file:$1" -out "$3"; wait`
 	compared(t, 3, "tapefs archive", "rsync -a, openssl enc and dgst at once", 1.15, ours, func() {

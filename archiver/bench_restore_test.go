@@ -7,7 +7,8 @@ import (
 	"strconv"
 	"testing"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // TestBenchRestore: small files brought back to a directory, against openssl and tar that open the same objects, and
@@ -18,7 +19,7 @@ func TestBenchRestore(t *testing.T) {
 	w := newBackWorld(t, virtual.Options{Slots: 4, Drives: 1, TapeSize: 2*int64(n)*size + 1<<30})
 	tapes := filepath.Join(w.dir, "library", "tapes")
 	elsewhere(t, tapes)
-	content := backRandom(7, size+n)
+	content := packtest.Random(7, size+n)
 	for d := range (n + perDir - 1) / perDir {
 		dir := filepath.Join(w.dir, "src", fmt.Sprintf("collection %02d", d%20), fmt.Sprintf("album %06d", d))
 		ok(t, os.MkdirAll(dir, 0o755))

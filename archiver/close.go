@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"tapefs/archiver/job"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // CloseTape writes to an open tape what it lacks before it leaves the library: a manifest of what none names
@@ -33,25 +33,25 @@ func (a *Archiver) CloseTape(ctx context.Context, t catalog.Tape) (err error) {
 
 func (a *Archiver) closeTape(ctx context.Context, run catalog.Run, p Pool, t catalog.Tape) (err error) {
 	w := a.newWriter(run, nil, Options{}, job.NewProblems(a.env, run))
-	if w.unlock, err = a.env.LockWriter(ctx); err != nil {
+	if err := w.lock.take(ctx); err != nil {
 		return err
 	}
-	defer w.unlock()
-	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
-	ok, err := w.try(ctx, p, volume.Candidate{Barcode: changer.Barcode(t.Barcode), Known: true, Tape: t})
+	defer w.lock.release()
+	defer func() { err = errors.Join(err, w.session.giveUp(ctx)) }()
+	ok, err := w.tapes.try(ctx, p, volume.Candidate{Barcode: changer.Barcode(t.Barcode), Known: true, Tape: t})
 	if err != nil {
 		return err
 	}
 	if ok {
-		if err := w.sync(ctx); err != nil {
+		if err := w.tapes.sync(ctx); err != nil {
 			return err
 		}
 	}
-	if w.volume != nil {
-		if err := w.snapshot(ctx, true); err != nil {
+	if w.session.volume != nil {
+		if err := w.tapes.journal.snapshot(ctx, true); err != nil {
 			return err
 		}
-		if err := w.closeTape(ctx); err != nil {
+		if err := w.tapes.closeTape(ctx); err != nil {
 			return err
 		}
 	}

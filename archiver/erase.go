@@ -8,10 +8,11 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/archiver/job"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/manifest"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // namedLast bounds how many files are named that have their last copy on a tape.
@@ -250,12 +251,12 @@ func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity
 // lookAtOurs finds out what lies on a mounted tape whose label names this catalog, and whether the catalog knows of all of it.
 func (a *Archiver) lookAtOurs(ctx context.Context, v *changer.Volume, root *os.Root, is *identity) error {
 	var folders []string
-	if err := eachName(root, "tapefs", func(name string) { folders = append(folders, "tapefs/"+name) }); err != nil {
+	if err := volume.EachName(root, "tapefs", func(name string) { folders = append(folders, "tapefs/"+name) }); err != nil {
 		return err
 	}
 	for _, dir := range folders {
-		err := eachName(root, dir, func(name string) {
-			if !volume.ObjectNames.MatchString(dir + "/" + name) {
+		err := volume.EachName(root, dir, func(name string) {
+			if !volume.ObjectNames().MatchString(dir + "/" + name) {
 				return
 			}
 			is.files++
@@ -274,7 +275,7 @@ func (a *Archiver) lookAtOurs(ctx context.Context, v *changer.Volume, root *os.R
 	if err != nil {
 		return err
 	}
-	if _, err := a.checkJournal(ctx, v, t, false); errors.Is(err, ErrOlder) {
+	if _, err := manifest.Check(ctx, a.env, v, t, false); errors.Is(err, ErrOlder) {
 		is.newer = err
 	} else if err != nil {
 		return err

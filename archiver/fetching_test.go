@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/spool"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // admissionWorld is a source with four batches of 40 bytes and a spool for two, and a writer that can release nothing.
@@ -27,7 +28,7 @@ func admissionWorld(t *testing.T) (*front, *intake, []catalog.Batch) {
 	}
 	noted := job.NewProblems(f.Archiver.env, f.run)
 	w := f.newWriter(f.run, nil, Options{}, noted)
-	close(w.stopped)
+	close(w.mail.stopped)
 	return f, f.newIntake(f.run, w, Options{}, noted), batches
 }
 
@@ -35,7 +36,7 @@ func admissionWorld(t *testing.T) (*front, *intake, []catalog.Batch) {
 func TestAdmissionCountsWhatIsInHand(t *testing.T) {
 	f, in, batches := admissionWorld(t)
 	for i, want := range []bool{true, true, false} {
-		got, err := f.admit(t.Context(), batches[i], f.spoolFits)
+		got, err := f.spool.Admit(t.Context(), batches[i], f.spool.Fits)
 		ok(t, err)
 		if got != want {
 			t.Fatalf("batch %d is admitted: %v", i, got)
@@ -52,17 +53,17 @@ func TestAdmissionCountsWhatIsInHand(t *testing.T) {
 			answers <- answer{ok, err}
 		}()
 	}
-	f.fetching.end(batches[0]) // it failed, and left nothing
+	f.spool.Fetching.End(batches[0]) // it failed, and left nothing
 	if a := <-answers; !a.ok || a.err != nil {
 		t.Fatalf("one that waited: %+v", a)
 	}
-	f.fetching.end(batches[1])
+	f.spool.Fetching.End(batches[1])
 	if a := <-answers; !a.ok || a.err != nil {
 		t.Fatalf("the other one that waited: %+v", a)
 	}
-	f.fetching.end(batches[2])
-	f.fetching.end(batches[3])
-	if len(f.fetching.all()) > 0 {
+	f.spool.Fetching.End(batches[2])
+	f.spool.Fetching.End(batches[3])
+	if len(f.spool.Fetching.All()) > 0 {
 		t.Error("something is left")
 	}
 }
@@ -72,21 +73,21 @@ func TestAdmissionCountsWhatIsInHand(t *testing.T) {
 func TestAdmissionOfTheOldest(t *testing.T) {
 	f, in, batches := admissionWorld(t)
 	for _, b := range batches[1:3] {
-		dir, err := f.batchRoot(b)
+		dir, err := f.spool.BatchRoot(b)
 		ok(t, err)
 		ok(t, os.MkdirAll(dir, 0o700))
 	}
 	f.env.Config.SpoolMax = 50
 	for i, want := range []bool{false, true, false, false} {
 		got, err := in.admit(t.Context(), batches[i])
-		if got != want || (err == errNoRoom) == want {
+		if got != want || (err == spool.ErrNoRoom) == want {
 			t.Errorf("batch %d is admitted: %v, %v", i, got, err)
 		}
 		if got {
-			f.fetching.end(batches[i])
+			f.spool.Fetching.End(batches[i])
 		}
 	}
-	dir, err := f.batchRoot(batches[1])
+	dir, err := f.spool.BatchRoot(batches[1])
 	ok(t, err)
 	ok(t, os.RemoveAll(dir))
 	if got, err := in.admit(t.Context(), batches[2]); !got || err != nil {

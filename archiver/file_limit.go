@@ -6,8 +6,8 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver/volume"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // liftFileLimit lets this process, and the programs that it starts, make files of any size as far as that is allowed. An error says that

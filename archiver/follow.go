@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"sync"
 	"time"
 
-	"tapefs/archiver/job"
-	"tapefs/archiver/pack"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // errDetached: the part in hand cannot be finished with what the leader gives.
@@ -64,14 +63,11 @@ type followPart struct {
 	cut  bool         // nothing more of it comes
 }
 
-func (w *writer) newFollower(ctx context.Context, p Pool) *follower {
-	f := &follower{pool: p, ended: make(chan struct{}), maxBytes: w.a.env.Config.BehindBytes, maxTime: w.a.env.Config.BehindTime}
+func (g *followers) newFollower(ctx context.Context, p Pool) *follower {
+	f := &follower{pool: p, ended: make(chan struct{}), maxBytes: g.a.env.Config.BehindBytes, maxTime: g.a.env.Config.BehindTime}
 	f.changed = sync.NewCond(&f.mu)
-	f.w = w.a.newWriter(w.run, w.sources, Options{Until: w.until, Now: true}, w.noted)
-	f.w.unlock = func() {} // the leader holds the lock for both
-	f.w.losses = w.losses
-	f.w.peers, f.w.stageName, f.w.follows = w.peers, "write "+p.Name, true
-	maps.Copy(f.w.tried, w.tried)
+	f.w = g.a.newWriter(g.run, g.sources, Options{Until: g.lead.debts.until, Now: true}, g.noted)
+	f.w.becomeFollower(g.lead, p.Name)
 	go f.run(ctx)
 	return f
 }
@@ -82,9 +78,9 @@ func (f *follower) run(ctx context.Context) {
 	for {
 		e, ok := f.next()
 		if !ok {
-			err := errors.Join(f.w.closeTape(ctx), f.w.giveUp(ctx))
+			err := errors.Join(f.w.tapes.closeTape(ctx), f.w.session.giveUp(ctx))
 			f.mu.Lock()
-			f.w.closing = err
+			f.w.mail.closing = err
 			f.mu.Unlock()
 			return
 		}
@@ -167,25 +163,25 @@ func (f *follower) extent(p *followPart) (followEvent, error) {
 func (f *follower) writePart(ctx context.Context, p *followPart) error {
 	defer f.cut(p) // whatever still comes of it
 	w := f.w
-	err := w.openTape(ctx, f.pool.Name, p.size)
+	err := w.tapes.openTape(ctx, f.pool.Name, p.size)
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, errTooSmall) {
 			return nil
 		}
 		return err
 	}
-	ctx, w.expected = context.WithoutCancel(ctx), p.expected // the part in hand is finished
+	ctx, w.progress.expected = context.WithoutCancel(ctx), p.expected // the part in hand is finished
 	if !f.opened(p) {
 		return nil
 	}
 	name := pack.PartName(p.object.Fingerprint, p.object.OID, p.number, p.parts)
-	row, err := w.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: p.copy, Number: p.number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
+	row, err := w.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: p.copy, Number: p.number, Tape: w.session.tape.ID, Barcode: w.session.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", p.number+1, p.object.OID, err)
 	}
 	var written int64
 	began := time.Now()
-	_, err = w.putFile(ctx, name, func(out *os.File) (catalog.Part, error) {
+	_, err = w.session.putFile(ctx, name, func(out *os.File) (catalog.Part, error) {
 		for {
 			e, err := f.extent(p)
 			if err != nil || e.end {
@@ -193,7 +189,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 			}
 			n, err := out.Write(e.data)
 			written += int64(n)
-			w.progress(n)
+			w.progress.more(n)
 			f.recycle(e.data)
 			if err != nil {
 				return catalog.Part{}, &pack.WriteError{Err: err}
@@ -205,14 +201,14 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 	}
 	if err != nil {
 		f.cut(p)
-		err = w.partFailed(ctx, row, written, fmt.Errorf("write part %d of object %s to tape %s: %w", p.number+1, p.object.OID, w.tape.Barcode, err))
+		err = w.tapes.partFailed(ctx, row, written, fmt.Errorf("write part %d of object %s to tape %s: %w", p.number+1, p.object.OID, w.session.tape.Barcode, err))
 		if errors.Is(err, errDetached) {
 			w.a.env.Log.Info("a second copy will be written from the spool", "object", p.object.OID, "pool", f.pool.Name, "why", err)
 			return nil
 		}
 		return err
 	}
-	start, err := w.volume.StartBlock(name)
+	start, err := w.session.volume.StartBlock(name)
 	if err != nil {
 		start = -1
 	}
@@ -220,7 +216,7 @@ func (f *follower) writePart(ctx context.Context, p *followPart) error {
 		return fmt.Errorf("record part %d of object %s: %w", p.number+1, p.object.OID, err)
 	}
 	job.Failpoint("follower-part")
-	return w.countPart(ctx, w.sources[p.object.Source].Name, p.size, map[string]int64{"written_bytes": p.size, "written_parts": 1, "followed_parts": 1,
+	return w.tapes.countPart(ctx, w.sources[p.object.Source].Name, p.size, map[string]int64{"written_bytes": p.size, "written_parts": 1, "followed_parts": 1,
 		"write_ms": time.Since(began).Milliseconds()})
 }
 

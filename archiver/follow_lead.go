@@ -5,16 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"time"
 
-	"tapefs/archiver/pack"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // The leader's side of a follower: these run in the leading writer's goroutine.
+
+// followers are the drives that write beside a leading writer: second copies of what it writes, and other pools. Only the leading writer's
+// goroutine uses it, and it alone; each follower has a goroutine and a writer of its own.
+type followers struct {
+	*task
+	lead   *writer
+	byPool map[string]*follower
+	paired map[string]map[int64]int64 // by pool: copies of the objects at hand that it is owed, by object
+	beside []Pool                     // that other drives can write at the same time; not begun yet
+}
 
 // begin gives a follower a part to write. fresh: it was idle, and may have to mount its tape first.
 func (f *follower) begin(p *followPart) (ok, fresh bool) {
@@ -100,7 +109,7 @@ func (f *follower) able() error {
 
 // finish lets the follower close its tape when it has done what it was given; of its own it begins nothing more.
 func (f *follower) finish() {
-	f.w.halt.Store(true)
+	f.w.mail.halt.Store(true)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
@@ -109,68 +118,60 @@ func (f *follower) finish() {
 
 // stop closes a follower's tape in order and gives its drive back; the error is what went wrong with that. The
 // leader takes over what it learned.
-func (w *writer) stop(f *follower) error {
+func (g *followers) stop(f *follower) error {
 	f.finish()
 	<-f.ended
-	delete(w.followers, f.pool.Name)
-	w.learn(f)
-	w.peers.leave(f.w)
+	delete(g.byPool, f.pool.Name)
+	g.lead.known.learn(f.w.known)
+	g.lead.session.peers.leave(f.w.session)
 	// Where it had no tape the leader looks itself, and says what is wanted.
 	if err := f.able(); err != nil && !errors.Is(err, ErrNeedsOperator) && !errors.Is(err, context.Canceled) {
-		w.noted.Add("", "", fmt.Errorf("the drive that wrote to pool %s at the same time was given up: %w", f.pool.Name, err))
+		g.noted.Add("", "", fmt.Errorf("the drive that wrote to pool %s at the same time was given up: %w", f.pool.Name, err))
 	}
-	return f.w.closing
-}
-
-// learn takes over which copies and tapes a follower gave up. It must have settled.
-func (w *writer) learn(f *follower) {
-	maps.Copy(w.failed, f.w.failed)
-	maps.Copy(w.repacked, f.w.repacked)
-	maps.Copy(w.fromCopy, f.w.fromCopy)
-	maps.Copy(w.tried, f.w.tried)
+	return f.w.mail.closing
 }
 
 // dismiss stops a follower in the middle of a run, which goes on without it.
-func (w *writer) dismiss(f *follower) {
-	if err := w.stop(f); err != nil {
-		w.noted.Add("", "", fmt.Errorf("the tape of pool %s was not closed in order: %w", f.pool.Name, err))
+func (g *followers) dismiss(f *follower) {
+	if err := g.stop(f); err != nil {
+		g.noted.Add("", "", fmt.Errorf("the tape of pool %s was not closed in order: %w", f.pool.Name, err))
 	}
 }
 
 // stopAll closes the tapes of all followers.
-func (w *writer) stopAll() error {
-	for _, f := range w.followers {
+func (g *followers) stopAll() error {
+	for _, f := range g.byPool {
 		f.finish()
 	}
 	var errs []error
-	for _, f := range w.followers {
-		errs = append(errs, w.stop(f))
+	for _, f := range g.byPool {
+		errs = append(errs, g.stop(f))
 	}
 	return errors.Join(errs...)
 }
 
 // settleAll waits until the followers have done all they were given of the objects at hand.
-func (w *writer) settleAll() {
-	for pool := range w.paired {
-		if f := w.followers[pool]; f != nil {
+func (g *followers) settleAll() {
+	for pool := range g.paired {
+		if f := g.byPool[pool]; f != nil {
 			f.settle()
 		}
 	}
 }
 
 // syncAll makes durable what was written to all tapes.
-func (w *writer) syncAll(ctx context.Context) error {
-	for _, f := range w.followers {
-		if err := f.do(f.w.sync); err != nil {
+func (g *followers) syncAll(ctx context.Context) error {
+	for _, f := range g.byPool {
+		if err := f.do(f.w.tapes.sync); err != nil {
 			return err
 		}
 	}
-	return w.sync(ctx)
+	return g.lead.tapes.sync(ctx)
 }
 
 // byFollower lets the follower of a pool write what the pool is owed, from the spool; false: it has none.
-func (w *writer) byFollower(p Pool) (made int, ok bool, err error) {
-	f := w.followers[p.Name]
+func (g *followers) byFollower(p Pool) (made int, ok bool, err error) {
+	f := g.byPool[p.Name]
 	if f == nil {
 		return 0, false, nil
 	}
@@ -181,42 +182,42 @@ func (w *writer) byFollower(p Pool) (made int, ok bool, err error) {
 			if made, err = f.w.writePool(ctx, p); err != nil {
 				return err
 			}
-			return f.w.sync(ctx)
+			return f.w.tapes.sync(ctx)
 		})
-		w.learn(f)
-		if err != nil || f.w.blocked[p.Name] == nil {
+		g.lead.known.learn(f.w.known)
+		if err != nil || f.w.known.blocked[p.Name] == nil {
 			return made, true, err
 		}
 	}
-	w.dismiss(f)
+	g.dismiss(f)
 	return made, false, nil
 }
 
 // pair looks which copies other pools are owed of the same objects, if there are drives for them. They are
 // written together with what goes to p.
-func (w *writer) pair(ctx context.Context, p Pool, owed []catalog.OwedCopy) error {
-	w.paired = map[string]map[int64]int64{}
-	spare, err := w.spareDrives(ctx)
-	if err != nil || spare == 0 || w.follows {
+func (g *followers) pair(ctx context.Context, p Pool, owed []catalog.OwedCopy) error {
+	g.paired = map[string]map[int64]int64{}
+	spare, err := g.spareDrives(ctx)
+	if err != nil || spare == 0 || g.lead.tapes.follows {
 		return err
 	}
 	mine := map[int64]bool{}
 	for _, c := range owed {
 		mine[c.Object.ID] = true
 	}
-	for _, q := range w.a.env.Config.Pools {
-		if q.Name == p.Name || !w.wants(q.Name) || w.blocked[q.Name] != nil || len(w.paired) == spare {
+	for _, q := range g.a.env.Config.Pools {
+		if q.Name == p.Name || !g.lead.debts.wants(q.Name) || g.lead.known.blocked[q.Name] != nil || len(g.paired) == spare {
 			continue
 		}
-		row, err := w.a.env.DB.EnsurePool(ctx, q.Name)
+		row, err := g.a.env.DB.EnsurePool(ctx, q.Name)
 		if err != nil {
 			return fmt.Errorf("look for pool %s: %w", q.Name, err)
 		}
-		theirs, err := w.owed(ctx, row.ID)
+		theirs, err := g.lead.debts.owed(ctx, row.ID)
 		if err != nil {
 			return err
 		}
-		if len(theirs) == 0 || !w.worth(q, theirs) {
+		if len(theirs) == 0 || !g.lead.worth(q, theirs) {
 			continue
 		}
 		copies := map[int64]int64{}
@@ -226,8 +227,8 @@ func (w *writer) pair(ctx context.Context, p Pool, owed []catalog.OwedCopy) erro
 			}
 		}
 		if len(copies) > 0 {
-			w.paired[q.Name] = copies
-			if f := w.followers[q.Name]; f != nil {
+			g.paired[q.Name] = copies
+			if f := g.byPool[q.Name]; f != nil {
 				f.pause()
 			}
 		}
@@ -236,8 +237,8 @@ func (w *writer) pair(ctx context.Context, p Pool, owed []catalog.OwedCopy) erro
 }
 
 // spareDrives counts the drives beside the leader's own that may be used.
-func (w *writer) spareDrives(ctx context.Context) (int, error) {
-	avoid, err := volume.SetAside(ctx, w.a.env)
+func (g *followers) spareDrives(ctx context.Context) (int, error) {
+	avoid, err := volume.SetAside(ctx, g.a.env)
 	if errors.Is(err, ErrNeedsOperator) {
 		return 0, nil
 	}
@@ -245,7 +246,7 @@ func (w *writer) spareDrives(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	n := 0
-	for _, d := range w.a.env.Lib.Present() {
+	for _, d := range g.a.env.Lib.Present() {
 		if !slices.Contains(avoid, d.Serial) {
 			n++
 		}
@@ -254,37 +255,37 @@ func (w *writer) spareDrives(ctx context.Context) (int, error) {
 }
 
 // follow offers a part to the pools that are owed it too. The leader has its own tape mounted.
-func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *pack.Packing, n int) (following, error) {
+func (g *followers) follow(ctx context.Context, o catalog.PlannedObject, p *pack.Packing, n int) (following, error) {
 	var out following
-	for pool, copies := range w.paired {
+	for pool, copies := range g.paired {
 		id, ok := copies[o.ID]
 		if !ok {
 			continue
 		}
-		f := w.followers[pool]
+		f := g.byPool[pool]
 		if f != nil && f.able() != nil {
-			delete(w.paired, pool)
-			w.dismiss(f)
+			delete(g.paired, pool)
+			g.dismiss(f)
 			continue
 		}
 		if f == nil {
-			q, err := w.a.env.Pool(pool)
+			q, err := g.a.env.Pool(pool)
 			if err != nil {
 				return out, err
 			}
-			f = w.newFollower(ctx, q)
-			w.followers[pool] = f
+			f = g.newFollower(ctx, q)
+			g.byPool[pool] = f
 		}
 		if p.Given[pool][n] {
 			continue // of a part that the leader's tape lost it has its own
 		}
-		if done, err := w.hasPart(ctx, id, n); err != nil || done {
+		if done, err := g.hasPart(ctx, id, n); err != nil || done {
 			if err != nil {
 				return out, err
 			}
 			continue
 		}
-		part := &followPart{object: o.Object, copy: id, number: n, parts: p.Parts(), size: p.PartLen(n), expected: w.expected}
+		part := &followPart{object: o.Object, copy: id, number: n, parts: p.Parts(), size: p.PartLen(n), expected: g.lead.progress.expected}
 		if ok, fresh := f.begin(part); ok {
 			out = append(out, followed{f, part, fresh})
 		}
@@ -298,8 +299,8 @@ func (w *writer) follow(ctx context.Context, o catalog.PlannedObject, p *pack.Pa
 }
 
 // hasPart tells whether a copy has a part already.
-func (w *writer) hasPart(ctx context.Context, id int64, number int) (bool, error) {
-	parts, err := w.a.env.DB.CopyParts(ctx, id)
+func (g *followers) hasPart(ctx context.Context, id int64, number int) (bool, error) {
+	parts, err := g.a.env.DB.CopyParts(ctx, id)
 	return slices.ContainsFunc(parts, func(p catalog.CopyPart) bool {
 		return p.Number == number && (p.State == catalog.PartWritten || p.State == catalog.PartDurable)
 	}), err
@@ -330,9 +331,9 @@ type followed struct {
 
 // tee writes to the leader's tape and gives the same to the followers.
 type tee struct {
-	w   *writer
-	out io.Writer
-	to  following
+	progress *progress
+	out      io.Writer
+	to       following
 }
 
 func (t tee) Write(b []byte) (int, error) {
@@ -340,14 +341,8 @@ func (t tee) Write(b []byte) (int, error) {
 		x.f.give(x.p, b)
 	}
 	n, err := t.out.Write(b)
-	t.w.progress(n)
+	t.progress.more(n)
 	return n, err
-}
-
-// progress tells that so many bytes more went to the tape.
-func (w *writer) progress(n int) {
-	w.shown += int64(n)
-	w.a.env.Stage(w.stageName, w.shown, max(w.expected, w.shown))
 }
 
 // over ends a part for the followers: with its sums, or for want of more.
@@ -362,5 +357,18 @@ func (x following) over(pk *pack.Packing, sums catalog.Part, err error) {
 			}
 			pk.Given[pool][one.p.number] = true
 		}
+	}
+}
+
+// freeDrives lets all followers close their tapes and give their drives back; some: there were any.
+func (g *followers) freeDrives() (some bool, err error) {
+	some = len(g.byPool) > 0
+	return some, g.stopAll()
+}
+
+// dismissPool dismisses the follower that writes to a pool, if there is one.
+func (g *followers) dismissPool(pool string) {
+	if f := g.byPool[pool]; f != nil {
+		g.dismiss(f)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // onlyFar archives source far alone, in both pools.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"sync"
 
-	"tapefs/archiver/pack"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // memberCost is about what a file takes of an object beside its bytes.
@@ -89,7 +89,7 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		sum.Counts[src.Name] = st.counts()
+		sum.Counts[src.Name] = st.Counts()
 		sum.Skipped += int(st.Skipped)
 		for _, pool := range src.Copies {
 			if st.Planned > 0 {
@@ -98,7 +98,7 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 		}
 		if err != nil {
 			fail(src, err)
-		} else if st.doubtful() && failed == nil {
+		} else if st.Doubtful() && failed == nil {
 			failed = ErrPartial
 		}
 		return nil

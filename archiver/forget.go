@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // ForgetSummary counts what is forgotten, or would be.
@@ -20,6 +20,7 @@ type ForgetSummary struct {
 	Dirs     int64
 	There    int64 // of Versions: the source has them still, and they will be archived again
 	Waiting  int64 // not forgotten: on their way to tape
+	Spared   int64 // not forgotten: removed at their sources by this program, once they were safe
 }
 
 // Forget forgets versions: nothing shows them any more, and repack leaves their bytes behind. Paths are those of the
@@ -28,6 +29,9 @@ type ForgetSummary struct {
 func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.ForgetRule, dry bool, fn func(catalog.Forgettable) error) (sum ForgetSummary, err error) {
 	if rule.VanishedBefore.IsZero() && rule.KeepVersions <= 0 && len(paths) == 0 {
 		return sum, errors.New("forget: name paths, or say which versions")
+	}
+	if err := a.oldEnough(ctx, rule); err != nil {
+		return sum, fmt.Errorf("forget: %w", err)
 	}
 	if len(paths) == 0 {
 		paths = []string{"/"}
@@ -50,6 +54,9 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 			}
 			seen[f.ID] = true
 			switch {
+			case f.Spared:
+				sum.Spared++
+				return nil
 			case f.Waiting:
 				sum.Waiting++
 				return nil
@@ -84,6 +91,20 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 	state, message := job.EndOf(ctx, err)
 	ctx = context.WithoutCancel(ctx)
 	return sum, errors.Join(err, a.env.DB.Count(ctx, run.ID, "", map[string]int64{"forgotten": n}), a.env.DB.FinishRun(ctx, run.ID, state, message))
+}
+
+// oldEnough refuses a rule by age while the clock may have jumped: all that ever vanished would be old. A date means the same by any clock,
+// if something ran after it.
+func (a *Archiver) oldEnough(ctx context.Context, rule catalog.ForgetRule) error {
+	if rule.VanishedBefore.IsZero() {
+		return nil
+	}
+	var clock *job.ClockError
+	err := job.CheckMachineClock(ctx, a.env.DB, 0)
+	if errors.As(err, &clock) && !rule.ByAge && !rule.VanishedBefore.After(clock.Last) {
+		return nil
+	}
+	return err
 }
 
 // lockSourcesOf takes the locks of the sources that paths are in.

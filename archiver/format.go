@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"tapefs/archiver/job"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // FormatOptions say over what a tape is formatted. The zero value formats only what is proved blank.

@@ -15,9 +15,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tapefs/archiver/pack"
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/source"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // oddTree makes a tree of names and kinds that are hard to carry.
@@ -139,14 +140,14 @@ func TestOddNamesThroughEveryTransport(t *testing.T) {
 			if len(batches) != 1 || batches[0].Local != c.local {
 				t.Fatalf("batches: %+v", batches)
 			}
-			ok(t, f.fetchBatch(t.Context(), f.run, src, batches[0]))
+			ok(t, f.spool.FetchBatch(t.Context(), f.run, src, batches[0]))
 			want := onDisk(t, tree)
 			got := f.shown(t, "media")
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("the catalog differs: %s", d)
 			}
 			sums := contents(t, tree, files(want), func(p string) (*os.File, error) { return os.Open(filepath.Join(tree, p)) })
-			have := contents(t, tree, files(want), func(p string) (*os.File, error) { return f.openMember(batches[0], p) })
+			have := contents(t, tree, files(want), func(p string) (*os.File, error) { return f.spool.OpenMember(batches[0], p) })
 			if d := cmp.Diff(sums, have); d != "" {
 				t.Errorf("the bytes differ: %s", d)
 			}
@@ -168,7 +169,7 @@ func TestOddNamesThroughEveryTransport(t *testing.T) {
 			if again.Same != st.Listed || again.New+again.Changed+again.Metadata != 0 {
 				t.Errorf("a second listing finds news: %+v", again)
 			}
-			ok(t, f.removeBatch(batches[0]))
+			ok(t, f.spool.RemoveBatch(batches[0]))
 			if _, err := os.Lstat(filepath.Join(f.env.Config.SpoolDir, batches[0].Dir)); !c.local && !os.IsNotExist(err) {
 				t.Errorf("the spool directory is still there: %v", err)
 			}
@@ -220,13 +221,13 @@ func checkOwners(t *testing.T, f *front, tree string, nameless bool) {
 	if os.Getuid() != 0 {
 		return
 	}
-	names := newOwnerNames(true)
+	names := source.NewOwnerNames(true)
 	for _, p := range []string{"plain", "tab\t", "sticky", "empty dir", "d/sub"} {
 		var st syscall.Stat_t
 		ok(t, syscall.Lstat(filepath.Join(tree, p), &st))
 		want := catalog.Owner{UID: st.Uid, GID: st.Gid}
 		if !nameless {
-			want = names.complete(want)
+			want = names.Complete(want)
 		}
 		v, err := f.env.DB.Resolve(t.Context(), "/media/"+p)
 		ok(t, err)
@@ -260,7 +261,7 @@ func TestFetchFindsWhatChangedSinceTheListing(t *testing.T) {
 			ok(t, os.Symlink(outside, tree+"/dir"))
 			ok(t, os.RemoveAll(tree+"/inner"))
 			ok(t, os.Symlink("other", tree+"/inner"))
-			ok(t, f.fetchBatch(t.Context(), f.run, src, batches[0]))
+			ok(t, f.spool.FetchBatch(t.Context(), f.run, src, batches[0]))
 			var have []string
 			for p := range f.shown(t, "media") {
 				have = append(have, p)
@@ -269,7 +270,7 @@ func TestFetchFindsWhatChangedSinceTheListing(t *testing.T) {
 				if _, err := f.env.DB.Resolve(t.Context(), "/media/"+p); err == nil {
 					t.Errorf("%s counts as fetched, of %q", p, have)
 				}
-				if file, err := f.openMember(batches[0], p); err == nil && (local || p == "kind") {
+				if file, err := f.spool.OpenMember(batches[0], p); err == nil && (local || p == "kind") {
 					file.Close()
 					t.Errorf("%s can be opened", p)
 				}
@@ -321,7 +322,7 @@ func TestInterruptedFetchGoesOn(t *testing.T) {
 	spooled := filepath.Join(f.env.Config.SpoolDir, b.Dir)
 
 	f.wrapped(t, `"$REAL" "$@"; exit 12`)
-	if err := f.fetchBatch(t.Context(), f.run, src, b); err == nil || !strings.Contains(err.Error(), "exit 12") {
+	if err := f.spool.FetchBatch(t.Context(), f.run, src, b); err == nil || !strings.Contains(err.Error(), "exit 12") {
 		t.Fatalf("a fetch that ended badly: %v", err)
 	}
 	if _, err := f.env.DB.Resolve(t.Context(), "/media/a"); err == nil {
@@ -330,9 +331,9 @@ func TestInterruptedFetchGoesOn(t *testing.T) {
 	before, err := os.Stat(spooled + "/a")
 	ok(t, err)
 
-	// Within one boot of the machine what came is taken as it is.
-	f.wrapped(t, `case " $* " in *" --checksum "*) echo unexpected >&2; exit 1;; esac; "$REAL" "$@"; exit 30`)
-	if err := f.fetchBatch(t.Context(), f.run, src, b); err == nil || !strings.Contains(err.Error(), "exit 30") {
+	// What came before is compared by content, and not fetched again.
+	f.wrapped(t, `case " $* " in *" --checksum "*) ;; *) echo unexpected >&2; exit 1;; esac; "$REAL" "$@"; exit 30`)
+	if err := f.spool.FetchBatch(t.Context(), f.run, src, b); err == nil || !strings.Contains(err.Error(), "exit 30") {
 		t.Fatalf("a second try: %v", err)
 	}
 	after, err := os.Stat(spooled + "/a")
@@ -341,12 +342,11 @@ func TestInterruptedFetchGoesOn(t *testing.T) {
 		t.Error("what was fetched was fetched again")
 	}
 
-	// After a power cut a file may have its size and time but not its bytes.
+	// After a power cut, or on a disk that rots, a file may have its size and time but not its bytes.
 	f.env.Config.Rsync = ""
-	ok(t, os.WriteFile(spooled+fetchSuffix+"/boot", []byte("another"), 0o600))
 	touch(t, spooled+"/a", "\x00\x00\x00\x00\x00\x00\x00\x00\x00", 1000, 7)
-	ok(t, f.fetchBatch(t.Context(), f.run, src, b))
-	file, err := f.openMember(b, "a")
+	ok(t, f.spool.FetchBatch(t.Context(), f.run, src, b))
+	file, err := f.spool.OpenMember(b, "a")
 	ok(t, err)
 	defer file.Close()
 	text, err := io.ReadAll(file)
@@ -359,7 +359,7 @@ func TestInterruptedFetchGoesOn(t *testing.T) {
 	}
 	b.State = catalog.Synced
 	f.wrapped(t, "exit 1")
-	ok(t, f.fetchBatch(t.Context(), f.run, src, b)) // nothing to do
+	ok(t, f.spool.FetchBatch(t.Context(), f.run, src, b)) // nothing to do
 }
 
 func TestUnreadableFilesAreReported(t *testing.T) {
@@ -382,7 +382,7 @@ func TestUnreadableFilesAreReported(t *testing.T) {
 	if st.New != 2 {
 		t.Fatalf("%+v", st)
 	}
-	ok(t, f.fetchBatch(t.Context(), f.run, src, batches[0]))
+	ok(t, f.spool.FetchBatch(t.Context(), f.run, src, batches[0]))
 	report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
 	ok(t, err)
 	if len(report.Errors) != 1 || report.Errors[0].Path != "bad one" || !strings.Contains(report.Errors[0].Message, "Permission denied") {
@@ -400,7 +400,7 @@ func TestBatchThatLostAllItsFiles(t *testing.T) {
 	src := Source{Name: "media", URL: tree}
 	_, batches := f.plan(t, src, Options{})
 	ok(t, os.Remove(tree+"/a"))
-	ok(t, f.fetchBatch(t.Context(), f.run, src, batches[0]))
+	ok(t, f.spool.FetchBatch(t.Context(), f.run, src, batches[0]))
 	if m := f.members(t, batches[0]); len(m) != 0 {
 		t.Errorf("objects are left: %v", m)
 	}
@@ -455,13 +455,13 @@ func TestSpoolBounds(t *testing.T) {
 	}
 	fits := func(b catalog.Batch) bool {
 		t.Helper()
-		can, err := f.spoolFits(t.Context(), b)
+		can, err := f.spool.Fits(t.Context(), b)
 		ok(t, err)
 		return can
 	}
 	use := func(want int64) {
 		t.Helper()
-		got, err := f.spoolUse(t.Context())
+		got, err := f.spool.Use(t.Context())
 		ok(t, err)
 		if got != want {
 			t.Errorf("the spool takes %d bytes, want %d", got, want)
@@ -473,7 +473,7 @@ func TestSpoolBounds(t *testing.T) {
 			t.Errorf("batch %d fits: %v", i, !room)
 		}
 		if room {
-			ok(t, f.fetchBatch(t.Context(), f.run, src, batches[i]))
+			ok(t, f.spool.FetchBatch(t.Context(), f.run, src, batches[i]))
 			use(int64(i+1) * 40)
 		}
 	}
@@ -482,8 +482,8 @@ func TestSpoolBounds(t *testing.T) {
 	}
 	f.makeSafe(t, batches[0].ID)
 	ok(t, f.env.DB.ReleaseBatch(t.Context(), batches[0].ID))
-	ok(t, f.removeBatch(batches[0]))
-	ok(t, f.removeBatch(batches[0])) // again
+	ok(t, f.spool.RemoveBatch(batches[0]))
+	ok(t, f.spool.RemoveBatch(batches[0])) // again
 	use(40)
 	if !fits(batches[2]) {
 		t.Error("a released batch still takes room")
@@ -498,7 +498,7 @@ func TestSpoolBounds(t *testing.T) {
 		t.Error("what is larger than the spool can never be fetched")
 	}
 	for _, dir := range []string{"", "..", "a/b", "/etc", "."} {
-		if err := f.removeBatch(catalog.Batch{ID: 1, Dir: dir}); err == nil {
+		if err := f.spool.RemoveBatch(catalog.Batch{ID: 1, Dir: dir}); err == nil {
 			t.Errorf("a batch in %q was removed", dir)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
 )
 
 // A file that was cut off half-way is not sent from its beginning again, whether rsync was stopped in order, lost its
@@ -30,7 +32,7 @@ func TestHalfFetchedFileGoesOn(t *testing.T) {
 			f := newFront(t, 1<<30)
 			tree := filepath.Join(t.TempDir(), "tree")
 			touch(t, tree+"/d/aaa", "content", 1000, 7)
-			ok(t, os.WriteFile(filepath.Join(tree, cut.file), backRandom(9, size), 0o644))
+			ok(t, os.WriteFile(filepath.Join(tree, cut.file), packtest.Random(9, size), 0o644))
 			// It looks like what rsync calls a file that it has not whole, and is one of the source's own.
 			touch(t, tree+"/d/.aaa.Xy12zw", "like a temporary one", 1000, 7)
 			s := startSSHD(t, "")
@@ -72,21 +74,21 @@ func TestHalfFetchedFileGoesOn(t *testing.T) {
 					return errors.New("it came whole before it could be cut off")
 				}()
 			}()
-			if err := f.fetchBatch(ctx, f.run, src, batches[0]); err == nil {
+			if err := f.spool.FetchBatch(ctx, f.run, src, batches[0]); err == nil {
 				t.Fatal("a fetch that was cut off ended well")
 			}
 			ok(t, <-watched)
 
 			src.Bandwidth = 0
 			f.wrapped(t, `"$REAL" --stats "$@" >`+side+`/said; code=$?; cat `+side+`/said; case " $* " in *" --partial-dir="*) mv `+side+`/said `+side+`/fetched;; esac; exit $code`)
-			ok(t, f.fetchBatch(t.Context(), f.run, src, batches[0]))
+			ok(t, f.spool.FetchBatch(t.Context(), f.run, src, batches[0]))
 			want := onDisk(t, tree)
 			if d := cmp.Diff(want, f.shown(t, "media")); d != "" {
 				t.Errorf("the catalog differs: %s", d)
 			}
 			open := func(p string) (*os.File, error) { return os.Open(filepath.Join(tree, p)) }
 			sums := contents(t, tree, files(want), open)
-			have := contents(t, tree, files(want), func(p string) (*os.File, error) { return f.openMember(batches[0], p) })
+			have := contents(t, tree, files(want), func(p string) (*os.File, error) { return f.spool.OpenMember(batches[0], p) })
 			if d := cmp.Diff(sums, have); d != "" {
 				t.Errorf("the bytes differ: %s", d)
 			}

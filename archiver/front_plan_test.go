@@ -13,8 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/archiver/source"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // front is an archiver with a catalog, a key and a pool with one small tape, and a run.
@@ -70,7 +71,7 @@ func newFront(t testing.TB, tape int64) *front {
 }
 
 // plan runs planSource and returns what it planned.
-func (f *front) plan(t testing.TB, src Source, o Options) (listStats, []catalog.Batch) {
+func (f *front) plan(t testing.TB, src Source, o Options) (source.Stats, []catalog.Batch) {
 	t.Helper()
 	var batches []catalog.Batch
 	src.Copies = []string{"main"}
@@ -85,16 +86,16 @@ func (f *front) plan(t testing.TB, src Source, o Options) (listStats, []catalog.
 }
 
 // bring plans and fetches, and returns the counts of planning.
-func (f *front) bring(t testing.TB, src Source) listStats {
+func (f *front) bring(t testing.TB, src Source) source.Stats {
 	t.Helper()
 	return f.bringWith(t, src, Options{})
 }
 
-func (f *front) bringWith(t testing.TB, src Source, o Options) listStats {
+func (f *front) bringWith(t testing.TB, src Source, o Options) source.Stats {
 	t.Helper()
 	st, batches := f.plan(t, src, o)
 	for _, b := range batches {
-		if err := f.fetchBatch(t.Context(), f.run, src, b); err != nil {
+		if err := f.spool.FetchBatch(t.Context(), f.run, src, b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -215,7 +216,7 @@ func ok(t testing.TB, err error) {
 	}
 }
 
-func want(t testing.TB, what string, got, want listStats) {
+func want(t testing.TB, what string, got, want source.Stats) {
 	t.Helper()
 	got.Listed, got.Dirs, got.Planned, got.Bytes = 0, 0, 0, 0
 	if got != want {
@@ -233,12 +234,12 @@ func TestCompareNewChangedVanishedRevived(t *testing.T) {
 	ok(t, os.Symlink("a", dir+"/l"))
 	ok(t, os.MkdirAll(dir+"/empty/er", 0o750))
 	ok(t, syscall.Mkfifo(dir+"/fifo", 0o600))
-	want(t, "first run", f.bring(t, src), listStats{New: 4, Skipped: 1})
+	want(t, "first run", f.bring(t, src), source.Stats{New: 4, Skipped: 1})
 	if d := cmp.Diff(onDisk(t, dir), f.shown(t, "media")); d != "" {
 		t.Errorf("after the first run: %s", d)
 	}
 	st, batches := f.plan(t, src, Options{})
-	want(t, "nothing new", st, listStats{Same: 4, Skipped: 1})
+	want(t, "nothing new", st, source.Stats{Same: 4, Skipped: 1})
 	if len(batches) != 0 {
 		t.Errorf("nothing new made batches: %v", batches)
 	}
@@ -251,7 +252,7 @@ func TestCompareNewChangedVanishedRevived(t *testing.T) {
 	ok(t, os.Symlink("elsewhere", dir+"/l"))  // another
 	ok(t, os.RemoveAll(dir+"/empty/er"))      // a directory
 	ok(t, os.Rename(dir+"/fifo", dir+"/f-o")) // skipped still
-	want(t, "changes", f.bring(t, src), listStats{New: 1, Changed: 3, Metadata: 1, Skipped: 1})
+	want(t, "changes", f.bring(t, src), source.Stats{New: 1, Changed: 3, Metadata: 1, Skipped: 1})
 	wanted := onDisk(t, dir)
 	got := f.shown(t, "media")
 	if !strings.HasSuffix(got["empty/er"], " vanished") {
@@ -267,17 +268,17 @@ func TestCompareNewChangedVanishedRevived(t *testing.T) {
 
 	ok(t, os.RemoveAll(dir+"/d"))
 	ok(t, os.Mkdir(dir+"/empty/er", 0o750))
-	want(t, "vanishing", f.bringWith(t, src, Options{AcceptDeletions: true}), listStats{Same: 3, Vanished: 2, Revived: 1, Skipped: 1})
+	want(t, "vanishing", f.bringWith(t, src, Options{AcceptDeletions: true}), source.Stats{Same: 3, Vanished: 2, Revived: 1, Skipped: 1})
 	for _, p := range []string{"d", "d/b", "d/e", "d/e/c"} {
 		if s := f.shown(t, "media")[p]; !strings.HasSuffix(s, " vanished") {
 			t.Errorf("%s: %s", p, s)
 		}
 	}
-	want(t, "vanished before", f.bring(t, src), listStats{Same: 3, Skipped: 1})
+	want(t, "vanished before", f.bring(t, src), source.Stats{Same: 3, Skipped: 1})
 
 	touch(t, dir+"/d/b", "two two", 2000, 0) // as it was
 	touch(t, dir+"/d/e/c", "another", 3000, 0)
-	want(t, "revival", f.bring(t, src), listStats{Same: 4, Changed: 1, Revived: 3, Skipped: 1})
+	want(t, "revival", f.bring(t, src), source.Stats{Same: 4, Changed: 1, Revived: 3, Skipped: 1})
 	for p, s := range f.shown(t, "media") {
 		if strings.HasSuffix(s, " vanished") {
 			t.Errorf("%s is back but counts as vanished", p)
@@ -412,7 +413,7 @@ func TestLimitsOfARun(t *testing.T) {
 	}
 	f.env.Config.SpoolMax = 40 // a batch is at most half of it
 	remote := Source{Name: "other", URL: dir}
-	p := f.newPlanner(f.run, remote, address{}, catalog.Source{}, Options{}, t.TempDir(), nil, &listStats{})
+	p := f.newPlanner(f.run, remote, source.Address{}, catalog.Source{}, Options{}, t.TempDir(), nil, &source.Stats{})
 	p.src.Copies = []string{"main"}
 	ok(t, p.prepare(t.Context()))
 	if p.batch != 20 {

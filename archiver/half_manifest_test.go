@@ -6,8 +6,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/archiver/manifest"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // What a kill leaves of a manifest is half as long as its .mac file is not there, also when there is nothing of it yet: that is
@@ -25,9 +26,9 @@ func TestHalfManifest(t *testing.T) {
 	defer root.Close()
 	for _, text := range []string{"", "Salted__", "Salted__12345678", "Salted__12345678 and what follows"} {
 		ok(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
-		p, err := w.a.proveManifest(t.Context(), root, tape, name)
-		if !errors.Is(err, errHalf) || (p.salt != nil) != (len(text) >= 16) {
-			t.Errorf("of %d bytes: salt %x, %v", len(text), p.salt, err)
+		p, err := manifest.Prove(t.Context(), w.a.env, root, tape, name)
+		if !errors.Is(err, manifest.ErrHalf) || (p.Salt != nil) != (len(text) >= 16) {
+			t.Errorf("of %d bytes: salt %x, %v", len(text), p.Salt, err)
 		}
 	}
 }

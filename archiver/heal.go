@@ -11,42 +11,22 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver/localfs"
-	"tapefs/archiver/pack"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/localfs"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/spool"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
-// healPrefix begins the names of spool directories that hold sealed parts on their way from one
-// pool's tape to another's.
-const healPrefix = "heal-"
-
-// toCopy lists the parts a pool is owed of this run's sources, and of others whose bytes they share, that only another copy can
-// give: the spool let their batch go, or cannot repeat what was sealed.
-func (w *writer) toCopy(ctx context.Context, pool int64) ([]catalog.MissingPart, error) {
-	if w.late() {
-		return nil, nil
-	}
-	all, err := w.a.env.DB.MissingParts(ctx, pool)
-	if err != nil {
-		return nil, fmt.Errorf("look for copies to be made from others: %w", err)
-	}
-	return slices.DeleteFunc(all, func(m catalog.MissingPart) bool {
-		_, ours := w.sources[m.Source]
-		return !ours && !w.shared[m.Object] || w.uncopied[m.Copy] || m.Spooled && !w.fromCopy[m.Copy]
-	}), nil
-}
-
 // copyOwed makes in each pool what only another pool's copy can give, and returns how many parts.
-func (w *writer) copyOwed(ctx context.Context) (made int, err error) {
-	for _, p := range w.a.env.Config.Pools {
-		n, err := w.copyPool(ctx, p)
+func (c *copier) copyOwed(ctx context.Context) (made int, err error) {
+	for _, p := range c.a.env.Config.Pools {
+		n, err := c.copyPool(ctx, p)
 		made += n
 		if err != nil {
 			return made, err
@@ -55,37 +35,49 @@ func (w *writer) copyOwed(ctx context.Context) (made int, err error) {
 	return made, nil
 }
 
-func (w *writer) copyPool(ctx context.Context, p Pool) (made int, err error) {
-	row, err := w.a.env.DB.EnsurePool(ctx, p.Name)
+func (c *copier) copyPool(ctx context.Context, p Pool) (made int, err error) {
+	row, err := c.a.env.DB.EnsurePool(ctx, p.Name)
 	if err != nil {
 		return 0, fmt.Errorf("look for pool %s: %w", p.Name, err)
 	}
-	for w.blocked[p.Name] == nil {
+	for c.known.blocked[p.Name] == nil {
 		if err := ctx.Err(); err != nil {
 			return made, err
 		}
-		missing, err := w.toCopy(ctx, row.ID)
+		missing, err := c.debts.toCopy(ctx, row.ID)
 		if err != nil || len(missing) == 0 {
 			return made, err
 		}
-		if w.unlock == nil {
-			if w.unlock, err = w.a.env.LockWriter(ctx); err != nil {
+		if !c.lock.held() {
+			if err := c.lock.take(ctx); err != nil {
 				return made, err
 			}
 			continue // another run may have made some in the meantime
 		}
-		barcode, load := w.chooseLoad(missing)
+		barcode, load := c.chooseLoad(missing)
 		if barcode == "" {
-			w.noteUncopied(p, missing)
+			c.noted.Add("", "", c.known.cannotCopy(p.Name, missing))
 			return made, nil
 		}
-		n, err := w.copyLoad(ctx, p, barcode, load)
+		n, err := c.copyLoad(ctx, p, barcode, load)
 		made += n
 		if err != nil {
 			return made, err
 		}
 	}
 	return made, nil
+}
+
+// copier makes, in pools, the copies that only another pool's copy can give: parts are read from one tape into the spool and written from
+// there. Only its writer's goroutine uses it.
+type copier struct {
+	*task
+	known     *ledger
+	debts     *debts
+	lock      *writerLock
+	session   *session
+	tapes     *tapeWriter
+	followers *followers
 }
 
 // healPart is a missing part and the file on tape that has its bytes.
@@ -98,11 +90,11 @@ type healPart struct {
 
 // chooseLoad picks the tape that can give most of what is missing, and what to read from it in
 // order: as much as the spool has room for, one part at least. "": no tape can give anything.
-func (w *writer) chooseLoad(missing []catalog.MissingPart) (string, []healPart) {
+func (c *copier) chooseLoad(missing []catalog.MissingPart) (string, []healPart) {
 	bytesOn := map[string]int64{}
 	for _, m := range missing {
 		for _, from := range m.From {
-			if w.absent[from.Barcode] == nil {
+			if c.known.absent[from.Barcode] == nil {
 				bytesOn[from.Barcode] += m.Size
 			}
 		}
@@ -125,7 +117,7 @@ func (w *writer) chooseLoad(missing []catalog.MissingPart) (string, []healPart) 
 	slices.SortFunc(load, func(x, y healPart) int {
 		return cmp.Or(cmp.Compare(x.from.StartBlock, y.from.StartBlock), cmp.Compare(x.from.ID, y.from.ID))
 	})
-	room := w.a.healRoom()
+	room := c.a.healRoom()
 	for i := range load {
 		if room -= load[i].Size; room < 0 && i > 0 {
 			return best, load[:i]
@@ -148,51 +140,20 @@ func (a *Archiver) healRoom() int64 {
 	return room
 }
 
-// noteUncopied says which copies cannot be made now, and which tapes would help.
-func (w *writer) noteUncopied(p Pool, missing []catalog.MissingPart) {
-	copies, away := map[int64]bool{}, map[string]bool{}
-	var whys []error
-	for _, m := range missing {
-		copies[m.Copy] = true
-		w.uncopied[m.Copy] = true
-		for _, from := range m.From {
-			if why := w.absent[from.Barcode]; why != nil && !away[from.Barcode] {
-				away[from.Barcode] = true
-				whys = append(whys, why)
-			}
-		}
-	}
-	if len(away) == 0 {
-		w.noted.Add("", "", fmt.Errorf("pool %s is owed %d copies that cannot be made: no other copy has their bytes", p.Name, len(copies)))
-		return
-	}
-	var names []string
-	for b := range away {
-		names = append(names, b)
-	}
-	slices.Sort(names)
-	why := errors.Join(whys...)
-	if errors.Is(why, changer.ErrNotInLibrary) {
-		why = fmt.Errorf("%w: %w", ErrNeedsOperator, why)
-	}
-	w.noted.Add("", "", fmt.Errorf("pool %s is owed %d copies that only another copy can give, on %s: %w",
-		p.Name, len(copies), strings.Join(names, ", "), why))
-}
-
 // copyLoad brings parts of one tape through the spool onto a pool's tapes, with one drive or more.
-func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []healPart) (made int, err error) {
-	if err := errors.Join(w.stopAll(), w.closeTape(ctx)); err != nil { // any drive and tape may be wanted
+func (c *copier) copyLoad(ctx context.Context, p Pool, barcode string, load []healPart) (made int, err error) {
+	if err := errors.Join(c.followers.stopAll(), c.tapes.closeTape(ctx)); err != nil { // any drive and tape may be wanted
 		return 0, err
 	}
-	if err := os.MkdirAll(w.a.env.Config.SpoolDir, 0o700); err != nil {
+	if err := os.MkdirAll(c.a.env.Config.SpoolDir, 0o700); err != nil {
 		return 0, fmt.Errorf("copy parts of tape %s: %w", barcode, err)
 	}
-	dir, err := os.MkdirTemp(w.a.env.Config.SpoolDir, healPrefix)
+	dir, err := os.MkdirTemp(c.a.env.Config.SpoolDir, spool.HealPrefix)
 	if err != nil {
 		return 0, fmt.Errorf("copy parts of tape %s: %w", barcode, err)
 	}
 	defer localfs.RemoveAll(dir, &err)
-	got, err := w.readLoad(ctx, barcode, load, dir)
+	got, err := c.readLoad(ctx, barcode, load, dir)
 	if err != nil {
 		return 0, err
 	}
@@ -200,9 +161,9 @@ func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []he
 		if err := ctx.Err(); err != nil {
 			return made, err
 		}
-		err := w.openTape(ctx, p.Name, h.Size)
+		err := c.tapes.openTape(ctx, p.Name, h.Size)
 		if err == nil {
-			err = w.writeHealed(ctx, h)
+			err = c.writeHealed(ctx, h)
 		}
 		switch {
 		case err == nil:
@@ -212,8 +173,8 @@ func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []he
 		case errors.Is(err, ErrNeedsOperator):
 			return made, nil // the pool is blocked now
 		case errors.Is(err, errTooSmall), errors.Is(err, pack.ErrReseal):
-			w.uncopied[h.Copy] = true
-			w.noted.Add(w.sources[h.Source].Name, "", fmt.Errorf("object %s was not copied to pool %s: %w", h.OID, p.Name, err))
+			c.known.uncopied[h.Copy] = true
+			c.noted.Add(c.sources[h.Source].Name, "", fmt.Errorf("object %s was not copied to pool %s: %w", h.OID, p.Name, err))
 		default:
 			return made, err
 		}
@@ -226,13 +187,13 @@ func (w *writer) copyLoad(ctx context.Context, p Pool, barcode string, load []he
 
 // readLoad reads parts of one tape into dir, each extent held against its sum. A tape that cannot
 // be read is not tried again in this run; a part that is not what was written is recorded as damaged.
-func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, dir string) (got []healPart, err error) {
-	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
-	t, err := w.a.env.DB.TapeByBarcode(ctx, barcode)
+func (c *copier) readLoad(ctx context.Context, barcode string, load []healPart, dir string) (got []healPart, err error) {
+	defer func() { err = errors.Join(err, c.session.giveUp(ctx)) }()
+	t, err := c.a.env.DB.TapeByBarcode(ctx, barcode)
 	if err != nil {
 		return nil, err
 	}
-	v, err := w.mountToRead(ctx, t)
+	v, err := c.session.mountToRead(ctx, t)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -240,92 +201,53 @@ func (w *writer) readLoad(ctx context.Context, barcode string, load []healPart, 
 		if errors.Is(err, ErrOlder) {
 			return nil, err
 		}
-		w.a.env.Log.Warn("tape cannot be copied from", "tape", barcode, "error", err)
-		w.absent[barcode] = fmt.Errorf("tape %s: %w", barcode, err)
+		c.a.env.Log.Warn("tape cannot be copied from", "tape", barcode, "err", err)
+		c.known.absent[barcode] = fmt.Errorf("tape %s: %w", barcode, err)
 		return nil, nil
 	}
 	for i, h := range load {
-		if i > 0 && w.lease.Due(w.a.env.Config.WriterSlice) {
-			w.a.env.Note("another process wants the drive of %s", barcode)
+		if i > 0 && c.session.lease.Due(c.a.env.Config.WriterSlice) {
+			c.a.env.Note("another process wants the drive of %s", barcode)
 			return got, nil
 		}
-		w.a.env.Activity.Set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", h.Number+1, h.Parts, h.OID, h.Size, barcode))
+		c.a.env.Activity.Set(fmt.Sprintf("reading part %d of %d of object %s (%d bytes) from %s", h.Number+1, h.Parts, h.OID, h.Size, barcode))
 		h.file = filepath.Join(dir, fmt.Sprint(i))
-		if h.sums, err = volume.PartSums(ctx, w.a.env, h.Object, h.Number); err != nil {
+		if h.sums, err = volume.PartSums(ctx, c.a.env, h.Object, h.Number); err != nil {
 			return got, err
 		}
 		err := fetchPart(ctx, v, h)
 		switch {
 		case err == nil:
-			if err := w.a.env.DB.PartVerified(ctx, h.from.ID, time.Now()); err != nil {
+			if err := c.a.env.DB.PartVerified(ctx, h.from.ID, time.Now()); err != nil {
 				return got, err
 			}
 			got = append(got, h)
 		case ctx.Err() != nil:
 			return got, ctx.Err()
 		case volume.IsDamage(err):
-			if err := volume.MarkDamaged(ctx, w.a.env, h.from, err); err != nil {
+			if err := volume.MarkDamaged(ctx, c.a.env, h.from, err); err != nil {
 				return got, err
 			}
-			w.noted.Add(w.sources[h.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged: %w", h.OID, barcode, err))
-		case isLocal(err):
+			c.noted.Add(c.sources[h.Source].Name, "", fmt.Errorf("copy of object %s on tape %s is damaged: %w", h.OID, barcode, err))
+		case localfs.OfDisk(err):
 			return got, err
 		default:
-			w.absent[barcode] = fmt.Errorf("tape %s: %w", barcode, err)
+			c.known.absent[barcode] = fmt.Errorf("tape %s: %w", barcode, err)
 			return got, nil
 		}
 	}
 	return got, nil
 }
 
-// mountToRead loads a tape, mounts it read-only and proves what it is.
-func (w *writer) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Volume, error) {
-	if err := w.takeDrive(ctx, volume.BarcodeOf(t), false); err != nil {
-		return nil, err
-	}
-	w.a.env.Note("mounting %s read-only to copy from it", t.Barcode)
-	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	if err := volume.CheckLabel(w.a.env, v, t); err != nil {
-		return nil, err
-	}
-	// What is copied from it is to be let go there: of a tape that holds more than the catalog knows nothing is.
-	_, err = w.a.checkJournal(ctx, v, t, false)
-	return v, err
-}
-
-// localError is an error of our own disk, not of a tape.
-type localError struct{ err error }
-
-func (e *localError) Error() string { return e.err.Error() }
-func (e *localError) Unwrap() error { return e.err }
-
-func isLocal(err error) bool {
-	var le *localError
-	return errors.As(err, &le)
-}
-
-type localWriter struct{ w io.Writer }
-
-func (l localWriter) Write(p []byte) (int, error) {
-	n, err := l.w.Write(p)
-	if err != nil {
-		err = &localError{err}
-	}
-	return n, err
-}
-
 // fetchPart reads a part from tape into its spool file.
 func fetchPart(ctx context.Context, v *changer.Volume, h healPart) error {
 	f, err := os.OpenFile(h.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return &localError{fmt.Errorf("copy part %s through the spool: %w", h.from.Name, err)}
+		return &localfs.DiskError{Err: fmt.Errorf("copy part %s through the spool: %w", h.from.Name, err)}
 	}
-	err = volume.ReadPart(ctx, v, h.from, h.sums, localWriter{f})
+	err = volume.ReadPart(ctx, v, h.from, h.sums, localfs.DiskWriter{W: f})
 	if cerr := f.Close(); err == nil && cerr != nil {
-		err = &localError{fmt.Errorf("copy part %s through the spool: %w", h.from.Name, cerr)}
+		err = &localfs.DiskError{Err: fmt.Errorf("copy part %s through the spool: %w", h.from.Name, cerr)}
 	}
 	if err != nil {
 		os.Remove(h.file)
@@ -335,7 +257,7 @@ func fetchPart(ctx context.Context, v *changer.Volume, h healPart) error {
 
 // writeHealed writes a part that lies in the spool to the mounted tape. No extent is written that
 // has another sum than what is recorded.
-func (w *writer) writeHealed(ctx context.Context, h healPart) error {
+func (c *copier) writeHealed(ctx context.Context, h healPart) error {
 	ctx = context.WithoutCancel(ctx) // the part in hand is finished
 	f, err := os.Open(h.file)
 	if err != nil {
@@ -343,28 +265,28 @@ func (w *writer) writeHealed(ctx context.Context, h healPart) error {
 	}
 	defer f.Close()
 	name := pack.PartName(h.Fingerprint, h.OID, h.Number, h.Parts)
-	w.a.env.Activity.Set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", h.Number+1, h.Parts, h.OID, h.Size, w.tape.Barcode))
-	row, err := w.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: h.Copy, Number: h.Number, Tape: w.tape.ID, Barcode: w.tape.Barcode, Name: name, StartBlock: -1})
+	c.a.env.Activity.Set(fmt.Sprintf("writing part %d of %d of object %s (%d bytes) to %s", h.Number+1, h.Parts, h.OID, h.Size, c.session.tape.Barcode))
+	row, err := c.a.env.DB.AddCopyPart(ctx, catalog.CopyPart{Copy: h.Copy, Number: h.Number, Tape: c.session.tape.ID, Barcode: c.session.tape.Barcode, Name: name, StartBlock: -1})
 	if err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", h.Number+1, h.OID, err)
 	}
 	written := int64(0)
-	_, err = w.putFile(ctx, name, func(out *os.File) (catalog.Part, error) {
+	_, err = c.session.putFile(ctx, name, func(out *os.File) (catalog.Part, error) {
 		var err error
 		written, err = copySealed(f, h.sums, out)
 		return h.sums, err
 	})
 	if err != nil {
-		return w.partFailed(ctx, row, written, fmt.Errorf("write part %d of object %s to tape %s: %w", h.Number+1, h.OID, w.tape.Barcode, err))
+		return c.tapes.partFailed(ctx, row, written, fmt.Errorf("write part %d of object %s to tape %s: %w", h.Number+1, h.OID, c.session.tape.Barcode, err))
 	}
-	start, err := w.volume.StartBlock(name)
+	start, err := c.session.volume.StartBlock(name)
 	if err != nil {
 		start = -1
 	}
-	if err := w.a.env.DB.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: h.sums}, nil); err != nil {
+	if err := c.a.env.DB.PartClosed(ctx, catalog.ClosedPart{CopyPart: row.ID, StartBlock: start, Part: h.sums}, nil); err != nil {
 		return fmt.Errorf("record part %d of object %s: %w", h.Number+1, h.OID, err)
 	}
-	return w.countPart(ctx, w.sources[h.Source].Name, h.Size, map[string]int64{"written_bytes": h.Size, "written_parts": 1, "copied_parts": 1})
+	return c.tapes.countPart(ctx, c.sources[h.Source].Name, h.Size, map[string]int64{"written_bytes": h.Size, "written_parts": 1, "copied_parts": 1})
 }
 
 // copySealed copies a part's sealed bytes, each extent only if it has its recorded sum. It returns

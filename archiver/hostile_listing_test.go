@@ -9,12 +9,13 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 
-	"tapefs/archiver/extsort"
-	"tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/extsort"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/source"
 )
 
 // hostile is an archiver whose rsync is a script. Its listing of exact times fails, which is no matter here.
-func hostile(t *testing.T, script string) (*front, *extsort.Sorter, func() (listStats, error)) {
+func hostile(t *testing.T, script string) (*front, *extsort.Sorter, func() (source.Stats, error)) {
 	t.Helper()
 	f := newFront(t, 1<<30)
 	program := filepath.Join(t.TempDir(), "rsync")
@@ -22,12 +23,12 @@ func hostile(t *testing.T, script string) (*front, *extsort.Sorter, func() (list
 	f.env.Config.Rsync = program
 	into := &extsort.Sorter{Dir: t.TempDir()}
 	t.Cleanup(into.Close)
-	return f, into, func() (listStats, error) {
-		var st listStats
+	return f, into, func() (source.Stats, error) {
+		var st source.Stats
 		src := Source{Name: "media", URL: "host:/x"}
-		at, err := parseURL(src.URL)
+		at, err := source.ParseAddress(src.URL)
 		ok(t, err)
-		err = f.list(t.Context(), f.run.ID, src, at, into, &st)
+		err = source.List(t.Context(), f.env, f.run.ID, src, at, into, &st)
 		return st, err
 	}
 }
@@ -54,12 +55,33 @@ exit 23
 			junk++
 		}
 	}
-	if junk != maxJunk || size > 1<<20 || len(report.Errors) > job.MaxNamed+1 {
+	if junk != source.MaxJunk || size > 1<<20 || len(report.Errors) > job.MaxNamed+1 {
 		t.Errorf("%d lines of junk, %d errors, %d bytes of messages", junk, len(report.Errors), size)
 	}
 }
 
 // A name that no Linux file system holds is refused by itself: what is beside and below is judged for itself.
+// TestListingRefusesLongPaths: a server's path that rsync could not be asked for is refused by itself, and not what is a byte shorter.
+func TestListingRefusesLongPaths(t *testing.T) {
+	folder := strings.Repeat(strings.Repeat("n", 249)+"/", 11) // 2750 bytes
+	fits, long := folder+strings.Repeat("f", 250), folder+strings.Repeat("f", 251)
+	f, _, list := hostile(t, fmt.Sprintf(`p=rw-r--r--
+echo "cd+++++++++ 0 rwxr-xr-x 0 0 2024/05/01-12:00:00 .///"
+echo ">f+++++++++ 1 $p 0 0 2024/05/01-12:00:00 %s//"
+echo ">f+++++++++ 1 $p 0 0 2024/05/01-12:00:00 %s//"
+`, fits, long))
+	st, err := list()
+	ok(t, err)
+	if st.Errors != 1 || st.Partial || st.Listed != 1 {
+		t.Errorf("%+v", st)
+	}
+	report, err := f.env.DB.RunReport(t.Context(), f.run.ID)
+	ok(t, err)
+	if len(report.Errors) != 1 || report.Errors[0].Path != long || !strings.Contains(report.Errors[0].Message, "3000 bytes that can be fetched") {
+		t.Errorf("errors: %+v", report.Errors)
+	}
+}
+
 func TestListingRefusesLongNames(t *testing.T) {
 	long := strings.Repeat("n", 256)
 	f, into, list := hostile(t, fmt.Sprintf(`p=rw-r--r--
@@ -76,12 +98,12 @@ echo ">f+++++++++ 1 $p 0 0 2024/05/01-12:00:00 d/%[1]s.d/below//"
 		t.Errorf("%+v", st)
 	}
 	ok(t, into.Sort())
-	l, err := newListed(into, nil)
+	l, err := source.NewListed(into, nil)
 	ok(t, err)
 	var paths []string
-	for l.ok {
-		paths = append(paths, l.head.path)
-		ok(t, l.advance())
+	for l.Ok {
+		paths = append(paths, l.Head.Path)
+		ok(t, l.Advance())
 	}
 	if got := strings.Join(paths, " "); got != " d d/good" {
 		t.Errorf("listed %q", got)
@@ -101,13 +123,13 @@ func TestSplitComplaint(t *testing.T) {
 		`file has vanished: "/src/x" (in module)`:                                    {"file has vanished:", "/src/x", ""},
 		`rsync: [sender] link_stat "x" (in m) failed: No such file or directory (2)`: {"link_stat", "x", " failed: No such file or directory (2)"},
 	} {
-		what, path, why, found := splitComplaint(line)
+		what, path, why, found := source.SplitComplaint(line)
 		if !found || (what != want[0] || path != want[1] || why != want[2]) {
 			t.Errorf("%s: %q, %q, %q", line, what, path, why)
 		}
 	}
 	for _, line := range []string{"", `"`, `""`, `"x"`, `  "x"`, "IO error encountered", `rsync: [sender] `} {
-		if what, path, _, found := splitComplaint(line); found {
+		if what, path, _, found := source.SplitComplaint(line); found {
 			t.Errorf("%q: %q, %q", line, what, path)
 		}
 	}
@@ -131,14 +153,14 @@ func TestOwnWithin(t *testing.T) {
 		"/nosuch/home/statements": "",
 		"/nosuch":                 "data/home/state home/archive home/bound home/state",
 	} {
-		found, err := ownWithin(top, own, mounts)
+		found, err := source.OwnWithin(top, own, mounts)
 		ok(t, err)
 		if got := strings.Join(found, " "); got != want {
 			t.Errorf("%s: %q, want %q", top, got, want)
 		}
 	}
 	for _, top := range []string{"/nosuch/data/home/state", "/nosuch/home/state/spool/x", "/nosuch/home/bound", "/nosuch/home/archive/photos"} {
-		if found, err := ownWithin(top, own, mounts); err == nil {
+		if found, err := source.OwnWithin(top, own, mounts); err == nil {
 			t.Errorf("%s: %q", top, found)
 		}
 	}

@@ -7,8 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/spool"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // intake brings what is to be archived of the sources of a run into the spool, several sources at a time.
@@ -39,7 +40,7 @@ func (in *intake) all(ctx context.Context, sources []Source) error {
 		}
 		return err
 	}
-	l := &lanes{a: in.a, do: one, quiet: in.w.quiet.Store, lost: func(src Source, err error) { in.silent.add(src.Name, err) }}
+	l := &lanes{a: in.a, do: one, quiet: in.w.mail.quiet.Store, lost: func(src Source, err error) { in.silent.add(src.Name, err) }}
 	return l.run(context.WithValue(ctx, writerKey{}, in.w), sources)
 }
 
@@ -98,7 +99,7 @@ func (in *intake) source(ctx context.Context, src Source) error {
 		if !in.silent.add(src.Name, err) {
 			in.noted.Add(src.Name, "", fmt.Errorf("source %s: %w", src.Name, err))
 		}
-	} else if st.doubtful() {
+	} else if st.Doubtful() {
 		in.noted.Partial()
 	}
 	return nil
@@ -109,7 +110,7 @@ func late(o Options) bool { return !o.Until.IsZero() && time.Now().After(o.Until
 // fetch brings a batch into the spool as soon as that has room; earlier: a run before this one planned it. What keeps the batch
 // from coming is noted; an error is the end of the run.
 func (in *intake) fetch(ctx context.Context, src Source, b catalog.Batch, earlier bool) error {
-	defer in.w.wake()
+	defer in.w.mail.wake()
 	if in.silent.has(src.Name) {
 		return nil
 	}
@@ -129,39 +130,39 @@ func (in *intake) fetchAdmitted(ctx context.Context, src Source, b catalog.Batch
 		return nil
 	}
 	admitted, err := in.admit(ctx, b)
-	var large *tooLargeError
+	var large *spool.TooLargeError
 	if errors.As(err, &large) {
 		if !earlier {
 			return fmt.Errorf("a batch of source %s is left for a later run: %w", src.Name, err)
 		}
 		in.a.env.Log.Info("a batch of an earlier run is planned anew", "source", src.Name, "why", err)
-		return in.a.giveUpBatch(ctx, in.run, b)
+		return in.a.spool.GiveUpBatch(ctx, in.run, b)
 	}
 	if err != nil || !admitted {
 		return err
 	}
-	defer in.a.fetching.end(b)
+	defer in.a.spool.Fetching.End(b)
 	defer in.stuck.Store(false)
-	return in.a.fetchBatch(ctx, in.run, src, b)
+	return in.a.spool.FetchBatch(ctx, in.run, src, b)
 }
 
 // admitLook is how often a batch that waits for room looks whether another process made some.
 const admitLook = 10 * time.Second
 
-// admit waits until a batch may be fetched; false: it became too late for that. After true the caller ends it in a.fetching.
+// admit waits until a batch may be fetched; false: it became too late for that. After true the caller ends it in a.spool.fetching.
 func (in *intake) admit(ctx context.Context, b catalog.Batch) (bool, error) {
 	for !late(in.o) {
-		if ok, err := in.a.admit(ctx, b, in.a.spoolFits); ok || err != nil {
+		if ok, err := in.a.spool.Admit(ctx, b, in.a.spool.Fits); ok || err != nil {
 			return ok, err
 		}
-		has, err := in.a.spoolHas(ctx)
+		has, err := in.a.spool.Has(ctx)
 		if err != nil {
 			return false, err
 		}
-		if err := tooLarge(b.Bytes, has); err != nil {
+		if err := spool.TooLarge(b.Bytes, has); err != nil {
 			return false, err
 		}
-		others, ended := in.a.fetching.look()
+		others, ended := in.a.spool.Fetching.Look()
 		freed, err := in.makeRoom(ctx, b)
 		if err != nil {
 			return false, err
@@ -170,12 +171,12 @@ func (in *intake) admit(ctx context.Context, b catalog.Batch) (bool, error) {
 			continue
 		}
 		if others == 0 {
-			if ok, err := in.a.admit(ctx, b, in.a.mayGoOn); ok || err != nil {
+			if ok, err := in.a.spool.Admit(ctx, b, in.a.spool.MayGoOn); ok || err != nil {
 				return ok, err
 			}
-			if others, ended = in.a.fetching.since(ended); others == 0 {
+			if others, ended = in.a.spool.Fetching.Since(ended); others == 0 {
 				in.stuck.Store(true)
-				return false, errNoRoom
+				return false, spool.ErrNoRoom
 			}
 		}
 		// What is being fetched for other sources can be written when it is here.
@@ -201,9 +202,9 @@ func (in *intake) makeRoom(ctx context.Context, b catalog.Batch) (bool, error) {
 	if in.stuck.Load() {
 		return false, nil
 	}
-	if fits, err := in.a.spoolFits(ctx, b); fits || err != nil { // another source got room for both
+	if fits, err := in.a.spool.Fits(ctx, b); fits || err != nil { // another source got room for both
 		return fits, err
 	}
 	in.a.env.Log.Info("the spool is full; waiting until something in it is safe")
-	return in.w.makeRoom(ctx)
+	return in.w.mail.makeRoom(ctx)
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"time"
+
+	"github.com/tapefs/tapefs/archiver/source"
 )
 
 const (
@@ -99,7 +101,7 @@ func (l *lanes) silent(n *lane) bool {
 	is := l.a.env.Heard.Of(n.src.Name).Silent() >= l.a.silentFor
 	if is && !n.told {
 		n.told = true
-		l.a.env.Log.Info("nothing comes from a source; the others go on meanwhile", "source", n.src.Name, "for", l.a.silentFor, "stall_timeout", stallOf(n.src))
+		l.a.env.Log.Info("nothing comes from a source; the others go on meanwhile", "source", n.src.Name, "for", l.a.silentFor, "stall_timeout", source.StallOf(n.src))
 	}
 	return is
 }
@@ -116,25 +118,25 @@ func (l *lanes) allSilent(open map[*lane]bool) bool {
 // leaveHanging gives up sources that hang in a call of the kernel for longer than they may.
 func (l *lanes) leaveHanging(ctx context.Context, open map[*lane]bool) {
 	for n := range open {
-		limit := stallOf(n.src)
+		limit := source.StallOf(n.src)
 		if ctx.Err() != nil {
-			limit = min(limit, 2*rsyncEnds)
+			limit = min(limit, 2*source.RsyncEnds)
 		}
 		if l.a.env.Heard.Of(n.src.Name).Hangs() > limit {
 			n.cancel()
 			delete(open, n)
-			l.lost(n.src, &stallError{limit: limit})
+			l.lost(n.src, &source.StallError{Limit: limit})
 		}
 	}
 }
 
 // hostOf names the machine that a source is on; "" is this one, and what no address can be read of.
 func hostOf(src Source) string {
-	at, err := parseURL(src.URL)
+	at, err := source.ParseAddress(src.URL)
 	if err != nil {
 		return ""
 	}
-	return at.host
+	return at.Host
 }
 
 // lanesFor is how many of some sources are done at the same time at most, silent ones aside: so many share the memory.

@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/source"
 )
 
 // lanesWorld holds each source that is begun until the test lets it go.
@@ -146,7 +147,7 @@ func TestLanesLeaveWhatHangsInTheKernel(t *testing.T) {
 	w.lost = func(src Source, err error) { lost <- fmt.Errorf("%s: %w", src.Name, err) }
 	w.start(t.Context(), all)
 	w.expect(t, "b")
-	var stalled *stallError
+	var stalled *source.StallError
 	if err := <-lost; !errors.As(err, &stalled) || err.Error() != "a: "+stalled.Error() {
 		t.Errorf("it is given up: %v", err)
 	}

@@ -1,9 +1,7 @@
 package archiver
 
 import (
-	"bufio"
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,26 +10,27 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver/extsort"
+	"github.com/tapefs/tapefs/archiver/extsort"
+	"github.com/tapefs/tapefs/archiver/source"
 )
 
 // timesOf lists a directory by way of a daemon and returns what it says of files' times.
-func timesOf(t *testing.T, dir string, seen func(e listEntry)) listStats {
+func timesOf(t *testing.T, dir string, seen func(e source.Entry)) source.Stats {
 	t.Helper()
 	f := newFront(t, 1<<30)
 	into := &extsort.Sorter{Dir: t.TempDir()}
 	defer into.Close()
 	src := Source{Name: "media", URL: startDaemon(t, dir, "use chroot = no")}
-	at, err := parseURL(src.URL)
+	at, err := source.ParseAddress(src.URL)
 	ok(t, err)
-	var st listStats
-	ok(t, f.list(t.Context(), 0, src, at, into, &st))
+	var st source.Stats
+	ok(t, source.List(t.Context(), f.env, 0, src, at, into, &st))
 	ok(t, into.Sort())
-	l, err := newListed(into, nil)
+	l, err := source.NewListed(into, nil)
 	ok(t, err)
-	for l.ok {
-		seen(l.head)
-		ok(t, l.advance())
+	for l.Ok {
+		seen(l.Head)
+		ok(t, l.Advance())
 	}
 	return st
 }
@@ -57,54 +56,19 @@ func TestListingHasNanoseconds(t *testing.T) {
 	ok(t, os.Link(filepath.Join(dir, "a"), filepath.Join(dir, "d", "a2")))
 	ok(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600))
 	files := 0
-	st := timesOf(t, dir, func(e listEntry) {
-		if e.kind != 1 {
+	st := timesOf(t, dir, func(e source.Entry) {
+		if e.Kind != 1 {
 			return
 		}
 		files++
-		if !e.exact {
-			t.Errorf("%q: no exact time", e.path)
+		if !e.Exact {
+			t.Errorf("%q: no exact time", e.Path)
 		}
-		if w, known := want[e.path]; known && (e.mtime != w.Sec || int64(e.nsec) != w.Nsec) {
-			t.Errorf("%q: %d.%09d, want %d.%09d", e.path, e.mtime, e.nsec, w.Sec, w.Nsec)
+		if w, known := want[e.Path]; known && (e.Mtime != w.Sec || int64(e.Nsec) != w.Nsec) {
+			t.Errorf("%q: %d.%09d, want %d.%09d", e.Path, e.Mtime, e.Nsec, w.Sec, w.Nsec)
 		}
 	})
 	if files != len(want)+3000+1 || st.Seconds {
 		t.Errorf("%d files, seconds only %v", files, st.Seconds)
 	}
-}
-
-// What an old or a hostile rsync sends is an error, never a panic, and costs little.
-func TestReadTimesRefuses(t *testing.T) {
-	head := "\x00\x00\x00\x00\x20\x00\x00\x00\x80\xff\x00\x00\x00\x00" // protocol 32, flags as numbers, one list after the other
-	for name, text := range map[string]string{
-		"nothing":            "",
-		"half a header":      head[:6],
-		"no end":             head,
-		"longer than before": head + "\x20\x09\x01a",
-		"a huge name":        head + "\x40\xef\xff\xff\xff\xff",
-		"a number too long":  head + "\x18\x01a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
-		"an index":           strings.Replace(head, "\x80\xff", "\x81\xff", 1) + "\x00\x00\x05",
-	} {
-		into := &extsort.Sorter{Dir: t.TempDir()}
-		if err := readTimes(bufio.NewReader(strings.NewReader(text)), into); err == nil {
-			t.Errorf("%s: no error", name)
-		}
-		into.Close()
-	}
-	for _, protocol := range []string{"\x1d", "\x1e"} {
-		err := readTimes(bufio.NewReader(strings.NewReader(strings.Replace(head, "\x20", protocol, 1))), &extsort.Sorter{Dir: t.TempDir()})
-		if !errors.Is(err, errSecondsOnly) {
-			t.Errorf("protocol %q: %v", protocol, err)
-		}
-	}
-}
-
-func FuzzReadTimes(f *testing.F) {
-	f.Add([]byte("\x00\x00\x00\x00\x20\x00\x00\x00\x81\xff\x00\x00\x00\x00\x98\x20\x01a\x00\x00\x02\x00\x00\x00\x05\xa4\x81\x00\x00\x00\x00\xff\x01"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		into := &extsort.Sorter{Dir: t.TempDir()}
-		defer into.Close()
-		_ = readTimes(bufio.NewReader(bytes.NewReader(data)), into)
-	})
 }

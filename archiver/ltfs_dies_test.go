@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // The ltfs of a tape dies at its first request, its second, and so on through all that a run makes: at the label, at the names on the tape,

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"testing"
 
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // The ltfs of a tape is killed while it is written, and its volume wants ltfsck: that is done at once, what was synced before and what

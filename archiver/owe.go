@@ -26,7 +26,7 @@ func (w *writer) owe(ctx context.Context, heal bool) error {
 				return fmt.Errorf("source %s: %w", src.Name, err)
 			}
 			for _, o := range shared {
-				w.shared[o] = true
+				w.known.shared[o] = true
 			}
 			others = append(others, shared...)
 			if n += more; n > 0 {

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // partSize is the grid of an object whose copies go to these pools: an eighth of the smallest tape,
@@ -21,7 +21,7 @@ func (a *Archiver) partSize(ctx context.Context, pools []string) (int64, error) 
 			return 0, err
 		}
 		if w, ok := ctx.Value(writerKey{}).(*writer); ok && capacity == 0 {
-			err := w.call(ctx, func(ctx context.Context) error { return w.openTape(ctx, name, 0) })
+			err := w.mail.call(ctx, func(ctx context.Context) error { return w.tapes.openTape(ctx, name, 0) })
 			if err != nil && !errors.Is(err, ErrNeedsOperator) {
 				return 0, err
 			}

@@ -16,20 +16,11 @@ func (a *Archiver) Pending(ctx context.Context, sources []Source) ([]Pending, er
 		sources = a.env.Config.Sources
 	}
 	var out []Pending
-	for pool, n := range counts {
+	for pool, kinds := range counts {
 		if slices.ContainsFunc(sources, func(s Source) bool { return slices.Contains(s.Copies, pool) }) {
-			out = append(out, Pending{Pool: pool, Changes: n})
+			out = append(out, Pending{Pool: pool, Kinds: kinds})
 		}
 	}
 	slices.SortFunc(out, func(x, y Pending) int { return strings.Compare(x.Pool, y.Pool) })
 	return out, nil
-}
-
-// namesAsked reports whether this run is to write a manifest of a pool for changes alone.
-func (w *writer) namesAsked(ctx context.Context, pool string) (bool, error) {
-	if !w.names || !w.wants(pool) {
-		return false, nil
-	}
-	counts, err := w.a.env.DB.PendingChanges(ctx)
-	return counts[pool] > 0, err
 }

@@ -10,10 +10,12 @@ import (
 	"slices"
 	"time"
 
-	"tapefs/archiver/extsort"
-	"tapefs/archiver/job"
-	"tapefs/archiver/localfs"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/diff"
+	"github.com/tapefs/tapefs/archiver/extsort"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/localfs"
+	"github.com/tapefs/tapefs/archiver/source"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 const (
@@ -23,14 +25,6 @@ const (
 	firstBatch         = 256 << 20 // the first batches are small, each twice the one before: writing begins early
 	batchMembers       = 20000     // held in memory while a batch is planned, fetched or packed
 )
-
-// member is what is to be archived at one path.
-type member struct {
-	catalog.NewVersion
-	path  string
-	link  string // first of its hard-linked names; "" when it is that or has none
-	first bool
-}
 
 // planner cuts what is to be archived into objects and batches, and records them.
 type planner struct {
@@ -48,8 +42,8 @@ type planner struct {
 	batch   int64 // upper bound of a batch's file bytes
 	grown   int64 // that of the one in hand
 	emit    func(catalog.Batch) error
-	stats   *listStats
-	book    *dirBook
+	stats   *source.Stats
+	book    *diff.Book
 	links   *extsort.Sorter // hard-linked names by the first name of their group
 	lastMS  int64           // time half of the last object id
 	ready   bool            // prepare is done
@@ -65,7 +59,7 @@ type planner struct {
 
 // planned is an object being made.
 type planned struct {
-	members []member
+	members []diff.Member
 	dirs    map[catalog.ID]bool // directories it carries
 	size    int64               // upper bound of its sealed bytes
 	files   int                 // members that are no directories
@@ -79,30 +73,30 @@ type dirPlace struct {
 	path   string
 }
 
-// seen remembers where a directory is, so that its members need not ask the catalog.
-func (p *planner) seen(id, parent catalog.ID, path string) {
+// Seen remembers where a directory is, so that its members need not ask the catalog.
+func (p *planner) Seen(id, parent catalog.ID, path string) {
 	if len(p.dirs) > 4*batchMembers {
 		clear(p.dirs)
 	}
 	p.dirs[id] = dirPlace{parent, path}
 }
 
-// add plans one file, symlink or, with Existing set, directory entry. Hard-linked names wait
+// Add plans one file, symlink or, with Existing set, directory entry. Hard-linked names wait
 // until all are known. target is the length of a symlink's target, bytes.
-func (p *planner) add(ctx context.Context, m member, target int) error {
-	if (m.first || m.link != "") && m.Kind == catalog.File {
-		group := m.link
+func (p *planner) Add(ctx context.Context, m diff.Member, target int) error {
+	if (m.First || m.Link != "") && m.Kind == catalog.File {
+		group := m.Link
 		if group == "" {
-			group = m.path
+			group = m.Path
 		}
-		e := listEntry{path: m.path, kind: m.Kind, size: m.Size, mode: m.Mode, uid: m.Owner.UID, gid: m.Owner.GID, mtime: m.MTime.Sec,
-			exact: true, nsec: m.MTime.Nsec}
+		e := source.Entry{Path: m.Path, Kind: m.Kind, Size: m.Size, Mode: m.Mode, Uid: m.Owner.UID, Gid: m.Owner.GID, Mtime: m.MTime.Sec,
+			Exact: true, Nsec: m.MTime.Nsec}
 		val := binary.AppendVarint(nil, int64(m.Parent)) // a stand-in is below 0
 		// No path holds two separators in a row.
-		key := append(append(pathKey(group), 0, 0), pathKey(m.path)...)
-		return p.links.Add(key, e.encode(val))
+		key := append(append(source.PathKey(group), 0, 0), source.PathKey(m.Path)...)
+		return p.links.Add(key, e.Encode(val))
 	}
-	return p.addGroup(ctx, []member{m}, target)
+	return p.addGroup(ctx, []diff.Member{m}, target)
 }
 
 // finish plans the hard-linked names and records what is left.
@@ -110,7 +104,7 @@ func (p *planner) finish(ctx context.Context) error {
 	if err := p.links.Sort(); err != nil {
 		return err
 	}
-	var group []member
+	var group []diff.Member
 	var name []byte
 	for {
 		k, v, ok, err := p.links.Next()
@@ -131,18 +125,18 @@ func (p *planner) finish(ctx context.Context) error {
 			return p.flush(ctx)
 		}
 		name = append(name[:0], leader...)
-		d := decoder(v)
-		parent := catalog.ID(d.varint())
-		e := decodeEntry(path, d)
-		_, base := localfs.SplitPath(e.path)
-		group = append(group, member{path: e.path, NewVersion: catalog.NewVersion{
-			Parent: parent, Name: base, Kind: e.kind, Size: e.size, Meta: entryMeta(&e),
+		d := source.Decoder(v)
+		parent := catalog.ID(d.Varint())
+		e := source.DecodeEntry(path, d)
+		_, base := localfs.SplitPath(e.Path)
+		group = append(group, diff.Member{Path: e.Path, NewVersion: catalog.NewVersion{
+			Parent: parent, Name: base, Kind: e.Kind, Size: e.Size, Meta: diff.EntryMeta(&e),
 		}})
 	}
 }
 
 // addGroup plans members that must lie in one object: the bytes are those of the first.
-func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
+func (p *planner) addGroup(ctx context.Context, ms []diff.Member, target int) error {
 	data := int64(0)
 	if ms[0].Existing == 0 && ms[0].Kind == catalog.File {
 		data = ms[0].Size
@@ -171,7 +165,7 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 		if why != nil {
 			for _, m := range ms {
 				p.stats.TooLarge++
-				if err := p.a.env.RunError(ctx, p.run.ID, p.src.Name, m.path, "not archived: "+why.Error()); err != nil {
+				if err := p.a.env.RunError(ctx, p.run.ID, p.src.Name, m.Path, "not archived: "+why.Error()); err != nil {
 					return err
 				}
 			}
@@ -183,7 +177,7 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 	if p.o.DryRun {
 		for _, m := range ms {
 			if m.Existing == 0 {
-				p.a.env.Log.Debug("would archive", "source", p.src.Name, "path", m.path, "bytes", m.Size)
+				p.a.env.Log.Debug("would archive", "source", p.src.Name, "path", m.Path, "bytes", m.Size)
 			}
 		}
 		return nil
@@ -226,20 +220,20 @@ func (p *planner) addGroup(ctx context.Context, ms []member, target int) error {
 }
 
 // need is an upper bound of the bytes that members add to an object.
-func (p *planner) need(ctx context.Context, o *planned, ms []member, data int64, target int) (int64, error) {
+func (p *planner) need(ctx context.Context, o *planned, ms []diff.Member, data int64, target int) (int64, error) {
 	n := roundUp(data, 512)
 	if o.size == 0 {
 		n += objectOverhead
 	}
 	for _, m := range ms {
-		n += headerBound(len(m.path)+len(p.src.Name), max(target, len(ms[0].path)))
+		n += headerBound(len(m.Path)+len(p.src.Name), max(target, len(ms[0].Path)))
 		chain, err := p.ancestors(ctx, m)
 		if err != nil {
 			return 0, err
 		}
 		for _, d := range chain {
 			if !o.dirs[d.Existing] {
-				n += headerBound(len(d.path)+len(p.src.Name), 0)
+				n += headerBound(len(d.Path)+len(p.src.Name), 0)
 			}
 		}
 	}
@@ -259,7 +253,7 @@ func headerBound(path, target int) int64 {
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
 // ancestors are the entries of the directories a member is in, the source's top first.
-func (p *planner) ancestors(ctx context.Context, m member) ([]member, error) {
+func (p *planner) ancestors(ctx context.Context, m diff.Member) ([]diff.Member, error) {
 	id := m.Parent
 	if m.Existing != 0 {
 		d, err := p.place(ctx, m.Existing)
@@ -268,13 +262,13 @@ func (p *planner) ancestors(ctx context.Context, m member) ([]member, error) {
 		}
 		id = d.parent
 	}
-	var chain []member
+	var chain []diff.Member
 	for id != catalog.Root && id != 0 {
 		d, err := p.place(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		chain = append(chain, member{path: d.path, NewVersion: catalog.NewVersion{Existing: id}})
+		chain = append(chain, diff.Member{Path: d.path, NewVersion: catalog.NewVersion{Existing: id}})
 		id = d.parent
 	}
 	slices.Reverse(chain)
@@ -285,12 +279,12 @@ func (p *planner) place(ctx context.Context, id catalog.ID) (dirPlace, error) {
 	if d, ok := p.dirs[id]; ok {
 		return d, nil
 	}
-	if p.book.id(id) < 0 {
-		if err := p.book.flush(ctx); err != nil {
+	if p.book.ID(id) < 0 {
+		if err := p.book.Flush(ctx); err != nil {
 			return dirPlace{}, err
 		}
 	}
-	v, err := p.a.env.DB.Get(ctx, p.book.id(id))
+	v, err := p.a.env.DB.Get(ctx, p.book.ID(id))
 	if err != nil {
 		return dirPlace{}, fmt.Errorf("directory %d: %w", id, err)
 	}
@@ -302,12 +296,12 @@ func (p *planner) place(ctx context.Context, id catalog.ID) (dirPlace, error) {
 		}
 		d.path = localfs.JoinPath(up.path, v.Name)
 	}
-	p.seen(id, d.parent, d.path)
+	p.Seen(id, d.parent, d.path)
 	return d, nil
 }
 
 // put adds members and the directories they are in to an object.
-func (p *planner) put(ctx context.Context, o *planned, ms []member, data int64, target int) error {
+func (p *planner) put(ctx context.Context, o *planned, ms []diff.Member, data int64, target int) error {
 	need, err := p.need(ctx, o, ms, data, target)
 	if err != nil {
 		return err
@@ -357,14 +351,14 @@ func (p *planner) close() {
 func (p *planner) flush(ctx context.Context) error {
 	p.close()
 	if len(p.objects) == 0 {
-		return p.book.flush(ctx)
+		return p.book.Flush(ctx)
 	}
 	job.Failpoint("plan")
 	news := make([]catalog.NewObject, len(p.objects))
 	for i, o := range p.objects {
 		// A directory's key is a prefix of those of what is in it.
-		slices.SortStableFunc(o.members, func(a, b member) int {
-			return bytes.Compare(pathKey(a.path), pathKey(b.path))
+		slices.SortStableFunc(o.members, func(a, b diff.Member) int {
+			return bytes.Compare(source.PathKey(a.Path), source.PathKey(b.Path))
 		})
 		carried := catalog.ID(0) // the directory before this member
 		oid, err := p.newOID()
@@ -373,7 +367,7 @@ func (p *planner) flush(ctx context.Context) error {
 		}
 		news[i] = catalog.NewObject{OID: oid, Key: p.key, PartSize: p.part, PlannedSize: o.size, Pools: p.pools}
 		for _, m := range o.members {
-			m.Parent, m.Existing = p.book.place(m.Parent), p.book.place(m.Existing)
+			m.Parent, m.Existing = p.book.Place(m.Parent), p.book.Place(m.Existing)
 			if m.Existing != 0 && m.Existing == carried {
 				continue // known by its stand-in and by its id
 			}
@@ -385,11 +379,11 @@ func (p *planner) flush(ctx context.Context) error {
 	if p.local != "" {
 		b.Dir, b.Local = p.local, true
 	}
-	b, ids, err := p.a.env.DB.AddBatch(ctx, b, p.book.pending, news)
+	b, ids, err := p.a.env.DB.AddBatch(ctx, b, p.book.Pending, news)
 	if err != nil {
 		return fmt.Errorf("plan a batch of source %s: %w", p.src.Name, err)
 	}
-	p.book.recorded(ids)
+	p.book.Recorded(ids)
 	if !b.Local {
 		p.a.env.Flow.Planned.Add(b.Bytes)
 	}

@@ -6,21 +6,24 @@ import (
 	"strconv"
 	"time"
 
-	"tapefs/archiver/extsort"
-	"tapefs/archiver/job"
-	"tapefs/archiver/localfs"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/diff"
+	"github.com/tapefs/tapefs/archiver/extsort"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/localfs"
+	"github.com/tapefs/tapefs/archiver/source"
+	"github.com/tapefs/tapefs/archiver/spool"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // newPlanner makes a planner that has asked the catalog nothing yet. In a dry run it records nothing.
-func (a *Archiver) newPlanner(run catalog.Run, src Source, at address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *listStats) *planner {
+func (a *Archiver) newPlanner(run catalog.Run, src Source, at source.Address, row catalog.Source, o Options, work string, emit func(catalog.Batch) error, st *source.Stats) *planner {
 	p := &planner{
 		a: a, run: run, src: src, row: row, o: o, emit: emit, stats: st,
-		book: &dirBook{db: a.env.DB, run: run.ID}, links: &extsort.Sorter{Dir: work, Limit: extsort.Memory / max(1, o.Lanes)}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
+		book: &diff.Book{DB: a.env.DB, Run: run.ID}, links: &extsort.Sorter{Dir: work, Limit: extsort.Memory / max(1, o.Lanes)}, dirs: map[catalog.ID]dirPlace{}, batch: batchBytes,
 		below: src.BundleBelow, bundle: src.BundleSize,
 	}
-	if at.transport == inPlace {
-		p.local = at.path
+	if at.Transport == source.InPlace {
+		p.local = at.Path
 	}
 	if p.below <= 0 {
 		p.below = defaultBundleBelow
@@ -56,7 +59,7 @@ func (p *planner) prepare(ctx context.Context) error {
 	p.bundle = min(p.bundle, p.part)
 	p.below = min(p.below, p.bundle/2)
 	if p.local == "" {
-		limit, err := p.a.spoolMax(ctx)
+		limit, err := p.a.spool.Max(ctx)
 		if err != nil {
 			return err
 		}
@@ -80,26 +83,26 @@ func (p *planner) prepare(ctx context.Context) error {
 // askSpool is the size from which on a file is held against the room in the spool, bytes: that is not asked for each.
 const askSpool = 1 << 20
 
-// tooLarge says of a file's bytes that the spool cannot hold them, however empty it is.
+// spool.TooLarge says of a file's bytes that the spool cannot hold them, however empty it is.
 func (p *planner) tooLarge(ctx context.Context, data int64) (why, err error) {
 	if data < askSpool {
 		return nil, nil
 	}
 	if p.has == 0 {
-		if p.has, err = p.a.spoolHas(ctx); err != nil {
+		if p.has, err = p.a.spool.Has(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return tooLarge(data, p.has), nil
+	return spool.TooLarge(data, p.has), nil
 }
 
 // planSource lists a source, compares it with the catalog and records what is to be archived in
 // batches; emit gets each as soon as it is recorded. The stats are good also with an error.
-func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, o Options, emit func(catalog.Batch) error) (st listStats, err error) {
-	if !sourceName.MatchString(src.Name) {
+func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, o Options, emit func(catalog.Batch) error) (st source.Stats, err error) {
+	if !source.SourceName().MatchString(src.Name) {
 		return st, fmt.Errorf("source name %q: it takes a-z, 0-9, dots, dashes and underscores, and begins with a letter or digit", src.Name)
 	}
-	at, err := parseURL(src.URL)
+	at, err := source.ParseAddress(src.URL)
 	if err != nil {
 		return st, fmt.Errorf("source %s: %w", src.Name, err)
 	}
@@ -110,7 +113,7 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	if err != nil {
 		return st, fmt.Errorf("source %s: %w", src.Name, err)
 	}
-	work, done, err := a.workDir(src)
+	work, done, err := localfs.WorkDir(a.env.Config.SpoolDir, src.Name)
 	if err != nil {
 		return st, err
 	}
@@ -118,17 +121,14 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 	p := a.newPlanner(run, src, at, row, o, work, emit, &st)
 	defer p.links.Close()
 	share := max(1, o.Lanes)
-	sorted := func(limit int) *extsort.Sorter { return &extsort.Sorter{Dir: work, Limit: limit / share} }
-	entries, gone, news, kept, doubts := sorted(extsort.Memory), sorted(extsort.Memory), sorted(extsort.Memory), sorted(8<<20), sorted(8<<20)
-	for _, s := range []*extsort.Sorter{entries, gone, news, kept, doubts} {
-		defer s.Close()
-	}
+	entries := &extsort.Sorter{Dir: work, Limit: extsort.Memory / share}
+	defer entries.Close()
 	started := time.Now()
 	defer func() {
 		if run.ID == 0 {
 			return
 		}
-		counts := st.counts()
+		counts := st.Counts()
 		for _, name := range []string{"new", "changed", "again"} { // they are counted when they are archived
 			delete(counts, name)
 		}
@@ -136,9 +136,9 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 			err = countErr
 		}
 	}()
-	known := newWalker(ctx, a.env.DB, row.Root, walkPieces/share)
-	defer known.close()
-	if err := a.list(ctx, run.ID, src, at, entries, &st); err != nil {
+	known := diff.NewWalker(ctx, a.env.DB, row.Root, diff.WalkPieces/share)
+	defer known.Close()
+	if err := source.List(ctx, a.env, run.ID, src, at, entries, &st); err != nil {
 		return st, err
 	}
 	job.Failpoint("list")
@@ -150,35 +150,28 @@ func (a *Archiver) planSource(ctx context.Context, run catalog.Run, src Source, 
 		return st, err
 	}
 	var local *localfs.Tree
-	if at.transport == inPlace {
-		if local, err = localfs.OpenTree(at.path); err == nil { // otherwise the listing has said what is wrong
+	if at.Transport == source.InPlace {
+		if local, err = localfs.OpenTree(at.Path); err == nil { // otherwise the listing has said what is wrong
 			defer local.Close()
 		}
 	}
-	l, err := newListed(entries, local)
+	l, err := source.NewListed(entries, local)
 	if err != nil {
 		return st, err
 	}
-	c := &comparison{
-		a: a, db: a.env.DB, run: run.ID, source: src.Name, top: row.Root, whole: !st.Partial, dry: o.DryRun,
-		pending: pending, plan: p, stats: &st, minAge: src.MinAge, listed: started, gone: gone, news: news, kept: kept, again: !row.Listed.IsZero(), accept: o.AcceptDeletions,
-		share: share, src: src, at: at, from: a.env.Heard.Of(src.Name), tree: local, bytes: o.Checksum, doubts: doubts,
-	}
-	defer func() { c.gone.Close() }() // what filters leave out is sorted anew
-	if at.transport == inPlace {
-		c.names = newOwnerNames(true)
-	}
+	in := diff.Input{Run: run.ID, Src: src, At: at, Top: row.Root, Tree: local, Work: work, Listed: started, Share: share, Dry: o.DryRun,
+		Pending: pending, Again: !row.Listed.IsZero(), Accept: o.AcceptDeletions, Checksum: o.Checksum, Former: &a.spool.Former}
 	if o.Heal && row.Root != 0 {
 		objects, err := a.env.DB.GoneObjects(ctx)
 		if err != nil {
 			return st, err
 		}
-		c.ruined = map[int64]bool{}
+		in.Ruined = map[int64]bool{}
 		for _, id := range objects {
-			c.ruined[id] = true
+			in.Ruined[id] = true
 		}
 	}
-	if err := c.join(ctx, l, known); err != nil {
+	if err := diff.Run(ctx, a.env, in, &st, p, p.book, l, known); err != nil {
 		return st, fmt.Errorf("compare source %s: %w", src.Name, err)
 	}
 	if err := p.finish(ctx); err != nil {

@@ -8,17 +8,25 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/manifest"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
+
+// prover reads back what was written to tapes and is not safe, and records what of it is. The session's drive is taken for that, and given
+// up when it is done: no tape may be mounted in it.
+type prover struct {
+	env     *job.Env
+	session *session
+}
 
 // unsafeParts lists parts in an unsafe state by tape. The caller holds the writer lock, so nobody
 // is writing them.
-func (w *writer) unsafeParts(ctx context.Context) (map[int64][]catalog.CopyPart, error) {
-	parts, err := w.a.env.DB.UnsafeParts(ctx)
+func (pr *prover) unsafeParts(ctx context.Context) (map[int64][]catalog.CopyPart, error) {
+	parts, err := pr.env.DB.UnsafeParts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("look for parts that are not safe: %w", err)
 	}
@@ -46,13 +54,11 @@ func (w *writer) recover(ctx context.Context) error {
 	if len(parts) == 0 && len(manifests) == 0 {
 		return nil
 	}
-	if w.unlock == nil {
-		if w.unlock, err = w.a.env.LockWriter(ctx); err != nil {
-			return err
-		}
+	if err := w.lock.take(ctx); err != nil {
+		return err
 	}
 	// Asked before the lock: the other run may have finished its work in the meantime.
-	byTape, err := w.unsafeParts(ctx)
+	byTape, err := w.tapes.prover.unsafeParts(ctx)
 	if err == nil {
 		manifests, err = w.a.env.DB.UnprovedManifests(ctx)
 	}
@@ -67,7 +73,7 @@ func (w *writer) recover(ctx context.Context) error {
 		if len(byTape[t.ID]) == 0 && !manifests[t.ID] {
 			continue
 		}
-		if err := w.proveTape(ctx, t); err != nil {
+		if err := w.tapes.prover.tape(ctx, t); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -75,29 +81,29 @@ func (w *writer) recover(ctx context.Context) error {
 				return err
 			}
 			w.noted.Add("", "", fmt.Errorf("tape %s holds parts that an interrupted run left and nobody proved: %w", t.Barcode, err))
-			w.tried[volume.BarcodeOf(t)] = true // nothing is added behind what is not proved
+			w.known.tried[volume.BarcodeOf(t)] = true // nothing is added behind what is not proved
 		}
 	}
 	return nil
 }
 
-// proveLeft is proveTape for a tape that may have nothing to prove.
-func (w *writer) proveLeft(ctx context.Context, t catalog.Tape) error {
-	byTape, err := w.unsafeParts(ctx)
+// left is tape for a tape that may have nothing to prove.
+func (pr *prover) left(ctx context.Context, t catalog.Tape) error {
+	byTape, err := pr.unsafeParts(ctx)
 	if err != nil {
 		return err
 	}
-	manifests, err := w.a.env.DB.UnprovedManifests(ctx)
+	manifests, err := pr.env.DB.UnprovedManifests(ctx)
 	if err != nil || len(byTape[t.ID]) == 0 && !manifests[t.ID] {
 		return err
 	}
-	return w.proveTape(ctx, t)
+	return pr.tape(ctx, t)
 }
 
-// proveTape reads back what was written to a tape and is not safe, through a fresh read-only mount.
+// tape reads back what was written to a tape and is not safe, through a fresh read-only mount.
 // Parts that match are durable, others are lost and their copies owed again.
-func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
-	byTape, err := w.unsafeParts(ctx)
+func (pr *prover) tape(ctx context.Context, t catalog.Tape) (err error) {
+	byTape, err := pr.unsafeParts(ctx)
 	if err != nil {
 		return err
 	}
@@ -108,35 +114,35 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 			continue
 		}
 		// Never closed: nothing to prove.
-		if err := w.a.env.DB.PartFailed(ctx, p.ID, catalog.PartLost, p.Size); err != nil {
+		if err := pr.env.DB.PartFailed(ctx, p.ID, catalog.PartLost, p.Size); err != nil {
 			return fmt.Errorf("record part %s as lost: %w", p.Name, err)
 		}
 	}
 	if len(written) == 0 {
-		return w.loseManifests(ctx, t)
+		return pr.loseManifests(ctx, t)
 	}
-	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
-	if err := w.takeDrive(ctx, volume.BarcodeOf(t), false); err != nil {
+	defer func() { err = errors.Join(err, pr.session.giveUp(ctx)) }()
+	if err := pr.session.takeDrive(ctx, volume.BarcodeOf(t), false); err != nil {
 		return err
 	}
-	w.a.env.Note("mounting %s read-only to read back %d files", t.Barcode, len(written))
-	v, err := w.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
+	pr.env.Note("mounting %s read-only to read back %d files", t.Barcode, len(written))
+	v, err := pr.session.lease.Mount(ctx, changer.MountRequest{UUID: t.UUID, ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("read tape %s back: %w", t.Barcode, err)
 	}
-	if err := volume.CheckLabel(w.a.env, v, t); err != nil {
+	if err := volume.CheckLabel(pr.env, v, t); err != nil {
 		return err
 	}
-	if _, err := w.a.checkJournal(ctx, v, t, false); err != nil {
+	if _, err := manifest.Check(ctx, pr.env, v, t, false); err != nil {
 		return err
 	}
 	for _, p := range written {
-		size, err := w.provePart(ctx, v, p)
+		size, err := pr.part(ctx, v, p)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err == nil {
-			if err := w.a.env.DB.PartProved(ctx, p.ID); err != nil {
+			if err := pr.env.DB.PartProved(ctx, p.ID); err != nil {
 				return fmt.Errorf("record part %s as proved: %w", p.Name, err)
 			}
 			continue
@@ -144,17 +150,17 @@ func (w *writer) proveTape(ctx context.Context, t catalog.Tape) (err error) {
 		if !volume.IsDamage(err) { // nothing is known of it yet: it stays as it is, and the next run reads it
 			return fmt.Errorf("read tape %s back: %s: %w", t.Barcode, p.Name, err)
 		}
-		w.a.env.Log.Warn("part is not on the tape as it was written", "tape", t.Barcode, "part", p.Name, "error", err)
-		if err := w.a.env.DB.PartFailed(ctx, p.ID, catalog.PartLost, size); err != nil {
+		pr.env.Log.Warn("part is not on the tape as it was written", "tape", t.Barcode, "part", p.Name, "err", err)
+		if err := pr.env.DB.PartFailed(ctx, p.ID, catalog.PartLost, size); err != nil {
 			return fmt.Errorf("record part %s as lost: %w", p.Name, err)
 		}
 	}
-	return w.proveManifests(ctx, v, t)
+	return pr.manifests(ctx, v, t)
 }
 
-// proveManifests reads back the manifests of a tape that were written and never proved: those that hold are durable, others lost.
-func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalog.Tape) error {
-	rows, err := w.a.env.DB.Manifests(ctx, t.ID)
+// manifests reads back the manifests of a tape that were written and never proved: those that hold are durable, others lost.
+func (pr *prover) manifests(ctx context.Context, v *changer.Volume, t catalog.Tape) error {
+	rows, err := pr.env.DB.Manifests(ctx, t.ID)
 	if err != nil {
 		return err
 	}
@@ -167,39 +173,39 @@ func (w *writer) proveManifests(ctx context.Context, v *changer.Volume, t catalo
 		if m.State != catalog.ManifestWritten {
 			continue
 		}
-		p, err := w.a.proveManifest(ctx, root, t, m.Name)
+		p, err := manifest.Prove(ctx, pr.env, root, t, m.Name)
 		if err == nil { // its list of sums was written last
-			err = proveSums(ctx, root, catalog.JournalFile{Manifest: m})
+			err = manifest.ProveSums(ctx, root, catalog.JournalFile{Manifest: m})
 		}
 		switch {
 		case err == nil && bytes.Equal(p.MAC, m.MAC):
-			if err := w.a.env.DB.ManifestProved(ctx, m); err != nil {
+			if err := pr.env.DB.ManifestProved(ctx, m); err != nil {
 				return err
 			}
-		case err != nil && !unproved(err):
+		case err != nil && !manifest.Unproved(err):
 			return fmt.Errorf("read manifest %s of tape %s back: %w", m.Name, t.Barcode, err)
 		}
 	}
-	return w.loseManifests(ctx, t)
+	return pr.loseManifests(ctx, t)
 }
 
 // loseManifests lets the next manifest of a tape name again what a manifest named that was not
 // proved: naming something twice does no harm.
-func (w *writer) loseManifests(ctx context.Context, t catalog.Tape) error {
-	if err := w.a.env.DB.LoseManifests(ctx, t.ID); err != nil {
+func (pr *prover) loseManifests(ctx context.Context, t catalog.Tape) error {
+	if err := pr.env.DB.LoseManifests(ctx, t.ID); err != nil {
 		return fmt.Errorf("record manifests of tape %s as lost: %w", t.Barcode, err)
 	}
 	return nil
 }
 
-// provePart reads a part back and compares every extent; size is that of the file found. *damageError: it is not there as it was
+// part reads a part back and compares every extent; size is that of the file found. *damageError: it is not there as it was
 // written; any other error says nothing of it.
-func (w *writer) provePart(ctx context.Context, v *changer.Volume, p catalog.CopyPart) (size int64, err error) {
-	c, err := w.a.env.DB.GetCopy(ctx, p.Copy)
+func (pr *prover) part(ctx context.Context, v *changer.Volume, p catalog.CopyPart) (size int64, err error) {
+	c, err := pr.env.DB.GetCopy(ctx, p.Copy)
 	if err != nil {
 		return 0, err
 	}
-	sums, err := w.a.env.DB.PartSums(ctx, c.Object, p.Number)
+	sums, err := pr.env.DB.PartSums(ctx, c.Object, p.Number)
 	if err != nil {
 		return 0, fmt.Errorf("look for the sums of %s: %w", p.Name, err)
 	}
@@ -253,10 +259,4 @@ func checkExtents(ctx context.Context, r io.Reader, size int64, sums []byte) err
 		size -= n
 	}
 	return nil
-}
-
-// due tells whether enough was written, or long enough ago, for a sync.
-func (w *writer) due() bool {
-	return w.volume != nil && w.unsynced > 0 &&
-		(w.unsynced >= w.a.env.Config.SyncBytes || time.Since(w.synced) >= w.a.env.Config.SyncEvery)
 }

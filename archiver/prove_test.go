@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"testing"
 
-	"tapefs/archiver/pack"
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // sumsOf are the sums of content's extents.
@@ -23,7 +24,7 @@ func sumsOf(content []byte) (sums []byte) {
 
 // One bit anywhere is noticed, in the first extent, in one between and in the last, which is shorter.
 func TestCheckExtents(t *testing.T) {
-	content := backRandom(1, 2*catalog.ExtentSize+1000)
+	content := packtest.Random(1, 2*catalog.ExtentSize+1000)
 	size, sums := int64(len(content)), sumsOf(content)
 	if err := checkExtents(t.Context(), bytes.NewReader(content), size, sums); err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func TestCheckExtents(t *testing.T) {
 
 // Only an extent with its recorded sum goes to another tape.
 func TestCopySealedComparesEachExtent(t *testing.T) {
-	content := backRandom(2, 2*catalog.ExtentSize+1000)
+	content := packtest.Random(2, 2*catalog.ExtentSize+1000)
 	part := catalog.Part{Size: int64(len(content)), Sums: sumsOf(content)}
 	var out bytes.Buffer
 	if n, err := copySealed(bytes.NewReader(content), part, &out); err != nil || n != part.Size || !bytes.Equal(out.Bytes(), content) {

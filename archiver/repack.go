@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // RepackOptions say which tapes are repacked.
@@ -20,15 +20,15 @@ type RepackOptions struct {
 
 // RepackedTape is what became of one tape.
 type RepackedTape struct {
-	Barcode string
-	Share   float64 // that lived
-	Parts   int     // files that somebody needs
-	Bytes   int64   // of them
-	Copied  int     // moved as they are, each extent with its recorded sum
-	Packed  int     // objects packed anew
-	Dropped int     // objects that nobody needs
-	Done    bool    // nothing needs the tape any more
-	Why     string  // not done
+	Barcode string  `json:"tape"`
+	Share   float64 `json:"live_share"`    // that lived
+	Parts   int     `json:"files"`         // files that somebody needs
+	Bytes   int64   `json:"bytes"`         // of them
+	Copied  int     `json:"copied"`        // moved as they are, each extent with its recorded sum
+	Packed  int     `json:"packed"`        // objects packed anew
+	Dropped int     `json:"dropped"`       // objects that nobody needs
+	Done    bool    `json:"done"`          // nothing needs the tape any more
+	Why     string  `json:"why,omitempty"` // not done
 }
 
 // RepackSummary is what a repack did.
@@ -249,7 +249,7 @@ type repacker struct {
 
 // start waits for the right to write tapes and settles what a died run left.
 func (r *repacker) start(ctx context.Context) (err error) {
-	if r.w.unlock, err = r.a.env.LockWriter(ctx); err != nil {
+	if err := r.w.lock.take(ctx); err != nil {
 		return err
 	}
 	if err := r.w.recover(ctx); err != nil {
@@ -259,11 +259,9 @@ func (r *repacker) start(ctx context.Context) (err error) {
 }
 
 func (r *repacker) end(ctx context.Context) error {
-	err := errors.Join(r.w.closeTape(ctx), r.w.stopAll(), r.w.giveUp(ctx))
+	err := errors.Join(r.w.tapes.closeTape(ctx), r.w.followers.stopAll(), r.w.session.giveUp(ctx))
 	r.a.env.Activity.Set("")
-	if r.w.unlock != nil {
-		r.w.unlock()
-	}
+	r.w.lock.release()
 	return err
 }
 
@@ -317,7 +315,7 @@ func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) 
 	if err := r.w.pass(ctx, true); err != nil {
 		return err
 	}
-	if err := r.w.release(ctx); err != nil {
+	if err := r.w.stock.release(ctx); err != nil {
 		return err
 	}
 	if err := r.prove(ctx); err != nil {
@@ -329,7 +327,7 @@ func (r *repacker) tape(ctx context.Context, t catalog.Tape, sum *RepackedTape) 
 // load chooses what is read from a tape next, in its order, as much as the spool has room for. What nobody needs is let
 // go at once.
 func (r *repacker) load(ctx context.Context, t catalog.Tape, stuck map[int64]bool, sum *RepackedTape) ([]moving, error) {
-	if r.w.blocked[t.PoolName] != nil {
+	if r.w.known.blocked[t.PoolName] != nil {
 		return nil, nil
 	}
 	parts, err := r.a.env.DB.RepackParts(ctx, t.ID)
@@ -398,7 +396,7 @@ func (r *repacker) close(ctx context.Context, t catalog.Tape, sum *RepackedTape)
 	}
 	if needed > 0 {
 		sum.Why = fmt.Sprintf("%d files on it are needed still", needed)
-		if why := r.w.blocked[t.PoolName]; why != nil { // nobody is owed what lies there, so that nothing else says it
+		if why := r.w.known.blocked[t.PoolName]; why != nil { // nobody is owed what lies there, so that nothing else says it
 			r.noted.Add("", "", why)
 		}
 		r.noted.Add("", "", fmt.Errorf("tape %s is not repacked yet: %s", t.Barcode, sum.Why))
@@ -435,22 +433,22 @@ func (r *repacker) close(ctx context.Context, t catalog.Tape, sum *RepackedTape)
 func (r *repacker) journalAgain(ctx context.Context, t catalog.Tape, after int64) error {
 	w := r.w
 	for {
-		if err := w.openTape(ctx, t.PoolName, 0); err != nil {
+		if err := w.tapes.openTape(ctx, t.PoolName, 0); err != nil {
 			return err
 		}
-		w.again = &after
-		tape := w.tape.ID
-		if err := w.sync(ctx); err != nil {
+		w.tapes.journal.again = &after
+		tape := w.session.tape.ID
+		if err := w.tapes.sync(ctx); err != nil {
 			return err
 		}
-		if w.again == nil && w.volume != nil && w.tape.ID == tape {
+		if w.tapes.journal.again == nil && w.session.volume != nil && w.session.tape.ID == tape {
 			break
 		}
 		// The tape took no more: the next one.
 	}
-	w.mustSnap = true
-	if err := w.snapshot(ctx, true); err != nil {
+	w.tapes.journal.mustSnap = true
+	if err := w.tapes.journal.snapshot(ctx, true); err != nil {
 		r.noted.Add("", "", err)
 	}
-	return w.closeTape(ctx)
+	return w.tapes.closeTape(ctx)
 }

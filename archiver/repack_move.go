@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 
-	"tapefs/archiver/job"
-	"tapefs/archiver/localfs"
-	"tapefs/archiver/pack"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/localfs"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/spool"
+	"github.com/tapefs/tapefs/archiver/verify"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // moving is a part on its way from a tape that is repacked.
@@ -29,13 +31,13 @@ type moving struct {
 // other.
 func (r *repacker) move(ctx context.Context, t catalog.Tape, load []moving, stuck map[int64]bool, sum *RepackedTape) (err error) {
 	w := r.w
-	if err := w.closeTape(ctx); err != nil {
+	if err := w.tapes.closeTape(ctx); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(r.a.env.Config.SpoolDir, 0o700); err != nil {
 		return fmt.Errorf("make the spool: %w", err)
 	}
-	dir, err := os.MkdirTemp(r.a.env.Config.SpoolDir, healPrefix)
+	dir, err := os.MkdirTemp(r.a.env.Config.SpoolDir, spool.HealPrefix)
 	if err != nil {
 		return fmt.Errorf("make room in the spool: %w", err)
 	}
@@ -53,9 +55,9 @@ func (r *repacker) move(ctx context.Context, t catalog.Tape, load []moving, stuc
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := w.openTape(ctx, t.PoolName, m.Size)
+		err := w.tapes.openTape(ctx, t.PoolName, m.Size)
 		if err == nil {
-			err = w.writeHealed(ctx, m.healPart)
+			err = w.copier.writeHealed(ctx, m.healPart)
 		}
 		job.Failpoint("repack-copied")
 		switch {
@@ -77,22 +79,22 @@ func (r *repacker) move(ctx context.Context, t catalog.Tape, load []moving, stuc
 			return fmt.Errorf("leave the spool: %w", err)
 		}
 	}
-	if err := w.sync(ctx); err != nil {
+	if err := w.tapes.sync(ctx); err != nil {
 		return err
 	}
 	// What was packed anew is in the spool like anything that was fetched.
 	if err := w.pass(ctx, true); err != nil {
 		return err
 	}
-	return w.release(ctx)
+	return w.stock.release(ctx)
 }
 
 // read reads parts from the tape, each extent held against its sum. Those that are to be packed anew are opened into
 // batches of the spool; the others are returned.
 func (r *repacker) read(ctx context.Context, t catalog.Tape, load []moving, stuck map[int64]bool, dir string, sum *RepackedTape) (got []moving, err error) {
 	w := r.w
-	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
-	v, err := w.mountToRead(ctx, t)
+	defer func() { err = errors.Join(err, w.session.giveUp(ctx)) }()
+	v, err := w.session.mountToRead(ctx, t)
 	if err != nil {
 		if errors.Is(err, changer.ErrNotInLibrary) {
 			err = fmt.Errorf("%w: %w", ErrNeedsOperator, err)
@@ -100,7 +102,7 @@ func (r *repacker) read(ctx context.Context, t catalog.Tape, load []moving, stuc
 		return nil, err
 	}
 	for i, m := range load {
-		if i > 0 && w.lease.Due(w.a.env.Config.WriterSlice) {
+		if i > 0 && w.session.lease.Due(w.a.env.Config.WriterSlice) {
 			w.a.env.Note("another process wants the drive of %s", t.Barcode)
 			return got, nil
 		}
@@ -138,10 +140,10 @@ func (r *repacker) read(ctx context.Context, t catalog.Tape, load []moving, stuc
 
 // prove reads back what replaces something, through fresh mounts, and lets go of what it replaces.
 func (r *repacker) prove(ctx context.Context) error {
-	if err := r.w.closeTape(ctx); err != nil {
+	if err := r.w.tapes.closeTape(ctx); err != nil {
 		return err
 	}
-	if err := r.w.stopAll(); err != nil {
+	if err := r.w.followers.stopAll(); err != nil {
 		return err
 	}
 	parts, err := r.a.env.DB.UnprovedMoves(ctx)
@@ -151,19 +153,7 @@ func (r *repacker) prove(ctx context.Context) error {
 	slices.SortFunc(parts, func(x, y catalog.VerifyPart) int {
 		return cmp.Or(cmp.Compare(x.Barcode, y.Barcode), cmp.Compare(x.StartBlock, y.StartBlock), cmp.Compare(x.ID, y.ID))
 	})
-	v := &verifier{a: r.a, run: r.run, noted: r.noted, away: map[string]error{}}
-	for _, p := range parts {
-		if err = ctx.Err(); err != nil {
-			break
-		}
-		if _, err = v.readPart(ctx, p, nil); err != nil {
-			break
-		}
-	}
-	if err := errors.Join(err, v.leave(ctx)); err != nil {
-		return err
-	}
-	if err := v.want(ctx); err != nil {
+	if err := verify.Parts(ctx, r.a.env, r.run, r.noted, parts); err != nil {
 		return err
 	}
 	job.Failpoint("repack-proved")

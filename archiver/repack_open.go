@@ -15,13 +15,14 @@ import (
 	"path/filepath"
 	"strings"
 
-	"tapefs/archiver/job"
-	"tapefs/archiver/localfs"
-	"tapefs/archiver/pack"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/fs/recall/blocksums"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/localfs"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/spool"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/fs/recall/blocksums"
 )
 
 // openFile opens an object of one part that lies in the spool, and removes that.
@@ -75,7 +76,7 @@ func (r *repacker) open(ctx context.Context, m *moving, sealed io.Reader, dir st
 	}
 	bytes, err := a.unpackInto(ctx, m, sealed, files, temp, name)
 	if err != nil {
-		return errors.Join(fmt.Errorf("open object %s: %w", m.OID, err), os.RemoveAll(temp), os.RemoveAll(filepath.Join(a.env.Config.SpoolDir, name+fetchSuffix)))
+		return errors.Join(fmt.Errorf("open object %s: %w", m.OID, err), os.RemoveAll(temp), os.RemoveAll(filepath.Join(a.env.Config.SpoolDir, name+spool.FetchSuffix)))
 	}
 	if err := os.Rename(temp, filepath.Join(a.env.Config.SpoolDir, name)); err != nil {
 		return fmt.Errorf("open object %s: %w", m.OID, err)
@@ -211,7 +212,7 @@ func (a *Archiver) unpackInto(ctx context.Context, m *moving, sealed io.Reader, 
 		if err != nil {
 			return 0, err
 		}
-		err = a.unpackFile(t, f, m, v, a.sumsName(batch, v.ID))
+		err = a.unpackFile(t, f, m, v, a.spool.SumsName(batch, v.ID))
 		if err := errors.Join(err, f.Close()); err != nil {
 			return 0, err
 		}

@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // An object of several parts is packed anew when all its parts can be read, on whatever tapes, and the spool takes its files.
@@ -62,11 +62,11 @@ func (a *Archiver) allParts(ctx context.Context, life *catalog.ObjectLife, p cat
 
 // spoolRoom is how many bytes more the spool takes.
 func (a *Archiver) spoolRoom(ctx context.Context) (int64, error) {
-	limit, err := a.spoolMax(ctx)
+	limit, err := a.spool.Max(ctx)
 	if err != nil {
 		return 0, err
 	}
-	used, err := a.spoolUse(ctx)
+	used, err := a.spool.Use(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -88,7 +88,7 @@ func (e *readError) Unwrap() error { return e.err }
 // the spool.
 func (r *repacker) openParts(ctx context.Context, m *moving, stuck map[int64]bool, dir string, sum *RepackedTape) (err error) {
 	w := r.w
-	defer func() { err = errors.Join(err, w.giveUp(ctx)) }()
+	defer func() { err = errors.Join(err, w.session.giveUp(ctx)) }()
 	out, in := io.Pipe()
 	ended := make(chan struct{})
 	var at catalog.CopyPart // that is being read; the reader's until ended
@@ -139,9 +139,9 @@ func (r *repacker) readAll(ctx context.Context, m *moving, at *catalog.CopyPart,
 	mounted := int64(0)
 	for _, p := range m.all {
 		*at = p
-		if mounted != 0 && w.lease.Due(w.a.env.Config.WriterSlice) {
+		if mounted != 0 && w.session.lease.Due(w.a.env.Config.WriterSlice) {
 			w.a.env.Note("another process wants the drive of the tape that is repacked")
-			if err := w.giveUp(ctx); err != nil {
+			if err := w.session.giveUp(ctx); err != nil {
 				return err
 			}
 			mounted = 0
@@ -151,7 +151,7 @@ func (r *repacker) readAll(ctx context.Context, m *moving, at *catalog.CopyPart,
 			if err != nil {
 				return err
 			}
-			if v, err = w.mountToRead(ctx, t); err != nil {
+			if v, err = w.session.mountToRead(ctx, t); err != nil {
 				return err
 			}
 			mounted = p.Tape

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // restoreTo restores a source and compares it.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"tapefs/archiver/volume"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // PoolRoom is how much a pool's tapes in the library still take.

@@ -7,9 +7,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"tapefs/archiver/job"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/verify"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // Archive makes the wanted copies of the named sources (all when none is named).
@@ -26,7 +27,7 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	if o.DryRun {
 		return a.dryRun(ctx, chosen, o)
 	}
-	if err := errors.Join(liftFileLimit(), a.mayWrite(ctx)); err != nil {
+	if err := errors.Join(liftFileLimit(), a.spool.Usable(), a.mayWrite(ctx)); err != nil {
 		return Summary{}, err // said before anything is fetched
 	}
 	if a.env.Lib != nil {
@@ -46,9 +47,16 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	for name, why := range busy {
 		noted.Add(name, "", fmt.Errorf("left out of this run: %w", why))
 	}
+	noted.Add("", "", a.env.DB.JournalReceipts(ctx, run.ID))
+	for _, s := range chosen {
+		noted.Add(s.Name, "", a.endRemovals(ctx, run, s))
+	}
 	skipped, held, err := a.archive(ctx, run, chosen, locks, o, noted)
 	if err == nil {
-		err = a.verifyWritten(ctx, run, noted)
+		err = verify.Written(ctx, a.env, run, noted)
+	}
+	if err == nil {
+		err = a.emptyInboxes(ctx, run, chosen, noted)
 	}
 	if a.env.RunFailed(run.ID) {
 		noted.Partial()
@@ -86,15 +94,13 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 		return 0, nil, err
 	}
 	if err := w.recover(ctx); err != nil {
-		if w.unlock != nil {
-			w.unlock()
-		}
+		w.lock.release()
 		return 0, nil, fmt.Errorf("recover what an interrupted run left: %w", err)
 	}
-	if err := w.checkSpool(ctx); err != nil {
+	if err := w.stock.check(ctx); err != nil {
 		noted.Add("", "", err)
 	}
-	if err := w.release(ctx); err != nil {
+	if err := w.stock.release(ctx); err != nil {
 		noted.Add("", "", err)
 	}
 	if err := w.clean(ctx); err != nil {
@@ -104,16 +110,16 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 	in := a.newIntake(run, w, o, noted)
 	in.ended = locks.End
 	g.Go(func() error {
-		defer close(w.done)
+		defer close(w.mail.done)
 		return in.all(ctx, sources)
 	})
 	g.Go(func() error { return w.loop(ctx) })
 	err = g.Wait()
-	if lerr := w.noteLosses(context.WithoutCancel(ctx)); lerr != nil {
+	if lerr := w.stock.noteLosses(context.WithoutCancel(ctx)); lerr != nil {
 		err = errors.Join(err, lerr)
 	}
-	if w.closing != nil {
-		err = errors.Join(err, job.NewClosingError(w.closing))
+	if w.mail.closing != nil {
+		err = errors.Join(err, job.NewClosingError(w.mail.closing))
 	}
-	return in.skipped.Load(), w.collected(), err
+	return in.skipped.Load(), w.known.collected(), err
 }

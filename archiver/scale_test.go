@@ -14,7 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/source"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // scaleMemory is what a listing of any number of names may take at its peak, bytes: Go's limit of
@@ -82,7 +83,7 @@ exec awk 'BEGIN {
 		return f.pretendFetched(t.Context(), b)
 	})
 	ok(t, err)
-	want(t, "first run", st, listStats{New: int64(n)})
+	want(t, "first run", st, source.Stats{New: int64(n)})
 	all := time.Since(begin)
 	t.Logf("%d names in %d directories, none in the catalog: listed, compared and planned in %v (%v a name), recorded as fetched in %v (%v a name); %v of processor time",
 		n, dirs, all-recording, (all-recording)/time.Duration(n), recording, recording/time.Duration(n), cpuTime(t)-worked)
@@ -93,7 +94,7 @@ exec awk 'BEGIN {
 	begin, worked = time.Now(), cpuTime(t)
 	st, err = f.planSource(t.Context(), f.run, src, Options{}, func(b catalog.Batch) error { return fmt.Errorf("batch %d was planned", b.ID) })
 	ok(t, err)
-	want(t, "second run", st, listStats{Same: int64(n)})
+	want(t, "second run", st, source.Stats{Same: int64(n)})
 	t.Logf("all in the catalog: listed and compared in %v (%v a name); %v of processor time", time.Since(begin), time.Since(begin)/time.Duration(n), cpuTime(t)-worked)
 
 	peak := peakMemory(t)

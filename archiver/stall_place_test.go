@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/archiver/pack"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/pack"
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
+	"github.com/tapefs/tapefs/archiver/source"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // A file server that is gone may never answer a read. The source is given up; the object is written when it answers.
@@ -22,7 +24,7 @@ func TestHungFileIsGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l, err := pack.NewLayout("src", backMembers(t, root))
+	l, err := pack.NewLayout("src", members(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,20 +35,22 @@ func TestHungFileIsGivenUp(t *testing.T) {
 			<-hang
 		}
 		return os.Open(filepath.Join(root, p))
-	}, false, backKey(t), []byte("12345678"), 1<<30, nil)
+	}, false, packtest.Key(t), []byte("12345678"), 1<<30, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Answered = func(ctx context.Context, read func() error) error { return answered(ctx, 300*time.Millisecond, read) }
+	p.Answered = func(ctx context.Context, read func() error) error {
+		return source.Answered(ctx, 300*time.Millisecond, read)
+	}
 	_, err = p.WritePart(t.Context(), 0, io.Discard)
 	p.Close()
 	close(hang)
 	<-over
-	var silent *stallError
+	var silent *source.StallError
 	if !errors.As(err, &silent) || !errors.Is(err, pack.ErrUnreadable) {
 		t.Fatalf("a read that hangs: %v", err)
 	}
-	if gone := placeGone(t.Context(), catalog.Batch{Local: true, Dir: root}, time.Minute, err); gone == nil {
+	if gone := source.Gone(t.Context(), catalog.Batch{Local: true, Dir: root}, time.Minute, err); gone == nil {
 		t.Error("the source is not given up")
 	}
 }
@@ -54,16 +58,16 @@ func TestHungFileIsGivenUp(t *testing.T) {
 func TestAnswered(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
-	var silent *stallError
-	if err := answered(t.Context(), time.Millisecond, func() error { <-never; return nil }); !errors.As(err, &silent) {
+	var silent *source.StallError
+	if err := source.Answered(t.Context(), time.Millisecond, func() error { <-never; return nil }); !errors.As(err, &silent) {
 		t.Errorf("no answer: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := answered(ctx, time.Hour, func() error { <-never; return nil }); !errors.Is(err, context.Canceled) {
+	if err := source.Answered(ctx, time.Hour, func() error { <-never; return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("called off: %v", err)
 	}
-	if err := answered(t.Context(), time.Hour, func() error { return io.EOF }); err != io.EOF {
+	if err := source.Answered(t.Context(), time.Hour, func() error { return io.EOF }); err != io.EOF {
 		t.Errorf("an answer: %v", err)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"tapefs/archiver/job"
+	"github.com/tapefs/tapefs/archiver/job"
 )
 
 // A writer that waits for its sources keeps neither drive nor the right to write tapes from others: it stands down, and takes both
@@ -16,11 +16,11 @@ import (
 // rested: it did.
 func (w *writer) restWhenIdle(ctx context.Context) (rested bool, err error) {
 	switch {
-	case w.follows:
+	case w.tapes.follows:
 		return false, nil
-	case w.rested && w.unlock == nil:
+	case w.rested && !w.lock.held():
 		return true, nil
-	case w.quiet.Load():
+	case w.mail.quiet.Load():
 		if err := w.pass(ctx, true); err != nil { // to all pools: nobody knows how long it takes
 			return false, err
 		}
@@ -29,7 +29,7 @@ func (w *writer) restWhenIdle(ctx context.Context) (rested bool, err error) {
 		}
 		w.rested = true
 		return true, w.letSourcesGo(ctx)
-	case w.unlock != nil && w.a.env.WriterWanted():
+	case w.lock.held() && w.a.env.WriterWanted():
 		w.a.env.Note("another run wants to write tapes")
 		if err := w.standDown(ctx); err != nil {
 			return false, err
@@ -45,14 +45,11 @@ func (w *writer) restWhenIdle(ctx context.Context) (rested bool, err error) {
 
 // standDown makes durable what was written and gives up tapes, drives and the writer lock.
 func (w *writer) standDown(ctx context.Context) error {
-	if err := errors.Join(w.stopAll(), w.closeTape(ctx), w.giveUp(ctx)); err != nil {
+	if err := errors.Join(w.followers.stopAll(), w.tapes.closeTape(ctx), w.session.giveUp(ctx)); err != nil {
 		return err
 	}
 	w.a.env.Activity.Set("")
-	if w.unlock != nil {
-		w.unlock()
-		w.unlock = nil
-	}
+	w.lock.release()
 	return nil
 }
 

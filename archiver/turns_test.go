@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // TestEachTurnOfTheWriterWrites: two others want the drive all the time. Whenever the writer has it, it writes at least one part before

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // unwritten lists, by the names of sources, the files that no tape holds yet; true: their paths showed something before.

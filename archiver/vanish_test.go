@@ -5,27 +5,15 @@ import (
 	"os"
 	"strings"
 	"testing"
-)
 
-func TestTooManyLost(t *testing.T) {
-	for _, c := range []struct {
-		lost, known int64
-		held        bool
-	}{
-		{0, 0, false}, {0, 10, false}, {1, 1, true}, {1, 9, true}, {1, 10, false}, {2, 19, true}, {10, 100, false}, {11, 100, true},
-		{100000, 1000000, false}, {100001, 1000000, true},
-	} {
-		if got := tooManyLost(c.lost, c.known); got != c.held {
-			t.Errorf("%d of %d lost: held %v", c.lost, c.known, got)
-		}
-	}
-}
+	"github.com/tapefs/tapefs/archiver/job"
+)
 
 // What had vanished before is not counted as known, nor as lost once more.
 func TestVanishedFilesDoNotCountTwice(t *testing.T) {
 	f := newFront(t, 1<<30)
 	dir := t.TempDir()
-	src := Source{Name: "media", URL: dir}
+	src := job.Source{Name: "media", URL: dir}
 	for i := range 100 {
 		touch(t, fmt.Sprintf("%s/d/%02d", dir, i), "x", 1000, 1)
 	}

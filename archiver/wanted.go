@@ -7,10 +7,10 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/lto"
 )
 
 // nativeCapacity is what a tape holds uncompressed by its label, bytes: for pools of which no tape has been seen. 0: the label does
@@ -59,7 +59,7 @@ func (a *Archiver) wanted(ctx context.Context, p Pool, inv *changer.Inventory) e
 		}
 		switch {
 		case !here[t.Barcode] || t.PoolName != p.Name:
-		case t.State == catalog.TapeSuspect:
+		case t.Suspect():
 			suspect = append(suspect, t.Barcode)
 		case t.State == catalog.TapeFull && !busy[t.ID]:
 			leave = append(leave, t.Barcode)

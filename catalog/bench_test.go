@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // benchFiles is how many files the benchmarks' catalog holds; CATALOG_BENCH_FILES=1000000 for more.

@@ -71,9 +71,9 @@ var rules = []rule{
 
 // Finding is what a check found: up to some lines of one kind.
 type Finding struct {
-	What  string
-	Lines []string
-	More  int64 // further ones that are not named
+	What  string   `json:"what"`
+	Lines []string `json:"lines"`
+	More  int64    `json:"more,omitempty"` // further ones that are not named
 }
 
 // Check lets SQLite look through the whole file, and holds the catalog against itself: references, states, sums

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // Each rule of Check finds what it is for, in a catalog that is whole without it.

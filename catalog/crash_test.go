@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // victimEnv names the catalog in which this program, started again, plans until it is killed.

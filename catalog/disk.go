@@ -3,6 +3,7 @@ package catalog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -34,23 +35,31 @@ const scarce = 64 << 10
 // primaryCode cuts what SQLite adds to an error code.
 const primaryCode = 0xff
 
-// explain says of an error of SQLite that the disk is full, if that is why.
+// explain says of an error of SQLite that the disk is full or that the catalog cannot be written, if that is why.
 func (db *DB) explain(err error) error {
 	var e *sqlite.Error
 	if !errors.As(err, &e) || errors.Is(err, ErrDiskFull) {
 		return err
 	}
-	switch e.Code() & primaryCode {
+	code := e.Code() & primaryCode
+	switch code {
 	case sqlite3.SQLITE_FULL:
-	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
-		var st unix.Statfs_t
-		if unix.Statfs(filepath.Dir(db.path), &st) != nil || int64(st.Bavail)*st.Bsize >= scarce {
-			return err
-		}
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:
 	default:
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	dir := filepath.Dir(db.path)
+	var st unix.Statfs_t
+	if code != sqlite3.SQLITE_READONLY && unix.Statfs(dir, &st) == nil && int64(st.Bavail)*st.Bsize < scarce && st.Flags&unix.ST_RDONLY == 0 {
+		return fmt.Errorf("%w: %w", ErrDiskFull, err)
+	}
+	for _, path := range []string{dir, db.path, db.path + "-wal", db.path + "-shm"} {
+		if why := unix.Access(path, unix.W_OK); why != nil && !errors.Is(why, unix.ENOENT) {
+			return fmt.Errorf("the catalog cannot be written: %w: %w", &fs.PathError{Op: "write", Path: path, Err: why}, err)
+		}
+	}
+	return err
 }
 
 // foreign tells an error of SQLite that says what is in a file, not that it could not be read.

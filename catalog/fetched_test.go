@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 func TestPlanGivesIdsInOrder(t *testing.T) {

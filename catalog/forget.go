@@ -11,10 +11,21 @@ import (
 // ForgetRule says which versions are to be forgotten. Without VanishedBefore and KeepVersions: all of them.
 type ForgetRule struct {
 	VanishedBefore time.Time // paths that their source had no more before then, with all their versions; zero: none
+	ByAge          bool      // VanishedBefore was counted back from what this machine's clock says
 	KeepVersions   int       // of each path all versions older than so many that can be read; what the path shows stays; 0: no limit
+	RemovedToo     bool      // also what this program removed at its source once it was safe: else both rules spare that
 }
 
 func (r ForgetRule) everything() bool { return r.VanishedBefore.IsZero() && r.KeepVersions <= 0 }
+
+// spares reports whether a version that the rule selects is kept: nobody gave up what is gone from its source by our own doing. A path that
+// has such a version, be it an older one, keeps all of them, but those that are too many (old) and not removed by us.
+func (r ForgetRule) spares(v *Version, list []Version, old bool) bool {
+	if r.everything() || r.RemovedToo {
+		return false
+	}
+	return v.Removed || !old && slices.ContainsFunc(list, func(w Version) bool { return w.Removed })
+}
 
 // Forgettable is a version that a rule selects.
 type Forgettable struct {
@@ -26,6 +37,7 @@ type Forgettable struct {
 	Current bool
 	There   bool // its source has it still: it would be archived again
 	Waiting bool // on its way to tape, so it is not forgotten yet
+	Spared  bool // not forgotten: this program removed it, or another version of its path, at the source
 }
 
 // Forgettables calls fn for what a rule selects at and below a version, contents before their directories. Directories
@@ -145,10 +157,11 @@ func (f *forgetting) group(ctx context.Context, list []Version, path string, sho
 			stays = stays || v.Current
 			continue
 		}
+		spared := f.rule.spares(v, list, old)
 		waiting := v.Batch != 0
-		stays = stays || v.Current && waiting
+		stays = stays || v.Current && (waiting || spared)
 		err := f.fn(Forgettable{ID: v.ID, Path: path, Kind: v.Kind, Size: v.Size, Since: v.Since, Current: v.Current,
-			There: v.Current && v.Vanished.IsZero(), Waiting: waiting})
+			There: v.Current && v.Vanished.IsZero(), Waiting: waiting, Spared: spared})
 		if err != nil {
 			return stays, err
 		}

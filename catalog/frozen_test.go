@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 var freeze = flag.Bool("freeze", false, "make the frozen catalog of schema 1 anew; only while no catalog of it is in use anywhere")

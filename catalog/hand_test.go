@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // behind changes a catalog's file past the package, with foreign keys off.

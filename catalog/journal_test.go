@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 func (l *life) manifest(t *testing.T, tape, seq int, upto int64, parts ...int64) (catalog.Manifest, error) {

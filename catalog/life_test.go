@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 func create(t testing.TB) *catalog.DB {

@@ -68,15 +68,22 @@ func (db *DB) Locate(ctx context.Context, id ID) (Location, error) {
 	if err != nil {
 		return loc, err
 	}
+	loc.Places, err = db.places(ctx, copies)
+	return loc, err
+}
+
+// places gives copies with their parts that may be read.
+func (db *DB) places(ctx context.Context, copies []Copy) ([]Place, error) {
+	list := make([]Place, 0, len(copies))
 	for _, c := range copies {
 		parts, err := query(ctx, preparing{db}, "parts of copy", scanCopyPart, `SELECT `+copyPartColumns+` FROM copy_part p JOIN tape t ON t.id = p.tape
 			WHERE p.copy = ? AND p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`, `+sqlPartDamaged+`) ORDER BY p.number, p.id`, c.ID)
 		if err != nil {
-			return loc, err
+			return nil, err
 		}
-		loc.Places = append(loc.Places, Place{Copy: c, Parts: parts})
+		list = append(list, Place{Copy: c, Parts: parts})
 	}
-	return loc, nil
+	return list, nil
 }
 
 // pathInSource is a version's path below its source's directory.

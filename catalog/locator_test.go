@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // taped is a life with two objects of n files each, safe in both pools and no longer in the spool, and the ids of the files.

@@ -6,9 +6,6 @@ import (
 	"fmt"
 )
 
-// goodTape holds for a tape t that can be counted on.
-const goodTape = `t.uuid <> '' AND t.state IN ('open', 'full', 'superseded')`
-
 // wholeWithout holds for an object o all of whose parts lie durable on good tapes other than ?1, be it in several copies.
 const wholeWithout = `o.state IN (` + sqlObjectPacked + `, ` + sqlObjectSuperseded + `) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
 	SELECT 1 FROM copy d JOIN copy_part e ON e.copy = d.id JOIN tape t ON t.id = e.tape

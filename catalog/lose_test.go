@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // store writes an object's owed copy in a pool to a tape and makes it durable.

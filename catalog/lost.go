@@ -9,7 +9,9 @@ import (
 )
 
 // A file is known as lost when the last of its changes of the kinds "lost" and "found" is "lost": no copy, no spool and no other
-// object has its bytes, and that was said. What is known is no news: nothing can be healed there any more.
+// object has its bytes, and that was said. What is known is no news: nothing can be healed there any more. The last is the one with the
+// latest time: where an older catalog was put back, numbers of changes were given a second time. So that a clock that was set back hides
+// nothing, each such change of a version is later than the one before it.
 
 // textGone holds for a packed object o with batch b of which no copy, no spool and no other object has all bytes any more.
 const textGone = `o.state = ` + sqlObjectPacked + ` AND coalesce(b.state, ` + sqlReleased + `) = ` + sqlReleased + `
@@ -22,7 +24,10 @@ const textGone = `o.state = ` + sqlObjectPacked + ` AND coalesce(b.state, ` + sq
 const textOwners = `member m JOIN version x ON (x.id = m.version OR x.data = m.version AND x.data <> x.id) WHERE m.object = o.id AND x.kind = ` + sqlFile + ` AND x.state = ` + sqlPresent
 
 // knownLost holds for a version x.
-const knownLost = `coalesce((SELECT h.kind FROM change h WHERE h.version = x.id AND h.kind IN ('lost', 'found') ORDER BY h.id DESC LIMIT 1), '') = 'lost'`
+const knownLost = `coalesce((SELECT h.kind FROM change h WHERE h.version = x.id AND h.kind IN ('lost', 'found') ORDER BY h.at DESC, h.id DESC LIMIT 1), '') = 'lost'`
+
+// timeOfLoss is the time of the next such change of a version x, at the time ?2 or later.
+const timeOfLoss = `max(?2, (SELECT coalesce(max(h.at) + 1, 0) FROM change h WHERE h.version = x.id AND h.kind IN ('lost', 'found')))`
 
 // textNews holds for an object o with files that are not known as lost.
 const textNews = `EXISTS (SELECT 1 FROM ` + textOwners + ` AND NOT ` + knownLost + `)`
@@ -46,7 +51,8 @@ func (db *DB) MarkLost(ctx context.Context, run int64, versions []ID, at time.Ti
 	for page := range slices.Chunk(versions, changePage) {
 		err := db.update(ctx, func(tx *sql.Tx) error {
 			for _, id := range page {
-				if err := journal(ctx, tx, run, "lost", id, at, ""); err != nil {
+				_, err := tx.ExecContext(ctx, `INSERT INTO change (at, run, kind, version) SELECT `+timeOfLoss+`, ?3, 'lost', x.id FROM version x WHERE x.id = ?1`, id, nsOf(at), run)
+				if err != nil {
 					return err
 				}
 			}
@@ -81,7 +87,7 @@ func (db *DB) Losses(ctx context.Context) (versions, current int, bytes int64, e
 
 // found takes back that the files of an object are lost.
 func found(ctx context.Context, tx *sql.Tx, object int64, at time.Time) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO change (at, run, kind, version) SELECT DISTINCT ?2, (SELECT max(id) FROM run), 'found', x.id
+	_, err := tx.ExecContext(ctx, `INSERT INTO change (at, run, kind, version) SELECT DISTINCT `+timeOfLoss+`, (SELECT max(id) FROM run), 'found', x.id
 		FROM object o JOIN `+textOwners+` AND o.id = ?1 AND `+knownLost, object, nsOf(at))
 	return err
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // A changed mode is journalled for each name of the inode, is news for a mount, and makes no version.

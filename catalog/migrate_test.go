@@ -277,14 +277,15 @@ func schemaBefore(t *testing.T, number string) migrations {
 	return migrations{before}
 }
 
-// Copies that counted as durable though no durable manifest names them wait for one; others stay as they are.
-func TestUnnamedCopiesAreNotDurableAfterMigration(t *testing.T) {
+// catalogBefore makes an empty catalog of the schema before a migration, for a test to fill and close. Open brings the file up to date.
+func catalogBefore(t *testing.T, number string) (old *DB, path string) {
+	t.Helper()
 	ctx := context.Background()
-	path := filepath.Join(t.TempDir(), "catalog.db")
+	path = filepath.Join(t.TempDir(), "catalog.db")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := fill(ctx, path, schemaBefore(t, "0007")); err != nil {
+	if err := fill(ctx, path, schemaBefore(t, number)); err != nil {
 		t.Fatal(err)
 	}
 	old, err := connect(path)
@@ -294,6 +295,13 @@ func TestUnnamedCopiesAreNotDurableAfterMigration(t *testing.T) {
 	if err := old.connectWriter(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return old, path
+}
+
+// Copies that counted as durable though no durable manifest names them wait for one; others stay as they are.
+func TestUnnamedCopiesAreNotDurableAfterMigration(t *testing.T) {
+	ctx := context.Background()
+	old, path := catalogBefore(t, "0007")
 	for _, text := range []string{
 		`INSERT INTO run (id, kind, args, pid, started, state) VALUES (1, 'archive', '[]', 1, 1, 'done')`,
 		`INSERT INTO seal_key (id, fingerprint, cipher, iterations, added) VALUES (1, '0123456789abcdef', 'aes-256-ctr', 10000, 1)`,
@@ -347,21 +355,8 @@ func TestUnnamedCopiesAreNotDurableAfterMigration(t *testing.T) {
 // Of tapes that were suspect already it is known since when, at the latest, and whether damage was found on them; no other is touched.
 func TestSuspectTapesAfterMigration(t *testing.T) {
 	ctx := context.Background()
-	path := filepath.Join(t.TempDir(), "catalog.db")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := fill(ctx, path, schemaBefore(t, "0010")); err != nil {
-		t.Fatal(err)
-	}
-	old, err := connect(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := old.connectWriter(ctx); err != nil {
-		t.Fatal(err)
-	}
-	_, err = old.writer.ExecContext(ctx, `INSERT INTO tape (barcode, uuid, state, note) VALUES ('A', 'a', 'open', ''),
+	old, path := catalogBefore(t, "0010")
+	_, err := old.writer.ExecContext(ctx, `INSERT INTO tape (barcode, uuid, state, note) VALUES ('A', 'a', 'open', ''),
 		('B', 'b', 'suspect', 'sync volume b: index was not proved to be on tape'), ('C', 'c', 'suspect', 'damage found on 2026-01-02: another sum')`)
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ const partNamed = `(EXISTS (SELECT 1 FROM manifest m WHERE m.id = p.manifest AND
 
 // partNamedWell is partNamed by a manifest on a tape that can be counted on.
 const partNamedWell = `EXISTS (SELECT 1 FROM manifest m JOIN tape mt ON mt.id = m.tape WHERE m.id = p.manifest AND m.state = ` + sqlManifestDurable + `
-	AND mt.uuid <> '' AND mt.state IN ('open', 'full', 'superseded'))`
+	AND mt.uuid <> '' AND mt.state IN ` + countedTapes + `)`
 
 // textAwaiting holds for a copy c all of whose parts are safe on tape, and which is not durable because no durable manifest
 // names some of them.
@@ -53,8 +53,8 @@ func settleUnnamed(ctx context.Context, tx *sql.Tx, where string, args ...any) e
 // only such manifests name.
 func (db *DB) UnnameStranded(ctx context.Context) error {
 	err := db.update(ctx, func(tx *sql.Tx) error {
-		err := rewindJournal(ctx, tx, `t.state IN ('suspect', 'retired') AND m.upto > `+textBefore+` AND NOT EXISTS (
-			SELECT 1 FROM manifest g JOIN tape gt ON gt.id = g.tape WHERE gt.pool = t.pool AND gt.uuid <> '' AND gt.state IN ('open', 'full', 'superseded')
+		err := rewindJournal(ctx, tx, `(`+suspectTape+` OR t.state = 'retired') AND m.upto > `+textBefore+` AND NOT EXISTS (
+			SELECT 1 FROM manifest g JOIN tape gt ON gt.id = g.tape WHERE gt.pool = t.pool AND gt.uuid <> '' AND gt.state IN `+countedTapes+`
 			AND g.state = `+sqlManifestDurable+` AND g.upto >= m.upto AND g.after <= `+textBefore+`)`)
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func (db *DB) UnnameStranded(ctx context.Context) error {
 		}
 		return settleUnnamed(ctx, tx, `p.state IN (`+sqlPartWritten+`, `+sqlPartDurable+`) AND EXISTS (SELECT 1 FROM tape t WHERE t.id = p.tape AND `+goodTape+`)
 			AND p.manifest IN (SELECT m.id FROM manifest m JOIN tape mt ON mt.id = m.tape
-				WHERE mt.id <> p.tape AND (mt.uuid = '' OR mt.state NOT IN ('open', 'full', 'superseded')))`)
+				WHERE mt.id <> p.tape AND (mt.uuid = '' OR mt.state NOT IN `+countedTapes+`))`)
 	})
 	if err != nil {
 		return fmt.Errorf("look for parts whose manifest cannot be counted on: %w", err)
@@ -152,12 +152,40 @@ func (db *DB) ManifestProved(ctx context.Context, m Manifest) error {
 		if err := settleNamed(ctx, tx, `m.id = ?`, m.ID); err != nil {
 			return err
 		}
+		if err := journalDisproved(ctx, tx, m.ID); err != nil {
+			return err
+		}
 		return moveJournal(ctx, tx, m.ID)
 	})
 	if err != nil {
 		return fmt.Errorf("record manifest %s as proved: %w", m.Name, err)
 	}
 	return nil
+}
+
+// journalDisproved tells the next manifests of the parts that a manifest names and that were not found as they were written: the
+// manifest is on tape, and a rebuild would believe it.
+func journalDisproved(ctx context.Context, tx *sql.Tx, manifest int64) error {
+	type disproved struct {
+		id    int64
+		state PartState
+	}
+	parts, err := query(ctx, tx, "named parts that are not there", func(rows *sql.Rows) (p disproved, err error) { return p, rows.Scan(&p.id, &p.state) },
+		`SELECT id, state FROM copy_part WHERE manifest = ? AND durable = 0 AND state >= `+sqlPartAbandoned+` ORDER BY id`, manifest)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		kind := FoundPartLost
+		if p.state == PartDamaged {
+			kind = FoundPartDamaged
+		}
+		if err := journalFinding(ctx, tx, kind, p.id, time.Now()); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE copy_part SET manifest = NULL WHERE manifest = ? AND durable = 0 AND state = `+sqlPartLost, manifest)
+	return err
 }
 
 // AddLostManifest records that a manifest with this name lies on a tape and proves nothing. It names nothing.
@@ -192,7 +220,7 @@ func moveJournal(ctx context.Context, tx *sql.Tx, manifest int64) error {
 // manifests that older programs recorded it is made up of the others, where none of them was ever lost.
 const textBefore = `coalesce(m.after, CASE WHEN EXISTS (SELECT 1 FROM manifest l JOIN tape lt ON lt.id = l.tape WHERE lt.pool = t.pool AND l.state = ` + sqlManifestLost + `) THEN 0
 	ELSE (SELECT coalesce(max(b.upto), 0) FROM manifest b JOIN tape bt ON bt.id = b.tape
-		WHERE bt.pool = t.pool AND bt.state IN ('open', 'full', 'superseded') AND b.state = ` + sqlManifestDurable + ` AND b.upto < m.upto) END)`
+		WHERE bt.pool = t.pool AND bt.state IN ` + countedTapes + ` AND b.state = ` + sqlManifestDurable + ` AND b.upto < m.upto) END)`
 
 // resumeJournals lets each pool go on after changes that manifests name which were not counted on for a while: those of a tape that was
 // suspect and is so no more.

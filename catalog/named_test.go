@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // onePart writes an object of one part to the first tape and returns the row of the part.

@@ -32,7 +32,7 @@ const textMembersOf = `SELECT ` + versionColumns + `, ` + memberAt + ` FROM memb
 	WHERE m.object = ?1 AND v.kind <> ` + sqlDirectory + ` AND v.state = ` + sqlPresent + `
 	UNION ALL SELECT ` + versionColumns + `, ` + memberAt + ` FROM member m CROSS JOIN version v ON v.data = m.version AND v.data <> v.id
 	WHERE m.object = ?1 AND m.data >= 0 AND v.kind = ` + sqlFile + ` AND v.state = ` + sqlPresent + `
-	ORDER BY 24, 1`
+	ORDER BY 25, 1`
 
 const memberAt = `CASE WHEN m.data >= 0 THEN m.data ELSE max(m.header, 0) END`
 

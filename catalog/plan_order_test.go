@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // New directories get their ids between those of the members, in the order in which the members lie on tape, so that a

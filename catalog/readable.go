@@ -62,7 +62,7 @@ func (w *View) standIn(ctx context.Context, id ID) (Version, error) {
 	newest := v
 	err = w.db.rowReader.each(ctx, w.db, func(older *Version) error {
 		v = *older
-		v.InsteadOf, v.Vanished = newest.ID, newest.Vanished
+		v.InsteadOf, v.Vanished, v.Removed = newest.ID, newest.Vanished, newest.Removed
 		return nil
 	}, textReadableBefore, newest.Parent, []byte(newest.Name), newest.ID, nsOf(newest.Since))
 	return v, err

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // Of paths whose newest state is void a View shows the state before, in its place in both orders and page by page, and of

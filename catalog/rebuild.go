@@ -60,13 +60,17 @@ type Rebuild struct {
 	alias    map[ID]ID // what the manifest's numbers are in the catalog, where they differ
 	forward  bool      // the manifest is as new as all that was read before: what it says of a node holds
 
+	marked map[int64]bool // parts that MarkPart was told of
+
 	lastVersion ID
 	lastChange  int64
+	anew        int64 // the least number that this rebuild gave to a change; 0: none
+	other       int64 // the least number of a change that is another one in the manifest at hand than in the catalog; 0: none
 }
 
 // Rebuild begins, or goes on with, filling the catalog on behalf of a run.
 func (db *DB) Rebuild(run int64) *Rebuild {
-	r := &Rebuild{db: db, run: run, alias: map[ID]ID{}}
+	r := &Rebuild{db: db, run: run, alias: map[ID]ID{}, marked: map[int64]bool{}}
 	r.forget()
 	return r
 }
@@ -203,7 +207,7 @@ func (r *Rebuild) StartManifest(ctx context.Context, m Manifest) error {
 		return err
 	}
 	var newest int64
-	_, err := r.get(ctx, []any{&newest}, `SELECT max(coalesce((SELECT max(id) FROM change), 0), coalesce((SELECT max(upto) FROM manifest WHERE state = `+sqlManifestDurable+`), 0))`)
+	_, err := r.get(ctx, []any{&newest}, `SELECT max(coalesce((SELECT max(id) FROM change WHERE ?1 = 0 OR id < ?1), 0), coalesce((SELECT max(upto) FROM manifest WHERE state = `+sqlManifestDurable+`), 0))`, r.anew)
 	if err != nil {
 		return fmt.Errorf("rebuild: %w", err)
 	}
@@ -218,7 +222,7 @@ func (r *Rebuild) StartManifest(ctx context.Context, m Manifest) error {
 			return fmt.Errorf("record manifest %s: %w", m.Name, err)
 		}
 	}
-	r.manifest, r.alias = m, map[ID]ID{}
+	r.manifest, r.alias, r.other = m, map[ID]ID{}, 0
 	r.made = map[ID]bool{}
 	if _, err := r.get(ctx, []any{&r.top}, `SELECT max(id) FROM version`); err != nil {
 		return fmt.Errorf("rebuild: %w", err)
@@ -253,6 +257,9 @@ func (r *Rebuild) EndManifest(ctx context.Context) error {
 		return err
 	}
 	m := &r.manifest
+	if r.other > 0 { // from there on what the catalog has under a number is not what the manifest names: it is named again
+		m.Upto = max(m.After, min(m.Upto, r.other-1))
+	}
 	err := r.exec(ctx, `UPDATE manifest SET state = `+sqlManifestDurable+`, name = ?, mac = ?, previous = ?, after = ?, upto = ?, written = ?, verified = ? WHERE id = ?`,
 		m.Name, m.MAC, m.Previous, m.After, m.Upto, nsOf(m.Written), time.Now().UnixNano(), m.ID)
 	if err != nil {

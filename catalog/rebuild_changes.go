@@ -23,6 +23,9 @@ func (r *Rebuild) change(ctx context.Context, c Change, now *Version) error {
 	if c.ID <= 0 {
 		return errors.New("its number is not positive")
 	}
+	if IsFinding(c.Kind) { // it is about no version; programs that did not know the kind told of the root
+		return r.finding(ctx, c)
+	}
 	r.lastChange, r.lastVersion = max(r.lastChange, c.ID), max(r.lastVersion, c.Version)
 	if err := r.movedFrom(ctx, &c, now); err != nil { // before the version's own number is translated
 		return err
@@ -39,9 +42,13 @@ func (r *Rebuild) change(ctx context.Context, c Change, now *Version) error {
 	}
 	var kind string
 	var version ID
-	found, err := r.get(ctx, []any{&kind, &version}, `SELECT kind, version FROM change WHERE id = ?`, c.ID)
+	var at int64
+	found, err := r.get(ctx, []any{&kind, &version, &at}, `SELECT kind, version, at FROM change WHERE id = ?`, c.ID)
 	if err != nil {
 		return err
+	}
+	if found && (kind != c.Kind || version != c.Version || at != nsOf(c.At)) {
+		r.isOther(c.ID)
 	}
 	if found && (kind != c.Kind || version != c.Version) {
 		if found, err = r.otherChange(ctx, &c); err != nil {
@@ -97,4 +104,29 @@ func (r *Rebuild) movedFrom(ctx context.Context, c *Change, now *Version) error 
 	detail, err := json.Marshal(how)
 	c.Detail = string(detail)
 	return err
+}
+
+// finding records a change that tells of a tape or of a file on it. Its number says little: where an older catalog was put back two
+// findings have one. A finding is what it says and when, and which is the latest is told by its time.
+func (r *Rebuild) finding(ctx context.Context, c Change) error {
+	r.lastChange = max(r.lastChange, c.ID)
+	var kind, detail string
+	var at int64
+	taken, err := r.get(ctx, []any{&kind, &at, &detail}, `SELECT kind, at, detail FROM change WHERE id = ?`, c.ID)
+	if err != nil || taken && kind == c.Kind && at == nsOf(c.At) && detail == c.Detail {
+		return err
+	}
+	if taken {
+		r.isOther(c.ID)
+	}
+	known, err := r.get(ctx, []any{new(int64)}, `SELECT id FROM change WHERE version = `+sqlRoot+` AND kind = ? AND at = ? AND detail = ? LIMIT 1`, c.Kind, nsOf(c.At), c.Detail)
+	if err != nil || known {
+		return err
+	}
+	if taken {
+		if c.ID, err = r.freshChange(ctx); err != nil {
+			return err
+		}
+	}
+	return r.exec(ctx, `INSERT INTO change (id, at, run, kind, version, detail) VALUES (?, ?, ?, ?, `+sqlRoot+`, ?)`, c.ID, nsOf(c.At), r.run, c.Kind, c.Detail)
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // Two pasts gave one number to two files, and in the second one a file has the bytes of its own one of them under another name: the

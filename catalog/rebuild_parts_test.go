@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // provedPart is what a manifest says of the part that lies at a block of the first tape.

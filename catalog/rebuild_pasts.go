@@ -171,11 +171,26 @@ func (r *Rebuild) otherChange(ctx context.Context, c *Change) (known bool, err e
 	if err != nil || known {
 		return known, err
 	}
-	var last int64
-	_, err = r.get(ctx, []any{&last}, `SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'change'), 0), coalesce((SELECT max(id) FROM change), 0))`)
-	r.lastChange = max(r.lastChange, last) + 1
-	c.ID = r.lastChange
+	c.ID, err = r.freshChange(ctx)
 	return false, err
+}
+
+// freshChange gives a number that no change has which was read, or was said to be given.
+func (r *Rebuild) freshChange(ctx context.Context) (int64, error) {
+	var last int64
+	_, err := r.get(ctx, []any{&last}, `SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'change'), 0), coalesce((SELECT max(id) FROM change), 0))`)
+	r.lastChange = max(r.lastChange, last) + 1
+	if r.anew == 0 {
+		r.anew = r.lastChange
+	}
+	return r.lastChange, err
+}
+
+// isOther notes that the catalog has another change under a number than the manifest at hand.
+func (r *Rebuild) isOther(id int64) {
+	if r.other == 0 || id < r.other {
+		r.other = id
+	}
 }
 
 // oddChain, a tape and a number are a key in meta: this manifest does not follow the one before it, which a rebuild remarked on.

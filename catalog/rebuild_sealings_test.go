@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // Tapes of older programs may hold two sealings under one object id, in manifests of whatever order. The one that is whole on

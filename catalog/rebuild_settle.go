@@ -21,6 +21,8 @@ func (r *Rebuild) Finish(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{
+		{"what was found on tapes", r.applyFindings},
+		{"suspicion against tapes", r.applySuspicions},
 		{"copies", r.settleCopies},
 		{"objects that were sealed twice", r.chooseSealings},
 		{"objects that no tape holds", r.dropUnbacked},
@@ -29,6 +31,7 @@ func (r *Rebuild) Finish(ctx context.Context) error {
 		{"what lies in replaced directories", r.endBelow},
 		{"versions whose successor was lost", r.revive},
 		{"what was repacked", r.lineage},
+		{"what was removed at sources", r.receiveReceipts},
 		{"tapes and pools", r.sums},
 		{"manifests", r.knowOddChains},
 	} {
@@ -313,6 +316,7 @@ func (r *Rebuild) MarkPart(ctx context.Context, copyPart int64, s PartState) err
 	if err := r.exec(ctx, `UPDATE copy_part SET state = ? WHERE id = ?`, s, copyPart); err != nil {
 		return fmt.Errorf("record part %d: %w", copyPart, err)
 	}
+	r.marked[copyPart] = true
 	return nil
 }
 

@@ -72,13 +72,17 @@ func (r *Rebuild) Tape(ctx context.Context, t Tape) error {
 		return err
 	}
 	keepStage(&t)
+	if t.Suspect() && t.Suspected.IsZero() { // programs that did not write since when: what was read back later was told, too
+		t.Suspected = r.manifest.Written
+	}
 	id, _, err := r.tape(ctx, t)
 	if err == nil && r.forward {
 		err = r.exec(ctx, `UPDATE tape SET pool = coalesce(?, pool), number = ?, generation = ?, state = ?, capacity = ?, formatted = ?,
 			leftover = max(leftover, ?), loads = max(loads, ?), seen = max(seen, ?), free = CASE WHEN generation_index > 0 THEN free ELSE ? END,
 			place = ?, note = ?, stage = CASE WHEN ? = 'formatting' AND uuid <> '' THEN '' ELSE ? END,
-			emptied_uuid = CASE uuid WHEN '' THEN ? ELSE '' END WHERE id = ?`, nullIfZero(t.Pool), t.Number, t.Generation, t.State, t.Capacity, nsOf(t.Formatted),
-			t.Leftover, t.Loads, nsOf(t.Seen), t.Free, t.Place, t.Note, t.Stage, t.Stage, t.EmptiedUUID, id)
+			emptied_uuid = CASE uuid WHEN '' THEN ? ELSE '' END, suspected = ?, was = ?, found_damaged = ?, checked = max(checked, ?) WHERE id = ?`, nullIfZero(t.Pool), t.Number, t.Generation, t.State, t.Capacity, nsOf(t.Formatted),
+			t.Leftover, t.Loads, nsOf(t.Seen), t.Free, t.Place, t.Note, t.Stage, t.Stage, t.EmptiedUUID,
+			nsOf(t.Suspected), t.Was, boolInt(t.FoundDamaged), nsOf(t.Checked), id)
 	}
 	if err != nil {
 		return fmt.Errorf("record tape %s: %w", t.Barcode, err)
@@ -117,9 +121,10 @@ func (r *Rebuild) tape(ctx context.Context, t Tape) (id int64, made bool, err er
 	if t.State == "" {
 		t.State = TapeOpen
 	}
-	_, err = r.get(ctx, []any{&id}, `INSERT INTO tape (barcode, uuid, pool, number, generation, state, capacity, free, formatted, seen, loads, place, note, stage, emptied_uuid)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, t.Barcode, t.UUID, nullIfZero(t.Pool), t.Number, t.Generation, t.State,
-		t.Capacity, t.Free, nsOf(t.Formatted), nsOf(t.Seen), t.Loads, t.Place, t.Note, t.Stage, t.EmptiedUUID)
+	_, err = r.get(ctx, []any{&id}, `INSERT INTO tape (barcode, uuid, pool, number, generation, state, capacity, free, formatted, seen, loads, place, note, stage, emptied_uuid,
+		suspected, was, found_damaged, checked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, t.Barcode, t.UUID, nullIfZero(t.Pool), t.Number, t.Generation, t.State,
+		t.Capacity, t.Free, nsOf(t.Formatted), nsOf(t.Seen), t.Loads, t.Place, t.Note, t.Stage, t.EmptiedUUID,
+		nsOf(t.Suspected), t.Was, boolInt(t.FoundDamaged), nsOf(t.Checked))
 	return id, true, err
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // A durable part that is bad: while the spool has the bytes the copy is owed again; afterwards it is

@@ -131,7 +131,7 @@ func (db *DB) RepackParts(ctx context.Context, tape int64) ([]RepackPart, error)
 		return p, err
 	}, `SELECT `+copyPartColumns+`, o.id, o.source, o.oid,
 			EXISTS (SELECT 1 FROM copy_part q JOIN tape u ON u.id = q.tape WHERE q.copy = p.copy AND q.number = p.number AND q.id <> p.id AND q.tape <> p.tape
-				AND q.state = `+sqlPartDurable+` AND u.state IN ('open', 'full')),
+				AND q.state = `+sqlPartDurable+` AND u.state IN `+stayingTapes+`),
 			EXISTS (SELECT 1 FROM object r WHERE r.replaces = o.id AND r.state < `+sqlObjectDropped+`)
 		FROM copy_part p JOIN copy c ON c.id = p.copy JOIN object o ON o.id = c.object JOIN tape t ON t.id = p.tape
 		WHERE p.tape = ? AND p.state = `+sqlPartDurable+` AND c.state < `+sqlCopyDropped+` AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`) ORDER BY p.startblock, p.id`, tape)
@@ -281,7 +281,7 @@ func (db *DB) FinishMoves(ctx context.Context) (n int, err error) {
 	err = db.update(ctx, func(tx *sql.Tx) error {
 		moved, err := query(ctx, tx, "moved parts", func(rows *sql.Rows) (id int64, err error) { return id, rows.Scan(&id) },
 			`SELECT DISTINCT p.id FROM tape t JOIN copy_part p ON p.tape = t.id JOIN copy_part q ON q.copy = p.copy AND q.number = p.number AND q.tape <> p.tape
-			JOIN tape u ON u.id = q.tape WHERE t.state = 'superseded' AND p.state = `+sqlPartDurable+` AND q.state = `+sqlPartDurable+` AND q.verified <> 0 AND u.state IN ('open', 'full')
+			JOIN tape u ON u.id = q.tape WHERE t.state = 'superseded' AND p.state = `+sqlPartDurable+` AND q.state = `+sqlPartDurable+` AND q.verified <> 0 AND u.state IN `+stayingTapes+`
 			AND EXISTS (SELECT 1 FROM manifest m WHERE m.id = q.manifest AND m.state = `+sqlManifestDurable+`)`)
 		if err != nil {
 			return err
@@ -298,7 +298,7 @@ func (db *DB) FinishMoves(ctx context.Context) (n int, err error) {
 		replaced, err := query(ctx, tx, "replaced copies", func(rows *sql.Rows) (p pair, err error) { return p, rows.Scan(&p.copyID, &p.object) },
 			`SELECT d.id, d.object FROM object r JOIN copy c ON c.object = r.id JOIN copy d ON d.object = r.replaces AND d.pool = c.pool
 			WHERE r.replaces IS NOT NULL AND r.state = `+sqlObjectPacked+` AND c.state = `+sqlDurable+` AND d.state < `+sqlCopyDropped+` AND NOT EXISTS (SELECT 1 FROM copy_part q
-				JOIN tape u ON u.id = q.tape WHERE q.copy = c.id AND q.state = `+sqlPartDurable+` AND (q.verified = 0 OR u.state NOT IN ('open', 'full', 'superseded')))
+				JOIN tape u ON u.id = q.tape WHERE q.copy = c.id AND q.state = `+sqlPartDurable+` AND (q.verified = 0 OR u.state NOT IN `+countedTapes+`))
 			AND NOT EXISTS (SELECT 1 FROM member m JOIN version v ON v.id = m.version WHERE m.object = d.object AND v.kind <> `+sqlDirectory+` AND `+alive+`
 				AND NOT EXISTS (SELECT 1 FROM member n JOIN object k ON k.id = n.object WHERE n.version = v.id AND n.object <> m.object AND k.state = `+sqlObjectPacked+`))`)
 		if err != nil {

@@ -244,7 +244,7 @@ func (r *versionRow) read(stmt *sqlite.Stmt) {
 	if n := number(19); n != 0 {
 		r.batch = n
 	}
-	r.ctime, r.ino, r.grew = nil, nil, number(22)
+	r.ctime, r.ino, r.grew, r.removed = nil, nil, number(22), number(23)
 	if n := number(20); n != 0 {
 		r.ctime = n
 	}

@@ -9,10 +9,13 @@ import (
 )
 
 const versionColumns = `v.id, v.parent, v.name, v.kind, v.mode, v.owner, v.size, v.mtime, v.mtime_ns, v.inode, v.nlink,
-	v.data, v.target, v.sha256, v.state, v.current, v.since, v.until, v.vanished, v.batch, v.ctime, v.ino, v.grew`
+	v.data, v.target, v.sha256, v.state, v.current, v.since, v.until, v.vanished, v.batch, v.ctime, v.ino, v.grew, CASE WHEN v.vanished = 0 THEN 0 ELSE ` + textRemoved + ` END`
+
+// textRemoved holds for a version v that counts as vanished because this program removed it at its source.
+const textRemoved = `EXISTS (SELECT 1 FROM receipt g WHERE g.version = v.id AND g.at = v.vanished AND g.state = 'removed')`
 
 // versionColumnCount is how many versionColumns are.
-const versionColumnCount = 23
+const versionColumnCount = 24
 
 // versionRow is where a row of versionColumns is scanned; it is reused from row to row. The numbers
 // are of the driver's own type: any other costs database/sql a trip through their decimal digits.
@@ -24,12 +27,12 @@ type versionRow struct {
 	lastOwner   Owner // of lastOwnerID: rows in a row often have the same
 	lastOwnerID int64
 
-	id, parent, kind, mode, owner, size, sec, nsec, inode, nlink, data, state, current, since, until, vanished, grew int64
+	id, parent, kind, mode, owner, size, sec, nsec, inode, nlink, data, state, current, since, until, vanished, grew, removed int64
 }
 
 func (r *versionRow) dest() []any {
 	return []any{&r.id, &r.parent, &r.name, &r.kind, &r.mode, &r.owner, &r.size, &r.sec, &r.nsec, &r.inode, &r.nlink,
-		&r.data, &r.target, &r.sum, &r.state, &r.current, &r.since, &r.until, &r.vanished, &r.batch, &r.ctime, &r.ino, &r.grew}
+		&r.data, &r.target, &r.sum, &r.state, &r.current, &r.since, &r.until, &r.vanished, &r.batch, &r.ctime, &r.ino, &r.grew, &r.removed}
 }
 
 // fill completes the Version from the scanned row.
@@ -43,7 +46,7 @@ func (r *versionRow) fill(ctx context.Context, db *DB) error {
 	}
 	r.v = Version{ID: ID(r.id), Parent: ID(r.parent), Name: string(r.name), Kind: Kind(r.kind), Mode: uint32(r.mode), Owner: r.lastOwner, Size: r.size,
 		MTime: Time{Sec: r.sec, Nsec: int32(r.nsec)}, Inode: ID(r.inode), Nlink: uint32(r.nlink), Data: ID(r.data), Target: string(r.target),
-		State: VersionState(r.state), Current: r.current == 1, Since: timeOf(r.since), Until: timeOf(r.until), Vanished: timeOf(r.vanished), Grew: r.grew == 1}
+		State: VersionState(r.state), Current: r.current == 1, Since: timeOf(r.since), Until: timeOf(r.until), Vanished: timeOf(r.vanished), Removed: r.removed == 1, Grew: r.grew == 1}
 	if len(r.sum) > 0 {
 		r.v.SHA256 = bytes.Clone(r.sum) // handed out with the Version
 	}

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -119,6 +121,23 @@ func (db *DB) Runs(ctx context.Context, limit int) ([]Run, error) {
 	return query(ctx, db.reader, "runs", scanRun, `SELECT `+runColumns+` FROM run ORDER BY id DESC LIMIT ?`, limitOf(limit))
 }
 
+// maxRunsStarted bounds how many runs RunsStarted goes back.
+const maxRunsStarted = 10_000
+
+// RunsStarted returns when the newest runs before a run began, in the order of the runs; before 0: of all.
+func (db *DB) RunsStarted(ctx context.Context, before int64) ([]time.Time, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	runs, err := query(ctx, db.reader, "times of runs", func(row *sql.Rows) (time.Time, error) {
+		var ns int64
+		err := row.Scan(&ns)
+		return timeOf(ns), err
+	}, `SELECT started FROM run WHERE id < ? ORDER BY id DESC LIMIT ?`, before, maxRunsStarted)
+	slices.Reverse(runs)
+	return runs, err
+}
+
 // RunReport is all a run left behind.
 type RunReport struct {
 	Run
@@ -132,9 +151,9 @@ type RunError struct{ Source, Path, Message string }
 
 // RunTape is what a run wrote to one tape.
 type RunTape struct {
-	Barcode string
-	Bytes   int64
-	Parts   int
+	Barcode string `json:"tape"`
+	Bytes   int64  `json:"bytes"`
+	Parts   int    `json:"parts"`
 }
 
 // RunReport reads one run whole.

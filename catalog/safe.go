@@ -23,7 +23,7 @@ const textHeldCopies = `SELECT o.id, o.oid, k.fingerprint, c.pool, CASE WHEN EXI
 		THEN 0 ELSE c.verified END FROM copy c JOIN object o ON o.id = c.object JOIN seal_key k ON k.id = o.key
 	WHERE c.object = ? AND c.state = ` + sqlDurable + ` AND o.state IN (` + sqlObjectPacked + `, ` + sqlObjectSuperseded + `) AND NOT EXISTS (SELECT 1 FROM part q WHERE q.object = o.id AND NOT EXISTS (
 		SELECT 1 FROM copy_part p JOIN tape t ON t.id = p.tape WHERE p.copy = c.id AND p.number = q.number AND p.state = ` + sqlPartDurable + `
-		AND t.uuid <> '' AND t.state IN ('open', 'full', 'superseded') AND ` + partNamedWell + `))
+		AND ` + goodTape + ` AND ` + partNamedWell + `))
 	ORDER BY c.id`
 
 // HeldCopies lists the copies of an object that can be counted on.

@@ -58,7 +58,8 @@ func (db *DB) SettleCopy(ctx context.Context, copyID int64) error {
 // PartFailed moves a part to abandoned, damaged or lost; size is what lies uselessly on its tape.
 // Its copy is owed again while the part was not durable or the spool still has the bytes, and damaged
 // otherwise. An object that is not packed and has no written part any more loses its part rows, so
-// that it is packed anew. A part that failed before keeps what was counted then.
+// that it is packed anew. A part that failed before keeps what was counted then. That a durable one is not what manifests say is
+// journalled.
 func (db *DB) PartFailed(ctx context.Context, copyPart int64, s PartState, size int64) error {
 	if s != PartAbandoned && s != PartDamaged && s != PartLost {
 		return fmt.Errorf("part %d: state %d is no failure", copyPart, s)
@@ -80,8 +81,15 @@ func (db *DB) PartFailed(ctx context.Context, copyPart int64, s PartState, size 
 			_, err := tx.ExecContext(ctx, `UPDATE copy_part SET state = ? WHERE id = ?`, s, copyPart)
 			return err
 		}
-		// A lost part is named by no manifest any more: what is not there needs no line.
-		_, err = tx.ExecContext(ctx, `UPDATE copy_part SET state = ?1, size = ?2, manifest = CASE WHEN ?1 = `+sqlPartLost+` THEN NULL ELSE manifest END WHERE id = ?3`,
+		if kind := map[PartState]string{PartDamaged: FoundPartDamaged, PartLost: FoundPartLost}[s]; was == PartDurable && kind != "" {
+			if err := journalFinding(ctx, tx, kind, copyPart, time.Now()); err != nil {
+				return err
+			}
+		}
+		// A lost part is named by no manifest any more: what is not there needs no line. One of which nobody knows yet whether it is on
+		// tape may turn out to be, and tells of the part for ever then.
+		_, err = tx.ExecContext(ctx, `UPDATE copy_part SET state = ?1, size = ?2, manifest = CASE WHEN ?1 = `+sqlPartLost+` AND NOT EXISTS (
+				SELECT 1 FROM manifest m WHERE m.id = copy_part.manifest AND m.state = `+sqlManifestWritten+`) THEN NULL ELSE manifest END WHERE id = ?3`,
 			s, size, copyPart)
 		if err != nil {
 			return err
@@ -183,6 +191,9 @@ func (db *DB) PartRecovered(ctx context.Context, p CopyPart, size int64, at time
 			return err
 		}
 		recovered = true
+		if err := journalFinding(ctx, tx, FoundPartGood, p.ID, at); err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, `UPDATE tape SET used = used + ?1, leftover = max(0, leftover - ?2) WHERE id = ?3`, size, p.Size, p.Tape); err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // What a local source told of a file is kept, the slow and the fast way of reading agree on it, and a file that is

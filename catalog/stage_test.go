@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // frozenNotes is a dump of a catalog of schema 13, in which notes decided what was to be done with a tape or drive, made by the

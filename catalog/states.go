@@ -4,6 +4,8 @@ package catalog
 // parameters: only so does SQLite use the partial indexes over them, and a text is made once, by the compiler. TestNoBareStates keeps
 // numbers out, and TestStatesInTexts holds each against its constant.
 const (
+	sqlRoot = "1"
+
 	sqlFile      = "1"
 	sqlDirectory = "2"
 	sqlSymlink   = "3"

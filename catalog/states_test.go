@@ -17,6 +17,7 @@ func TestStatesInTexts(t *testing.T) {
 		text string
 		is   int
 	}{
+		{sqlRoot, int(Root)},
 		{sqlFile, int(File)}, {sqlDirectory, int(Directory)}, {sqlSymlink, int(Symlink)},
 		{sqlPlanned, int(Planned)}, {sqlPresent, int(Present)}, {sqlVoid, int(Void)}, {sqlForgotten, int(Forgotten)},
 		{sqlFetching, int(Fetching)}, {sqlSynced, int(Synced)}, {sqlReleased, int(Released)},

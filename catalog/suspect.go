@@ -13,6 +13,28 @@ import (
 // before); or somebody trusts it. What is damaged on it and was written again elsewhere, or is known as lost, counts no more; but
 // bytes went bad there, so only somebody's trust lets the tape take more.
 
+// Suspect reports whether a tape is suspect: nothing is written to it, and what lies on it does not count.
+func (t *Tape) Suspect() bool { return t.State == TapeSuspect }
+
+// Doubted reports whether a tape is suspect, or was read back since and takes no more: a check of its volume, or somebody's trust, makes
+// it what it was.
+func (t *Tape) Doubted() bool { return t.Suspect() || t.State == TapeFull && !t.Suspected.IsZero() }
+
+// Counts reports whether what lies on a tape counts, if it has a volume of ours.
+func (t *Tape) Counts() bool {
+	return t.State == TapeOpen || t.State == TapeFull || t.State == TapeSuperseded
+}
+
+// The same in SQL, for a tape t. That a copy can be counted on is asked of its tape by goodTape, everywhere: safe, archive, heal, the
+// journal and the release of the spool. A reader takes copies from any tape, for what it reads is held against its sums.
+const (
+	suspectTape  = `t.state = '` + TapeSuspect + `'`
+	doubtedTape  = `(` + suspectTape + ` OR t.state = '` + TapeFull + `' AND t.suspected <> 0)`
+	countedTapes = `('` + TapeOpen + `', '` + TapeFull + `', '` + TapeSuperseded + `')`
+	stayingTapes = `('` + TapeOpen + `', '` + TapeFull + `')` // those that are not being repacked, or were
+	goodTape     = `t.uuid <> '' AND t.state IN ` + countedTapes
+)
+
 // textOpenDamage holds for a part p whose bytes are not on its tape, or not right there: its copy is in use, no other file of
 // its pool holds the part, and its loss is not known.
 const textOpenDamage = `EXISTS (SELECT 1 FROM copy c JOIN object o ON o.id = c.object WHERE c.id = p.copy AND c.state < ` + sqlCopyDropped + ` AND o.state = ` + sqlObjectPacked + ` AND ` + textNews + `
@@ -57,7 +79,7 @@ func (db *DB) EndSuspicions(ctx context.Context) ([]Tape, error) {
 	err := db.update(ctx, func(tx *sql.Tx) error {
 		ended = nil
 		tapes, err := query(ctx, tx, "suspect tapes", scanTape, `SELECT `+tapeColumns+` FROM tape t LEFT JOIN pool p ON p.id = t.pool
-			WHERE t.uuid <> '' AND (t.state = 'suspect' OR t.state = 'full' AND t.suspected <> 0) ORDER BY t.barcode`)
+			WHERE t.uuid <> '' AND `+doubtedTape+` ORDER BY t.barcode`)
 		if err != nil {
 			return err
 		}
@@ -70,7 +92,7 @@ func (db *DB) EndSuspicions(ctx context.Context) ([]Tape, error) {
 			if d.Unread+d.Missing > 0 || d.Parts+d.Bad == 0 && !checked {
 				continue
 			}
-			was, note := t.State, t.Note
+			was := t
 			switch {
 			case checked && (d.Bad == 0 || t.Was == TapeFull || t.Was == TapeSuperseded):
 				endSuspicion(&t)
@@ -79,10 +101,13 @@ func (db *DB) EndSuspicions(ctx context.Context) ([]Tape, error) {
 			default:
 				t.State, t.Note = TapeFull, "its files were read back; tapefs tape check "+t.Barcode+" lets it take more"
 			}
-			if t.State == was && t.Note == note {
+			if t.State == was.State && t.Note == was.Note {
 				continue
 			}
 			if err := saveTape(ctx, tx, &t); err != nil {
+				return err
+			}
+			if err := journalSuspicion(ctx, tx, &was, &t); err != nil {
 				return err
 			}
 			ended = append(ended, t)
@@ -101,7 +126,7 @@ func (db *DB) EndSuspicions(ctx context.Context) ([]Tape, error) {
 // TrustTape takes a tape out of suspicion because somebody says so. was is the state it had.
 func (db *DB) TrustTape(ctx context.Context, tape int64) (t Tape, was string, err error) {
 	t, err = db.UpdateTape(ctx, tape, func(t *Tape) error {
-		if was = t.State; t.State == TapeSuspect || t.State == TapeFull && !t.Suspected.IsZero() {
+		if was = t.State; t.Doubted() {
 			endSuspicion(t)
 		}
 		return nil
@@ -139,7 +164,7 @@ func suspicion(before string, t *Tape) {
 
 // SuspectTapes lists the suspect tapes with copies on them that would count if they were not: durable, and of objects in use.
 func (db *DB) SuspectTapes(ctx context.Context) ([]Tape, error) {
-	return query(ctx, db.reader, "suspect tapes", scanTape, `SELECT `+tapeColumns+` FROM tape t LEFT JOIN pool p ON p.id = t.pool WHERE t.state = 'suspect'
+	return query(ctx, db.reader, "suspect tapes", scanTape, `SELECT `+tapeColumns+` FROM tape t LEFT JOIN pool p ON p.id = t.pool WHERE `+suspectTape+`
 		AND EXISTS (SELECT 1 FROM copy_part e JOIN copy c ON c.id = e.copy JOIN object o ON o.id = c.object
 			WHERE e.tape = t.id AND e.state = `+sqlPartDurable+` AND c.state = `+sqlDurable+` AND o.state IN (`+sqlObjectPacked+`, `+sqlObjectSuperseded+`)) ORDER BY t.barcode`)
 }

@@ -175,12 +175,15 @@ func (db *DB) UpdateTape(ctx context.Context, id int64, fn func(*Tape) error) (T
 		if t, err = oneTape(ctx, tx, fmt.Sprintf("tape %d", id), `t.id = ?`, id); err != nil {
 			return err
 		}
-		before := t.State
+		before := t
 		if err := fn(&t); err != nil {
 			return err
 		}
-		suspicion(before, &t)
-		return saveTape(ctx, tx, &t)
+		suspicion(before.State, &t)
+		if err := saveTape(ctx, tx, &t); err != nil {
+			return err
+		}
+		return journalSuspicion(ctx, tx, &before, &t)
 	})
 	if err != nil {
 		return t, fmt.Errorf("change tape: %w", err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 func TestNamesAreBytes(t *testing.T) {

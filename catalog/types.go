@@ -63,6 +63,7 @@ type Version struct {
 	Since    time.Time
 	Until    time.Time // zero while nothing took its place
 	Vanished time.Time // zero while the source has it
+	Removed  bool      // with Vanished: this program removed it at the source, once it was safe. The archive may have the only copy
 	Batch    int64     // 0: no spool batch holds it
 	// What a source that is read in place told when the bytes were taken; zero: unknown.
 	CTime time.Time // last change of the inode
@@ -297,7 +298,7 @@ type Change struct {
 	ID      int64
 	At      time.Time
 	Run     int64
-	Kind    string // vanished, revived, directory (made), metadata, moved, link, replaced, forget, lost, found
+	Kind    string // vanished, removed (see ChangeRemoved), revived, directory (made), metadata, moved, link, replaced, forget, lost, found, or a finding
 	Version ID
 	Detail  string // JSON
 }

@@ -3,8 +3,10 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -17,7 +19,7 @@ type VerifyPart struct {
 	Pool           string
 	Durable        time.Time
 	Verified       time.Time // zero: never since it was written
-	Suspected      time.Time // when its tape became suspect; zero: it is not
+	Suspected      time.Time // when its tape became suspect; zero: it is not, or that is over
 	OpenDamage     bool      // it counts as damaged, and what it held is neither whole elsewhere in its pool nor known as lost
 }
 
@@ -113,9 +115,9 @@ func (db *DB) PackedObject(ctx context.Context, id int64) (PlannedObject, error)
 
 // Damage is what a pool has of copies that are not whole and that nothing replaced.
 type Damage struct {
-	Pool   string
-	Copies int
-	Bytes  int64
+	Pool   string `json:"pool"`
+	Copies int    `json:"copies"`
+	Bytes  int64  `json:"bytes"`
 }
 
 // Damages lists damaged copies by pool, but for what is known as lost.
@@ -143,14 +145,25 @@ func (db *DB) SourceByName(ctx context.Context, name string) (Source, error) {
 }
 
 // CampaignSince tells when the runs of a kind with the same arguments began that lead up to run and
-// were all cut short; run's own start when the one before it ended.
+// were all cut short; run's own start when the one before it ended. A run without an id is one that would begin now.
 func (db *DB) CampaignSince(ctx context.Context, run Run) (time.Time, error) {
-	since := run.Started
-	for id := run.ID; ; {
+	args := run.Args
+	if args == nil {
+		args = []string{}
+	}
+	text, err := json.Marshal(args)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look for earlier runs: %w", err)
+	}
+	since, id := run.Started, run.ID
+	if id == 0 {
+		id = math.MaxInt64
+	}
+	for {
 		var started int64
 		var state string
-		err := db.reader.QueryRowContext(ctx, `SELECT p.id, p.started, p.state FROM run p JOIN run r ON r.kind = p.kind AND r.args = p.args
-			WHERE r.id = ? AND p.id < ? ORDER BY p.id DESC LIMIT 1`, run.ID, id).Scan(&id, &started, &state)
+		err := db.reader.QueryRowContext(ctx, `SELECT id, started, state FROM run
+			WHERE kind = ? AND args = ? AND id < ? ORDER BY id DESC LIMIT 1`, run.Kind, string(text), id).Scan(&id, &started, &state)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return since, nil

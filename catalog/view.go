@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"time"
@@ -37,8 +38,8 @@ func newTexts(lookup, children, byName string) *viewTexts {
 const (
 	wasThen     = ` AND v.since <= ?4 AND v.until > ?4 AND v.state IN (` + sqlPresent + `, ` + sqlVoid + `)`
 	isSince     = ` AND v.since <= ?4`
-	notGone     = ` AND v.vanished = 0`
-	notGoneThen = ` AND (v.vanished = 0 OR v.vanished > ?4)`
+	notGone     = ` AND (v.vanished = 0 OR ` + textRemoved + `)`
+	notGoneThen = ` AND (v.vanished = 0 OR v.vanished > ?4 OR ` + textRemoved + `)`
 )
 
 var (
@@ -67,7 +68,8 @@ func (db *DB) Now() *View { return &View{db: db, text: nowTexts} }
 // Recorded is the newest state of each path, whether it can be read or not: what a source is compared with.
 func (db *DB) Recorded() *View { return &View{db: db, text: nowTexts, recorded: true} }
 
-// View is the tree at a time (zero: now), with or without what had vanished from its source by then.
+// View is the tree at a time (zero: now), with or without what had vanished from its source by then. What this
+// program removed there is always in it.
 func (db *DB) View(at time.Time, hideVanished bool) *View {
 	v := &View{db: db, at: nsOf(at), hide: hideVanished}
 	switch {
@@ -194,7 +196,7 @@ func (w *View) Resolve(ctx context.Context, path string) (Version, error) {
 // walkPage is how many entries Walk reads at once.
 const walkPage = 512
 
-// Walk is DB.Walk of the view.
+// Walk is DB.Walk of the view. What lies below a directory is left out when fn returns fs.SkipDir for it.
 func (w *View) Walk(ctx context.Context, id ID, fn func(path string, v *Version) error) error {
 	return w.walk(ctx, id, "", fn)
 }
@@ -212,7 +214,11 @@ func (w *View) walk(ctx context.Context, dir ID, prefix string, fn func(string, 
 		}
 		for i := range page {
 			v := &page[i]
-			if err := fn(prefix+v.Name, v); err != nil {
+			err := fn(prefix+v.Name, v)
+			if errors.Is(err, fs.SkipDir) && v.Kind == Directory {
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			if v.Kind == Directory {

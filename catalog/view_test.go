@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // A view shows at each moment what was shown at that moment, whatever came later, page by page and in both orders.

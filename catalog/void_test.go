@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // What has its bytes from a member that turned out void, or to be something else than what was summed, is void, too: it is archived again.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -94,16 +95,16 @@ func CheckFailed(err error) bool {
 // volumeUUID and volumeSerial are what ltfsck reads in the label of a volume before it looks at any index, on OpenLTFS
 // and HPE's alike: "LTFS16025I Volume UUID     : 0552….", the dot only on OpenLTFS.
 var (
-	volumeUUID   = regexp.MustCompile(`(?m)LTFS16025I [^:]*: ([0-9a-fA-F-]{36})\.?\s*$`)
-	volumeSerial = regexp.MustCompile(`(?m)LTFS16024I [^:]*: ([A-Za-z0-9]*)\.?\s*$`)
+	volumeUUID   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)LTFS16025I [^:]*: ([0-9a-fA-F-]{36})\.?\s*$`) })
+	volumeSerial = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)LTFS16024I [^:]*: ([A-Za-z0-9]*)\.?\s*$`) })
 )
 
 // readLabel finds the label of a volume in what ltfsck printed; "" when it did not come so far.
 func readLabel(log string) (uuid, serial string) {
-	if m := volumeUUID.FindStringSubmatch(log); m != nil {
+	if m := volumeUUID().FindStringSubmatch(log); m != nil {
 		uuid = strings.ToLower(m[1])
 	}
-	if m := volumeSerial.FindStringSubmatch(log); m != nil {
+	if m := volumeSerial().FindStringSubmatch(log); m != nil {
 		serial = m[1]
 	}
 	return uuid, serial

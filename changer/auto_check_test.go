@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // checkWorld counts the ltfsck programs that are run, and has volumes need a check once their ltfs was killed.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,7 +16,7 @@ import (
 // comes back: so they are looked for anew whenever a drive is chosen. Only what needs the missing drive fails, and says so.
 
 // silentFor is how long a drive that has nodes, and behind which nobody answered, is left alone.
-const silentFor = time.Minute
+const silentFor = 5 * time.Second
 
 // drives are the configured drives, with the nodes that were found for them last.
 func (l *Library) drives() []DriveConfig {
@@ -80,7 +81,7 @@ func (l *Library) lookForDrives() {
 	}
 }
 
-// awayFor is the error of a drive that is not there, and why. It is ErrNoDrive, too.
+// awayFor is the error of a drive that is not there, and why. It is ErrNoDrive and ErrDriveAway, too.
 func awayFor(d DriveConfig, why error) error {
 	hint := "is the drive switched on? see: lsscsi -g; ls -l /dev/tape/by-id"
 	var own *Error
@@ -90,10 +91,10 @@ func awayFor(d DriveConfig, why error) error {
 	return fail(nameOf(d)+" is not there", noDriveError{why}, hint)
 }
 
-// noDriveError makes an error ErrNoDrive without its words.
+// noDriveError makes an error ErrNoDrive and ErrDriveAway without their words.
 type noDriveError struct{ error }
 
-func (e noDriveError) Unwrap() []error { return []error{e.error, ErrNoDrive} }
+func (e noDriveError) Unwrap() []error { return []error{e.error, ErrNoDrive, ErrDriveAway} }
 
 // wentAway logs that a drive is not there. When none is there, whatever needs a drive fails and says so.
 func (l *Library) wentAway(d DriveConfig, why error) {
@@ -117,14 +118,14 @@ func missingNode(d DriveConfig) error {
 }
 
 // noSuchDevice is how a program says that nobody answers behind a node: ENOENT, ENXIO, ENODEV.
-var noSuchDevice = regexp.MustCompile(`No such (file or directory|device)`)
+var noSuchDevice = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`No such (file or directory|device)`) })
 
 // answers asks a drive for its state, and notes when nobody is there: one that was switched off may keep its nodes. What else is
 // wrong with it shows when it is used.
 func (l *Library) answers(ctx context.Context, d DriveConfig) error {
 	_, err := l.mtStatus(ctx, d)
 	var failed *ProgramError
-	gone := errors.As(err, &failed) && noSuchDevice.MatchString(strings.Join(failed.Stderr, "\n"))
+	gone := errors.As(err, &failed) && noSuchDevice().MatchString(strings.Join(failed.Stderr, "\n"))
 	l.mu.Lock()
 	was := l.silent[d.Serial]
 	if gone {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/changer/lto"
 )
 
 // Barcode is a cartridge's label, trimmed: "ABC001L8".
@@ -90,5 +90,5 @@ func (b Barcode) needs(write bool) string {
 // formattable reports whether LTFS can use such a cartridge at all: not write-once media, and a label that
 // begins with the 6 letters and digits that mkltfs wants.
 func (b Barcode) formattable() bool {
-	return !b.Cleaning() && !b.WriteOnce() && tapeSerial.MatchString(b.Serial()) && !strings.ContainsAny(string(b), " \t\n")
+	return !b.Cleaning() && !b.WriteOnce() && tapeSerial().MatchString(b.Serial()) && !strings.ContainsAny(string(b), " \t\n")
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/changer/lto"
 )
 
 const (

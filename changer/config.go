@@ -103,6 +103,7 @@ type Library struct {
 	readAs     map[Barcode]Barcode                      // of the last inventory
 	onCheck    func(context.Context, Checked) error     // see OnCheck; nil: nobody listens
 	onWear     func(Wear)                               // see OnWear; nil: nobody listens
+	onLoaded   func(time.Duration)                      // see OnLoaded; nil: nobody listens
 	noSgLogs   bool                                     // sg_logs is not installed
 	atWork     []*program                               // see AtWork
 	found      []DriveConfig                            // the configured drives with the nodes that they had last
@@ -113,7 +114,7 @@ type Library struct {
 }
 
 // serialForm keeps serials usable as names of files.
-var serialForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+var serialForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`) })
 
 // Open checks the configuration; it moves nothing.
 func Open(cfg Config, log *slog.Logger) (*Library, error) {
@@ -143,7 +144,7 @@ func open(cfg Config, log *slog.Logger, r roots) (*Library, error) {
 	for i := range cfg.Drives {
 		d := cfg.Drives[i]
 		switch {
-		case !serialForm.MatchString(d.Serial):
+		case !serialForm().MatchString(d.Serial):
 			return nil, fail(op, fmt.Errorf("drive serial %q: letters, digits, dot, dash and underscore", d.Serial), "see: ls -l /dev/tape/by-id")
 		case serials[d.Serial]:
 			return nil, fail(op, fmt.Errorf("drive %s is listed twice", d.Serial), "")

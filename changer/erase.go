@@ -123,7 +123,7 @@ func (le *Lease) mayOverwrite(ctx context.Context, op string, want Barcode, unas
 	case !st.Online:
 		return fail(op, fmt.Errorf("%w: the drive is not ready", ErrUnknown), "it may be cleaning; see tapefs drive status")
 	case st.WriteProtected:
-		return fail(op, ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape")
+		return fail(op, ErrWriteProtected, writeProtectedHint)
 	}
 	if err := le.proveRight(ctx, op); err != nil || unasked {
 		return err

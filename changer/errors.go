@@ -6,12 +6,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Errors that callers branch on. They are wrapped with what was attempted.
 var (
 	ErrNotInLibrary   = errors.New("tape is not in the library")
 	ErrNoDrive        = errors.New("no drive can take this tape")
+	ErrDriveAway      = errors.New("a drive is not there")
 	ErrWrongVolume    = errors.New("another volume than expected is in the drive")
 	ErrNotFormatted   = errors.New("no LTFS volume on the tape")
 	ErrNeedsCheck     = errors.New("LTFS volume needs ltfsck")
@@ -31,6 +33,7 @@ var (
 	ErrMixedDrives    = errors.New("changer and drives disagree on which drive is which")
 	ErrUnproved       = errors.New("nothing proves that this is the drive which the changer fills")
 	ErrKilled         = errors.New("its process was killed")
+	ErrLockGone       = errors.New("a lock is gone")
 	ErrOtherCartridge = errors.New("the cartridge is another one than its label says")
 )
 
@@ -64,7 +67,7 @@ type ProgramError struct {
 const stderrLines = 20
 
 // errorCode is in the lines that name the cause: LTFS errors. Of the others the last one counts.
-var errorCode = regexp.MustCompile(`LTFS([0-9]{5}[A-Z])`)
+var errorCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`LTFS([0-9]{5}[A-Z])`) })
 
 // noiseCodes are messages of HPE's LTFS that stand in the logs of good runs and of failed ones alike, as recorded: an attribute
 // that not every cartridge has, and the drive's dump that ends nearly every run.
@@ -72,13 +75,13 @@ var noiseCodes = []string{"20074E", "20076I", "20077W", "20078W", "20096I"}
 
 // telling reports whether a line names an error of LTFS.
 func telling(line string) bool {
-	m := errorCode.FindStringSubmatch(line)
+	m := errorCode().FindStringSubmatch(line)
 	return m != nil && strings.HasSuffix(m[1], "E") && !slices.Contains(noiseCodes, m[1])
 }
 
 // noise reports whether a line says nothing about how the run went.
 func noise(line string) bool {
-	m := errorCode.FindStringSubmatch(line)
+	m := errorCode().FindStringSubmatch(line)
 	return m != nil && slices.Contains(noiseCodes, m[1])
 }
 

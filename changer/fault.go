@@ -55,6 +55,7 @@ var faults = []struct {
 	{ErrNoMedium, Absent, Absent},
 	{ErrNotInLibrary, Absent, Absent},
 	{ErrDoorOpen, Absent, Absent},
+	{ErrDriveAway, Absent, Absent},
 
 	{unix.EMFILE, Shortage, Shortage},
 	{unix.ENFILE, Shortage, Shortage},
@@ -65,6 +66,7 @@ var faults = []struct {
 	{unix.EFBIG, Shortage, Shortage},  // the process may make no larger file (RLIMIT_FSIZE)
 	{unix.EACCES, Shortage, Unknown},
 	{unix.EPERM, Shortage, Unknown},
+	{unix.EROFS, Shortage, Unknown}, // reading writes only to folders of this machine
 
 	{ErrAltered, Damaged, Damaged},
 	{unix.EIO, Damaged, Damaged},
@@ -115,7 +117,7 @@ func (f Fault) Passing() bool { return f >= Shortage }
 
 // told are the errors that a reader is told as they are: they say what to wait for, or what to put right.
 var told = []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.ENOSPC, unix.EDQUOT, unix.EINTR, unix.EACCES,
-	unix.EPERM, unix.ENOMEDIUM, unix.ENOTCONN}
+	unix.EPERM, unix.EROFS, unix.ENOMEDIUM, unix.ENOTCONN}
 
 // BlamesNoTape reports whether an error of writing to a volume, or of syncing it, tells of something that this machine lacks, or of a
 // signal: no tape and no drive is at fault. A time limit that was reached is none of these.

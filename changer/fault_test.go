@@ -50,6 +50,7 @@ func TestFaults(t *testing.T) {
 		{unix.EFBIG, Shortage, 0},
 		{unix.EACCES, Shortage, unix.EACCES},
 		{unix.EPERM, Shortage, unix.EPERM},
+		{unix.EROFS, Shortage, unix.EROFS},
 
 		{unix.EINTR, Stopped, unix.EINTR},
 		{context.Canceled, Stopped, 0},
@@ -58,6 +59,8 @@ func TestFaults(t *testing.T) {
 		{ErrNoMedium, Absent, 0},
 		{ErrNotInLibrary, Absent, 0},
 		{ErrDoorOpen, Absent, 0},
+		{ErrDriveAway, Absent, 0},
+		{awayFor(DriveConfig{Serial: "S"}, fs.ErrNotExist), Absent, 0}, // its node is gone, no file is
 		{unix.ENOTCONN, Gone, unix.ENOTCONN},
 		{unix.ECONNABORTED, Gone, 0},
 		{unix.ENODEV, Gone, 0},

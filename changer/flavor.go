@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -103,11 +104,11 @@ var errNotThreaded = errors.New("the drive has no tape ready")
 const versionLimit = 30 * time.Second
 
 // versionHPE is in what HPE's ltfs prints for -V: "HPE StoreOpen Software version 3.5.0 (build 12)", as recorded.
-var versionHPE = regexp.MustCompile(`\bHPE?\b|StoreOpen`)
+var versionHPE = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bHPE?\b|StoreOpen`) })
 
 // FlavorOf reads what ltfs -V printed.
 func FlavorOf(version string) Flavor {
-	if versionHPE.MatchString(version) {
+	if versionHPE().MatchString(version) {
 		return HPE
 	}
 	return OpenLTFS
@@ -162,7 +163,7 @@ func (l *Library) ltfsDevice(ctx context.Context, d DriveConfig) (string, error)
 		return d.Device, nil
 	}
 	device := canonical(d.Device)
-	if sgNodeName.MatchString(filepath.Base(device)) {
+	if sgNodeName().MatchString(filepath.Base(device)) {
 		return device, nil
 	}
 	hint := "set device: of drive " + d.Serial + " to its sg node, or leave it out"

@@ -3,8 +3,8 @@ package changer_test
 import (
 	"testing"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // formats counts what mkltfs did.

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 func TestInventory(t *testing.T) {

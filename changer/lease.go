@@ -39,6 +39,7 @@ type Lease struct {
 	ended   <-chan struct{} // closed when the command that leased the drive is told to end
 	waited  bool            // others had the drive when it was asked for
 	turn    time.Time       // since when it can be used: had, or mounted
+	loading time.Time       // when the Load began that moved the robot for the tape; zero: none did, or it was mounted since
 	right   bool            // the tape that is loaded was proved to be in this very drive, see proveRight
 }
 
@@ -193,7 +194,11 @@ func (l *Library) candidates(ctx context.Context, inv *Inventory, r Request) ([]
 		}
 	}
 	if len(empty)+len(idle) == 0 {
-		return nil, fail("choose a drive", fmt.Errorf("%w: %s", ErrNoDrive, l.noDriveFor(ctx, r)), "")
+		why := fmt.Errorf("%w: %s", ErrNoDrive, l.noDriveFor(ctx, r))
+		if len(l.Away()) > 0 {
+			why = noDriveError{why}
+		}
+		return nil, fail("choose a drive", why, "")
 	}
 	return append(empty, idle...), nil
 }
@@ -322,11 +327,16 @@ func (le *Lease) unlock() {
 	}
 }
 
-// settle waits for a program that an earlier call no longer waited for.
+// settle begins what is done with the drive: the lock must be ours still, and a program that an earlier call no longer waited for is awaited.
 func (le *Lease) settle(ctx context.Context) error {
-	if le.lock == nil {
-		return errors.New("the drive was given back")
+	if err := le.Held(); err != nil {
+		return err
 	}
+	return le.awaitPending(ctx)
+}
+
+// awaitPending waits for a program that an earlier call no longer waited for.
+func (le *Lease) awaitPending(ctx context.Context) error {
 	if le.pending == nil {
 		return nil
 	}
@@ -366,7 +376,7 @@ func (le *Lease) settleAtLast(ctx context.Context) error {
 		le.l.log.Warn("waiting for a program that must not be interrupted", "drive", le.d.Serial, "program", commandLine(le.doing))
 	})
 	defer timer.Stop()
-	return le.settle(limited)
+	return le.awaitPending(limited)
 }
 
 // Release gives the drive back; a volume still mounted is synced if needed, unmounted and awaited first.

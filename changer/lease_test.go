@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 func TestLeasePicks(t *testing.T) {

@@ -34,7 +34,8 @@ func (le *Lease) Load(ctx context.Context, b Barcode) (err error) {
 	if _, err := le.l.NamesAgree(ctx, le.d); err != nil {
 		return fail(op, err, rightHint)
 	}
-	ejected := false
+	ejected, began := false, time.Now()
+	le.loading = time.Time{}
 	for {
 		there, err := le.bring(ctx, op, b)
 		if err != nil {
@@ -52,6 +53,9 @@ func (le *Lease) Load(ctx context.Context, b Barcode) (err error) {
 			return fmt.Errorf("%s: %w", op, err)
 		}
 		le.tape = b
+		if !there {
+			le.loading = began
+		}
 		return nil
 	}
 }

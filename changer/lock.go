@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,26 +26,68 @@ func (l *Library) wantLock(serial string) string {
 func (l *Library) robotLock() string { return filepath.Join(l.cfg.RunDir, "robot.lock") }
 
 // tryLock takes a flock (unix.LOCK_EX or LOCK_SH) without waiting; nil without error when others have it.
-// os.OpenFile opens with O_CLOEXEC.
+// A run directory that somebody removed is made anew; so is a file that was removed before it was locked.
 func tryLock(path string, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock: %w", err)
-	}
 	for {
-		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		if !errors.Is(err, unix.EINTR) {
-			break
+		f, err := openLock(path)
+		if err != nil {
+			return nil, fmt.Errorf("lock: %w", err)
+		}
+		for {
+			err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+			if !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		if err == nil && isAt(f, path) {
+			return f, nil
+		}
+		f.Close()
+		switch {
+		case err == nil: // nobody else can find that file any more
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return nil, nil
+		default:
+			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 	}
-	if err == nil {
-		return f, nil
+}
+
+// openLock opens a lock's file. os.OpenFile opens with O_CLOEXEC. Only the run directory itself is made where it is missing: without the
+// state directory around it, that file system is not there.
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
 	}
-	f.Close()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, nil
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
 	}
-	return nil, fmt.Errorf("lock %s: %w", path, err)
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+}
+
+// isAt reports whether an open file is still the one that a path names. What cannot be told counts as yes.
+func isAt(f *os.File, path string) bool {
+	named, err := os.Stat(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	own, err := f.Stat()
+	return err != nil || os.SameFile(own, named)
+}
+
+// Held returns ErrLockGone when the lock's file is no longer where other processes look for it: they may believe that the drive is free.
+// The holder is to unmount, and to give the drive back.
+func (le *Lease) Held() error {
+	if le.lock == nil {
+		return errors.New("the drive was given back")
+	}
+	path := le.l.driveLock(le.d.Serial)
+	if isAt(le.lock, path) {
+		return nil
+	}
+	return fail("use drive "+le.d.Serial, fmt.Errorf("%w: %s was removed or replaced while the drive was in use", ErrLockGone, path),
+		"leave the run folder of the state alone while tapefs works; what was begun is given up in order, and the next run goes on")
 }
 
 // waitLock takes a flock, and polls for it until ctx ends.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -118,12 +119,13 @@ type FormatRequest struct {
 	Begin   func() error // called when nothing speaks against it, just before mkltfs is started; its error ends it. May be nil
 }
 
-var tapeSerial = regexp.MustCompile(`^[A-Za-z0-9]{6}$`)
+var tapeSerial = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]{6}$`) })
 
 // Format makes an LTFS volume and returns its UUID, as mkltfs printed it and a mount proved it. The tape
 // must be loaded. Refuses cleaning, write-protected and too old cartridges, and another tape than named.
 func (le *Lease) Format(ctx context.Context, r FormatRequest) (uuid string, err error) {
 	op := "format tape " + string(r.Barcode)
+	le.loading = time.Time{}
 	if err := le.settle(ctx); err != nil {
 		return "", fmt.Errorf("%s: %w", op, err)
 	}

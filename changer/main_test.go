@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // TestMain makes the test binary the programs of the virtual library, and another process that

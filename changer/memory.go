@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // A cartridge has a memory chip, the MAM, in which LTFS and other programs write the barcode: attribute 0806h, BARCODE, 32
@@ -12,11 +13,11 @@ import (
 // what is in it. It tells which cartridge the drive holds whatever the changer and the configuration say.
 
 // memoryBarcode is the line that sg_read_attr of sg3-utils prints for attribute 0806h.
-var memoryBarcode = regexp.MustCompile(`(?m)^\s*Barcode:[ \t]*(.*)$`)
+var memoryBarcode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^\s*Barcode:[ \t]*(.*)$`) })
 
 // parseMemory reads the barcode from what sg_read_attr -f 0x806 prints, "" when it has none.
 func parseMemory(text string) Barcode {
-	m := memoryBarcode.FindStringSubmatch(text)
+	m := memoryBarcode().FindStringSubmatch(text)
 	if m == nil {
 		return ""
 	}

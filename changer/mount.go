@@ -116,7 +116,7 @@ func (l *Library) startLtfs(ctx context.Context, d DriveConfig, readOnly bool, d
 			return nil, fmt.Errorf("rotate log: %w", err)
 		}
 	}
-	if c.out, err = openOutput(c.log); err != nil {
+	if c.out, err = logOutput(c.log); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	args := []string{l.cfg.Programs.Ltfs, "-f", "-o", "devname=" + device}
@@ -156,6 +156,7 @@ func (le *Lease) Mount(ctx context.Context, r MountRequest) (*Volume, error) {
 	if r.UUID == "" || !errors.Is(err, ErrNeedsCheck) {
 		return v, err
 	}
+	le.loading = time.Time{} // a check takes longer than any load
 	if done, err := le.recoverVolume(ctx, r.UUID, err); !done {
 		return nil, err
 	}
@@ -239,6 +240,7 @@ func (le *Lease) mount(ctx context.Context, r MountRequest) (*Volume, error) {
 		le.right = true // the volume that was expected is its own proof
 	}
 	le.vol, le.turn = v, time.Now()
+	le.tellLoaded()
 	if c.readOnly {
 		unnote()
 		le.l.mountedAgain(v.UUID)

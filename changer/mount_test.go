@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 func (w *world) mounted(dir string) bool {

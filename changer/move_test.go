@@ -11,8 +11,8 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // moves counts what the robot did.

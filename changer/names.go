@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/changer/lto"
 )
 
 // A label ends with two characters for the kind of medium, and some libraries leave them out, or begin to after an update of their

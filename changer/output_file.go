@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,21 +47,86 @@ func openOutput(path string) (*outputFile, error) {
 	return &outputFile{f: f, from: from}, nil
 }
 
+// scarceOutput is the room below which the disk of the run folder is not trusted with the output of a program, bytes: what did not fit on it would be
+// missing, and the rest taken for the whole.
+const scarceOutput = 1 << 20
+
+// onDisk reports whether a file can take the output of a program.
+func onDisk(f *os.File) error {
+	var room unix.Statfs_t
+	if unix.Fstatfs(int(f.Fd()), &room) == nil && int64(room.Bavail)*room.Bsize < scarceOutput {
+		return unix.ENOSPC
+	}
+	return nil
+}
+
+// refused reports whether the disk of the run folder takes nothing just now. Output goes into memory then: a drive must be given back all the same.
+func refused(err error) bool {
+	return slices.ContainsFunc([]error{unix.ENOSPC, unix.EDQUOT, unix.EROFS, unix.EACCES}, func(e error) bool { return errors.Is(err, e) })
+}
+
 // scratchOutput makes an output file without a name.
 func scratchOutput(dir string) (*outputFile, error) {
-	f, err := os.CreateTemp(dir, ".output-*")
+	f, err := unnamedFile(dir)
+	if err == nil {
+		if err = onDisk(f); err != nil {
+			f.Close()
+		}
+	}
+	if refused(err) {
+		return memoryOutput()
+	}
 	if err != nil {
 		return nil, err
 	}
-	err = os.Remove(f.Name())
-	if err == nil { // the program shares the flag: it appends to what is left once the file was shortened
-		_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, unix.O_APPEND)
+	return appending(f)
+}
+
+// logOutput opens the log that an ltfs is to append to.
+func logOutput(path string) (*outputFile, error) {
+	o, err := openOutput(path)
+	if err == nil {
+		if err = onDisk(o.f); err != nil {
+			o.Close()
+		}
 	}
-	if err != nil {
+	if refused(err) {
+		return memoryOutput()
+	}
+	return o, err
+}
+
+// appending is an output file without a name. The program shares the flag: it appends to what is left once the file was shortened.
+func appending(f *os.File) (*outputFile, error) {
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFL, unix.O_APPEND); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return &outputFile{f: f}, nil
+}
+
+func memoryOutput() (*outputFile, error) {
+	fd, err := unix.MemfdCreate("output", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	return appending(os.NewFile(uintptr(fd), "output in memory"))
+}
+
+// unnamedFile makes a file in dir and takes its name away.
+func unnamedFile(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, ".output-*")
+	if errors.Is(err, fs.ErrNotExist) && os.Mkdir(dir, 0o700) == nil { // somebody removed the run directory
+		f, err = os.CreateTemp(dir, ".output-*")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func (o *outputFile) Close() error { return o.f.Close() }
@@ -185,7 +252,7 @@ func (m *messages) read(r io.Reader) error {
 }
 
 func (m *messages) add(line []byte) {
-	found := ltfsCode.FindSubmatch(line)
+	found := ltfsCode().FindSubmatch(line)
 	if found == nil {
 		return
 	}

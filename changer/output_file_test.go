@@ -42,6 +42,27 @@ func onEach(t *testing.T, test func(t *testing.T, dir string)) {
 }
 
 // Of 300 MB of output what matters stays readable: how it began, how it ends, and each message in between once.
+// TestOutputWithoutDisk: where the run folder takes no file, a program's output is read all the same. Nobody may make one in /sys.
+func TestOutputWithoutDisk(t *testing.T) {
+	l := &Library{cfg: Config{RunDir: "/sys"}}
+	p, err := l.start([]string{"sh", "-c", "echo one; echo two >&2; echo three"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	if p.fail != nil || p.res.stdout != "one\nthree\n" || p.res.stderr != "two\n" {
+		t.Errorf("%+v, %v", p.res, p.fail)
+	}
+	o, err := logOutput("/sys/ltfs.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if _, err := o.f.WriteString("LTFS14000I LTFS starting\n"); err != nil || o.text() != "LTFS14000I LTFS starting\n" {
+		t.Errorf("%q, %v", o.text(), err)
+	}
+}
+
 func TestOutputIsKeptShort(t *testing.T) { onEach(t, outputIsKeptShort) }
 
 func outputIsKeptShort(t *testing.T, dir string) {

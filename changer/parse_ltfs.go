@@ -6,17 +6,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // ltfsCode is a message code at the beginning of a line, with or without the process id in hex that
 // ltfs puts in front. Codes are matched, prose never.
-var ltfsCode = regexp.MustCompile(`^(?:[0-9a-f]+ )?LTFS([0-9]{5}[A-Z])\b`)
+var ltfsCode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:[0-9a-f]+ )?LTFS([0-9]{5}[A-Z])\b`) })
 
 // ltfsCodes lists the message codes of a log in order: "17168E".
 func ltfsCodes(log string) []string {
 	var out []string
 	for _, line := range strings.Split(log, "\n") {
-		if m := ltfsCode.FindStringSubmatch(line); m != nil {
+		if m := ltfsCode().FindStringSubmatch(line); m != nil {
 			out = append(out, m[1])
 		}
 	}
@@ -24,14 +25,16 @@ func ltfsCodes(log string) []string {
 }
 
 var (
-	ltfsOpenErrno = regexp.MustCompile(`LTFS(?:30210|20087)[EI] .*\((\d+)\)\.?\s*$`)
-	ltfsUUID      = regexp.MustCompile(`(?m)LTFS15013I Volume UUID is: ([0-9a-fA-F-]{36})(?:[.\s]|$)`) // HPE puts no dot behind it
+	ltfsOpenErrno = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`LTFS(?:30210|20087)[EI] .*\((\d+)\)\.?\s*$`) })
+	ltfsUUID      = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)LTFS15013I Volume UUID is: ([0-9a-fA-F-]{36})(?:[.\s]|$)`)
+	}) // HPE puts no dot behind it
 )
 
 // openErrno is the errno with which ltfs could not open the drive, 0 when it did not say.
 func openErrno(log string) int {
 	for _, line := range strings.Split(log, "\n") {
-		if m := ltfsOpenErrno.FindStringSubmatch(strings.TrimRight(line, "\r")); m != nil {
+		if m := ltfsOpenErrno().FindStringSubmatch(strings.TrimRight(line, "\r")); m != nil {
 			if n, err := strconv.Atoi(m[1]); err == nil {
 				return n
 			}
@@ -42,7 +45,7 @@ func openErrno(log string) int {
 
 // formattedUUID is the volume UUID that mkltfs printed, "" when it did not.
 func formattedUUID(log string) string {
-	if m := ltfsUUID.FindStringSubmatch(log); m != nil {
+	if m := ltfsUUID().FindStringSubmatch(log); m != nil {
 		return strings.ToLower(m[1])
 	}
 	return ""
@@ -60,7 +63,7 @@ const needsCheckHint = "nothing was changed on it; check and repair it with: tap
 // commonCauses are those of both families. Those of no medium, busy, unformatted and write-protected were recorded, the others
 // are of OpenLTFS 2.4's list of messages.
 var commonCauses = []ltfsCauses{
-	{ErrWriteProtected, "move the write-protect tab of the cartridge, or take another tape", []string{"11095E"}},
+	{ErrWriteProtected, writeProtectedHint, []string{"11095E"}},
 	{ErrNotBlank, "say --erase %s to format over what is there", []string{"15047E"}},
 	{ErrIncompatible, "the drive cannot use this kind of cartridge for LTFS: look at its generation", []string{"11298E", "11299E"}},
 	{ErrNotFormatted, "format it with: tapefs tape format %s", []string{"17168E", "11176E"}},

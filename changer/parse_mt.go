@@ -5,8 +5,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/changer/lto"
 )
 
 // MTStatus is what mt status says of a drive. mt exits 0 whatever the state: only the bits count.
@@ -28,17 +29,19 @@ const (
 )
 
 var (
-	mtPosition = regexp.MustCompile(`File number=(-?\d+), block number=(-?\d+), partition=(-?\d+)`)
-	mtDensity  = regexp.MustCompile(`Density code 0x([0-9a-fA-F]+) \((.*)\)\.`)
-	mtBits     = regexp.MustCompile(`General status bits on \(([0-9a-fA-F]+)\):`)
-	mtAtBlock  = regexp.MustCompile(`^At block (\d+)\.\s*$`)
+	mtPosition = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`File number=(-?\d+), block number=(-?\d+), partition=(-?\d+)`)
+	})
+	mtDensity = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`Density code 0x([0-9a-fA-F]+) \((.*)\)\.`) })
+	mtBits    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`General status bits on \(([0-9a-fA-F]+)\):`) })
+	mtAtBlock = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^At block (\d+)\.\s*$`) })
 )
 
 // parseMT reads the standard output of mt status. Without the line of bits it is an error: nothing
 // is concluded from silence.
 func parseMT(text string) (MTStatus, error) {
 	st := MTStatus{File: -1, Block: -1}
-	m := mtBits.FindStringSubmatch(text)
+	m := mtBits().FindStringSubmatch(text)
 	if m == nil {
 		return st, errors.New("read mt status: no status bits")
 	}
@@ -52,14 +55,14 @@ func parseMT(text string) (MTStatus, error) {
 	st.DoorOpen = bits&gmtDROPEN != 0
 	st.EOD = bits&gmtEOD != 0
 	st.Cleaning = bits&gmtCLN != 0
-	if m := mtPosition.FindStringSubmatch(text); m != nil {
+	if m := mtPosition().FindStringSubmatch(text); m != nil {
 		file, err1 := strconv.ParseInt(m[1], 10, 64)
 		block, err2 := strconv.ParseInt(m[2], 10, 64)
 		if err1 == nil && err2 == nil {
 			st.File, st.Block = file, block
 		}
 	}
-	if m := mtDensity.FindStringSubmatch(text); m != nil {
+	if m := mtDensity().FindStringSubmatch(text); m != nil {
 		code, err := strconv.ParseUint(m[1], 16, 32)
 		if err == nil && code != 0 {
 			st.Density = m[2]
@@ -74,7 +77,7 @@ func parseMT(text string) (MTStatus, error) {
 // parseTell reads the standard output of mt tell: the block at which the tape stands.
 func parseTell(text string) (int64, error) {
 	for _, line := range strings.Split(text, "\n") {
-		if m := mtAtBlock.FindStringSubmatch(line); m != nil {
+		if m := mtAtBlock().FindStringSubmatch(line); m != nil {
 			return strconv.ParseInt(m[1], 10, 64)
 		}
 	}

@@ -6,16 +6,23 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Lines of mtx status, as mtx 1.3.12 prints them. Tags are padded with blanks; blanks stand around
 // '=' for drives only; a full element without a readable label has no tag.
 var (
-	mtxHeader = regexp.MustCompile(`^\s*Storage Changer (.*):(\d+) Drives, (\d+) Slots \( (\d+) Import/Export \)\s*$`)
-	mtxDrive  = regexp.MustCompile(`^\s*Data Transfer Element (\d+):\s*(Empty|Full)\b\s*(.*)$`)
-	mtxSlot   = regexp.MustCompile(`^\s*Storage Element (\d+)( IMPORT/EXPORT)?:\s*(Empty|Full)\b\s*(.*)$`)
-	mtxLoaded = regexp.MustCompile(`^\(Storage Element (\d+) Loaded\)`)
-	mtxTag    = regexp.MustCompile(`(?:^|:)VolumeTag ?= ?(.*)$`)
+	mtxHeader = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\s*Storage Changer (.*):(\d+) Drives, (\d+) Slots \( (\d+) Import/Export \)\s*$`)
+	})
+	mtxDrive = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\s*Data Transfer Element (\d+):\s*(Empty|Full)\b\s*(.*)$`)
+	})
+	mtxSlot = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^\s*Storage Element (\d+)( IMPORT/EXPORT)?:\s*(Empty|Full)\b\s*(.*)$`)
+	})
+	mtxLoaded = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\(Storage Element (\d+) Loaded\)`) })
+	mtxTag    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|:)VolumeTag ?= ?(.*)$`) })
 )
 
 // parseStatus reads the standard output of mtx status. Lines it does not know are passed over:
@@ -25,11 +32,11 @@ func parseStatus(text string) (*Inventory, error) {
 	header := false
 	for _, line := range strings.Split(text, "\n") {
 		line = strings.TrimRight(line, "\r")
-		if mtxHeader.MatchString(line) {
+		if mtxHeader().MatchString(line) {
 			header = true
 			continue
 		}
-		if m := mtxDrive.FindStringSubmatch(line); m != nil {
+		if m := mtxDrive().FindStringSubmatch(line); m != nil {
 			n, err := strconv.Atoi(m[1])
 			if err != nil {
 				return nil, fmt.Errorf("read mtx status: %w", err)
@@ -37,7 +44,7 @@ func parseStatus(text string) (*Inventory, error) {
 			d := DriveElement{Number: n, Full: m[2] == "Full"}
 			if d.Full {
 				d.Barcode = tagOf(m[3])
-				if l := mtxLoaded.FindStringSubmatch(m[3]); l != nil {
+				if l := mtxLoaded().FindStringSubmatch(m[3]); l != nil {
 					if d.FromSlot, err = strconv.Atoi(l[1]); err != nil {
 						return nil, fmt.Errorf("read mtx status: %w", err)
 					}
@@ -46,7 +53,7 @@ func parseStatus(text string) (*Inventory, error) {
 			inv.Drives = append(inv.Drives, d)
 			continue
 		}
-		if m := mtxSlot.FindStringSubmatch(line); m != nil {
+		if m := mtxSlot().FindStringSubmatch(line); m != nil {
 			n, err := strconv.Atoi(m[1])
 			if err != nil {
 				return nil, fmt.Errorf("read mtx status: %w", err)
@@ -66,7 +73,7 @@ func parseStatus(text string) (*Inventory, error) {
 
 // tagOf takes the label out of what follows "Full"; an alternate tag behind it is cut off.
 func tagOf(rest string) Barcode {
-	m := mtxTag.FindStringSubmatch(rest)
+	m := mtxTag().FindStringSubmatch(rest)
 	if m == nil {
 		return ""
 	}
@@ -113,11 +120,13 @@ func parseInquiry(text string) (Inquiry, error) {
 
 // Names of LTO drives: IBM's "ULT3580-TD8" and "ULT3580-HH8", HP's and Quantum's "Ultrium 5-SCSI",
 // "ULTRIUM-HH7", "LTO-6".
-var driveGeneration = regexp.MustCompile(`(?i)(?:ULT3580-(?:TD|HH)|ULTRIUM[ -](?:HH|TD)?|LTO[ -]?)(\d{1,2})`)
+var driveGeneration = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(?:ULT3580-(?:TD|HH)|ULTRIUM[ -](?:HH|TD)?|LTO[ -]?)(\d{1,2})`)
+})
 
 // Generation is the LTO generation of a drive by its product name, 0 unknown.
 func (q Inquiry) Generation() int {
-	m := driveGeneration.FindStringSubmatch(q.Product)
+	m := driveGeneration().FindStringSubmatch(q.Product)
 	if m == nil {
 		return 0
 	}

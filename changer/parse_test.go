@@ -269,97 +269,12 @@ func TestParseMT(t *testing.T) {
 	}
 }
 
-func TestMtxCauses(t *testing.T) {
-	for name, want := range map[string]struct {
-		sense sense
-		err   error
-	}{
-		"mtx-load-offline":        {sense{"Not Ready", 0x04, 0x12}, ErrLibraryOffline},
-		"mtx-status-offline":      {sense{"Not Ready", 0x04, 0x12}, ErrLibraryOffline},
-		"mtx-status-map-open":     {sense{"Not Ready", 0x3A, 0x02}, ErrDoorOpen},
-		"mtx-load-lto6-into-lto8": {sense{"Hardware Error", 0x04, 0x03}, ErrIncompatible},
-		"mtx-exchange":            {sense{"Illegal Request", 0x20, 0x00}, nil},
-		"mtx-altres":              {sense{"Illegal Request", 0x24, 0x00}, nil},
-		"mtx-eject-unsupported":   {sense{"Illegal Request", 0x21, 0x01}, nil},
-		"mtx-status-drive-dev":    {sense{"Illegal Request", 0x20, 0x00}, nil},
-	} {
-		r := recorded(t, name)
-		all := parseSense(r.stderr)
-		if len(all) == 0 || all[len(all)-1] != want.sense {
-			t.Errorf("%s: %+v, want %+v", name, all, want.sense)
-		}
-		hint, err := mtxCause(r.stderr)
-		if !errors.Is(err, want.err) || err != nil && hint == "" {
-			t.Errorf("%s: %v (%s), want %v", name, err, hint, want.err)
-		}
-	}
-	for _, name := range []string{"mtx-load-full-drive", "mtx-unload-to-full-slot", "mtx-status-nodev", "nonroot-mtx", "mtx-unload-empty-drive"} {
-		r := recorded(t, name)
-		if all := parseSense(r.stderr); len(all) != 0 || r.code != 1 {
-			t.Errorf("%s: %+v, exit code %d", name, all, r.code)
-		}
-		pe := &ProgramError{Args: []string{"mtx"}, Code: r.code, Stderr: lastLines(r.stderr, stderrLines)}
-		if want := "mtx: exit code 1: " + strings.TrimSpace(r.stderr); pe.Error() != want {
-			t.Errorf("%s: %q, want %q", name, pe.Error(), want)
-		}
-	}
-}
-
-func TestLtfsCauses(t *testing.T) {
-	for name, want := range map[string]error{
-		"ltfs-mount-ok":                   nil,
-		"ltfs-mount-writeprotected":       nil,
-		"ltfs-mountpoint-nonempty":        nil,
-		"ltfs-unformatted":                ErrNotFormatted,
-		"ltfs-after-wipe":                 ErrNotFormatted,
-		"ltfs-writeprotected-unformatted": ErrNotFormatted,
-		"ltfs-no-medium":                  ErrNoMedium,
-		"ltfs-mount-on-mounted-dir":       ErrNoMedium,
-		"slow-ltfs-immediately":           ErrNoMedium,
-		"ltfs-mount-drive-busy":           ErrBusy,
-		"ltfs-devname-serial":             ErrBusy, // the reservation could not be read
-		"nonroot-ltfs":                    nil,
-		"ltfs-nodev":                      nil,
-		"ltfs-devname_dev_nst0":           ErrNeedsCheck,
-		"mkltfs-ok":                       nil,
-		"mkltfs-already-formatted":        ErrNotBlank,
-		"mkltfs-writeprotected":           ErrWriteProtected,
-		"mkltfs-force-writeprotected":     ErrWriteProtected,
-		"mkltfs-no-medium":                ErrNoMedium,
-		"mkltfs-cleaning-tape":            ErrNoMedium,
-		"mkltfs-while-mounted":            ErrBusy,
-		"mkltfs-nodev":                    nil,
-		"mkltfs-bad-serial":               nil,
-		"mkltfs-wipe":                     nil,
-		"ltfsck-fresh":                    nil,
-		"ltfsck-unformatted":              ErrNotFormatted,
-		"ltfsck-while-mounted":            ErrBusy,
-		"ltfsck-after-umount":             nil,
-		"kill9-ltfsck":                    nil,
-	} {
-		r := recorded(t, name)
-		hint, err := dialects[OpenLTFS].cause(r.stdout+r.stderr, "A00001L8")
-		if err != want {
-			t.Errorf("%s: %v, want %v", name, err, want)
-		}
-		if err != nil && hint == "" {
-			t.Errorf("%s: no hint", name)
-		}
-		if strings.Contains(hint, "BARCODE") || strings.Contains(hint, "%") {
-			t.Errorf("%s: the hint does not spell the tape out: %s", name, hint)
-		}
-	}
+// TestLtfsMessages is what TestFacts does not show of the messages of LTFS programs.
+func TestLtfsMessages(t *testing.T) {
 	for tape, want := range map[Barcode]string{"A00001L8": "tapefs tape check A00001L8", "": "tapefs tape check " + unlabelled} {
 		if hint, _ := dialects[OpenLTFS].cause("LTFS11021E", tape); !strings.HasSuffix(hint, want) {
 			t.Errorf("tape %q: hint %q", tape, hint)
 		}
-	}
-	r := recorded(t, "mkltfs-ok")
-	if u := formattedUUID(r.stderr); u != "b23946cc-8056-4461-ae06-cae84e0b0304" {
-		t.Errorf("UUID %q", u)
-	}
-	if u := formattedUUID(recorded(t, "mkltfs-quiet").stderr); u != "" {
-		t.Errorf("UUID %q", u)
 	}
 	if n := openErrno(recorded(t, "nonroot-ltfs").stderr); n != 13 {
 		t.Errorf("errno %d", n)
@@ -524,6 +439,46 @@ func TestParseLtfsArgs(t *testing.T) {
 		if device != want[0] || dir != want[1] {
 			t.Errorf("%s: %q %q", line, device, dir)
 		}
+	}
+}
+
+// TestLivingOwner: an ltfs belongs to the process that started it while that runs this program, and to nobody when it died, or when another program
+// has taken its number.
+func TestLivingOwner(t *testing.T) {
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	proc := t.TempDir()
+	process := func(pid, parent int, exe string) {
+		t.Helper()
+		dir := filepath.Join(proc, strconv.Itoa(pid))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "stat"), fmt.Appendf(nil, "%d (a) name) S %d 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1 0", pid, parent), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(exe, filepath.Join(dir, "exe")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	process(100, 1, own)
+	process(101, 1, own+" (deleted)") // an update has replaced it
+	process(102, 1, "/usr/bin/less")
+	process(1, 0, own) // a container's
+	process(os.Getpid(), 1, own)
+	for i, parent := range []int{100, 101, 102, 1, os.Getpid(), 999} {
+		process(9_000_000+i, parent, "/usr/bin/ltfs")
+	}
+	l := &Library{roots: roots{proc: proc}}
+	for i, want := range []int{100, 101, 0, 0, 0, 0} {
+		if got := l.livingOwner(ltfsProcess{pid: 9_000_000 + i}); got != want {
+			t.Errorf("process %d: owner %d; want %d", i, got, want)
+		}
+	}
+	if got := l.livingOwner(ltfsProcess{pid: 42}); got != 0 {
+		t.Errorf("a process that is gone belongs to %d", got)
 	}
 }
 

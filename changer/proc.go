@@ -123,22 +123,49 @@ func (l *Library) parseLtfsArgs(args []string) (device, mountPoint string) {
 // startTime is field 22 of /proc/PID/stat, "" for a process that is gone or only waits for its parent
 // to take note: a zombie has closed its files.
 func (l *Library) startTime(pid int) string {
-	dir := filepath.Join(l.roots.proc, strconv.Itoa(pid))
-	b, err := os.ReadFile(filepath.Join(dir, "stat"))
-	if err != nil {
-		return ""
-	}
-	// the name of the program is in parentheses and may hold anything; fields are counted behind it
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	f := l.statFields(pid)
 	if len(f) < 20 {
 		return ""
 	}
 	if f[0] == "Z" {
-		if tasks, err := os.ReadDir(filepath.Join(dir, "task")); err != nil || len(tasks) <= 1 {
+		tasks, err := os.ReadDir(filepath.Join(l.roots.proc, strconv.Itoa(pid), "task"))
+		if err != nil || len(tasks) <= 1 {
 			return ""
 		}
 	}
 	return f[19]
+}
+
+// statFields are the fields of /proc/PID/stat behind the name of the program, which is in parentheses and may hold anything: state,
+// parent, and so on. None for a process that is gone.
+func (l *Library) statFields(pid int) []string {
+	b, err := os.ReadFile(filepath.Join(l.roots.proc, strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+}
+
+// livingOwner returns the pid of another process of this program whose child an ltfs is, 0 for none: then nothing was left behind, whatever the
+// lock says. The children of a process that died belong to pid 1, or to whoever has taken its place.
+func (l *Library) livingOwner(p ltfsProcess) int {
+	fields := l.statFields(p.pid)
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil || parent <= 1 || parent == os.Getpid() {
+		return 0
+	}
+	own, err := os.Executable()
+	if err != nil {
+		return 0
+	}
+	exe, err := os.Readlink(filepath.Join(l.roots.proc, strconv.Itoa(parent), "exe"))
+	if err != nil || filepath.Base(strings.TrimSuffix(exe, " (deleted)")) != filepath.Base(own) {
+		return 0
+	}
+	return parent
 }
 
 // alive tells whether the process is still there.
@@ -224,7 +251,14 @@ func within[T any](ctx context.Context, call func() (T, error)) (T, error) {
 // emptyDir makes a mount point, or checks that the one there is empty: ltfs ends with exit code 0 and
 // without mounting when it is not.
 func emptyDir(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err == nil || !errors.Is(err, fs.ErrExist) {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) { // of a run directory that was made anew
+		if err := os.Mkdir(filepath.Dir(dir), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	entries, err := os.ReadDir(dir)

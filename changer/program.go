@@ -89,20 +89,50 @@ func (l *Library) query(ctx context.Context, args ...string) (result, error) {
 	if err != nil {
 		return result{code: -1}, err
 	}
-	select {
-	case <-p.done:
+	why := l.awaitAnswer(ctx, p)
+	if why == nil {
 		if p.fail == nil && p.res.cut {
 			return p.res, &ProgramError{Args: args, Code: p.res.code, Err: errTooMuch}
 		}
 		return p.res, p.fail
-	case <-ctx.Done():
 	}
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // ESRCH: it just ended
 	select {
 	case <-p.done:
 	case <-time.After(killGrace):
 	}
-	return result{code: -1}, &ProgramError{Args: args, Code: -1, Err: ctx.Err()}
+	return result{code: -1}, &ProgramError{Args: args, Code: -1, Err: why}
+}
+
+const (
+	// slowAnswer is when a program that only looks has taken so long that whoever waits for it is told.
+	slowAnswer = 10 * time.Second
+	// lookAtOutput is how often what such a program prints is held against the limit.
+	lookAtOutput = time.Second
+)
+
+// awaitAnswer waits until a program that only looks has ended, and says what it waits for when that lasts. An error is why nobody waits for it any more.
+func (l *Library) awaitAnswer(ctx context.Context, p *running) error {
+	notices := &Notices{told: l.cfg.Waits, next: slowAnswer,
+		w: Waiting{For: commandLine(p.args), Since: time.Now(), Why: "it has not answered yet"}}
+	look := time.NewTicker(lookAtOutput)
+	defer look.Stop()
+	for {
+		select {
+		case <-p.done:
+			return nil
+		case <-look.C:
+			if p.out.shortened() {
+				return errTooMuch
+			}
+			notices.Look(func() string { return "" })
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return fmt.Errorf("no answer within %s: %w", queryTimeout, ctx.Err())
+			}
+			return ctx.Err()
+		}
+	}
 }
 
 // errStillRuns is the error of a program that changes the state of the machine and that we no longer wait for.

@@ -72,6 +72,10 @@ func (l *Library) recoverDrive(ctx context.Context, d DriveConfig) error {
 		if err := l.stuck(d); err != nil {
 			return err
 		}
+		if owner := l.livingOwner(p); owner != 0 {
+			return fail("use drive "+d.Serial, fmt.Errorf("%w: ltfs (pid %d) belongs to tapefs (pid %d), which is alive and has lost its lock on the drive", ErrBusy, p.pid, owner),
+				"wait until that process has noticed and given the drive back")
+		}
 		l.log.Warn("an ltfs process was left behind: it is unmounted and awaited", "drive", d.Serial, "pid", p.pid)
 		if err := l.endLeftover(ctx, d, p, dir); err != nil {
 			return fail("recover drive "+d.Serial, err, fmt.Sprintf("ltfs (pid %d) must end by itself; never kill it", p.pid))

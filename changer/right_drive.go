@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -171,8 +172,8 @@ func (le *Lease) reload(ctx context.Context, op string) error {
 }
 
 var (
-	tapeNodeName = regexp.MustCompile(`^n?(st\d+)[alm]?$`)
-	sgNodeName   = regexp.MustCompile(`^sg\d+$`)
+	tapeNodeName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^n?(st\d+)[alm]?$`) })
+	sgNodeName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^sg\d+$`) })
 )
 
 // serialProved compares a drive's tape node with the link that udev made for its serial. false without an error: there is none.
@@ -206,7 +207,7 @@ func (l *Library) NamesAgree(ctx context.Context, d DriveConfig) (proved bool, e
 	}
 	generic := l.genericOf(ctx, d)
 	device := canonical(d.Device)
-	if generic == "" || !sgNodeName.MatchString(filepath.Base(device)) || canonical(generic) == device {
+	if generic == "" || !sgNodeName().MatchString(filepath.Base(device)) || canonical(generic) == device {
 		return proved, nil
 	}
 	text := fmt.Sprintf("device %s and tape %s of drive %s are two drives: the sg node of that tape node is %s", d.Device, d.Tape, d.Serial, generic)
@@ -221,7 +222,7 @@ func (l *Library) NamesAgree(ctx context.Context, d DriveConfig) (proved bool, e
 // genericOf asks the kernel, or lsscsi, for the sg node of the drive that has this tape node; "" when neither tells.
 func (l *Library) genericOf(ctx context.Context, d DriveConfig) string {
 	node := canonical(d.Tape)
-	m := tapeNodeName.FindStringSubmatch(filepath.Base(node))
+	m := tapeNodeName().FindStringSubmatch(filepath.Base(node))
 	if m == nil {
 		return ""
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // mixedWorld is a library of two drives, with a tape of somebody else in slot 5, formatted.

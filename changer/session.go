@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -41,7 +42,7 @@ type Session struct {
 const maxTries = 3
 
 // uuidForm keeps UUIDs usable as names of files.
-var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+var uuidForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$`) })
 
 const sessionPrefix = "session."
 
@@ -52,7 +53,7 @@ func (l *Library) sessionFile(uuid string) string {
 // session is the note of a volume, nil when there is none.
 func (l *Library) session(uuid string) *Session {
 	uuid = strings.ToLower(uuid)
-	if !uuidForm.MatchString(uuid) {
+	if !uuidForm().MatchString(uuid) {
 		return nil
 	}
 	text, err := os.ReadFile(l.sessionFile(uuid))
@@ -69,7 +70,7 @@ func (l *Library) session(uuid string) *Session {
 
 // keep writes a note so that it outlives a power cut.
 func (l *Library) keep(s Session) error {
-	if !uuidForm.MatchString(s.UUID) {
+	if !uuidForm().MatchString(s.UUID) {
 		return fmt.Errorf("note the session of %s: %q is no UUID", s.Barcode, s.UUID)
 	}
 	text, err := json.Marshal(s)
@@ -97,7 +98,7 @@ func syncDir(dir string) error {
 // forget takes the note of a volume away.
 func (l *Library) forget(uuid string) {
 	uuid = strings.ToLower(uuid)
-	if !uuidForm.MatchString(uuid) {
+	if !uuidForm().MatchString(uuid) {
 		return
 	}
 	if err := os.Remove(l.sessionFile(uuid)); err != nil && !errors.Is(err, fs.ErrNotExist) {

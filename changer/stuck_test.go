@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // again leases the drive of a tape through a Library of its own, as another process would, until that works.

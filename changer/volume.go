@@ -334,7 +334,11 @@ func (v *Volume) Unmount(ctx context.Context) error {
 	v.end()
 	v.le.readWear(ctx, v.UUID)
 	if died || v.child.err != nil {
-		return fail(op, fmt.Errorf("the ltfs process ended before its time: %w", v.child.failure()), "what was written since the last sync counts as lost; see "+v.child.log)
+		hint := "what was written since the last sync counts as lost; see " + v.child.log
+		if v.ReadOnly {
+			hint = "nothing was written to the tape; why it ended may stand in " + v.child.log
+		}
+		return fail(op, fmt.Errorf("the ltfs process ended before its time: %w", v.child.failure()), hint)
 	}
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // After each session drive and cartridge are asked what they count, and flags are handed on; a drive that another program holds is

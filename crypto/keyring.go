@@ -20,7 +20,7 @@ const (
 	currentName = "current" // holds the fingerprint of the key that seals, and a newline
 )
 
-var sealedKeyName = regexp.MustCompile(`^([0-9a-f]{16})\.key$`)
+var sealedKeyName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9a-f]{16})\.key$`) })
 
 // Ask gives the passphrase of a key file. The second time for a key and later ones mean that the one before was wrong.
 type Ask func(fingerprint string, attempt int) ([]byte, error)
@@ -94,7 +94,7 @@ func (r *Keyring) load(path string) error {
 		return err
 	}
 	if IsSealedKey(text) {
-		name := sealedKeyName.FindStringSubmatch(filepath.Base(path))
+		name := sealedKeyName().FindStringSubmatch(filepath.Base(path))
 		switch {
 		case len(text) != sealedKeySize:
 			return fmt.Errorf("key %s: %w, sealed: want %d bytes, found %d: the file is damaged", path, ErrKeyFile, sealedKeySize, len(text))

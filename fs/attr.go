@@ -8,7 +8,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // node reads the version behind a node id. Like all that asks the catalog alone it takes no notice of

@@ -12,7 +12,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // denied tells whether a caller may not open what would have to come from tape: indexers and
@@ -27,12 +27,22 @@ func (f *face) denied(c *fuse.Caller) bool {
 	for _, name := range programNames(c.Pid) {
 		for _, pattern := range f.o.Deny {
 			if ok, err := path.Match(pattern, name); ok && err == nil {
-				f.log.Info("denied a recall", "program", name, "pid", c.Pid, "uid", c.Uid)
+				f.sayDenied(name, c)
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// sayDenied logs a refusal: once for each program as something that somebody should know, since a program that meets one file
+// meets them all.
+func (f *face) sayDenied(program string, c *fuse.Caller) {
+	if _, said := f.deniedSaid.LoadOrStore(program, true); said {
+		f.log.Debug("denied a recall", "program", program, "pid", c.Pid, "uid", c.Uid)
+		return
+	}
+	f.log.Warn("denied a recall; further ones of this program are not logged", "program", program, "pid", c.Pid, "uid", c.Uid)
 }
 
 // cached tells whether all bytes of a version are in the cache, also if none was checked yet.
@@ -41,8 +51,9 @@ func (f *face) cached(id catalog.ID) bool {
 	return err == nil && f.content.CachedBytes(id) >= v.Size
 }
 
-// programNames are the names of a thread's program: of its file, and as the process calls itself (15
-// bytes of it).
+// programNames are the names of a thread's program: of its file, as the process calls itself (15 bytes of it), and of a worker that
+// runs one of many plugins, such as kioworker, with the plugin's name behind a colon: kioworker:thumbnail. The same program copies
+// files for people.
 func programNames(thread uint32) []string {
 	var names []string
 	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", thread)); err == nil {
@@ -63,5 +74,35 @@ func programNames(thread uint32) []string {
 	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", process)); err == nil {
 		names = append(names, strings.TrimSuffix(string(comm), "\n"))
 	}
+	if plugin := pluginOf(process); plugin != "" {
+		for _, name := range names {
+			names = append(names, name+":"+plugin)
+		}
+	}
 	return names
+}
+
+// programName is the one by which people know a thread's program; "" where it is not known.
+func programName(thread uint32) string {
+	if names := programNames(thread); thread != 0 && len(names) > 0 {
+		return names[0]
+	}
+	return ""
+}
+
+// pluginOf is the first argument of a process without its folder and without .so, "" where that is no plugin.
+func pluginOf(process uint32) string {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", process))
+	if err != nil {
+		return ""
+	}
+	args := strings.SplitN(string(line), "\x00", 3)
+	if len(args) < 2 {
+		return ""
+	}
+	plugin, ok := strings.CutSuffix(path.Base(args[1]), ".so")
+	if !ok {
+		return ""
+	}
+	return plugin
 }

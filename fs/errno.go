@@ -7,9 +7,9 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/fs/recall"
 )
 
 // errStale is a node id that the catalog does not have: an old NFS handle, or another catalog's.
@@ -36,6 +36,8 @@ func (f *face) status(err error, op string, id uint64) fuse.Status {
 	switch {
 	case errors.Is(err, recall.ErrOffline):
 		errno = syscall.ENOMEDIUM
+	case errors.Is(err, changer.ErrDriveAway):
+		errno = syscall.ENODEV
 	case errors.Is(err, recall.ErrNoKey):
 		errno = syscall.EACCES
 	case errors.Is(err, recall.ErrDamaged):
@@ -44,6 +46,6 @@ func (f *face) status(err error, op string, id uint64) fuse.Status {
 			errno = e
 		}
 	}
-	f.log.Error(op, "id", id, "error", err, "answer", errno)
+	f.log.Error(op, "id", id, "err", err, "answer", errno)
 	return fuse.Status(errno)
 }

@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall"
 )
 
 // What goes wrong below is told to readers by one errno, and to the operator by its cause.

@@ -17,7 +17,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // Content is an open file's bytes. ReadAt follows io.ReaderAt; it is called from several goroutines
@@ -95,6 +95,8 @@ type face struct {
 	waiting map[uint32]int // reads that may wait for a tape, by user
 
 	allWaiting int // reads of all users
+
+	deniedSaid sync.Map // names of programs that were denied a recall, and of which that is logged
 }
 
 // handle is an open file.
@@ -162,7 +164,7 @@ func Serve(ctx context.Context, dir string, db *catalog.DB, content Opener, o Op
 		return nil, errors.Join(fmt.Errorf("mount: %w", err), server.Unmount())
 	}
 	if err := setReadAhead(dir); err != nil {
-		o.Log.Debug("reading ahead stays as the kernel has it", "dir", dir, "error", err)
+		o.Log.Debug("reading ahead stays as the kernel has it", "dir", dir, "err", err)
 	}
 	m := &Mount{server: server, stop: stop}
 	m.watched.Add(1)

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 var requestLine = regexp.MustCompile(`rx \d+: ([A-Z]+) [in](\d+)`)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // newsEvery is how often the catalog is asked, by one pragma, whether another process changed it.
@@ -57,7 +57,7 @@ func (n *news) announce(ctx context.Context, server *fuse.Server) {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				n.log.Error("watch catalog", "error", err)
+				n.log.Error("watch catalog", "err", err)
 			}
 			continue
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
@@ -45,9 +45,12 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 	} else if !hidden && f.denied(&in.Caller) && !f.cached(catalog.ID(in.NodeId)) {
 		if err := c.Close(); err != nil {
-			f.log.Warn("close", "id", in.NodeId, "error", err)
+			f.log.Warn("close", "id", in.NodeId, "err", err)
 		}
 		return fuse.EACCES
+	}
+	if named, ok := c.(interface{ ReadBy(program string) }); ok && slow && !hidden {
+		named.ReadBy(programName(in.Caller.Pid))
 	}
 	f.mu.Lock()
 	f.last++
@@ -125,6 +128,6 @@ func (f *face) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	}
 	f.closed(c.user)
 	if err := c.Close(); err != nil {
-		f.log.Warn("close", "id", in.NodeId, "error", err)
+		f.log.Warn("close", "id", in.NodeId, "err", err)
 	}
 }

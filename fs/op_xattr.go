@@ -12,7 +12,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // xattrPrefix is before the names of what the archive knows of a file beside its bytes.
@@ -124,12 +124,18 @@ func (f *face) GetXAttr(cancel <-chan struct{}, in *fuse.InHeader, attr string, 
 		return 0, fuse.Status(syscall.EOPNOTSUPP)
 	}
 	name, ours := strings.CutPrefix(attr, xattrPrefix)
-	if !ours || in.NodeId >= hiddenDir {
+	if !ours && attr != dosAttributes || in.NodeId >= hiddenDir {
 		return 0, fuse.ENOATTR
 	}
 	v, err := f.node(in.NodeId)
 	if err != nil {
 		return 0, f.status(err, "getxattr", in.NodeId)
+	}
+	if !ours {
+		if !f.onTapeOnly(&v) {
+			return 0, fuse.ENOATTR
+		}
+		return fill(dest, string(dosBlob(dosArchive|dosOffline)))
 	}
 	value, err := f.xattr(withCancel(cancel), &v, name)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
-	"tapefs/catalog"
-	"tapefs/catalog/owners"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog/owners"
 )
 
 // nobody owns what root owned at a source under a name that this machine does not know: the kernel's overflow id.

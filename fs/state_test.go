@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // onDisk is an Opener that has so many bytes of every version.

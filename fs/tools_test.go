@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/fs"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs"
 )
 
 // Hard-linked names are one inode, links say where they point, and times before 1970 stay.

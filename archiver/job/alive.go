@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 const (

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // StartRun records that a run begins, and that those which died without a word have ended.

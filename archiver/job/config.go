@@ -6,9 +6,9 @@ import (
 	"path"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 var (
@@ -29,6 +29,9 @@ type Source struct {
 	RsyncPath string   // program on the far side
 	Exclude   []string // rsync patterns
 	Include   []string
+
+	// Inbox: files are removed there at the end of a run that archived them, once they were read back from all pools.
+	Inbox bool
 
 	OneFileSystem bool // what is mounted below the source is left out
 
@@ -67,6 +70,7 @@ type Config struct {
 	SpoolDir   string
 	SpoolMax   int64 // bytes; 0: leave 10 % of the spool's file system
 	RunDir     string
+	ReceiptDir string   // files that say what was removed at sources; "": none are written
 	Own        []string // folders with files of the archive itself, which no source is to hold
 	Sources    []Source
 	Pools      []Pool
@@ -125,26 +129,26 @@ type Summary struct {
 
 // Held is what a pool is owed and a run left in the spool: not yet worth the mount of a tape.
 type Held struct {
-	Pool     string
-	Copies   int
-	Bytes    int64     // of sealed objects, about
-	MinBatch int64     // the pool's
-	Until    time.Time // when it is written however little it is
+	Pool     string    `json:"pool"`
+	Copies   int       `json:"copies"`
+	Bytes    int64     `json:"bytes"` // of sealed objects, about
+	MinBatch int64     `json:"-"`     // the pool's
+	Until    time.Time `json:"until"` // when it is written however little it is
 }
 
 // Forecast is what a dry run expects a pool to get, with what it is owed already, and on which tapes.
 type Forecast struct {
-	Pool  string
-	Bytes int64    // about
-	Tapes []string // in the order in which they would be filled
-	Short int64    // bytes for which the library has no tape
+	Pool  string   `json:"pool"`
+	Bytes int64    `json:"bytes"`           // about
+	Tapes []string `json:"tapes"`           // in the order in which they would be filled
+	Short int64    `json:"short,omitempty"` // bytes for which the library has no tape
 }
 
 // Pending is what no manifest on a pool's tapes names yet: changes of the catalog without any bytes, as names that vanished, were
 // forgotten or have bytes from other names. No tape is loaded for them alone, unless Options.Names asks for it.
 type Pending struct {
-	Pool    string
-	Changes int64
+	Pool  string
+	Kinds map[string]int64 // how many of each kind of change
 }
 
 // ErrDamaged: a verify found bytes that are not what was written.

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // Env is what every step of a run works with. Safe for concurrent use.
@@ -28,6 +28,7 @@ type Env struct {
 	Heard    Heard
 
 	locked sourceNames // whose locks this process has
+	locks  heldLocks   // all locks of this process
 	told   told
 }
 

@@ -29,10 +29,15 @@ func (h *Heard) Of(source string) *Hearing {
 type Hearing struct {
 	programs atomic.Int32 // that read from it: they are ended when nothing comes for too long
 	calls    atomic.Int32 // of this machine's kernel, which cannot be called off
-	last     atomic.Int64 // Unix ns when something came
+	last     atomic.Int64 // when something came, as SinceStart counts
 }
 
-func (h *Hearing) Alive() { h.last.Store(time.Now().UnixNano()) }
+var start = time.Now()
+
+// SinceStart is for how long this process has run. It grows evenly, whatever becomes of the machine's clock.
+func SinceStart() time.Duration { return time.Since(start) }
+
+func (h *Hearing) Alive() { h.last.Store(int64(SinceStart())) }
 
 // Program says that a program begins to read from the source; call done when it has ended.
 func (h *Hearing) Program() (done func()) {
@@ -54,7 +59,7 @@ func (h *Hearing) Silent() time.Duration {
 	if h.programs.Load()+h.calls.Load() == 0 {
 		return 0
 	}
-	return time.Since(time.Unix(0, h.last.Load()))
+	return SinceStart() - time.Duration(h.last.Load())
 }
 
 // Hangs is silent, for a source that no program waits for: nobody else would ever give it up.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // LockPoll is how often a lock that somebody holds is tried again.
@@ -31,11 +31,11 @@ func (env *Env) LockSource(name string) (unlock func(), err error) {
 	if !ok {
 		return nil, fmt.Errorf("lock source %s: %w%s", name, ErrLocked, lockSignature(l.Path()))
 	}
-	env.signLock(l)
+	release := env.hold(l)
 	env.locked.add(name)
 	return func() {
 		env.locked.remove(name)
-		l.Close()
+		release()
 	}, nil
 }
 
@@ -105,8 +105,7 @@ func (env *Env) LockWriter(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("wait for the right to write tapes: %w", err)
 	}
-	env.signLock(l)
-	return func() { l.Close() }, nil
+	return env.hold(l), nil
 }
 
 // wantFile is locked, shared, by all who wait for the writer lock: whoever has that and only waits for something to write stands down.
@@ -172,7 +171,7 @@ func (env *Env) awaitLock(ctx context.Context, l *flock.Flock, what string) erro
 func (env *Env) signLock(l *flock.Flock) {
 	text := fmt.Sprintf("%d %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 	if err := os.WriteFile(l.Path(), []byte(text), 0o600); err != nil {
-		env.Log.Warn("sign a lock", "file", l.Path(), "error", err)
+		env.Log.Warn("sign a lock", "file", l.Path(), "err", err)
 	}
 }
 
@@ -196,8 +195,7 @@ func (env *Env) LockWriterNow() (unlock func(), err error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	env.signLock(l)
-	return func() { l.Close() }, nil
+	return env.hold(l), nil
 }
 
 func (env *Env) lockFile(name string) (*flock.Flock, error) {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"sync"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // Problems gathers what went wrong in a run without ending it. Safe for concurrent use.
@@ -35,7 +35,7 @@ func (p *Problems) Add(source, path string, err error) {
 	}
 	p.env.Log.Warn(err.Error(), attrs...)
 	if dbErr := p.env.DB.AddRunError(context.Background(), p.run.ID, source, path, err.Error()); dbErr != nil {
-		p.env.Log.Error("an error of the run could not be recorded", "error", dbErr)
+		p.env.Log.Error("an error of the run could not be recorded", "err", dbErr)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -3,7 +3,7 @@ package job
 import (
 	"fmt"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // DiskFull says whose disk is full, which says nothing about a tape.

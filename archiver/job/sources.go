@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // ChooseSources finds the named sources.

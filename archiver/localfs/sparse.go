@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/fs/recall/blocksums"
+	"github.com/tapefs/tapefs/fs/recall/blocksums"
 )
 
 // On tape a file's zeros are bytes like all others: openssl and tar give them back without knowing more, and any byte of a file lies

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/fs/recall/blocksums"
+	"github.com/tapefs/tapefs/fs/recall/blocksums"
 )
 
 // What is zeros becomes a hole, and the file keeps its bytes and its time. What sums alone call zeros stays as it is.

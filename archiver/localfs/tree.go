@@ -6,7 +6,7 @@ import (
 	"strings"
 	"syscall"
 
-	"tapefs/fs/recall/beneath"
+	"github.com/tapefs/tapefs/fs/recall/beneath"
 )
 
 // Tree opens files below a directory without ever following a symlink, not even one that
@@ -117,3 +117,12 @@ func (t *Tree) Readlink(p string) (string, error) {
 
 // OpenFile opens a file for reading.
 func (t *Tree) OpenFile(p string) (*os.File, error) { return beneath.Open(t.Root.Name(), p) }
+
+// OpenDir opens a directory, "" the top itself. Close it.
+func (t *Tree) OpenDir(p string) (*os.File, error) {
+	at, err := t.dir(p)
+	if err != nil {
+		return nil, err
+	}
+	return at.Open(".")
+}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // Buffers extents are on their way between the stages of a packing.

@@ -16,8 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // backTree makes names and metadata that are easily lost.
@@ -36,7 +37,7 @@ func backTree(t *testing.T) string {
 		if n == "empty" {
 			size = 0
 		}
-		if err := os.WriteFile(p, backRandom(byte(i), size), 0o600); err != nil {
+		if err := os.WriteFile(p, packtest.Random(byte(i), size), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(p, os.FileMode(0o400+i)); err != nil {
@@ -98,16 +99,16 @@ func backTimes(t *testing.T, root string) []string {
 // A sealed object of several parts opens with openssl and tar and gives the tree back exactly.
 func TestPackedTreeOpensWithOpensslAndTar(t *testing.T) {
 	root := backTree(t)
-	big := backRandom(99, 9<<20+17)
+	big := packtest.Random(99, 9<<20+17)
 	if err := os.WriteFile(filepath.Join(root, "big"), big, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := NewLayout("src", backMembers(t, root))
+	l, err := NewLayout("src", members(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := backKey(t)
-	p, err := New(l, backOpener(root), true, k, []byte("saltsalt"), 4<<20, nil)
+	k := packtest.Key(t)
+	p, err := New(l, packtest.Opener(root), true, k, []byte("saltsalt"), 4<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +138,7 @@ func TestPackedTreeOpensWithOpensslAndTar(t *testing.T) {
 		t.Fatalf("%d parts %q, %d bytes", p.Parts(), files, len(all))
 	}
 	got := t.TempDir()
-	backUntar(t, k, got, files...)
+	packtest.Untar(t, k, got, files...)
 	backCompare(t, root, filepath.Join(got, "src"))
 
 	// Members are where the packing says they are.
@@ -153,7 +154,7 @@ func TestPackedTreeOpensWithOpensslAndTar(t *testing.T) {
 		byID[m.Version] = m
 	}
 	files2, links := 0, 0
-	for _, m := range backMembers(t, root) {
+	for _, m := range members(t, root) {
 		place, ok := byID[m.ID]
 		if !ok || place.Void {
 			t.Fatalf("%q: member missing or void", m.Path)
@@ -183,12 +184,12 @@ func TestPackedTreeOpensWithOpensslAndTar(t *testing.T) {
 // Any offset of the stream can be read at any time and gives the same bytes.
 func TestPlainStreamFromAnyOffset(t *testing.T) {
 	root := backTree(t)
-	l, err := NewLayout("src", backMembers(t, root))
+	l, err := NewLayout("src", members(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
 	whole := make([]byte, l.Size)
-	s := newPlainStream(l, backOpener(root))
+	s := newPlainStream(l, packtest.Opener(root))
 	if n, _ := s.read(whole, nil); int64(n) != l.Size {
 		t.Fatalf("read %d of %d", n, l.Size)
 	}
@@ -231,15 +232,15 @@ func (w *backLimited) Write(p []byte) (int, error) {
 // in between is never sealed under the same salt.
 func TestPartIsWrittenAgainIdentical(t *testing.T) {
 	root := t.TempDir()
-	content := backRandom(5, 30<<20)
+	content := packtest.Random(5, 30<<20)
 	if err := os.WriteFile(filepath.Join(root, "f"), content, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := NewLayout("src", backMembers(t, root))
+	l, err := NewLayout("src", members(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(l, backOpener(root), false, backKey(t), []byte("12345678"), 16<<20, nil)
+	p, err := New(l, packtest.Opener(root), false, packtest.Key(t), []byte("12345678"), 16<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,11 +292,11 @@ func TestLackingFileIsNotPacked(t *testing.T) {
 	} {
 		root := t.TempDir()
 		for _, n := range []string{"a", "b"} {
-			if err := os.WriteFile(filepath.Join(root, n), backRandom(n[0], 6<<20), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(root, n), packtest.Random(n[0], 6<<20), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-		l, err := NewLayout("src", backMembers(t, root))
+		l, err := NewLayout("src", members(t, root))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +305,7 @@ func TestLackingFileIsNotPacked(t *testing.T) {
 				return os.Open(filepath.Join(root, p))
 			}
 			return open(filepath.Join(root, p))
-		}, false, backKey(t), []byte("12345678"), 1<<30, nil)
+		}, false, packtest.Key(t), []byte("12345678"), 1<<30, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,11 +323,11 @@ func TestChangedFileIsVoid(t *testing.T) {
 	root := t.TempDir()
 	sizes := map[string]int{"a": 6 << 20, "b": 80 << 20, "c": 6 << 20, "d": 6 << 20} // more of b than is on its way at a time
 	for _, n := range []string{"a", "b", "c", "d"} {
-		if err := os.WriteFile(filepath.Join(root, n), backRandom(n[0], sizes[n]), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(root, n), packtest.Random(n[0], sizes[n]), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	members := backMembers(t, root)
+	members := members(t, root)
 	l, err := NewLayout("src", members)
 	if err != nil {
 		t.Fatal(err)
@@ -343,7 +344,7 @@ func TestChangedFileIsVoid(t *testing.T) {
 		}
 		return f, err
 	}
-	k := backKey(t)
+	k := packtest.Key(t)
 	p, err := New(l, open, false, k, []byte("12345678"), 1<<30, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -381,7 +382,7 @@ func TestChangedFileIsVoid(t *testing.T) {
 		t.Errorf("void: %v (%v)", void, p.Voided())
 	}
 	dir := t.TempDir()
-	backUntar(t, k, dir, sealed)
+	packtest.Untar(t, k, dir, sealed)
 	for _, n := range []string{"a", "b", "c", "d"} {
 		info, err := os.Stat(filepath.Join(dir, "src", n))
 		if err != nil || info.Size() != int64(sizes[n]) {
@@ -435,11 +436,11 @@ func TestLayoutParents(t *testing.T) {
 // An interrupted packing stops and says so.
 func TestPackingStops(t *testing.T) {
 	root := backTree(t)
-	l, err := NewLayout("src", backMembers(t, root))
+	l, err := NewLayout("src", members(t, root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(l, backOpener(root), true, backKey(t), []byte("12345678"), 1<<30, nil)
+	p, err := New(l, packtest.Opener(root), true, packtest.Key(t), []byte("12345678"), 1<<30, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"os"
 	"syscall"
 
-	"tapefs/catalog"
-	"tapefs/fs/recall/beneath"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall/beneath"
 )
 
 // Opener opens a member's file by its path within the source.

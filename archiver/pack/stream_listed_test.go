@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/fs/recall/beneath"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall/beneath"
 )
 
 // A file that is read in place counts only while it is the inode that was listed, of the same owner; one in the spool is root's.

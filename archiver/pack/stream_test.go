@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/pack/packtest"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // fileAt makes a file with a time of its own, and says when that is.
 func fileAt(t *testing.T, name string, size int) catalog.Time {
 	t.Helper()
-	must(t, os.WriteFile(name, backRandom(3, size), 0o600))
+	must(t, os.WriteFile(name, packtest.Random(3, size), 0o600))
 	at := time.Unix(1_600_000_000, 123_456_789)
 	must(t, os.Chtimes(name, at, at))
 	return catalog.Time{Sec: at.Unix(), Nsec: int32(at.Nanosecond())}

@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver/localfs"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/localfs"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // maxWithout is how many paths are named whose owner, mode or time was refused; of more only the number is told. On a file

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver/localfs"
+	"github.com/tapefs/tapefs/archiver/localfs"
 )
 
 // cannotLink reports whether a file system takes no hard links, or no more of this file.

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // partedKey names a file that comes in several pieces.
@@ -139,7 +139,7 @@ func (r *restoration) drop(as *assembly) {
 	as.drop.Do(func() {
 		if as.file != nil {
 			if err := r.root.Remove(as.temp); err != nil && !errors.Is(err, os.ErrNotExist) {
-				r.env.Log.Warn("remove temporary file", "file", as.temp, "error", err)
+				r.env.Log.Warn("remove temporary file", "file", as.temp, "err", err)
 			}
 			as.file.Close()
 		}

@@ -11,9 +11,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"tapefs/archiver/localfs"
-	"tapefs/catalog"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/archiver/localfs"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall"
 )
 
 // tapeReading is the reading of one tape's list.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"tapefs/archiver/extsort"
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/archiver/extsort"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // tapeMemory is what the list of one tape may take before it spills to the run folder, bytes.

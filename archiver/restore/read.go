@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall"
 )
 
 // read works the tapes off, as many at once as there are drives; those in a drive come first.
@@ -37,17 +37,27 @@ func (r *restoration) read(ctx context.Context) (err error) {
 	r.queue, err = recall.New(r.env.DB, r.env.Keys, r.env.Lib, recall.Options{CacheMax: -1, SpoolDir: r.env.Config.SpoolDir, Log: r.env.Log,
 		Surveyed: func(s catalog.Surveyed) {
 			if err := r.env.DB.RecordSurvey(context.WithoutCancel(ctx), s); err != nil {
-				r.env.Log.Warn("record sums of an imported file", "error", err)
+				r.env.Log.Warn("record sums of an imported file", "err", err)
+			}
+		},
+		Moved: func(moves []catalog.Move) {
+			if err := r.env.DB.Moves().Record(context.WithoutCancel(ctx), moves); err != nil {
+				r.env.Log.Warn("record what motions of a tape took", "err", err)
 			}
 		},
 		SpoolDamaged: func(id catalog.ID, why error) {
 			if err := r.env.DB.NoteSpoolRot(context.WithoutCancel(ctx), id, why); err != nil {
-				r.env.Log.Warn("record damage in the spool", "error", err)
+				r.env.Log.Warn("record damage in the spool", "err", err)
+			}
+		},
+		Timed: func(list ...catalog.Timed) {
+			if err := r.env.DB.AddTimed(context.WithoutCancel(ctx), list...); err != nil {
+				r.env.Log.Debug("record how long the library took", "err", err)
 			}
 		},
 		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
 			if err := r.env.DB.FoundDamaged(context.WithoutCancel(ctx), cp, lost, cp.Size, why); err != nil {
-				r.env.Log.Warn("record damage", "error", err)
+				r.env.Log.Warn("record damage", "err", err)
 			}
 		}})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -14,11 +13,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
-	"tapefs/catalog/owners"
-	"tapefs/changer"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog/owners"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/fs/recall"
 )
 
 // Options say what is restored, and where to.
@@ -27,26 +26,32 @@ type Options struct {
 	Overwrite bool       // replace what is there and differs
 	Version   catalog.ID // of the one file that is named; 0: the current one
 	At        time.Time  // restore the tree as it was then; zero: as it is
+	// Exclude leaves out what matches one of these patterns, with all below it: one without a slash is held against the last part of
+	// each path, another against the whole path in the archive.
+	Exclude []string
+	// Listed are paths of files and directories that come back below the target with their whole paths. Nil: those that Run names.
+	Listed []string
 }
 
 // MissingTape is a tape outside the library, and what waits for it.
 type MissingTape struct {
-	Barcode string
-	Files   int64
-	Bytes   int64
+	Barcode string `json:"tape"`
+	Files   int64  `json:"files"`
+	Bytes   int64  `json:"bytes"`
 }
 
 // Summary is what a restore did.
 type Summary struct {
-	Run     int64
-	Files   int64 // written
-	Bytes   int64 // of these
-	Present int64 // were there already
-	Older   int64 // of what was asked for: older states, because the newest cannot be read
-	Without int64 // are there, but not with the owner, mode or time that they should have
-	Failed  int64
-	Missing []MissingTape
-	Tapes   []string // that were read
+	Run      int64         `json:"run"`
+	Files    int64         `json:"files"`    // written, symlinks among them
+	Symlinks int64         `json:"symlinks"` // of these
+	Bytes    int64         `json:"bytes"`
+	Present  int64         `json:"present"` // were there already
+	Failed   int64         `json:"failed"`
+	Without  int64         `json:"attributes_refused"` // are there, but not with the owner, mode or time that they should have
+	Older    int64         `json:"older"`              // of what was asked for: older states, because the newest cannot be read
+	Tapes    []string      `json:"tapes"`              // that were read
+	Missing  []MissingTape `json:"missing"`
 }
 
 // restoration is one restore under way.
@@ -79,6 +84,7 @@ type restoreArg struct {
 	path string // clean, in the archive
 	base string // its name below the target; "" for the whole archive
 	v    catalog.Version
+	some *chosen // of what lies below; nil: all
 }
 
 // primary is the name of a hard-linked file that gets the bytes; the others are linked to it.
@@ -94,11 +100,9 @@ type primary struct {
 // kept. It returns ErrPartial when some files failed (the run lists them), and ErrNeedsOperator when
 // tapes are missing; all else is restored then.
 func Run(ctx context.Context, env *job.Env, paths []string, o Options) (Summary, error) {
-	r := &restoration{env: env, o: o, tree: env.DB.View(o.At, false), super: os.Geteuid() == 0, names: owners.New(),
-		tapes: map[string]*tapeList{}, primaries: map[catalog.ID]*primary{}, parted: map[partedKey]*assembly{},
-		missing: map[string]*MissingTape{}, where: newPlacements(env.DB)}
+	r := newRestoration(env, o)
 	var err error
-	if r.args, err = restoreArgs(ctx, env, r.tree, paths, o.Version); err != nil {
+	if r.args, err = r.arguments(ctx, paths); err != nil {
 		return r.sum, err
 	}
 	if err := os.MkdirAll(o.To, 0o755); err != nil {
@@ -126,45 +130,10 @@ func Run(ctx context.Context, env *job.Env, paths []string, o Options) (Summary,
 	return r.sum, errors.Join(err, end)
 }
 
-func restoreArgs(ctx context.Context, env *job.Env, tree *catalog.View, paths []string, version catalog.ID) ([]restoreArg, error) {
-	if version != 0 && len(paths) != 1 {
-		return nil, errors.New("a version belongs to one file: name that file alone")
-	}
-	var args []restoreArg
-	seen := map[string]string{}
-	for _, p := range paths {
-		arg := restoreArg{path: path.Clean("/" + p)}
-		if arg.path != "/" {
-			arg.base = path.Base(arg.path)
-		}
-		var err error
-		if version != 0 {
-			arg.v, err = env.DB.Get(ctx, version)
-			if err == nil {
-				var at string
-				if at, err = env.DB.Path(ctx, version); err == nil && at != arg.path {
-					err = fmt.Errorf("version %d is one of %q", version, at)
-				}
-			}
-			if err == nil && arg.v.State == catalog.Forgotten {
-				err = fmt.Errorf("version %d was forgotten", version)
-			}
-			if err == nil && arg.v.Kind != catalog.File {
-				err = errors.New("only files have versions")
-			}
-		} else {
-			arg.v, err = tree.Resolve(ctx, arg.path)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("restore %q: %w", p, err)
-		}
-		if other, ok := seen[arg.base]; ok {
-			return nil, fmt.Errorf("restore %q and %q: both would be %q in the target; restore them one by one", other, p, arg.base)
-		}
-		seen[arg.base] = p
-		args = append(args, arg)
-	}
-	return args, nil
+func newRestoration(env *job.Env, o Options) *restoration {
+	return &restoration{env: env, o: o, tree: env.DB.View(o.At, false), super: os.Geteuid() == 0, names: owners.New(),
+		tapes: map[string]*tapeList{}, primaries: map[catalog.ID]*primary{}, parted: map[partedKey]*assembly{},
+		missing: map[string]*MissingTape{}, where: newPlacements(env.DB)}
 }
 
 // all makes the tree, reads the tapes, then links names and sets the directories' times.
@@ -174,15 +143,12 @@ func (r *restoration) all(ctx context.Context) (err error) {
 			return fmt.Errorf("restore: %w", err)
 		}
 	}
-	defer func() {
-		for _, t := range r.tapes {
-			t.list.Close()
-		}
-	}()
+	defer r.closeLists()
 	r.env.Note("planning what is to be read")
 	if err := r.eachVersion(ctx, r.prepare); err != nil {
 		return err
 	}
+	r.notMet()
 	if err := r.read(ctx); err != nil {
 		return err
 	}
@@ -190,39 +156,6 @@ func (r *restoration) all(ctx context.Context) (err error) {
 		return err
 	}
 	return r.sync()
-}
-
-// eachVersion walks all that was asked for, directories before what they hold.
-func (r *restoration) eachVersion(ctx context.Context, fn func(ctx context.Context, arg int, dest string, v *catalog.Version) error) error {
-	for i := range r.args {
-		arg := &r.args[i]
-		visit := func(dest string, v *catalog.Version) error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if unsafeName(dest) {
-				r.fail(dest, errors.New("its name leads out of the target"))
-				return nil
-			}
-			return fn(ctx, i, dest, v)
-		}
-		if arg.base != "" {
-			if err := visit(arg.base, &arg.v); err != nil {
-				return err
-			}
-		}
-		if arg.v.Kind != catalog.Directory {
-			continue
-		}
-		prefix := ""
-		if arg.base != "" {
-			prefix = arg.base + "/"
-		}
-		if err := r.tree.Walk(ctx, arg.v.ID, func(rel string, v *catalog.Version) error { return visit(prefix+rel, v) }); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // unsafeName: the catalog takes no such name, but it may be damaged.
@@ -254,7 +187,9 @@ func (r *restoration) destOf(ctx context.Context, arg int, id catalog.ID) (strin
 
 // fail records that one path could not be restored.
 func (r *restoration) fail(dest string, err error) {
-	r.noted.Add("", dest, err)
+	if r.noted != nil { // else nothing is recorded
+		r.noted.Add("", dest, err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sum.Failed++
@@ -322,7 +257,7 @@ func (r *restoration) finish(ctx context.Context, err error) error {
 	if n := r.kept.Load(); n > 0 {
 		r.env.Log.Warn("owners were not set: only root may give files away", "entries", n)
 	}
-	counts := map[string]int64{"restored": r.sum.Files, "restored_bytes": r.sum.Bytes, "present": r.sum.Present, "failed": r.sum.Failed,
+	counts := map[string]int64{"restored": r.sum.Files, "symlinks": r.sum.Symlinks, "restored_bytes": r.sum.Bytes, "present": r.sum.Present, "failed": r.sum.Failed,
 		"older": r.sum.Older, "attributes_refused": r.sum.Without}
 	return errors.Join(operator, r.env.DB.Count(ctx, r.run.ID, "", counts), r.env.DB.FinishRun(ctx, r.run.ID, state, message))
 }

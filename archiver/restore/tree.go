@@ -8,8 +8,8 @@ import (
 	"path"
 	"strings"
 
-	"tapefs/catalog"
-	"tapefs/catalog/owners"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog/owners"
 )
 
 // prepare makes directories, symlinks and empty files, and plans what has bytes.
@@ -80,7 +80,7 @@ func (r *restoration) mkdir(dest string) error {
 		// finishTree sets it again. Of somebody else's directory it may be refused, which only matters if nothing can be
 		// written there.
 		if err := r.root.Chmod(dest, info.Mode()|0o700); err != nil {
-			r.env.Log.Debug("make a directory writable", "path", dest, "error", err)
+			r.env.Log.Debug("make a directory writable", "path", dest, "err", err)
 		}
 	}
 	return err
@@ -124,6 +124,7 @@ func (r *restoration) symlink(dest string, v *catalog.Version) error {
 		return err
 	}
 	r.sum.Files++
+	r.sum.Symlinks++
 	return r.linkAttributes(dest, v)
 }
 
@@ -143,10 +144,6 @@ func (r *restoration) nameTemp(temp, dest string) error {
 // finishTree links the further names of hard-linked files, and gives directories their attributes once
 // nothing changes in them any more.
 func (r *restoration) finishTree(ctx context.Context) error {
-	type entered struct {
-		dest string
-		v    catalog.Version
-	}
 	var open []entered
 	leave := func(dest string) {
 		for n := len(open); n > 0 && !strings.HasPrefix(dest, open[n-1].dest+"/"); n = len(open) {

@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // max(2 %, min(5 GiB, 5 % of the tape)), or what the pool says; beside it room for the last manifest.

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // Checked records that a check found a tape's volume consistent, with an index of this generation, and returns the tape as it is

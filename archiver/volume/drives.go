@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // DriveLimit is how many tapes fail in one drive in a row until the drive is blamed and not the tapes.
@@ -37,7 +37,7 @@ func DriveFailed(ctx context.Context, env *job.Env, serial, barcode string, why 
 			return true, fmt.Errorf("look for tape %s: %w", b, err)
 		}
 		_, err = env.DB.UpdateTape(ctx, t.ID, func(t *catalog.Tape) error {
-			if t.State == catalog.TapeSuspect {
+			if t.Suspect() {
 				t.State, t.Note = catalog.TapeOpen, "failed in drive "+serial+", which is suspect"
 			}
 			return nil

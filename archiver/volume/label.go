@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"os"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // WriteLabel writes the texts of a new tape and syncs it.

@@ -3,15 +3,20 @@ package volume
 import (
 	"io"
 	"regexp"
+	"sync"
 
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // The files of an archive on tape, below its root.
 var (
-	ObjectNames   = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/([0-9a-f]{32})\.tar\.enc(?:\.([0-9]{4}))?$`)
-	KeyFolders    = regexp.MustCompile(`^tapefs/[0-9a-f]{16}$`)
-	SnapshotNames = regexp.MustCompile(`^tapefs/([0-9a-f]{16})/catalog-([0-9TZ.]+)\.tar\.enc$`)
+	ObjectNames = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^tapefs/([0-9a-f]{16})/([0-9a-f]{32})\.tar\.enc(?:\.([0-9]{4}))?$`)
+	})
+	KeyFolders    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^tapefs/[0-9a-f]{16}$`) })
+	SnapshotNames = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^tapefs/([0-9a-f]{16})/catalog-([0-9TZ.]+)\.tar\.enc$`)
+	})
 )
 
 // HeaderSalt reads the salt of a sealed file.

@@ -12,9 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // ErrSum: bytes were read and are not those that were written.

@@ -13,12 +13,13 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"text/template"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // ErrNoLabel: the text is not the README.txt of a tapefs tape.
@@ -46,7 +47,9 @@ var readmeText string
 //go:embed restore.sh
 var restoreScript []byte
 
-var readmeTemplate = template.Must(template.New(ReadmeName).Parse(readmeText))
+var readmeTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New(ReadmeName).Parse(readmeText))
+})
 
 // Label is what a tape says of itself in README.txt.
 type Label struct {
@@ -62,14 +65,14 @@ type Label struct {
 }
 
 // UUIDText is how the UUID of a catalog or volume is written.
-var UUIDText = regexp.MustCompile(`^[0-9a-fA-F][0-9a-fA-F-]{0,63}$`)
+var UUIDText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-fA-F][0-9a-fA-F-]{0,63}$`) })
 
 // Check refuses what the first line could not carry or would not carry back.
 func (l Label) Check() error {
 	switch {
-	case !UUIDText.MatchString(l.Catalog):
+	case !UUIDText().MatchString(l.Catalog):
 		return fmt.Errorf("%q is no catalog UUID", l.Catalog)
-	case !UUIDText.MatchString(l.Volume):
+	case !UUIDText().MatchString(l.Volume):
 		return fmt.Errorf("%q is no volume UUID", l.Volume)
 	case !isWord(l.Pool):
 		return fmt.Errorf("%q cannot be a pool's name: it must be one word", l.Pool)
@@ -101,7 +104,7 @@ func WriteTapeTexts(dir string, l Label) error {
 		return fmt.Errorf("label tape: %q is no barcode", l.Barcode)
 	}
 	var text bytes.Buffer
-	err := readmeTemplate.Execute(&text, struct {
+	err := readmeTemplate().Execute(&text, struct {
 		Label
 		FirstLine string
 		On        string

@@ -200,16 +200,36 @@ mac_key() {
 	read -r mac_key <"$hidden/mac.$n"
 }
 
-# proved FINGERPRINT MAC-FILE: whether the proof of the sealed file beside it holds.
+# proof_in MAC-FILE: copies it to $tmp/mac, if it can be a proof: a plain file of a few lines of text, however much a forged tape has in
+# its place. Otherwise sets why to what is wrong with it.
+proof_in() {
+	why=
+	if [ -L "$1" ] || [ ! -f "$1" ]; then
+		why='is no plain file'
+	elif ! head -c 4097 <"$1" >"$tmp/mac" 2>/dev/null; then
+		why='cannot be read'
+	elif [ ! -s "$tmp/mac" ]; then
+		why='is empty'
+	elif [ "$(wc -c <"$tmp/mac")" -gt 4096 ]; then
+		why='is too long for a proof'
+	elif [ "$(tr -d '\n -~' <"$tmp/mac" | wc -c)" -gt 0 ]; then
+		why='is no text'
+	elif [ -L "${1%.mac}.tar.enc" ] || [ ! -f "${1%.mac}.tar.enc" ]; then
+		why='has no plain file beside it that it could be the proof of'
+	fi
+	[ -z "$why" ]
+}
+
+# proved FINGERPRINT MAC-FILE: whether the proof in $tmp/mac of the sealed file beside it holds.
 proved() {
 	mac_key "$1" || return
-	want=$(sed -n "s/^mac=\\($h64\\)\$/\\1/p" "$2" | head -n 1)
+	want=$(sed -n "s/^mac=\\($h64\\)\$/\\1/p" "$tmp/mac" | head -n 1)
 	about=${2##*/}
 	case $about in
-	manifest-*) about=${about#manifest-}; [ "$(sed -n 's/^volume=//p' "$2")-$(printf '%06d' "$(sed -n 's/^seq=\([1-9][0-9]*\)$/\1/p' "$2")")" = "${about%.mac}" ] || return ;;
-	*) [ "catalog-$(sed -n 's/^time=//p' "$2")" = "${about%.mac}" ] || return ;;
+	manifest-*) about=${about#manifest-}; [ "$(sed -n 's/^volume=//p' "$tmp/mac")-$(printf '%06d' "$(sed -n 's/^seq=\([1-9][0-9]\{0,8\}\)$/\1/p' "$tmp/mac")" 2>/dev/null)" = "${about%.mac}" ] || return ;;
+	*) [ "catalog-$(sed -n 's/^time=//p' "$tmp/mac")" = "${about%.mac}" ] || return ;;
 	esac
-	[ -n "$want" ] && [ "$({ sed '/^mac=/d' "$2"; cat "${2%.mac}.tar.enc"; } | hmac "$mac_key")" = "$want" ]
+	[ -n "$want" ] && [ "$({ sed '/^mac=/d' "$tmp/mac"; cat "${2%.mac}.tar.enc"; } | hmac "$mac_key")" = "$want" ]
 }
 
 # ---- what is on the tapes
@@ -454,12 +474,17 @@ if [ -n "$check" ]; then
 	for d; do
 		plain_path "$d"; d=$path
 		for m in "$d"/tapefs/*/manifest-*.mac "$d"/tapefs/*/catalog-*.mac; do
-			[ -f "$m" ] || continue
+			[ -e "$m" ] || [ -L "$m" ] || continue
 			id=${m%/*}
 			id=${id##*/}
 			case $id in $x8$x8) ;; *) continue ;; esac
 			key_for "$id" || continue
 			say "proving ${m%.mac}"
+			if ! proof_in "$m"; then
+				problem "$m $why: ${m%.mac}.tar.enc is not proved, and is not used"
+				printf '%s\n' "${m%.mac}.tar.enc" >>"$tmp/unproved"
+				continue
+			fi
 			if ! proved "$id" "$m"; then
 				problem "${m%.mac}.tar.enc: its proof does not hold: it is damaged or FORGED, and is not used"
 				printf '%s\n' "${m%.mac}.tar.enc" >>"$tmp/unproved"
@@ -556,7 +581,7 @@ for d; do
 	t=$((t + 1))
 	plain_path "$d"; d=$path
 	for m in "$d"/tapefs/*/manifest-*.tar.enc; do
-		[ -f "${m%.tar.enc}.mac" ] || continue # where a tape was full, half a manifest may lie
+		[ -f "$m" ] && [ -f "${m%.tar.enc}.mac" ] || continue # where a tape was full, half a manifest may lie
 		unproved "$m" && continue
 		id=${m%/*}
 		id=${id##*/}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // WrittenTapes is kept in the run folder, outside the catalog: the index generations of the tapes that this machine wrote. A catalog that
@@ -67,7 +67,7 @@ func NoteWritten(env *job.Env, barcode, volume string, generation int64) {
 		return WriteWritten(env, s)
 	})
 	if err != nil {
-		env.Log.Warn("what was written to tapes is not noted beside the catalog", "error", err)
+		env.Log.Warn("what was written to tapes is not noted beside the catalog", "err", err)
 	}
 }
 

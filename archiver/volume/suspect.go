@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // EndSuspicions takes tapes out of suspicion that proved themselves, and says so.

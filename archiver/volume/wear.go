@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // RecordWear records what a drive said of itself and of the cartridge in it. The tape is known by its volume's UUID; one whose volume

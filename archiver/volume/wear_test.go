@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // worn is a row of n days ago in which the drive said nothing but what is set afterwards.

@@ -64,7 +64,7 @@ func FuzzFiles(f *testing.F) {
 					t.Fatalf("path %q", file.Path)
 				}
 			}
-			if !sealedName.MatchString(file.Name) || !tapeLabel.MatchString(file.Tape) || len(file.MD5) != 16 || file.Size < 0 || file.SealedSize != SealedSize(file.Size) {
+			if !sealedName().MatchString(file.Name) || !tapeLabel().MatchString(file.Tape) || len(file.MD5) != 16 || file.Size < 0 || file.SealedSize != SealedSize(file.Size) {
 				t.Fatalf("%+v", file)
 			}
 			return nil

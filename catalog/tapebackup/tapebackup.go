@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
@@ -88,14 +89,14 @@ func (d *DB) Close() error { return d.db.Close() }
 
 // Names and labels are what the program made them, and nothing that could lead elsewhere.
 var (
-	sealedName = regexp.MustCompile(`^[A-Za-z0-9]{64}(\.enc)?$`)
-	tapeLabel  = regexp.MustCompile(`^[A-Z0-9]{1,32}$`)
-	generation = regexp.MustCompile(`[LM]([0-9])$`)
+	sealedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9]{64}(\.enc)?$`) })
+	tapeLabel  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z0-9]{1,32}$`) })
+	generation = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[LM]([0-9])$`) })
 )
 
 // Generation is the LTO generation that a label's end names; 0: none.
 func Generation(label string) int {
-	m := generation.FindStringSubmatch(label)
+	m := generation().FindStringSubmatch(label)
 	if m == nil {
 		return 0
 	}
@@ -263,11 +264,11 @@ func (r *row) bytes() string {
 		return "it was never written to a tape"
 	case r.Tape == "":
 		return "the database names no tape that it was written to"
-	case !tapeLabel.MatchString(r.Tape):
+	case !tapeLabel().MatchString(r.Tape):
 		return fmt.Sprintf("its tape's label %.40q is none", r.Tape)
 	case Generation(r.Tape) > 0 && Generation(r.Tape) < firstLTFS:
 		return fmt.Sprintf("tape %s is LTO-%d, which has no LTFS: tapebackup wrote it as plain tar", r.Tape, Generation(r.Tape))
-	case !sealedName.MatchString(r.Name):
+	case !sealedName().MatchString(r.Name):
 		return "its name on tape is not one that tapebackup gives"
 	case err != nil || len(sum) != 16:
 		return "the database has no MD5 of its sealed bytes: nothing would prove them"

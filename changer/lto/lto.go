@@ -27,6 +27,9 @@ type Format struct {
 	FirstLoad time.Duration
 }
 
+// Bands is how many data bands a tape has, beside one another. The wraps of one are all written before those of the next.
+const Bands = 4
+
 // Where density codes are published.
 const (
 	ssc     = "T10 SSC density codes"

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/changer/lto"
 )
 
 // Content of a new cartridge.

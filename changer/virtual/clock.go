@@ -29,32 +29,10 @@ const (
 	indexSeconds   = 3.0 // file marks and the index itself
 	stopSeconds    = 3.0 // stop, go back, start again
 	StreamRate     = 300e6
-	locateSeconds  = 3.0  // start, stop and settle of any locate
-	lengthSeconds  = 90.0 // over the whole length of the tape
-	wrapSeconds    = 1.0  // change of wrap
-	wraps          = 204  // the data partition is written there and back so many times
 )
 
-// SeekSeconds is the time of a locate between two places given as fractions of the tape's capacity.
-// The tape is serpentine: what is far in bytes may be near in length.
-func SeekSeconds(from, to float64) float64 {
-	place := func(f float64) (wrap, x float64) {
-		f = math.Min(math.Max(f, 0), 1) * wraps
-		wrap = math.Floor(f)
-		x = f - wrap
-		if int(wrap)%2 == 1 {
-			x = 1 - x
-		}
-		return wrap, x
-	}
-	w1, x1 := place(from)
-	w2, x2 := place(to)
-	s := locateSeconds + math.Abs(x1-x2)*lengthSeconds
-	if w1 != w2 {
-		s += wrapSeconds
-	}
-	return s
-}
+// SeekSeconds is the time of a locate of these drives between two places given as fractions of the tape's capacity.
+func SeekSeconds(from, to float64) float64 { return roundLTO8.Seconds(from, to) }
 
 // Event is one line of the library's log: what a drive or the robot did.
 type Event struct {

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/changer/lto"
 )
 
 // Options shape a new library. Zero values: 8 slots, 2 drives, no mail slots, LTO-8, 1 GiB tapes.

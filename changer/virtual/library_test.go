@@ -241,10 +241,10 @@ func TestLsscsiInTheRecordedForm(t *testing.T) {
 
 // Seeks follow the serpentine: near in length is near in time, far in bytes or not.
 func TestSeekTime(t *testing.T) {
-	if s := SeekSeconds(0, 2.0/wraps); s > 6 {
+	if s := SeekSeconds(0, 2.0/float64(roundLTO8.Wraps)); s > 6 {
 		t.Errorf("two wraps further at the same end: %.0f s", s)
 	}
-	if a, b := SeekSeconds(0, 1.0/wraps-1e-9), SeekSeconds(0, 0.5/wraps); a < 80 || b < 40 || b > 60 {
+	if a, b := SeekSeconds(0, 1.0/float64(roundLTO8.Wraps)-1e-9), SeekSeconds(0, 0.5/float64(roundLTO8.Wraps)); a < 80 || b < 40 || b > 60 {
 		t.Errorf("to the end of the first wrap %.0f s, to its middle %.0f s", a, b)
 	}
 }

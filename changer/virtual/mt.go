@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/changer/lto"
 )
 
 // Bits of the general status word of the Linux tape driver, in the order in which mt prints them.

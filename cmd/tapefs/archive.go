@@ -11,7 +11,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/archiver"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type archiveCmd struct {
@@ -37,11 +38,11 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	defer db.Close()
 	if len(conf.Sources) == 0 {
-		return withHint(usagef("no source is configured"), "add one under sources: in %s", conf.path)
+		return withHint(usagef("no source is configured"), "add one under sources: in %s", conf.File())
 	}
 	for _, name := range c.Sources {
 		if _, ok := conf.Sources[name]; !ok {
-			return usagef("no source %q in %s%s", name, conf.path, didYouMean(name, slices.Sorted(maps.Keys(conf.Sources))))
+			return usagef("no source %q in %s%s", name, conf.File(), ui.DidYouMean(name, slices.Sorted(maps.Keys(conf.Sources))))
 		}
 	}
 	var arch *archiver.Archiver
@@ -57,7 +58,7 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) (err error) {
 	finishing(ctx, nil)
 	if summary.Run != 0 || c.DryRun {
 		if a.JSON {
-			if jsonErr := printJSON(a.stdout, summaryOf(summary)); err == nil {
+			if jsonErr := ui.WriteJSON(a.stdout, summaryOf(summary)); err == nil {
 				err = jsonErr
 			}
 		} else {
@@ -90,12 +91,12 @@ func (c *archiveCmd) Run(ctx context.Context, a *app) (err error) {
 
 // forecastLine says what a pool would get, and where.
 func forecastLine(f archiver.Forecast) string {
-	line := fmt.Sprintf("pool %s would get about %s", f.Pool, bytesText(f.Bytes))
+	line := fmt.Sprintf("pool %s would get about %s", f.Pool, ui.Bytes(f.Bytes))
 	if len(f.Tapes) > 0 {
 		line += " on " + strings.Join(f.Tapes, ", ")
 	}
 	if f.Short > 0 {
-		line += fmt.Sprintf("; there is no tape in the library for %s", bytesText(f.Short))
+		line += fmt.Sprintf("; there is no tape in the library for %s", ui.Bytes(f.Short))
 	}
 	return line
 }
@@ -104,38 +105,15 @@ type summaryJSON struct {
 	Run    int64                       `json:"run"`
 	Counts map[string]map[string]int64 `json:"counts"`
 	Tapes  []string                    `json:"tapes"`
-	Held   []heldJSON                  `json:"held"`
+	Held   []archiver.Held             `json:"held"`
 
 	Pending []pendingJSON `json:"pending"`
 
-	Forecast []forecastJSON `json:"forecast,omitempty"`
-}
-
-// forecastJSON is what a pool would get in a run that --dry-run leaves out.
-type forecastJSON struct {
-	Pool  string   `json:"pool"`
-	Bytes int64    `json:"bytes"`
-	Tapes []string `json:"tapes"`
-	Short int64    `json:"short,omitempty"`
-}
-
-// heldJSON is what a pool is owed that was not worth the mount of a tape.
-type heldJSON struct {
-	Pool   string    `json:"pool"`
-	Copies int       `json:"copies"`
-	Bytes  int64     `json:"bytes"`
-	Until  time.Time `json:"until"`
+	Forecast []archiver.Forecast `json:"forecast,omitempty"`
 }
 
 func summaryOf(s archiver.Summary) summaryJSON {
-	j := summaryJSON{Run: s.Run, Counts: s.Counts, Tapes: s.Tapes, Held: []heldJSON{}, Pending: pendingRows(s.Pending)}
-	for _, h := range s.Held {
-		j.Held = append(j.Held, heldJSON{h.Pool, h.Copies, h.Bytes, h.Until})
-	}
-	for _, f := range s.Forecast {
-		j.Forecast = append(j.Forecast, forecastJSON{f.Pool, f.Bytes, append([]string{}, f.Tapes...), f.Short})
-	}
-	return j
+	return summaryJSON{Run: s.Run, Counts: s.Counts, Tapes: s.Tapes, Held: s.Held, Pending: pendingRows(s.Pending), Forecast: s.Forecast}
 }
 
 func (c *archiveCmd) options(now time.Time) (archiver.Options, error) {
@@ -173,24 +151,25 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 		verb = "would archive"
 	}
 	line := fmt.Sprintf("%s: %s new, %s changed, %s vanished", verb,
-		count(sum("new"), "file", "files"), humanize.Comma(sum("changed")), humanize.Comma(sum("vanished")))
+		ui.Count(sum("new"), "file", "files"), humanize.Comma(sum("changed")), humanize.Comma(sum("vanished")))
+	line += symlinksAmong(sum("symlinks"), "of the files archived")
 	if n := sum("planned_bytes"); n > 0 && dryRun {
-		line += fmt.Sprintf("; %s to fetch", bytesText(n))
+		line += fmt.Sprintf("; %s to fetch", ui.Bytes(n))
 	}
 	if n := sum("moved"); n > 0 {
-		line += fmt.Sprintf("; %s under a new name, with bytes that are archived already", count(n, "file", "files"))
+		line += fmt.Sprintf("; %s under a new name, with bytes that are archived already", ui.Count(n, "file", "files"))
 	}
 	if n := sum("metadata"); n > 0 {
 		line += fmt.Sprintf("; %s with a new mode or owner", humanize.Comma(n))
 	}
 	if n := sum("again"); n > 0 {
-		line += fmt.Sprintf("; %s taken again, whose bytes no tape has any more", count(n, "file", "files"))
+		line += fmt.Sprintf("; %s taken again, whose bytes no tape has any more", ui.Count(n, "file", "files"))
 	}
 	if n := sum("unmarked"); n > 0 {
-		line += fmt.Sprintf("; %s missing and not marked as vanished", count(n, "file", "files"))
+		line += fmt.Sprintf("; %s missing and not marked as vanished", ui.Count(n, "file", "files"))
 	}
 	if n := sum("written_bytes"); n > 0 {
-		line += fmt.Sprintf("; %s written", bytesText(n))
+		line += fmt.Sprintf("; %s written", ui.Bytes(n))
 	}
 	for i, barcode := range s.Tapes {
 		if i == 0 {
@@ -203,12 +182,18 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 		line += fmt.Sprintf("; %s skipped (sockets, fifos, devices)", humanize.Comma(n))
 	}
 	if n := sum("young"); n > 0 {
-		line += fmt.Sprintf("; %s left alone (modified less than min_age ago)", count(n, "file", "files"))
+		line += fmt.Sprintf("; %s left alone (modified less than min_age ago)", ui.Count(n, "file", "files"))
+	}
+	if n := sum("inbox_removed"); n > 0 {
+		line += fmt.Sprintf("; removed from the inbox: %s, %s", ui.Count(n, "file", "files"), ui.Bytes(sum("inbox_removed_bytes")))
+	}
+	if n := sum("inbox_left"); n > 0 {
+		line += fmt.Sprintf("; %s left in the inbox", ui.Count(n, "file", "files"))
 	}
 	if n := sum("left"); n > 0 && dryRun {
 		line += fmt.Sprintf("; %s of these left for a later run", humanize.Comma(n))
 	} else if n > 0 {
-		line += fmt.Sprintf("; %s left for a later run", count(n, "file", "files"))
+		line += fmt.Sprintf("; %s left for a later run", ui.Count(n, "file", "files"))
 	}
 	for _, o := range []struct{ name, text string }{
 		{"unreadable", "could not be read"}, {"cut_short", "cut short since listed"}, {"became_other", "became something else since listed"},
@@ -216,18 +201,29 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 		{"left_out", "left out by filters now, and kept in the archive"}, {"uncompared", "could not be compared by content"},
 	} {
 		if n := sum(o.name); n > 0 {
-			line += fmt.Sprintf("; %s %s", count(n, "file", "files"), o.text)
+			line += fmt.Sprintf("; %s %s", ui.Count(n, "file", "files"), o.text)
 		}
 	}
 	if n := sum("unwritten"); n > 0 {
-		line += fmt.Sprintf("; %s not safe on a tape yet", count(n, "file is", "files are"))
+		line += fmt.Sprintf("; %s not safe on a tape yet", ui.Count(n, "file is", "files are"))
 	}
 	for _, h := range s.Held {
 		line += fmt.Sprintf("; about %s wait in the spool for pool %s (min_batch %s, at the latest %s): no tape was moved for it",
-			bytesText(h.Bytes), h.Pool, bytesText(h.MinBatch), dateOr(&h.Until, ""))
+			ui.Bytes(h.Bytes), h.Pool, ui.Bytes(h.MinBatch), ui.DateOr(&h.Until, ""))
 	}
 	if n := sum("failed"); n > 0 {
 		line += fmt.Sprintf("; %s failed", humanize.Comma(n))
 	}
 	return line
+}
+
+// symlinksAmong is the part of a line that says how many of the files that were counted are symlinks, which status does not count.
+func symlinksAmong(n int64, of string) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "; 1 " + of + " is a symlink"
+	}
+	return fmt.Sprintf("; %s %s are symlinks", humanize.Comma(n), of)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // The tree that bench-mount lists: N names in directories of benchPerDir, and a file of SIZE.

@@ -9,37 +9,42 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // entryJSON is a file as ls and find print it for programs.
 type entryJSON struct {
-	pathJSON
-	ID       catalog.ID `json:"id"`
-	Kind     string     `json:"kind"`
-	Mode     string     `json:"mode"`
-	UID      uint32     `json:"uid"`
-	GID      uint32     `json:"gid"`
-	User     string     `json:"user,omitempty"`
-	Group    string     `json:"group,omitempty"`
-	Size     int64      `json:"size"`
-	MTime    time.Time  `json:"mtime"`
-	Target   *pathJSON  `json:"target,omitempty"`
-	SHA256   string     `json:"sha256,omitempty"`
-	Vanished *time.Time `json:"vanished,omitempty"`
+	ui.PathText
+	ID       catalog.ID   `json:"id"`
+	Kind     string       `json:"kind"`
+	Mode     string       `json:"mode"`
+	UID      uint32       `json:"uid"`
+	GID      uint32       `json:"gid"`
+	User     string       `json:"user,omitempty"`
+	Group    string       `json:"group,omitempty"`
+	Size     int64        `json:"size"`
+	MTime    ui.FileTime  `json:"mtime"`
+	Target   *ui.PathText `json:"target,omitempty"`
+	SHA256   string       `json:"sha256,omitempty"`
+	Vanished *time.Time   `json:"vanished,omitempty"`
+	Removed  *time.Time   `json:"removed,omitempty"` // by safe --delete or at an inbox: it did not vanish
 
 	InsteadOf catalog.ID `json:"instead_of,omitempty"` // a newer version, which cannot be read
 }
 
 func entryOf(path string, v *catalog.Version) entryJSON {
 	e := entryJSON{
-		pathJSON: jsonPath(path), ID: v.ID, Kind: kindName(v.Kind), Mode: fmt.Sprintf("%04o", v.Mode),
+		PathText: ui.NewPathText(path), ID: v.ID, Kind: kindName(v.Kind), Mode: fmt.Sprintf("%04o", v.Mode),
 		UID: v.Owner.UID, GID: v.Owner.GID,
 		User: strings.ToValidUTF8(v.Owner.User, "\ufffd"), Group: strings.ToValidUTF8(v.Owner.Group, "\ufffd"),
-		Size: v.Size, MTime: mtime(v), Vanished: timeOrNil(v.Vanished), InsteadOf: v.InsteadOf,
+		Size: v.Size, MTime: mtime(v), Vanished: ui.TimeOrNil(v.Vanished), InsteadOf: v.InsteadOf,
+	}
+	if v.Removed {
+		e.Vanished, e.Removed = nil, e.Vanished
 	}
 	if v.Kind == catalog.Symlink {
-		target := jsonPath(v.Target)
+		target := ui.NewPathText(v.Target)
 		e.Target = &target
 	}
 	if len(v.SHA256) > 0 {
@@ -48,9 +53,7 @@ func entryOf(path string, v *catalog.Version) entryJSON {
 	return e
 }
 
-func mtime(v *catalog.Version) time.Time {
-	return time.Unix(v.MTime.Sec, int64(v.MTime.Nsec)).UTC()
-}
+func mtime(v *catalog.Version) ui.FileTime { return ui.FileTime(v.MTime) }
 
 func kindName(k catalog.Kind) string {
 	switch k {
@@ -99,7 +102,7 @@ func ownerText(o catalog.Owner) (user, group string) {
 	if group == "" {
 		group = fmt.Sprint(o.GID)
 	}
-	return printable(user), printable(group)
+	return ui.Printable(user), ui.Printable(group)
 }
 
 type lsCmd struct {
@@ -160,7 +163,7 @@ func cleanPath(p string) string { return path.Clean("/" + p) }
 func resolve(ctx context.Context, tree *catalog.View, p string) (catalog.Version, error) {
 	v, err := tree.Resolve(ctx, cleanPath(p))
 	if errors.Is(err, catalog.ErrNotFound) {
-		return v, withHint(fmt.Errorf("%s: %w", printable(p), err), "paths start with the name of a source: tapefs ls /")
+		return v, withHint(fmt.Errorf("%s: %w", ui.Printable(p), err), "paths start with the name of a source: tapefs ls /")
 	}
 	return v, err
 }
@@ -171,13 +174,25 @@ type entryPrinter struct {
 	long bool
 }
 
+// goneText says of a file that its source does not have it any more, since when, and who did that; "" where that is not so.
+func goneText(since time.Time, removed bool) string {
+	switch day := since.Local().Format(time.DateOnly); {
+	case since.IsZero():
+		return ""
+	case removed:
+		return "  (removed from the source " + day + ", after it was safe)"
+	default:
+		return "  (vanished from the source " + day + ")"
+	}
+}
+
 func newEntryPrinter(a *app, long bool) *entryPrinter { return &entryPrinter{a, long} }
 
 func (p *entryPrinter) print(full, shown string, v *catalog.Version) error {
 	if p.a.JSON {
-		return printJSONLine(p.a.stdout, entryOf(full, v))
+		return ui.WriteJSONLine(p.a.stdout, entryOf(full, v))
 	}
-	name := printable(shown)
+	name := ui.Printable(shown)
 	if !p.long {
 		if v.Kind == catalog.Directory {
 			name += "/"
@@ -186,16 +201,14 @@ func (p *entryPrinter) print(full, shown string, v *catalog.Version) error {
 		return err
 	}
 	if v.Kind == catalog.Symlink {
-		name += " -> " + printable(v.Target)
+		name += " -> " + ui.Printable(v.Target)
 	}
-	if !v.Vanished.IsZero() {
-		name += "  (vanished from the source " + v.Vanished.Local().Format("2006-01-02") + ")"
-	}
+	name += goneText(v.Vanished, v.Removed)
 	if v.InsteadOf != 0 {
 		name += fmt.Sprintf("  (an older state: version %d cannot be read)", v.InsteadOf)
 	}
 	user, group := ownerText(v.Owner)
 	_, err := fmt.Fprintf(p.a.stdout, "%s %-8s %-8s %14d %s %s\n", modeText(v), user, group, v.Size,
-		mtime(v).Local().Format("2006-01-02 15:04"), name)
+		mtime(v).Time().Local().Format("2006-01-02 15:04"), name)
 	return err
 }

@@ -7,13 +7,15 @@ import (
 	"os"
 	"strings"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type catalogCmd struct {
 	Check   catalogCheckCmd   `cmd:"" help:"Hold the catalog against itself, and with --tapes against what the tapes hold."`
 	Backup  catalogBackupCmd  `cmd:"" help:"Copy the catalog, as it is at one moment, to a new file."`
+	Export  catalogExportCmd  `cmd:"" help:"List all files, or all tapes, for spreadsheets and databases: CSV or JSON lines."`
 	Rebuild catalogRebuildCmd `cmd:"" help:"Make the catalog anew from tapes and keys, or add tapes that it has not read."`
 
 	ImportTapebackup catalogImportTapebackupCmd `cmd:"" name:"import-tapebackup" help:"Make an archive of the Python program tapebackup readable here, as it lies on its tapes."`
@@ -21,6 +23,13 @@ type catalogCmd struct {
 
 type catalogBackupCmd struct {
 	File string `arg:"" help:"A file that does not exist."`
+}
+
+// backupCopy is a copy of the catalog that was read back whole.
+type backupCopy struct {
+	File    string `json:"file"`
+	Catalog string `json:"catalog"` // its UUID
+	Bytes   int64  `json:"bytes"`
 }
 
 func (c *catalogBackupCmd) Run(ctx context.Context, a *app) error {
@@ -39,7 +48,10 @@ func (c *catalogBackupCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "wrote %s: catalog %s, %s\n", printable(c.File), db.UUID(), bytesText(info.Size()))
+	if a.JSON {
+		return ui.WriteJSON(a.stdout, backupCopy{c.File, db.UUID(), info.Size()})
+	}
+	fmt.Fprintf(a.stdout, "wrote %s: catalog %s, %s\n", ui.Printable(c.File), db.UUID(), ui.Bytes(info.Size()))
 	return nil
 }
 
@@ -63,40 +75,8 @@ type catalogCheckCmd struct {
 
 // catalogCheckJSON is what catalog check found.
 type catalogCheckJSON struct {
-	Findings []findingJSON   `json:"findings"`
-	Tapes    []tapeCheckJSON `json:"tapes,omitempty"`
-}
-
-type findingJSON struct {
-	What  string   `json:"what"`
-	Lines []string `json:"lines"`
-	More  int64    `json:"more,omitempty"`
-}
-
-type tapeCheckJSON struct {
-	Barcode   string        `json:"barcode"`
-	Files     int           `json:"files"`
-	Wrong     []refusalJSON `json:"wrong"`
-	Leftover  []refusalJSON `json:"leftover"`
-	LeftBytes int64         `json:"leftover_bytes"`
-	Absent    string        `json:"absent,omitempty"`
-	Hint      string        `json:"hint,omitempty"`
-	Unlabeled bool          `json:"unlabeled,omitempty"`
-}
-
-type refusalJSON struct {
-	Barcode string `json:"barcode"`
-	Name    string `json:"name,omitempty"`
-	Why     string `json:"why"`
-	Hint    string `json:"hint,omitempty"`
-}
-
-func refusalRows(list []archiver.Refusal) []refusalJSON {
-	out := []refusalJSON{}
-	for _, r := range list {
-		out = append(out, refusalJSON(r))
-	}
-	return out
+	Findings []catalog.Finding    `json:"findings"`
+	Tapes    []archiver.TapeCheck `json:"tapes,omitempty"`
 }
 
 func (c *catalogCheckCmd) Run(ctx context.Context, a *app) error {
@@ -109,10 +89,9 @@ func (c *catalogCheckCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	out := catalogCheckJSON{Findings: []findingJSON{}}
+	out := catalogCheckJSON{Findings: findings}
 	lines := int64(0)
 	for _, f := range findings {
-		out.Findings = append(out.Findings, findingJSON(f))
 		lines += int64(len(f.Lines)) + f.More
 	}
 	var tapesErr error
@@ -121,19 +100,15 @@ func (c *catalogCheckCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		checks, err := arch.CheckTapes(ctx, c.Tape)
-		tapesErr = err
-		for _, t := range checks {
-			out.Tapes = append(out.Tapes, tapeCheckJSON{t.Barcode, t.Files, refusalRows(t.Wrong), refusalRows(t.Leftover), t.LeftBytes, t.Absent, t.Hint, t.Unlabeled})
-		}
+		out.Tapes, tapesErr = arch.CheckTapes(ctx, c.Tape)
 	}
 	if a.JSON {
-		err = printJSON(a.stdout, out)
+		err = ui.WriteJSON(a.stdout, out)
 	} else {
 		c.print(a, out)
 	}
 	if err == nil && lines > 0 {
-		err = withHint(fmt.Errorf("check catalog %s: %s", conf.catalogPath(), count(lines, "thing is wrong", "things are wrong")),
+		err = withHint(fmt.Errorf("check catalog %s: %s", conf.CatalogPath(), ui.Count(lines, "thing is wrong", "things are wrong")),
 			"keep a copy (tapefs catalog backup FILE); moved away, it comes back by tapefs catalog rebuild")
 	}
 	if errors.Is(tapesErr, archiver.ErrRefused) {
@@ -145,7 +120,7 @@ func (c *catalogCheckCmd) Run(ctx context.Context, a *app) error {
 func (c *catalogCheckCmd) print(a *app, out catalogCheckJSON) {
 	for _, f := range out.Findings {
 		for _, line := range f.Lines {
-			fmt.Fprintf(a.stdout, "%s: %s\n", f.What, printable(line))
+			fmt.Fprintf(a.stdout, "%s: %s\n", f.What, ui.Printable(line))
 		}
 		if f.More > 0 {
 			fmt.Fprintf(a.stdout, "%s: and %d more\n", f.What, f.More)
@@ -153,13 +128,13 @@ func (c *catalogCheckCmd) print(a *app, out catalogCheckJSON) {
 	}
 	for _, t := range out.Tapes {
 		for _, w := range t.Wrong {
-			fmt.Fprintf(a.stdout, "tape %s: %s\n", w.Barcode, strings.TrimPrefix(printable(w.Name)+": ", ": ")+w.Why)
+			fmt.Fprintf(a.stdout, "tape %s: %s\n", w.Barcode, strings.TrimPrefix(ui.Printable(w.Name)+": ", ": ")+w.Why)
 			if w.Hint != "" {
 				fmt.Fprintf(a.stdout, "    hint: %s\n", w.Hint)
 			}
 		}
 		for _, w := range t.Leftover {
-			fmt.Fprintf(a.stdout, "tape %s: leftover %s: %s\n", w.Barcode, printable(w.Name), w.Why)
+			fmt.Fprintf(a.stdout, "tape %s: leftover %s: %s\n", w.Barcode, ui.Printable(w.Name), w.Why)
 		}
 		if t.Absent != "" {
 			fmt.Fprintf(a.stdout, "tape %s was not looked at: %s\n", t.Barcode, t.Absent)
@@ -172,7 +147,7 @@ func (c *catalogCheckCmd) print(a *app, out catalogCheckJSON) {
 			fmt.Fprintf(a.stdout, "tape %s: empty, its format was interrupted: the next run that writes to it labels it first\n", t.Barcode)
 			continue
 		}
-		fmt.Fprintf(a.stdout, "tape %s: %s; %s leftover\n", t.Barcode, count(int64(t.Files), "object or part", "objects and parts"), bytesText(t.LeftBytes))
+		fmt.Fprintf(a.stdout, "tape %s: %s; %s leftover\n", t.Barcode, ui.Count(int64(t.Files), "object or part", "objects and parts"), ui.Bytes(t.LeftBytes))
 	}
 	if len(out.Findings) == 0 {
 		fmt.Fprintln(a.stdout, "the catalog is whole")

@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/catalog/tapebackup"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog/tapebackup"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 type catalogImportTapebackupCmd struct {
@@ -45,14 +47,14 @@ type tapebackupJSON struct {
 
 type unreadableJSON struct {
 	Row int64 `json:"row,omitempty"`
-	pathJSON
+	ui.PathText
 	Reason string `json:"reason"`
 
 	path string
 }
 
 func newUnreadable(row int64, path, reason string) unreadableJSON {
-	return unreadableJSON{Row: row, pathJSON: jsonPath(path), Reason: reason, path: path}
+	return unreadableJSON{Row: row, PathText: ui.NewPathText(path), Reason: reason, path: path}
 }
 
 func (c *catalogImportTapebackupCmd) Run(ctx context.Context, a *app) error {
@@ -63,7 +65,7 @@ func (c *catalogImportTapebackupCmd) Run(ctx context.Context, a *app) error {
 			return usagef("--timezone: %w", err)
 		}
 	}
-	if !sourceName.MatchString(c.Source) {
+	if !config.NamePattern().MatchString(c.Source) {
 		return usagef("--source %q: names are made of a-z, 0-9, '.', '_', '-'", c.Source)
 	}
 	conf, db, err := a.writeCatalog(ctx)
@@ -103,7 +105,7 @@ func (c *catalogImportTapebackupCmd) Run(ctx context.Context, a *app) error {
 	}
 	im.out.Tapes = slices.Sorted(maps.Keys(im.tapes))
 	if a.JSON {
-		return printJSON(a.stdout, im.out)
+		return ui.WriteJSON(a.stdout, im.out)
 	}
 	im.print(a)
 	return nil
@@ -119,7 +121,7 @@ type tapebackupImport struct {
 }
 
 // begin keeps the passphrase and opens the import; end closes its run.
-func (im *tapebackupImport) begin(ctx context.Context, conf *config, db *catalog.DB, passphrase []byte) (end func(error), err error) {
+func (im *tapebackupImport) begin(ctx context.Context, conf *settings, db *catalog.DB, passphrase []byte) (end func(error), err error) {
 	ring, err := conf.keyring()
 	if err != nil {
 		return nil, err
@@ -202,14 +204,14 @@ func (im *tapebackupImport) print(a *app) {
 			fmt.Fprintf(a.stdout, "not readable: and %d more, --all lists them\n", len(o.Unreadable)-i)
 			break
 		}
-		fmt.Fprintf(a.stdout, "not readable: %s: %s\n", printable(u.path), u.Reason)
+		fmt.Fprintf(a.stdout, "not readable: %s: %s\n", ui.Printable(u.path), u.Reason)
 	}
-	verb := fmt.Sprintf("imported %s (%d new) as /%s", count(int64(o.Files), "file", "files"), o.New, o.Source)
+	verb := fmt.Sprintf("imported %s (%d new) as /%s", ui.Count(int64(o.Files), "file", "files"), o.New, o.Source)
 	if o.DryRun {
-		verb = fmt.Sprintf("would import %s as /%s", count(int64(o.Files), "file", "files"), o.Source)
+		verb = fmt.Sprintf("would import %s as /%s", ui.Count(int64(o.Files), "file", "files"), o.Source)
 	}
-	fmt.Fprintf(a.stdout, "%s: %s on %s (%s); %d with the bytes of another, %d deleted at the source, %d not readable\n", verb, bytesText(o.Bytes),
-		count(int64(len(o.Tapes)), "tape", "tapes"), strings.Join(o.Tapes, " "), o.Duplicates, o.Deleted, len(o.Unreadable))
+	fmt.Fprintf(a.stdout, "%s: %s on %s (%s); %d with the bytes of another, %d deleted at the source, %d not readable\n", verb, ui.Bytes(o.Bytes),
+		ui.Count(int64(len(o.Tapes)), "tape", "tapes"), strings.Join(o.Tapes, " "), o.Duplicates, o.Deleted, len(o.Unreadable))
 	if !o.DryRun && o.Files > 0 {
 		fmt.Fprintf(a.stdout, "Nothing but the database knows that they are good until they are read: tapefs verify --source %s\n", o.Source)
 	}

@@ -7,8 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type catalogRebuildCmd struct {
@@ -38,33 +39,25 @@ func (c *catalogRebuildCmd) args() []string {
 
 // rebuildJSON is what catalog rebuild did.
 type rebuildJSON struct {
-	Run      int64             `json:"run"`
-	Catalog  string            `json:"catalog"`
-	Snapshot string            `json:"snapshot,omitempty"`
-	Sources  int64             `json:"sources"`
-	Files    int64             `json:"files"`
-	Bytes    int64             `json:"bytes"`
-	Dirs     int64             `json:"directories"`
-	Symlinks int64             `json:"symlinks"`
-	Past     int64             `json:"past_versions"`
-	Objects  int64             `json:"objects"`
-	Tapes    []rebuiltTapeJSON `json:"tapes"`
-	Before   []string          `json:"read_before"`
-	Passed   []refusalJSON     `json:"passed_over"`
-	Refused  []refusalJSON     `json:"refused"`
-	Remarks  []refusalJSON     `json:"remarks,omitempty"`
-	Missing  []missingTapeJSON `json:"missing"`
-	Unread   []refusalJSON     `json:"unread,omitempty"`
-	Unproved []unprovedJSON    `json:"unproved"`
-}
-
-type rebuiltTapeJSON struct {
-	Barcode   string `json:"barcode"`
-	Pool      string `json:"pool"`
-	Number    int    `json:"number"`
-	Manifests int    `json:"manifests"`
-	Gaps      []int  `json:"gaps,omitempty"`
-	Files     int    `json:"files"`
+	Run      int64                  `json:"run"`
+	Catalog  string                 `json:"catalog"`
+	Snapshot string                 `json:"snapshot,omitempty"`
+	Sources  int64                  `json:"sources"`
+	Files    int64                  `json:"files"`
+	Bytes    int64                  `json:"bytes"`
+	Dirs     int64                  `json:"directories"`
+	Symlinks int64                  `json:"symlinks"`
+	Past     int64                  `json:"past_versions"`
+	Objects  int64                  `json:"objects"`
+	Tapes    []archiver.RebuiltTape `json:"tapes"`
+	Before   []string               `json:"read_before"`
+	Passed   []archiver.Refusal     `json:"passed_over"`
+	Refused  []archiver.Refusal     `json:"refused"`
+	Remarks  []archiver.Refusal     `json:"remarks,omitempty"`
+	Missing  []missingTapeJSON      `json:"missing"`
+	Unread   []archiver.Refusal     `json:"unread,omitempty"`
+	Skipped  []archiver.Refusal     `json:"skipped,omitempty"`
+	Unproved []unprovedJSON         `json:"unproved"`
 }
 
 type missingTapeJSON struct {
@@ -79,13 +72,13 @@ type missingTapeJSON struct {
 }
 
 type unprovedJSON struct {
-	Barcode  string     `json:"barcode"`
-	Name     string     `json:"name"`
-	Size     int64      `json:"size"`
-	Members  []pathJSON `json:"members,omitempty"`
-	More     int        `json:"more,omitempty"`
-	Accepted bool       `json:"accepted,omitempty"`
-	Why      string     `json:"why,omitempty"`
+	Barcode  string        `json:"barcode"`
+	Name     string        `json:"name"`
+	Size     int64         `json:"size"`
+	Members  []ui.PathText `json:"members,omitempty"`
+	More     int           `json:"more,omitempty"`
+	Accepted bool          `json:"accepted,omitempty"`
+	Why      string        `json:"why,omitempty"`
 }
 
 func (c *catalogRebuildCmd) Run(ctx context.Context, a *app) error {
@@ -104,18 +97,18 @@ func (c *catalogRebuildCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{filepath.Dir(conf.catalogPath()), conf.Spool.Dir} {
+	for _, dir := range []string{filepath.Dir(conf.CatalogPath()), conf.Spool.Dir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make state folder: %w", err)
 		}
 	}
-	report, err := archiver.Rebuild(ctx, archiver.RebuildConfig{Path: conf.catalogPath(), Keys: ring, Library: lib, SpoolDir: conf.Spool.Dir,
-		RunDir: conf.runDir(), Log: a.log, Progress: newProgress(a), Args: c.args()},
+	report, err := archiver.Rebuild(ctx, archiver.RebuildConfig{Path: conf.CatalogPath(), Keys: ring, Library: lib, SpoolDir: conf.Spool.Dir,
+		RunDir: conf.RunDir(), Log: a.log, Progress: newProgress(a), Args: c.args()},
 		archiver.RebuildOptions{Catalog: c.Catalog, Tapes: c.Tape, NoSnapshot: c.NoSnapshot, Headers: c.Headers, ListUnproved: c.ListUnproved, AcceptUnproved: c.AcceptUnproved})
 	if report.Run != 0 {
 		out := rebuildOf(report)
 		if a.JSON {
-			if jsonErr := printJSON(a.stdout, out); err == nil {
+			if jsonErr := ui.WriteJSON(a.stdout, out); err == nil {
 				err = jsonErr
 			}
 		} else {
@@ -125,6 +118,8 @@ func (c *catalogRebuildCmd) Run(ctx context.Context, a *app) error {
 	switch {
 	case errors.Is(err, archiver.ErrRefused):
 		return withHint(fmt.Errorf("rebuild: %w", err), "what other tapes hold of it was taken; tapefs verify reads tapes whole")
+	case err != nil && len(report.Skipped) > 0 && report.Run != 0:
+		return withHint(fmt.Errorf("rebuild: %w", err), "run tapefs catalog rebuild again: it goes on with those tapes")
 	case errors.Is(err, archiver.ErrNeedsOperator):
 		return withHint(fmt.Errorf("rebuild: %w", err), "put them into the library and run tapefs catalog rebuild again: it adds what is missing")
 	case errors.Is(err, catalog.ErrContradiction):
@@ -136,18 +131,15 @@ func (c *catalogRebuildCmd) Run(ctx context.Context, a *app) error {
 func rebuildOf(r archiver.RebuildReport) rebuildJSON {
 	n := r.Census
 	out := rebuildJSON{Run: r.Run, Catalog: r.Catalog, Snapshot: r.Snapshot, Sources: n.Sources, Files: n.Files, Bytes: n.Bytes, Dirs: n.Directories,
-		Symlinks: n.Symlinks, Past: n.Versions, Objects: n.Objects, Tapes: []rebuiltTapeJSON{}, Before: append([]string{}, r.Before...),
-		Passed: refusalRows(r.Passed), Refused: refusalRows(r.Refused), Remarks: refusalRows(r.Remarks), Unread: refusalRows(r.Unread), Missing: []missingTapeJSON{}, Unproved: []unprovedJSON{}}
-	for _, t := range r.Tapes {
-		out.Tapes = append(out.Tapes, rebuiltTapeJSON(t))
-	}
+		Symlinks: n.Symlinks, Past: n.Versions, Objects: n.Objects, Tapes: r.Tapes, Before: r.Before,
+		Passed: r.Passed, Refused: r.Refused, Remarks: r.Remarks, Unread: r.Unread, Skipped: r.Skipped, Missing: []missingTapeJSON{}, Unproved: []unprovedJSON{}}
 	for _, t := range r.Missing {
 		out.Missing = append(out.Missing, missingTapeJSON{t.Barcode, t.PoolName, t.Number, t.Place, t.Objects, t.Bytes, t.Only, t.OnlyLen})
 	}
 	for _, u := range r.Unproved {
 		j := unprovedJSON{Barcode: u.Barcode, Name: u.Name, Size: u.Size, More: u.More, Accepted: u.Accepted, Why: u.Why}
 		for _, m := range u.Members {
-			j.Members = append(j.Members, jsonPath(m))
+			j.Members = append(j.Members, ui.NewPathText(m))
 		}
 		out.Unproved = append(out.Unproved, j)
 	}
@@ -161,29 +153,29 @@ func (r *rebuildJSON) print(a *app) {
 	}
 	for _, t := range r.Tapes {
 		fmt.Fprintf(w, "tape %s (pool %s, number %d): %s, %s\n", t.Barcode, t.Pool, t.Number,
-			count(int64(t.Manifests), "manifest", "manifests"), count(int64(t.Files), "object or part", "objects and parts"))
+			ui.Count(int64(t.Manifests), "manifest", "manifests"), ui.Count(int64(t.Files), "object or part", "objects and parts"))
 		for _, n := range t.Gaps {
 			fmt.Fprintf(w, "tape %s: manifest %d is missing or was refused\n", t.Barcode, n)
 		}
 	}
 	for _, b := range r.Before {
-		fmt.Fprintf(w, "tape %s was read before\n", printable(b))
+		fmt.Fprintf(w, "tape %s was read before\n", ui.Printable(b))
 	}
 	for _, p := range r.Passed {
-		fmt.Fprintf(w, "tape %s passed over: %s\n", printable(p.Barcode), printableText(p.Why))
+		fmt.Fprintf(w, "tape %s passed over: %s\n", ui.Printable(p.Barcode), ui.PrintableText(p.Why))
 	}
 	for _, list := range []struct {
 		word  string
-		files []refusalJSON
-	}{{"remark", r.Remarks}, {"refused", r.Refused}} {
+		files []archiver.Refusal
+	}{{"remark", r.Remarks}, {"refused", r.Refused}, {"not read", r.Skipped}} {
 		for _, p := range list.files {
 			if p.Name == "" {
-				fmt.Fprintf(w, "%s: tape %s: %s\n", list.word, printable(p.Barcode), printableText(p.Why))
+				fmt.Fprintf(w, "%s: tape %s: %s\n", list.word, ui.Printable(p.Barcode), ui.PrintableText(p.Why))
 			} else {
-				fmt.Fprintf(w, "%s: tape %s: %s: %s\n", list.word, printable(p.Barcode), printable(p.Name), printableText(p.Why))
+				fmt.Fprintf(w, "%s: tape %s: %s: %s\n", list.word, ui.Printable(p.Barcode), ui.Printable(p.Name), ui.PrintableText(p.Why))
 			}
 			if p.Hint != "" {
-				fmt.Fprintf(w, "    hint: %s\n", printableText(p.Hint))
+				fmt.Fprintf(w, "    hint: %s\n", ui.PrintableText(p.Hint))
 			}
 		}
 	}
@@ -192,28 +184,28 @@ func (r *rebuildJSON) print(a *app) {
 		if u.Accepted {
 			text = "accepted"
 		}
-		fmt.Fprintf(w, "%s: tape %s: %s (%s)\n", text, u.Barcode, printable(u.Name), bytesText(u.Size))
+		fmt.Fprintf(w, "%s: tape %s: %s (%s)\n", text, u.Barcode, ui.Printable(u.Name), ui.Bytes(u.Size))
 		for _, m := range u.Members {
-			fmt.Fprintf(w, "    %s\n", printable(m.Path))
+			fmt.Fprintf(w, "    %s\n", ui.Printable(m.Path))
 		}
 		if u.More > 0 {
 			fmt.Fprintf(w, "    and %d more\n", u.More)
 		}
 		if u.Why != "" {
-			fmt.Fprintf(w, "    %s\n", printableText(u.Why))
+			fmt.Fprintf(w, "    %s\n", ui.PrintableText(u.Why))
 		}
 	}
 	for _, t := range r.Unread {
-		fmt.Fprintf(w, "missing: tape %s: %s\n", printable(t.Barcode), printableText(t.Why))
+		fmt.Fprintf(w, "missing: tape %s: %s\n", ui.Printable(t.Barcode), ui.PrintableText(t.Why))
 	}
 	for _, t := range r.Missing {
 		where := ""
 		if t.Place != "" {
-			where = ", at " + printable(t.Place)
+			where = ", at " + ui.Printable(t.Place)
 		}
 		fmt.Fprintf(w, "missing: tape %s (pool %s, number %d%s): %s, %s; nothing else that was read has %s, %s of them\n", t.Barcode, t.Pool, t.Number, where,
-			count(int64(t.Objects), "object", "objects"), bytesText(t.Bytes), count(int64(t.Only), "object", "objects"), bytesText(t.OnlyBytes))
+			ui.Count(int64(t.Objects), "object", "objects"), ui.Bytes(t.Bytes), ui.Count(int64(t.Only), "object", "objects"), ui.Bytes(t.OnlyBytes))
 	}
-	fmt.Fprintf(w, "catalog %s: %s, %s, %s in %s, %s\n", r.Catalog, count(r.Sources, "source", "sources"), count(r.Files, "file", "files"), bytesText(r.Bytes),
-		count(r.Objects, "object", "objects"), count(r.Past, "past version", "past versions"))
+	fmt.Fprintf(w, "catalog %s: %s, %s, %s in %s, %s\n", r.Catalog, ui.Count(r.Sources, "source", "sources"), ui.Count(r.Files, "file", "files"), ui.Bytes(r.Bytes),
+		ui.Count(r.Objects, "object", "objects"), ui.Count(r.Past, "past version", "past versions"))
 }

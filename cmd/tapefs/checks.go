@@ -3,7 +3,8 @@ package main
 import (
 	"time"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // checkDueJSON is a tape on which a session of ours died, and that may have to be checked before it mounts again.
@@ -17,7 +18,7 @@ type checkDueJSON struct {
 }
 
 // checksDue lists the tapes of sessions that died.
-func checksDue(conf *config, lib *changer.Library) []checkDueJSON {
+func checksDue(conf *settings, lib *changer.Library) []checkDueJSON {
 	rows := []checkDueJSON{}
 	for _, s := range lib.Died() {
 		row := checkDueJSON{Tape: string(s.Barcode), Drive: s.Drive, Since: s.Since, State: "due", Text: s.String()}
@@ -26,7 +27,7 @@ func checksDue(conf *config, lib *changer.Library) []checkDueJSON {
 			row.State, row.Hint = "failed", "tapefs tape check "+row.Tape
 		case s.Checking():
 			row.State = "checking"
-		case conf.changerConfig().CheckByHand:
+		case conf.ChangerConfig().CheckByHand:
 			row.State, row.Hint = "by-hand", "tapefs tape check "+row.Tape
 		default:
 			row.Text += "; the next command that needs it has ltfsck check it, if it does not mount"
@@ -37,12 +38,12 @@ func checksDue(conf *config, lib *changer.Library) []checkDueJSON {
 }
 
 // printChecks has a line for each, with what a person is to do.
-func printChecks(t *table, rows []checkDueJSON) {
+func printChecks(t *ui.Table, rows []checkDueJSON) {
 	for _, r := range rows {
-		text := r.Tape + "  " + printable(r.Text)
+		text := r.Tape + "  " + ui.Printable(r.Text)
 		if r.Hint != "" {
 			text += ": " + r.Hint
 		}
-		t.row("to be checked", text)
+		t.Row("to be checked", text)
 	}
 }

@@ -8,14 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/alecthomas/kong"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
-
-// version is set by the build: -ldflags "-X main.version=…".
-var version = "dev"
 
 // globals are the flags that every command takes.
 type globals struct {
@@ -30,10 +29,11 @@ type globals struct {
 type cli struct {
 	globals
 
-	Archive archiveCmd `cmd:"" group:"archive" help:"Bring new and changed files of sources onto tape."`
-	Safe    safeCmd    `cmd:"" group:"archive" help:"List the files of a source that may be deleted there, because tapes have them."`
-	Verify  verifyCmd  `cmd:"" group:"archive" help:"Read tapes back and prove that their bytes are those that were written."`
-	Forget  forgetCmd  `cmd:"" group:"archive" help:"Forget versions: what vanished long ago, old ones, or paths. Lists them unless --yes."`
+	Archive  archiveCmd  `cmd:"" group:"archive" help:"Bring new and changed files of sources onto tape."`
+	Safe     safeCmd     `cmd:"" group:"archive" help:"List the files of a source that may be deleted there, because tapes have them; --delete removes them."`
+	Receipts receiptsCmd `cmd:"" group:"archive" help:"List what safe --delete and inboxes removed at sources: when, size, SHA-256, tapes."`
+	Verify   verifyCmd   `cmd:"" group:"archive" help:"Read tapes back and prove that their bytes are those that were written."`
+	Forget   forgetCmd   `cmd:"" group:"archive" help:"Forget versions: what vanished long ago, old ones, or paths. Lists them unless --yes."`
 
 	Mount    mountCmd    `cmd:"" group:"read" help:"Show the archive in a directory."`
 	Restore  restoreCmd  `cmd:"" group:"read" help:"Bring many files back in tape order, without the mount."`
@@ -41,6 +41,7 @@ type cli struct {
 	Ls       lsCmd       `cmd:"" group:"read" help:"List a directory of the archive, from the catalog alone."`
 	Find     findCmd     `cmd:"" group:"read" help:"Find files by name, from the catalog alone."`
 	Info     infoCmd     `cmd:"" group:"read" help:"Say all that is known of a path: versions, object, copies, tapes."`
+	Serve    serveCmd    `cmd:"" group:"read" help:"Show library, tapes, runs and files on a page for browsers."`
 
 	Tape    tapeCmd    `cmd:"" group:"tapes" help:"Tapes of this catalog."`
 	Library libraryCmd `cmd:"" group:"tapes" help:"The tape library."`
@@ -51,7 +52,7 @@ type cli struct {
 	Config  configCmd  `cmd:"" group:"setup" help:"The configuration: check it, and show how it is understood."`
 	Status  statusCmd  `cmd:"" group:"setup" help:"Drives, tapes, sources, spool, cache, owed copies."`
 	Runs    runsCmd    `cmd:"" group:"setup" help:"What earlier runs did."`
-	Catalog catalogCmd `cmd:"" group:"setup" help:"The catalog: check, backup, and rebuild from tapes."`
+	Catalog catalogCmd `cmd:"" group:"setup" help:"The catalog: check, backup, export, and rebuild from tapes."`
 	Key     keyCmd     `cmd:"" group:"setup" help:"Keys: without them the tapes are noise."`
 
 	Demo       demoCmd       `cmd:"" group:"more" help:"Show the whole journey with a virtual library in a temporary folder."`
@@ -72,6 +73,7 @@ type app struct {
 
 	mounted bool     // this process is that of a mount
 	stopper *stopper // nil: signals are somebody else's
+	ends    []func() // to be called when the command is over, before its error is told
 }
 
 // virtualCmd is handled before parsing: its arguments are those of other programs.
@@ -94,7 +96,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return virtual.Main(args[1:], stdin, stdout, stderr)
 	}
 	if len(args) > 0 && args[0] == "--version" { // not a flag of every command: restore has one of its own
-		fmt.Fprintln(stdout, "tapefs "+version)
+		fmt.Fprintln(stdout, "tapefs "+programVersion())
 		return exitDone
 	}
 	if len(args) > 0 && args[0] == mountHelperWord {
@@ -117,27 +119,40 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exited
 	}
 	if err != nil {
-		report(stderr, err)
-		fmt.Fprintln(stderr, "hint: tapefs --help")
+		// What stands before the mistake is parsed, and --json may come after it.
+		report(stderr, withHint(&usageError{err}, "tapefs --help"), globals{JSON: asksJSON(args)})
 		return exitUsage
 	}
-	shown := &printableWriter{w: stdout}
+	shown := ui.NewPrintableWriter(stdout)
 	a := &app{globals: c.globals, stdin: stdin, stdout: shown, stderr: stderr}
 	a.log = newLogger(stderr, a.LogFormat, a.Verbose)
 	a.stopper, _ = ctx.Value(stopperKey{}).(*stopper)
-	err = parsed.Run(a)
-	err = errors.Join(err, shown.flush())
-	if s, ok := stderr.(*terminal); ok {
-		s.end()
+	if err = checkLimits(parsed.Command(), limitOf); err == nil {
+		err = parsed.Run(a)
+	}
+	err = errors.Join(err, shown.Flush())
+	for _, end := range a.ends {
+		end()
+	}
+	if s, ok := stderr.(*ui.Terminal); ok {
+		s.End()
 	}
 	var status exitStatus
 	if errors.As(err, &status) {
 		return int(status)
 	}
 	if err != nil {
-		report(stderr, err)
+		report(stderr, err, c.globals)
 	}
 	return exitCode(err)
+}
+
+// asksJSON reports whether a command line that could not be parsed asks for JSON.
+func asksJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json")
 }
 
 // newParser makes the parser of the command line. exit is called after help was printed.
@@ -151,7 +166,7 @@ func newParser(ctx context.Context, c *cli, stdout, stderr io.Writer, exit func(
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true}),
 		kong.Writers(stdout, stderr),
 		kong.Exit(exit),
-		kong.Vars{"moment": momentHelp},
+		kong.Vars{"moment": momentHelp, "listen": defaultListen},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.KindMapper(reflect.String, kong.MapperFunc(exactString)),
 		commandGroups,

@@ -13,7 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // candidates are the words that can stand at a place of the command line. kind tells the shell what they are:

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -8,6 +10,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
 )
 
 // initText is what init writes, without and with a virtual library's values.
@@ -47,7 +54,7 @@ func TestConfigNamesEveryKey(t *testing.T) {
 			}
 		}
 	}
-	check(reflect.TypeFor[config]())
+	check(reflect.TypeFor[config.Config]())
 }
 
 // Keys shown in comments are valid: uncommented, the file still parses.
@@ -62,54 +69,10 @@ func TestConfigCommentsAreValid(t *testing.T) {
 		if strings.Count(opened, "#") == strings.Count(text, "#") {
 			t.Fatal("nothing was uncommented")
 		}
-		if _, err := parseConfig([]byte(opened)); err != nil {
+		if _, err := config.Parse([]byte(opened)); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, opened)
 		}
 	}
-}
-
-func TestConfigDefaults(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte("sources: {b: {url: /b}, a: {url: /a}}\nspool: {max: 1.5TB}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := loadConfig(path, "/somewhere")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c.Spool.Dir != "/somewhere/spool" || c.Spool.Max != 1_500_000_000_000 || c.Cache.Max != defaultCacheMax || c.Mount.Owners != "name" {
-		t.Errorf("defaults: %+v", c)
-	}
-	sources := c.archiverSources()
-	if len(sources) != 2 || sources[0].Name != "a" || len(sources[0].Copies) != 1 || sources[0].Copies[0] != "main" {
-		t.Errorf("sources: %+v", sources)
-	}
-	if pools := c.archiverPools(); len(pools) != 1 || pools[0].Include[0] != "*" {
-		t.Errorf("pools: %+v", pools)
-	}
-}
-
-func FuzzParseConfig(f *testing.F) {
-	f.Add([]byte(""))
-	f.Add([]byte("state: /x\nlibrary:\n  drives: [{serial: A, element: 0}]\n"))
-	f.Add([]byte("spool: {max: -1}"))
-	f.Add([]byte("pools: {main: {include: ['[']}}"))
-	f.Add([]byte("a: &a [*a]"))
-	f.Add([]byte(initText(f, initConfig{State: "/state", Sources: []namedSource{{"a", "/a"}}})))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		c, err := parseConfig(text)
-		if err != nil {
-			return
-		}
-		if len(c.Pools) == 0 {
-			t.Error("a good configuration without a pool")
-		}
-		for name, s := range c.Sources {
-			if s.URL == "" || !sourceName.MatchString(name) {
-				t.Errorf("accepted source %q with url %q", name, s.URL)
-			}
-		}
-	})
 }
 
 var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.Local)
@@ -127,10 +90,108 @@ func TestArchiveOptions(t *testing.T) {
 	}
 }
 
-func TestPrintable(t *testing.T) {
-	for name, want := range map[string]string{"a b": "a b", "ü": "ü", "a\nb": `"a\nb"`, "\xff": `"\xff"`, "\x1b[31m": `"\x1b[31m"`} {
-		if got := printable(name); got != want {
-			t.Errorf("printable(%q) = %s, want %s", name, got, want)
+// What config show prints is a configuration that means the same.
+func TestConfigShow(t *testing.T) {
+	text := `state: /state
+library:
+  changer: none
+  drives: [{serial: A, element: 0, device: /dev/sg1}, {serial: B, element: 3}]
+  auto_check: false
+  move_timeout: 90s
+  check_timeout: 2w
+pools: {main: {include: ['AB*'], keep_free: 20GB, verify_after_write: 2.5%, max_age: 36h}, "off.site": {verify_after_write: all}}
+sources: {photos: {url: "nas:/srv/it's \"here\"", copies: [main, off.site], ssh: [-p, "22"], bundle_size: 1000, stall_timeout: 1h1m}}
+recall: {deny: [], prefetch: 0, user_slice: 1m}
+mount: {allow_other: false}
+scrub: {every: 1y, budget: 1.5TB}
+notify: [mail, -s, "{message}", root]
+`
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	show := func() (*config.Config, string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), []string{"--config", path, "config", "show"}, nil, &out, &errs); code != 0 {
+			t.Fatalf("exit %d: %s\n%s", code, errs.String(), text)
 		}
+		c, err := config.Load(path, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, out.String()
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first, text := show()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second, again := show()
+	if !reflect.DeepEqual(first, second) {
+		t.Errorf("%+v\n%+v\n%s", first, second, text)
+	}
+	if again != text {
+		t.Errorf("%s\n%s", text, again)
+	}
+}
+
+// The schema that editors get takes what init writes, also with its comments opened, and what the documents show; and it marks what the
+// program refuses.
+func TestConfigSchema(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"config", "schema"}, nil, &out, &errs); code != 0 {
+		t.Fatalf("exit %d: %s", code, errs.String())
+	}
+	text, err := jsonschema.UnmarshalJSON(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("tapefs.json", text); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("tapefs.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	validate := func(text string) error {
+		t.Helper()
+		asJSON, err := yaml.YAMLToJSON([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return schema.Validate(value)
+	}
+	good := map[string]string{
+		"template": initText(t, initConfig{State: "/state", KeysDir: "/k", SpoolDir: "/s", CacheDir: "/c", Sources: []namedSource{{"a", "/a"}}}),
+		"values": "spool: {max: 1.5TB}\ncache: {max: 1000}\nscrub: {every: 1y, budget: 20 GB}\nmount: {owners: squash}\npools: {main: {verify_after_write: 2.5%, max_age: 36h}}\n" +
+			"library: {drives: [{serial: 1234, element: 0}], auto_check: false, move_timeout: 1h30m}\nsources: {a: {url: /a, ssh: {port: 22}}, b: {url: /b, ssh: [-p, \"22\"]}}\n",
+	}
+	good["template, opened"] = regexp.MustCompile(`(?m)^( *)# ([a-z_]+: .*)$`).ReplaceAllString(good["template"], "$1$2")
+	for name, text := range good {
+		if _, err := config.Parse([]byte(text)); err != nil {
+			t.Errorf("%s: the program refuses it: %v", name, err)
+		}
+		if err := validate(text); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, text)
+		}
+	}
+	for _, text := range []string{
+		"sorces: {}", "sources: {src: {ulr: /x}}", "sources: {src: {url: /x, copies: main}}", "sources: {src: {url: /x, streams: many}}", "keys: {accept_single_key: perhaps}",
+		"spool: {max: 12parsecs}", "library: {move_timeout: 10 minutes}", "mount: {owners: nme}", "library: {flavor: ibm}", "pools: {main: {verify_after_write: some}}", "pools: {MAIN: {}}",
+	} {
+		if _, err := config.Parse([]byte(text)); err == nil {
+			t.Errorf("the program takes %q", text)
+		}
+		if validate(text) == nil {
+			t.Errorf("the schema takes %q", text)
+		}
+	}
+	if !strings.Contains(fmt.Sprint(text), "description") {
+		t.Error("the schema explains nothing")
 	}
 }

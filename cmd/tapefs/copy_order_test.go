@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // TestCopyOrder: cp -r of a tree that one run wrote onto several tapes loads each tape once and reads it forwards, through

@@ -7,9 +7,10 @@ import (
 	"io/fs"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 type doctorCmd struct {
@@ -36,11 +37,19 @@ type finding struct {
 	code int // exit code that a failure asks for
 }
 
+// examination is all that doctor found.
+type examination struct {
+	OK       bool      `json:"ok"`
+	Failures int       `json:"failures"`
+	Warnings int       `json:"warnings"`
+	Checks   []finding `json:"checks"`
+}
+
 // checkup collects findings. conf is nil while there is no configuration, and so on.
 type checkup struct {
 	*app
 	paths    machinePaths
-	conf     *config
+	conf     *settings
 	lib      *changer.Library
 	inv      *changer.Inventory
 	db       *catalog.DB
@@ -117,7 +126,7 @@ func (u *checkup) all(ctx context.Context) {
 		return
 	}
 	u.conf = conf
-	u.ok("configuration", "%s", conf.path)
+	u.ok("configuration", "%s", conf.File())
 	u.folders()
 	u.catalogFile(ctx)
 	u.keys(ctx)
@@ -153,24 +162,19 @@ func (u *checkup) report() error {
 		}
 	}
 	if u.JSON {
-		err := printJSON(u.stdout, struct {
-			OK       bool      `json:"ok"`
-			Failures int       `json:"failures"`
-			Warnings int       `json:"warnings"`
-			Checks   []finding `json:"checks"`
-		}{failures == 0, failures, warnings, u.findings})
+		err := ui.WriteJSON(u.stdout, examination{failures == 0, failures, warnings, u.findings})
 		if err != nil {
 			return err
 		}
 	} else {
 		for _, f := range u.findings {
-			fmt.Fprintf(u.stdout, "%-8s %-20s %s\n", f.Mark, f.Check, printable(f.Detail))
+			fmt.Fprintf(u.stdout, "%-8s %-20s %s\n", f.Mark, f.Check, ui.Printable(f.Detail))
 			if f.Hint != "" {
 				fmt.Fprintf(u.stdout, "         hint: %s\n", f.Hint)
 			}
 		}
-		fmt.Fprintf(u.stdout, "\n%s, %s, %s\n", count(int64(len(u.findings)), "check", "checks"),
-			count(int64(failures), "failure", "failures"), count(int64(warnings), "warning", "warnings"))
+		fmt.Fprintf(u.stdout, "\n%s, %s, %s\n", ui.Count(int64(len(u.findings)), "check", "checks"),
+			ui.Count(int64(failures), "failure", "failures"), ui.Count(int64(warnings), "warning", "warnings"))
 	}
 	if u.conf == nil {
 		code = exitUsage // whatever else there is, this comes first
@@ -183,7 +187,7 @@ func (u *checkup) report() error {
 
 // catalogFile opens the catalog and lets SQLite look through it.
 func (u *checkup) catalogFile(ctx context.Context) {
-	path := u.conf.catalogPath()
+	path := u.conf.CatalogPath()
 	db, err := catalog.OpenReadOnly(ctx, path)
 	if err != nil {
 		hint := "restore it from a backup, or make it anew from the tapes: tapefs catalog rebuild; see docs/disaster-recovery.md"
@@ -203,7 +207,7 @@ func (u *checkup) catalogFile(ctx context.Context) {
 		u.failWith("catalog", err, "")
 		return
 	}
-	u.ok("catalog", "whole; %s, %s", count(files, "file", "files"), bytesText(bytes))
+	u.ok("catalog", "whole; %s, %s", ui.Count(files, "file", "files"), ui.Bytes(bytes))
 }
 
 // keys looks at the key files and whether a second copy of the one that seals was seen.
@@ -227,7 +231,7 @@ func (u *checkup) keys(ctx context.Context) {
 		return
 	}
 	u.ring = ring
-	u.ok("keys", "%s seals; %s in %s", key.Fingerprint(), count(int64(len(ring.Fingerprints())), "key", "keys"), u.conf.Keys.Dir)
+	u.ok("keys", "%s seals; %s in %s", key.Fingerprint(), ui.Count(int64(len(ring.Fingerprints())), "key", "keys"), u.conf.Keys.Dir)
 	if u.db == nil {
 		return
 	}
@@ -248,7 +252,7 @@ func (u *checkup) keys(ctx context.Context) {
 	const hint = "copy the key file to another disk, then: tapefs key check --copy FILE"
 	switch {
 	case !seen.IsZero():
-		u.ok("key copy", "a second copy was seen on %s", dateOr(&seen, ""))
+		u.ok("key copy", "a second copy was seen on %s", ui.DateOr(&seen, ""))
 	case u.conf.Keys.AcceptSingleKey:
 		u.warn("key copy", hint, "no second copy was ever seen (accept_single_key is set)")
 	default:

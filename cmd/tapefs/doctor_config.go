@@ -10,8 +10,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
 )
 
 // foundDrive is a drive as lsscsi and the links of udev show it.
@@ -37,7 +39,7 @@ type foundLibrary struct {
 
 // proposeLibrary prints a library: section made of what is connected.
 func proposeLibrary(ctx context.Context, a *app) error {
-	var programs programsConfig
+	var programs config.Programs
 	if conf, err := a.configuration(); err == nil {
 		programs = conf.Library.Programs
 	}
@@ -48,7 +50,7 @@ func proposeLibrary(ctx context.Context, a *app) error {
 	return found.print(a.stdout, programs)
 }
 
-func findLibrary(ctx context.Context, programs programsConfig) (*foundLibrary, error) {
+func findLibrary(ctx context.Context, programs config.Programs) (*foundLibrary, error) {
 	nodes, err := changer.ListNodes(ctx, programs.Lsscsi)
 	if err != nil {
 		return nil, err
@@ -89,7 +91,7 @@ func findLibrary(ctx context.Context, programs programsConfig) (*foundLibrary, e
 }
 
 // wwn is how udev names a device by its world wide name: no serial that a person would know.
-var wwn = regexp.MustCompile(`^3[0-9a-f]{16}$`)
+var wwn = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^3[0-9a-f]{16}$`) })
 
 // linkSerial finds the serial in the link of /dev/tape/by-id that leads to a node: scsi-SERIAL-nst.
 func linkSerial(dir, name, suffix string) string {
@@ -104,7 +106,7 @@ func linkSerial(dir, name, suffix string) string {
 			continue
 		}
 		serial := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(link), "scsi-"), suffix)
-		if found == "" || wwn.MatchString(found) {
+		if found == "" || wwn().MatchString(found) {
 			found = serial
 		}
 	}
@@ -148,7 +150,7 @@ func (l *foundLibrary) byOrder() {
 	}
 }
 
-func (l *foundLibrary) print(w io.Writer, programs programsConfig) error {
+func (l *foundLibrary) print(w io.Writer, programs config.Programs) error {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("library:")
@@ -199,7 +201,7 @@ func (l *foundLibrary) print(w io.Writer, programs programsConfig) error {
 	if unproved {
 		p("  # To prove an element, let the robot load one drive (mtx load SLOT ELEMENT) and run tapefs doctor --fix-config again.")
 	}
-	if (programs != programsConfig{}) {
+	if (programs != config.Programs{}) {
 		p("  programs:")
 		for _, q := range []namedProgram{{"mtx", programs.Mtx}, {"mt", programs.Mt}, {"mkltfs", programs.Mkltfs},
 			{"ltfs", programs.Ltfs}, {"ltfsck", programs.Ltfsck}, {"lsscsi", programs.Lsscsi}, {"sg_read_attr", programs.SgReadAttr}, {"sg_logs", programs.SgLogs}} {

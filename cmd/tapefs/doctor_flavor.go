@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // ltfsSeen is what the LTFS programs said of themselves when doctor looked for them.

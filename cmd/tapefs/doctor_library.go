@@ -9,9 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // changer opens the library and reads its inventory.
@@ -68,8 +69,8 @@ func (u *checkup) changer(ctx context.Context) {
 		}
 		product = strings.TrimSpace(q.Vendor+" "+q.Product) + ": "
 	}
-	u.ok("changer", "%s%s, %s (%d mail), %s, %s", product, count(int64(len(inv.Drives)), "drive", "drives"), count(int64(len(inv.Slots)), "slot", "slots"),
-		mail, count(int64(tapes), "tape", "tapes"), count(int64(cleaning), "cleaning cartridge", "cleaning cartridges"))
+	u.ok("changer", "%s%s, %s (%d mail), %s, %s", product, ui.Count(int64(len(inv.Drives)), "drive", "drives"), ui.Count(int64(len(inv.Slots)), "slot", "slots"),
+		mail, ui.Count(int64(tapes), "tape", "tapes"), ui.Count(int64(cleaning), "cleaning cartridge", "cleaning cartridges"))
 	for b, n := range labels {
 		if b != "" && n > 1 {
 			u.warn("changer", "take one of them out, or label it anew", "%d cartridges carry the barcode %s", n, b)
@@ -80,10 +81,10 @@ func (u *checkup) changer(ctx context.Context) {
 			"the label %s may be that of %s: nothing is done with it by its label", b, barcodesText(all))
 	}
 	if n := len(inv.ReadAs); n > 0 {
-		u.ok("changer", "%s under a label with or without the media suffix that the catalog has it under", count(int64(n), "known tape", "known tapes"))
+		u.ok("changer", "%s under a label with or without the media suffix that the catalog has it under", ui.Count(int64(n), "known tape", "known tapes"))
 	}
 	if unlabelled > 0 {
-		u.warn("changer", "put labels on them: a tape without one can only be moved by its slot", "%s without a barcode that can be read", count(int64(unlabelled), "cartridge", "cartridges"))
+		u.warn("changer", "put labels on them: a tape without one can only be moved by its slot", "%s without a barcode that can be read", ui.Count(int64(unlabelled), "cartridge", "cartridges"))
 	}
 }
 
@@ -135,8 +136,8 @@ func (u *checkup) suspects(ctx context.Context) {
 		return
 	}
 	for _, t := range tapes {
-		if t.State == catalog.TapeSuspect {
-			u.warn("tape "+t.Barcode, remedy(t), "it is suspect: nothing is written to it, and its copies do not count: %s", orDash(t.Note))
+		if t.Suspect() {
+			u.warn("tape "+t.Barcode, remedy(t), "it is suspect: nothing is written to it, and its copies do not count: %s", ui.OrDash(t.Note))
 		}
 	}
 	left := len(u.lib.Configured())
@@ -147,7 +148,7 @@ func (u *checkup) suspects(ctx context.Context) {
 			}
 			left--
 			f := finding{Check: fmt.Sprintf("drive %d", d.Element), Mark: markWarning,
-				Detail: fmt.Sprintf("%s is set aside for writing: %s", d.Serial, orDash(k.Note)),
+				Detail: fmt.Sprintf("%s is set aside for writing: %s", d.Serial, ui.OrDash(k.Note)),
 				Hint:   fmt.Sprintf("tapefs drive clean %d, have it looked at, then: tapefs drive trust %d", d.Element, d.Element)}
 			if left == 0 {
 				f.Mark, f.code = markFailed, exitOperator
@@ -229,7 +230,7 @@ func (u *checkup) namesAgree(ctx context.Context, d changer.DriveConfig) (text s
 	// Its node has a serial, and it is not this one.
 	if node, err := filepath.EvalSymlinks(d.Tape); err == nil {
 		dir, name := filepath.Split(node)
-		if other := linkSerial(dir, name, "-nst"); other != "" && !wwn.MatchString(other) {
+		if other := linkSerial(dir, name, "-nst"); other != "" && !wwn().MatchString(other) {
 			return "", withHint(fmt.Errorf("no drive has the serial %s: %s is that of drive %s", d.Serial, d.Tape, other),
 				"set serial: to the one of the drive; tapefs doctor --fix-config shows them")
 		}
@@ -267,12 +268,12 @@ func (u *checkup) pools(ctx context.Context) {
 		return
 	}
 	used := map[string]bool{}
-	for _, s := range u.conf.archiverSourcesOrNone() {
+	for _, s := range u.conf.ArchiverSources() {
 		for _, p := range s.Copies {
 			used[p] = true
 		}
 	}
-	for _, p := range u.conf.archiverPools() {
+	for _, p := range u.conf.ArchiverPools() {
 		if !used[p.Name] {
 			continue
 		}
@@ -280,7 +281,7 @@ func (u *checkup) pools(ctx context.Context) {
 		check := "pool " + p.Name
 		switch {
 		case open > 0 || blank > 0:
-			u.ok(check, "%s to write to, %d more that may be formatted", count(int64(open), "tape", "tapes"), blank)
+			u.ok(check, "%s to write to, %d more that may be formatted", ui.Count(int64(open), "tape", "tapes"), blank)
 		case unknown != "":
 			u.findings = append(u.findings, finding{Check: check, Mark: markFailed, Detail: "no tape in the library can be written", code: exitOperator,
 				Hint: fmt.Sprintf("make a tape of the pool: tapefs tape format %s --pool %s", unknown, p.Name)})

@@ -16,21 +16,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // folders looks at what lies below the state folder: present, ours to write, and closed to others.
 func (u *checkup) folders() {
 	c := u.conf
 	open := []string{}
-	for _, dir := range []string{c.State, c.Keys.Dir, c.Spool.Dir, c.Cache.Dir, c.runDir()} {
+	for _, dir := range []string{c.State, c.Keys.Dir, c.Spool.Dir, c.Cache.Dir, c.RunDir()} {
 		info, err := os.Stat(dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && dir != c.State:
 			continue // made when it is needed
 		case err != nil:
-			u.fail("state folder", "is its disk mounted, and state: in "+c.path+" right? If it is lost: mkdir -m 700 "+dir+", put the key files back into "+
+			u.fail("state folder", "is its disk mounted, and state: in "+c.File()+" right? If it is lost: mkdir -m 700 "+dir+", put the key files back into "+
 				c.Keys.Dir+", then tapefs catalog rebuild", "%v", err)
 			return
 		case !info.IsDir():
@@ -43,8 +45,8 @@ func (u *checkup) folders() {
 			open = append(open, dir)
 		}
 	}
-	if info, err := os.Stat(c.catalogPath()); err == nil && info.Mode().Perm()&0o077 != 0 {
-		u.warn("state folder", "chmod 600 "+c.catalogPath(), "%s can be opened by others", c.catalogPath())
+	if info, err := os.Stat(c.CatalogPath()); err == nil && info.Mode().Perm()&0o077 != 0 {
+		u.warn("state folder", "chmod 600 "+c.CatalogPath(), "%s can be opened by others", c.CatalogPath())
 		return
 	}
 	if len(open) > 0 {
@@ -63,7 +65,7 @@ type program struct {
 }
 
 // versionText finds a version number in what a program prints of itself.
-var versionText = regexp.MustCompile(`\d+\.\d[\w.]*`)
+var versionText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\d+\.\d[\w.]*`) })
 
 // versionLimit is how long a program may take to tell its version.
 const versionLimit = 10 * time.Second
@@ -71,7 +73,7 @@ const versionLimit = 10 * time.Second
 func (u *checkup) programList() []program {
 	c := u.conf
 	if c == nil {
-		c = &config{}
+		c = &settings{Config: &config.Config{}}
 	}
 	or := func(path, name string) string {
 		if path == "" {
@@ -83,7 +85,7 @@ func (u *checkup) programList() []program {
 	p := c.Library.Programs
 	withChanger := c.Library.Changer != changer.None
 	ssh, remote := false, false
-	for _, s := range c.archiverSourcesOrNone() {
+	for _, s := range c.ArchiverSources() {
 		ssh = ssh || archiver.NeedsSSH(s)
 		remote = true
 	}
@@ -103,14 +105,6 @@ func (u *checkup) programList() []program {
 		{"fusermount3", "fusermount3", "apt-get install fuse3", true, v},
 		{"openssl", "openssl", "apt-get install openssl: restore.sh on the tapes needs it", false, []string{"version"}},
 	}
-}
-
-// archiverSourcesOrNone is archiverSources for a configuration that may be empty.
-func (c *config) archiverSourcesOrNone() []archiver.Source {
-	if len(c.Sources) == 0 {
-		return nil
-	}
-	return c.archiverSources()
 }
 
 // programs looks for the programs that tapefs drives and asks their versions.
@@ -139,7 +133,7 @@ func (u *checkup) programs(ctx context.Context) {
 			}
 			continue
 		}
-		version := versionText.FindString(said)
+		version := versionText().FindString(said)
 		u.ltfs.saw(p.name, path, version, said)
 		if version == "" {
 			version = "version unknown"
@@ -158,7 +152,9 @@ func reinstall(hint string) string {
 }
 
 // brokenText is what the loader of programs says when it cannot start one.
-var brokenText = regexp.MustCompile(`error while loading shared libraries|symbol lookup error|version .* not found \(required by|[Ee]xec format error|cannot execute`)
+var brokenText = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`error while loading shared libraries|symbol lookup error|version .* not found \(required by|[Ee]xec format error|cannot execute`)
+})
 
 // said is what a program prints when it is asked for its version, whatever its exit code: some print it on a usage error. The error
 // tells a program that could not run at all.
@@ -181,7 +177,7 @@ func said(ctx context.Context, path string, args []string) (string, error) {
 		return text, nil
 	case !errors.As(err, &exit):
 		return text, err // it could not be started
-	case exit.ExitCode() < 0, exit.ExitCode() == 126, exit.ExitCode() == 127, brokenText.MatchString(text):
+	case exit.ExitCode() < 0, exit.ExitCode() == 126, exit.ExitCode() == 127, brokenText().MatchString(text):
 		if line := strings.TrimSpace(text); line != "" {
 			return text, errors.New(oneLine(firstLine(line)))
 		}
@@ -285,14 +281,14 @@ func (u *checkup) modules() {
 	u.ok("kernel modules", "sg and st are loaded")
 }
 
-var tapeNode = regexp.MustCompile(`^n?st\d+[alm]?$`)
+var tapeNode = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^n?st\d+[alm]?$`) })
 
 // devices looks whether the configured nodes exist and may be opened.
 func (u *checkup) devices() {
 	lib := u.conf.Library
 	if lib.Changer == "" || len(lib.Drives) == 0 {
 		u.findings = append(u.findings, finding{Check: "library", Mark: markFailed, Detail: "no tape library is configured",
-			Hint: "tapefs doctor --fix-config proposes the section for " + u.conf.path, code: exitUsage})
+			Hint: "tapefs doctor --fix-config proposes the section for " + u.conf.File(), code: exitUsage})
 		return
 	}
 	bad := false
@@ -312,7 +308,7 @@ func (u *checkup) devices() {
 		}
 	}
 	for _, d := range lib.Drives {
-		if real, err := filepath.EvalSymlinks(d.Device); d.Device != "" && err == nil && tapeNode.MatchString(filepath.Base(real)) {
+		if real, err := filepath.EvalSymlinks(d.Device); d.Device != "" && err == nil && tapeNode().MatchString(filepath.Base(real)) {
 			bad = true
 			u.fail("devices", "set device: to the sg node that lsscsi -g shows in the last column", "drive %s: ltfs takes an sg node, and %s is a tape node", d.Serial, d.Device)
 		}
@@ -388,10 +384,10 @@ const sourceLimit = 20 * time.Second
 // sources reaches for each source the way archive would, for all at the same time.
 func (u *checkup) sources(ctx context.Context) {
 	if len(u.conf.Sources) == 0 {
-		u.warn("sources", "add one under sources: in "+u.conf.path, "none is configured")
+		u.warn("sources", "add one under sources: in "+u.conf.File(), "none is configured")
 		return
 	}
-	sources := u.conf.archiverSources()
+	sources := u.conf.ArchiverSources()
 	found := make([]error, len(sources))
 	var all sync.WaitGroup
 	for i, s := range sources {
@@ -432,12 +428,12 @@ func (u *checkup) space(check, dir string, limit int64) {
 	hint := fmt.Sprintf("make room, or set %s.dir to another disk", check)
 	switch {
 	case free < noSpace:
-		u.fail(check, hint, "%s free in %s", bytesText(free), dir)
+		u.fail(check, hint, "%s free in %s", ui.Bytes(free), dir)
 	case limit > 0 && room < limit:
-		u.warn(check, fmt.Sprintf("lower %s.max, or set %s.dir to another disk", check, check), "%s free in %s, and %s.max is %s", bytesText(free), dir, check, bytesText(limit))
+		u.warn(check, fmt.Sprintf("lower %s.max, or set %s.dir to another disk", check, check), "%s free in %s, and %s.max is %s", ui.Bytes(free), dir, check, ui.Bytes(limit))
 	case free < tightSpace:
-		u.warn(check, hint, "%s free in %s", bytesText(free), dir)
+		u.warn(check, hint, "%s free in %s", ui.Bytes(free), dir)
 	default:
-		u.ok(check, "%s free in %s", bytesText(free), dir)
+		u.ok(check, "%s free in %s", ui.Bytes(free), dir)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/goccy/go-yaml"
 )
@@ -21,18 +22,18 @@ type mask struct {
 }
 
 var (
-	ltfsLine  = regexp.MustCompile(`LTFS\d{5}[EWID]`)
-	login     = regexp.MustCompile(`[\w.+-]+@[\w.:-]+`)
-	anyPath   = regexp.MustCompile(`(^|[\s"'=(,:>]|\$[A-Z]+)(/[^\s"',;:()]+)`)
-	plainText = regexp.MustCompile(`^[0-9][0-9.]* ?[A-Za-z%]{0,5}$`) // a number, a size, a duration
-	urlParts  = regexp.MustCompile(`^(?:([a-z]+)://)?(?:([^@/:]+)@)?([^/:]+)?`)
+	ltfsLine  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`LTFS\d{5}[EWID]`) })
+	login     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[\w.+-]+@[\w.:-]+`) })
+	anyPath   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|[\s"'=(,:>]|\$[A-Z]+)(/[^\s"',;:()]+)`) })
+	plainText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9][0-9.]* ?[A-Za-z%]{0,5}$`) }) // a number, a size, a duration
+	urlParts  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:([a-z]+)://)?(?:([^@/:]+)@)?([^/:]+)?`) })
 )
 
 // tellingPaths begin paths that say something about a machine and nothing about a person.
 var tellingPaths = []string{"/dev/", "/proc/", "/sys/", "/usr/", "/bin/", "/sbin/", "/opt/", "/lib/", "/etc/tapefs"}
 
 // newMask learns the names of a configuration; conf may be nil.
-func newMask(conf *config) *mask {
+func newMask(conf *settings) *mask {
 	m := &mask{map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}}
 	if host, err := os.Hostname(); err == nil {
 		m.word(host, "(this host)")
@@ -43,7 +44,7 @@ func newMask(conf *config) *mask {
 	if conf == nil {
 		return m
 	}
-	for name, dir := range map[string]string{"STATE": conf.State, "KEYS": conf.Keys.Dir, "SPOOL": conf.Spool.Dir, "CACHE": conf.Cache.Dir, "CONFIG": filepath.Dir(conf.path)} {
+	for name, dir := range map[string]string{"STATE": conf.State, "KEYS": conf.Keys.Dir, "SPOOL": conf.Spool.Dir, "CACHE": conf.Cache.Dir, "CONFIG": filepath.Dir(conf.File())} {
 		if len(dir) > 1 {
 			m.names[dir] = "$" + name
 		}
@@ -54,12 +55,12 @@ func newMask(conf *config) *mask {
 		m.word(name, alias)
 		url := conf.Sources[name].URL
 		m.names[url] = "(address of " + alias + ")"
-		if p := urlParts.FindStringSubmatch(url); p != nil && !strings.HasPrefix(url, "/") {
+		if p := urlParts().FindStringSubmatch(url); p != nil && !strings.HasPrefix(url, "/") {
 			m.word(p[2], "(user)")
 			m.word(p[3], "(host of "+alias+")")
 		}
 	}
-	for _, s := range conf.archiverSourcesOrNone() {
+	for _, s := range conf.ArchiverSources() {
 		m.phrases(s.SSH, s.Include, s.Exclude)
 	}
 	m.phrases(conf.KeyCommand, conf.Notify)
@@ -93,7 +94,7 @@ func (m *mask) hide(text string) string {
 	for _, name := range longestFirst(m.names) {
 		text = strings.ReplaceAll(text, name, m.names[name])
 	}
-	text = anyPath.ReplaceAllStringFunc(login.ReplaceAllString(text, "(login)"), hidePath)
+	text = anyPath().ReplaceAllStringFunc(login().ReplaceAllString(text, "(login)"), hidePath)
 	for _, name := range longestFirst(m.words) {
 		text = regexp.MustCompile(`(^|[^\w-])`+regexp.QuoteMeta(name)+`($|[^\w-])`).ReplaceAllString(text, "${1}"+strings.ReplaceAll(m.words[name], "$", "$$")+"${2}")
 	}
@@ -180,7 +181,7 @@ func (m *mask) text(at []string, v string) string {
 		if alias, ok := m.pools[v]; ok {
 			return alias
 		}
-	case at[0] == "pools" && (key == "include" || key == "exclude"), slices.Contains(keptText, key), plainText.MatchString(v):
+	case at[0] == "pools" && (key == "include" || key == "exclude"), slices.Contains(keptText, key), plainText().MatchString(v):
 		return m.hide(v)
 	}
 	return "(set)"

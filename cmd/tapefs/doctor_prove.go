@@ -12,7 +12,9 @@ import (
 
 	"github.com/google/renameio/v2"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // proofTries is how many cartridges are tried in one drive: it may not take one of another generation.
@@ -33,7 +35,7 @@ func proveDrives(ctx context.Context, a *app) error {
 	ctx = a.patient(ctx)
 	failed := 0
 	proofs := map[string]changer.Proof{}
-	for _, d := range h.conf.changerConfig().Drives {
+	for _, d := range h.conf.ChangerConfig().Drives {
 		var err error // of this drive alone
 		p, ok := h.lib.Proof(d)
 		if !ok {
@@ -57,11 +59,11 @@ func proveDrives(ctx context.Context, a *app) error {
 		proofs[d.Serial] = p
 		fmt.Fprintf(a.stdout, "drive %d (%s) is proved: the robot fills it, and %s is its tape node\n", d.Element, d.Serial, p.Node)
 	}
-	if err := recordDrives(h.conf.path, proofs, nil); err != nil {
+	if err := recordDrives(h.conf.File(), proofs, nil); err != nil {
 		return err
 	}
 	if failed > 0 {
-		return fmt.Errorf("prove the drives: %s", count(int64(failed), "is not proved", "are not proved"))
+		return fmt.Errorf("prove the drives: %s", ui.Count(int64(failed), "is not proved", "are not proved"))
 	}
 	return nil
 }
@@ -125,7 +127,7 @@ func (h *hand) pairDrives(ctx context.Context, a *app) error {
 		proofs[p.Drive.Serial] = proof
 		fmt.Fprintf(a.stdout, "drive %d (%s) is proved: the robot fills it, and %s is its tape node%s\n", p.Element, p.Drive.Serial, proof.Node, correction(p))
 	}
-	return recordDrives(h.conf.path, proofs, pairs)
+	return recordDrives(h.conf.File(), proofs, pairs)
 }
 
 // corrected are the keys of a drive's entry that the pairing changed, with what they said and what they are to say.
@@ -183,7 +185,7 @@ func recordDrives(path string, proofs map[string]changer.Proof, pairs []changer.
 	if edited == string(text) {
 		return nil
 	}
-	if _, err := parseConfig([]byte(edited)); err != nil {
+	if _, err := config.Parse([]byte(edited)); err != nil {
 		return withHint(fmt.Errorf("%s: it could not be read any more after that: %w", op, err), "nothing was changed; the proofs are kept in the state folder, too")
 	}
 	if err := renameio.WriteFile(path, []byte(edited), 0o600, renameio.WithExistingPermissions()); err != nil {

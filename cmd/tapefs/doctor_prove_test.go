@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
 )
 
 func TestInsertProof(t *testing.T) {

@@ -16,7 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // A report is what somebody who looks for a fault needs to know of a machine, in one file that can be sent to strangers: no key, no
@@ -27,6 +28,11 @@ const (
 	reportRuns  = 20               // runs of which kind, state and time are told
 	askLimit    = 30 * time.Second // for a program that looks at a device
 )
+
+// faultReport names a report that was written.
+type faultReport struct {
+	File string `json:"file"`
+}
 
 // reportFile makes the checks and writes the report into a new file.
 func reportFile(ctx context.Context, u *checkup, path string) (err error) {
@@ -57,6 +63,9 @@ func reportFile(ctx context.Context, u *checkup, path string) (err error) {
 	if _, err := f.Write(text); err != nil {
 		return fmt.Errorf("write a report: %w", err)
 	}
+	if u.JSON {
+		return ui.WriteJSON(u.stdout, faultReport{path})
+	}
 	fmt.Fprintf(u.stdout, "wrote %s: versions, what doctor found, the configuration, what changer and drives say, logs of LTFS, and counts of the catalog\n"+
 		"names of hosts, people, folders and files are left out; read it before you send it to anybody\n", path)
 	return nil
@@ -79,7 +88,7 @@ func (u *checkup) reportText(ctx context.Context) []byte {
 			if u.conf == nil && f.Check == "configuration" {
 				f.Detail = firstLine(f.Detail) // what follows shows lines of it
 			}
-			fmt.Fprintf(w, "%-8s %-20s %s\n", f.Mark, f.Check, printable(f.Detail))
+			fmt.Fprintf(w, "%-8s %-20s %s\n", f.Mark, f.Check, ui.Printable(f.Detail))
 		}
 		return nil
 	})
@@ -112,7 +121,7 @@ func (u *checkup) reportConfig(w io.Writer, m *mask) error {
 	if u.conf == nil {
 		return errors.New("there is none that can be read")
 	}
-	text, err := os.ReadFile(u.conf.path)
+	text, err := os.ReadFile(u.conf.File())
 	if err != nil {
 		return err
 	}
@@ -146,7 +155,7 @@ func (u *checkup) reportDevices(ctx context.Context, w io.Writer) error {
 	if u.conf == nil {
 		return errors.New("no configuration")
 	}
-	l := u.conf.changerConfig()
+	l := u.conf.ChangerConfig()
 	programs := u.conf.Library.Programs
 	ask := func(program, usual string, args ...string) {
 		if program == "" {
@@ -190,7 +199,7 @@ func (u *checkup) reportLogs(w io.Writer) error {
 	if u.conf == nil {
 		return errors.New("no configuration")
 	}
-	logs, err := filepath.Glob(filepath.Join(u.conf.runDir(), "ltfs-*.log"))
+	logs, err := filepath.Glob(filepath.Join(u.conf.RunDir(), "ltfs-*.log"))
 	if err != nil {
 		return err
 	}
@@ -203,8 +212,8 @@ func (u *checkup) reportLogs(w io.Writer) error {
 		}
 		var lines []string
 		for _, line := range strings.Split(text, "\n") {
-			if ltfsLine.MatchString(line) {
-				lines = append(lines, printable(line))
+			if ltfsLine().MatchString(line) {
+				lines = append(lines, ui.Printable(line))
 			}
 		}
 		fmt.Fprintln(w, strings.Join(lines[max(0, len(lines)-reportLines):], "\n"))

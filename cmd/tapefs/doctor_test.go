@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
 )
 
 // script writes an executable that prints text.
@@ -55,7 +57,7 @@ func TestProposeLibrary(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := programsConfig{
+	p := config.Programs{
 		Lsscsi: script(t, filepath.Join(dir, "lsscsi"), `cat <<'X'
 [0:0:0:0]    tape    HP       Ultrium 5-SCSI   Z51U  `+dev+`/st0   `+dev+`/sg4 
 [0:0:0:1]    mediumx TANDBERG StorageLoader    0495  `+dev+`/sch0  `+dev+`/sg5 
@@ -78,10 +80,10 @@ echo 'mtx: Request Sense: Long Report=yes' >&2
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	if err := found.print(&text, programsConfig{}); err != nil {
+	if err := found.print(&text, config.Programs{}); err != nil {
 		t.Fatal(err)
 	}
-	conf, err := parseConfig([]byte(text.String()))
+	conf, err := config.Parse([]byte(text.String()))
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text.String())
 	}
@@ -89,7 +91,7 @@ echo 'mtx: Request Sense: Long Report=yes' >&2
 	if l.Changer != filepath.Join(byID, "scsi-TANDBERG0001-changer") || len(l.Drives) != 2 {
 		t.Fatalf("proposed\n%s", text.String())
 	}
-	want := []driveConfig{
+	want := []config.Drive{
 		{Serial: "HU1929ABCD", Element: 1, Device: dev + "/sg4", Tape: dev + "/nst0"},
 		{Serial: "HU1929EFGH", Element: 0, Device: dev + "/sg6", Tape: dev + "/nst1"},
 	}
@@ -108,10 +110,10 @@ echo 'mtx: Request Sense: Long Report=yes' >&2
 		t.Fatal(err)
 	}
 	text.Reset()
-	if err := found.print(&text, programsConfig{}); err != nil {
+	if err := found.print(&text, config.Programs{}); err != nil {
 		t.Fatal(err)
 	}
-	if conf, err = parseConfig([]byte(text.String())); err != nil || conf.Library.Changer != "none" || len(conf.Library.Drives) != 1 {
+	if conf, err = config.Parse([]byte(text.String())); err != nil || conf.Library.Changer != "none" || len(conf.Library.Drives) != 1 {
 		t.Errorf("%v in\n%s", err, text.String())
 	}
 	p.Lsscsi = script(t, filepath.Join(dir, "lsscsi"), "")
@@ -121,7 +123,7 @@ echo 'mtx: Request Sense: Long Report=yes' >&2
 }
 
 // machine makes a checkup over a tree that stands for the machine.
-func machine(t *testing.T, conf *config) (*checkup, string) {
+func machine(t *testing.T, conf *settings) (*checkup, string) {
 	dir := t.TempDir()
 	u := &checkup{app: &app{stdout: io.Discard, stderr: io.Discard}, conf: conf,
 		paths: machinePaths{dev: filepath.Join(dir, "dev"), proc: filepath.Join(dir, "proc"), etc: filepath.Join(dir, "etc")}}
@@ -137,7 +139,7 @@ func (u *checkup) last(t *testing.T) finding {
 }
 
 func TestDoctorLooksForKernelModules(t *testing.T) {
-	conf := &config{Library: libraryConfig{Changer: "/dev/null", Drives: []driveConfig{{Serial: "A", Device: "/dev/null", Tape: "/dev/null"}}}}
+	conf := &settings{Config: &config.Config{Library: config.Library{Changer: "/dev/null", Drives: []config.Drive{{Serial: "A", Device: "/dev/null", Tape: "/dev/null"}}}}}
 	u, dir := machine(t, conf)
 	write(t, filepath.Join(dir, "proc", "devices"), "Character devices:\n  1 mem\n 21 sg\n\nBlock devices:\n  8 sd\n")
 	u.modules()
@@ -156,8 +158,8 @@ func TestDoctorWantsTheSgNode(t *testing.T) {
 	for _, name := range []string{"sg0", "st0", "nst0"} {
 		write(t, filepath.Join(dir, name), "")
 	}
-	u, _ := machine(t, &config{Library: libraryConfig{Changer: filepath.Join(dir, "sg0"),
-		Drives: []driveConfig{{Serial: "A", Device: filepath.Join(dir, "st0"), Tape: filepath.Join(dir, "nst0")}}}})
+	u, _ := machine(t, &settings{Config: &config.Config{Library: config.Library{Changer: filepath.Join(dir, "sg0"),
+		Drives: []config.Drive{{Serial: "A", Device: filepath.Join(dir, "st0"), Tape: filepath.Join(dir, "nst0")}}}}})
 	u.devices()
 	if f := u.last(t); f.Mark != markFailed || !strings.Contains(f.Detail, "ltfs takes an sg node") {
 		t.Errorf("st node as device: %+v", f)

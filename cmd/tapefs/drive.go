@@ -6,8 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type driveCmd struct {
@@ -45,7 +46,7 @@ type driveStateJSON struct {
 func driveStateOf(s changer.DriveState) driveStateJSON {
 	d := driveStateJSON{Element: s.Element, Serial: s.Serial, Device: s.Device, Tape: s.Tape, Barcode: string(s.Barcode),
 		WriteProtected: s.Status.WriteProtected, WantsCleaning: s.Status.Cleaning, Density: s.Status.Density,
-		File: s.Status.File, Block: s.Status.Block, Holder: s.Holder, Problem: s.Problem, Proved: timeOrNil(s.Proof.At)}
+		File: s.Status.File, Block: s.Status.Block, Holder: s.Holder, Problem: s.Problem, Proved: ui.TimeOrNil(s.Proof.At)}
 	switch {
 	case s.Mounted:
 		d.State = "mounted"
@@ -89,12 +90,12 @@ func (c *driveStatusCmd) Run(ctx context.Context, a *app) error {
 	}
 	addDriveWear(ctx, h, rows)
 	if a.JSON {
-		if perr := printJSON(a.stdout, rows); perr != nil {
+		if perr := ui.WriteJSON(a.stdout, rows); perr != nil {
 			return perr
 		}
 		return err
 	}
-	t := newTable(a.stdout, "DRIVE", "SERIAL", "STATE", "TAPE", "MEDIUM", "AT", "USED BY", "DEVICES")
+	t := ui.NewTable(a.stdout, "DRIVE", "SERIAL", "STATE", "TAPE", "MEDIUM", "AT", "USED BY", "DEVICES")
 	for _, r := range rows {
 		state := r.State
 		if r.WriteProtected {
@@ -107,9 +108,9 @@ func (c *driveStatusCmd) Run(ctx context.Context, a *app) error {
 		if r.Block >= 0 {
 			at = fmt.Sprintf("file %d block %d", r.File, r.Block)
 		}
-		t.row(fmt.Sprint(r.Element), r.Serial, state, orDash(r.Barcode), orDash(r.Density), at, orDash(r.Holder), r.Device+" "+r.Tape)
+		t.Row(fmt.Sprint(r.Element), r.Serial, state, ui.OrDash(r.Barcode), ui.OrDash(r.Density), at, ui.OrDash(r.Holder), r.Device+" "+r.Tape)
 	}
-	if ferr := t.flush(); ferr != nil {
+	if ferr := t.Flush(); ferr != nil {
 		return ferr
 	}
 	for _, r := range rows {
@@ -136,7 +137,7 @@ func (c *driveStatusCmd) Run(ctx context.Context, a *app) error {
 
 // addDriveWear adds what the catalog knows of the drives' wear, as far as there is a catalog: the state of a drive is shown without.
 func addDriveWear(ctx context.Context, h *hand, rows []driveStateJSON) {
-	db, err := catalog.OpenReadOnly(ctx, h.conf.catalogPath())
+	db, err := catalog.OpenReadOnly(ctx, h.conf.CatalogPath())
 	if err != nil {
 		h.log.Debug("look for the wear of drives", "err", err)
 		return
@@ -204,13 +205,13 @@ func (c *driveInquiryCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	if a.JSON {
-		err = printJSON(a.stdout, rows)
+		err = ui.WriteJSON(a.stdout, rows)
 	} else {
-		t := newTable(a.stdout, "", "SERIAL", "TYPE", "VENDOR", "PRODUCT", "REVISION", "DEVICE")
+		t := ui.NewTable(a.stdout, "", "SERIAL", "TYPE", "VENDOR", "PRODUCT", "REVISION", "DEVICE")
 		for _, r := range rows {
-			t.row(r.Name, orDash(r.Serial), orDash(r.Type), orDash(r.Vendor), orDash(r.Product), orDash(r.Revision), r.Device)
+			t.Row(r.Name, ui.OrDash(r.Serial), ui.OrDash(r.Type), ui.OrDash(r.Vendor), ui.OrDash(r.Product), ui.OrDash(r.Revision), r.Device)
 		}
-		err = t.flush()
+		err = t.Flush()
 	}
 	if err == nil && len(silent) > 0 {
 		err = withHint(fmt.Errorf("ask devices: %s", strings.Join(silent, "; ")),
@@ -245,7 +246,7 @@ func (c *driveEjectCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	if a.JSON {
-		return printJSON(a.stdout, movedJSON{Barcode: string(b), Drive: &d.Element, Serial: d.Serial, Moved: true})
+		return ui.WriteJSON(a.stdout, movedJSON{Barcode: string(b), Drive: &d.Element, Serial: d.Serial, Moved: true})
 	}
 	if h.lib.Changer() == changer.None {
 		fmt.Fprintf(a.stdout, "drive %s has let its tape go\n", d.Serial)

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type driveCleanCmd struct {
@@ -58,9 +59,9 @@ func (c *driveCleanCmd) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("clean drive %d: %w", d.Element, err)
 	}
 	if a.JSON {
-		err = printJSON(a.stdout, row)
+		err = ui.WriteJSON(a.stdout, row)
 	} else if row.Finished {
-		fmt.Fprintf(a.stdout, "drive %d is cleaned with %s, used %s by now\n", row.Drive, row.Cartridge, count(int64(row.Uses), "time", "times"))
+		fmt.Fprintf(a.stdout, "drive %d is cleaned with %s, used %s by now\n", row.Drive, row.Cartridge, ui.Count(int64(row.Uses), "time", "times"))
 	}
 	if err == nil && row.Uses >= cleanerUses {
 		fmt.Fprintf(a.stderr, "%s was used %d times: cleaning cartridges last for about %d, put a new one in\n", row.Cartridge, row.Uses, cleanerUses)

@@ -4,12 +4,20 @@ import (
 	"context"
 	"fmt"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // driveTrustCmd takes back that a drive is suspect.
 type driveTrustCmd struct {
 	Drive string `arg:"" help:"Number or serial of the drive."`
+}
+
+// trustedDrive is what became of a drive.
+type trustedDrive struct {
+	Serial string `json:"serial"`
+	Was    string `json:"was"`
+	State  string `json:"state"`
 }
 
 func (c *driveTrustCmd) Run(ctx context.Context, a *app) error {
@@ -36,7 +44,7 @@ func (c *driveTrustCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if a.JSON {
-		return printJSON(a.stdout, map[string]string{"serial": d.Serial, "was": was, "state": catalog.DriveOK})
+		return ui.WriteJSON(a.stdout, trustedDrive{d.Serial, was, catalog.DriveOK})
 	}
 	fmt.Fprintf(a.stdout, "drive %s is used again for writing\n", d.Serial)
 	return nil

@@ -6,10 +6,12 @@ import (
 	"io"
 	"strings"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // Exit codes. They are part of the command line's contract and never reused.
@@ -54,10 +56,11 @@ func withHint(err error, format string, args ...any) error {
 // exitCode maps an error to the process's exit code.
 func exitCode(err error) int {
 	var usage *usageError
+	var conf *config.Error
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &conf):
 		return exitUsage
 	case errors.Is(err, archiver.ErrLocked):
 		return exitLocked
@@ -75,7 +78,7 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// hintFor finds the innermost advice an error carries.
+// hintFor returns the outermost hint in the chain of an error.
 func hintFor(err error) string {
 	var own *hintError
 	if errors.As(err, &own) {
@@ -101,13 +104,26 @@ func hintFor(err error) string {
 	case errors.Is(err, crypto.ErrNoKey):
 		return "put the key file into the keys folder: tapefs key list shows what is there"
 	}
-	return ""
+	return shortageHint(err)
 }
 
-// report prints an error and its hint the way every command does.
-func report(w io.Writer, err error) {
+// errorJSON is an error as --json prints it, on standard error.
+type errorJSON struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+	Exit  int    `json:"exit"`
+}
+
+// report prints an error and its hint the way every command does. The commands that the hint names repeat the global flags, so that they
+// can be copied.
+func report(w io.Writer, err error, flags globals) {
+	hint := flags.repeat(hintFor(err))
+	if flags.JSON {
+		_ = ui.WriteJSONLine(w, errorJSON{err.Error(), hint, exitCode(err)}) // there is nobody left to tell
+		return
+	}
 	fmt.Fprintf(w, "tapefs: %v\n", err)
-	if hint := hintFor(err); hint != "" {
+	if hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", hint)
 	}
 }

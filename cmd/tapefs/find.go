@@ -10,11 +10,14 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type findCmd struct {
@@ -28,6 +31,7 @@ type findCmd struct {
 	Older   moment    `help:"Only what was modified before." placeholder:"TIME"`
 	SHA256  sha256Arg `name:"sha256" help:"Only files with this SHA-256." placeholder:"HEX"`
 	Tape    string    `help:"Only files of which something lies on this tape." placeholder:"BARCODE"`
+	Is      []string  `help:"Only files and symlinks in one of these states, as the catalog knows them: durable, pending, suspect, damaged, lost, void, vanished, removed. Durable: with as many durable copies as the source asks for; what may be deleted there only tapefs safe says." enum:"durable,pending,suspect,damaged,lost,void,vanished,removed" placeholder:"STATE"`
 	Long    bool      `short:"l" help:"Show mode, owner, size, time."`
 	Null    bool      `name:"null" short:"0" help:"End each path with a NUL byte, as xargs -0 reads it, and print it as it is."`
 	At      moment    `help:"Look into the tree as it was then: ${moment}." placeholder:"TIME"`
@@ -63,12 +67,12 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 	if c.Null && (a.JSON || c.Long) {
 		return usagef("--null prints paths and nothing else: it goes with neither --json nor --long")
 	}
-	_, db, err := a.readCatalog(ctx)
+	conf, db, err := a.readCatalog(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	wanted, err := c.filter(ctx, db)
+	wanted, err := c.filter(ctx, conf, db)
 	if err != nil {
 		return err
 	}
@@ -81,7 +85,7 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 	p := newEntryPrinter(a, c.Long)
 	to := a.stdout
 	if c.Null {
-		to = rawOutput(to)
+		to = ui.RawOutput(to)
 	}
 	out := bufio.NewWriter(to)
 	visit := func(full string, v *catalog.Version) error {
@@ -104,7 +108,7 @@ func (c *findCmd) Run(ctx context.Context, a *app) error {
 }
 
 // filter returns what decides whether a file is printed. The questions come in the order of what they cost.
-func (c *findCmd) filter(ctx context.Context, db *catalog.DB) (func(full string, v *catalog.Version) (bool, error), error) {
+func (c *findCmd) filter(ctx context.Context, conf *settings, db *catalog.DB) (func(full string, v *catalog.Version) (bool, error), error) {
 	if _, err := path.Match(c.Name, ""); err != nil {
 		return nil, usagef("--name %q: %w", c.Name, err)
 	}
@@ -119,6 +123,7 @@ func (c *findCmd) filter(ctx context.Context, db *catalog.DB) (func(full string,
 		}
 	}
 	kind := map[string]catalog.Kind{"f": catalog.File, "d": catalog.Directory, "l": catalog.Symlink}[c.Type]
+	inState := c.stateFilter(conf, db)
 	filesOnly := c.Larger != nil || c.Smaller != nil || c.SHA256 != nil
 	return func(full string, v *catalog.Version) (bool, error) {
 		switch modified := time.Unix(v.MTime.Sec, int64(v.MTime.Nsec)); {
@@ -139,12 +144,64 @@ func (c *findCmd) filter(ctx context.Context, db *catalog.DB) (func(full string,
 		if !pattern.MatchString(full) {
 			return false, nil
 		}
-		if c.Tape == "" {
-			return true, nil
-		}
-		if v.Kind == catalog.Directory {
+		if (c.Tape != "" || len(c.Is) > 0) && v.Kind == catalog.Directory {
 			return false, nil
 		}
-		return db.LiesOn(ctx, v.ID, tape.ID)
+		if c.Tape != "" {
+			if ok, err := db.LiesOn(ctx, v.ID, tape.ID); err != nil || !ok {
+				return false, err
+			}
+		}
+		return inState(ctx, full, v)
 	}, nil
+}
+
+// stateFilter returns what reports whether a file is in one of the states asked for. A path that shows an older version, because the
+// newest cannot be read, is in the states of both.
+func (c *findCmd) stateFilter(conf *settings, db *catalog.DB) func(ctx context.Context, full string, v *catalog.Version) (bool, error) {
+	if len(c.Is) == 0 {
+		return func(context.Context, string, *catalog.Version) (bool, error) { return true, nil }
+	}
+	keeper, asked := db.Keeper(), copiesAsked(conf)
+	return func(ctx context.Context, full string, v *catalog.Version) (bool, error) {
+		if !v.Vanished.IsZero() {
+			gone := "vanished"
+			if v.Removed { // by this program, once it was safe
+				gone = "removed"
+			}
+			if slices.Contains(c.Is, gone) {
+				return true, nil
+			}
+		}
+		versions := []catalog.Version{*v}
+		if v.InsteadOf != 0 {
+			newest, err := db.Get(ctx, v.InsteadOf)
+			if err != nil {
+				return false, err
+			}
+			versions = append(versions, newest)
+		}
+		for i := range versions {
+			kept, err := keeper.Of(ctx, &versions[i])
+			if err != nil {
+				return false, err
+			}
+			if slices.Contains(c.Is, string(kept.State(asked(full)))) {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+}
+
+// copiesAsked returns what tells how many copies the source of a path asks for: one where it is not configured any more.
+func copiesAsked(conf *settings) func(path string) int {
+	asked := map[string]int{}
+	for _, s := range conf.ArchiverSources() {
+		asked[s.Name] = len(s.Copies)
+	}
+	return func(path string) int {
+		name, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		return max(asked[name], 1)
+	}
 }

@@ -50,6 +50,7 @@ var commandHelps = map[string]commandHelp{
 	}, []string{exitHelpFailed, "3 some files, sources or tapes failed: each is named", exitHelpOperator, exitHelpLocked}},
 	"safe": {[][2]string{
 		{"safe photos --verified", "what was also read back from tape"},
+		{"safe photos --delete", "remove it there, with receipts"},
 		{"safe photos --copies 2 -0", "for xargs -0"},
 	}, []string{exitHelpFailed, "3 some files are left out: the reasons are counted"}},
 	"mount": {[][2]string{
@@ -61,10 +62,14 @@ var commandHelps = map[string]commandHelp{
 		{"restore /photos/2019 --to /srv/back", "makes /srv/back/2019"},
 		{"restore / --to /srv/back", "everything"},
 		{"restore /photos/a.jpg --version 1 --to /tmp", "its oldest version"},
+		{"restore '/photos/*/*.raw' --exclude old --to /srv/back", ""},
+		{"restore --files-from list --to /srv/back", "what a list names"},
+		{"restore --dry-run /photos --to /srv/back", "tapes, and how long"},
 	}, []string{exitHelpFailed, "3 some files failed: each is named", "4 tapes are outside the library: run it again once they are in"}},
 	"prefetch": {[][2]string{
 		{"prefetch /photos/2019", ""},
 		{"prefetch --pin /films/tonight.mkv", "keep it in the cache"},
+		{"prefetch --dry-run /photos", "which tapes, and how long"},
 	}, []string{exitHelpFailed, "3 some files failed", exitHelpOperator}},
 	"verify": {[][2]string{
 		{"verify --due", "what the scrub section asks for; cron"},
@@ -79,10 +84,15 @@ var commandHelps = map[string]commandHelp{
 		{"find /photos --name '*.jpg'", ""},
 		{"find / --larger 10GiB --older 5y -l", "big and old"},
 		{"find /photos --tape AB0001L8", "what lies on this tape"},
+		{"find / --is pending,damaged", "what lacks copies"},
 	}, failsOnly},
 	"info": {[][2]string{
 		{"info /photos/2019/a.jpg", "which tapes have it"},
 		{"info --versions /photos/2019/a.jpg", ""},
+	}, failsOnly},
+	"serve": {[][2]string{
+		{"serve", "for this machine, port 9180"},
+		{"serve --listen unix:/run/page.sock", "for a proxy"},
 	}, failsOnly},
 	"status": {[][2]string{
 		{"status", ""},
@@ -92,10 +102,15 @@ var commandHelps = map[string]commandHelp{
 		{"runs", ""},
 		{"runs 17", "one run, with every error"},
 	}, failsOnly},
+	"receipts": {[][2]string{
+		{"receipts --since 30d", "what was removed lately"},
+		{"receipts /in '*.raw' --json", "a folder, and by name; for programs"},
+	}, failsOnly},
 	"forget": {[][2]string{
 		{"forget --vanished-before 2y", "list them"},
 		{"forget --vanished-before 2y --yes", "do it"},
 		{"forget --keep-versions 3 /photos", ""},
+		{"forget --vanished-before 2y --removed-too", "and what tapefs removed"},
 	}, []string{exitHelpFailed, exitHelpLocked}},
 	"doctor": {[][2]string{
 		{"doctor", ""},
@@ -116,6 +131,14 @@ var commandHelps = map[string]commandHelp{
 	"tape files": {[][2]string{
 		{"tape files AB0001L8", ""},
 		{"tape files AB0001L8 -l --sort path", ""},
+	}, failsOnly},
+	"tape page": {[][2]string{
+		{"tape page AB0001L8 -o AB0001L8.html", ""},
+		{"tape page AB0001L8 AB0002L8 --format pdf -o pages.pdf", ""},
+	}, failsOnly},
+	"tape labels": {[][2]string{
+		{"tape labels AB0001L8..AB0020L8 -o labels.pdf", ""},
+		{"tape labels AB0001L8 --layout roll -o label.pdf", ""},
 	}, failsOnly},
 	"tape load":   {[][2]string{{"tape load AB0001L8", ""}}, onLibrary},
 	"tape unload": {[][2]string{{"tape unload AB0001L8", ""}}, onLibrary},
@@ -155,12 +178,20 @@ var commandHelps = map[string]commandHelp{
 		{"config show", ""},
 		{"config show --json", "for programs"},
 	}, failsOnly},
+	"config schema": {[][2]string{
+		{"config schema", "for an editor to complete and check the configuration"},
+	}, nil},
 
 	"catalog check": {[][2]string{
 		{"catalog check", ""},
 		{"catalog check --tapes", "ask every tape in the library, too"},
 	}, []string{"1 something is wrong: each point is named"}},
 	"catalog backup": {[][2]string{{"catalog backup /srv/backup/catalog.db", ""}}, failsOnly},
+	"catalog export": {[][2]string{
+		{"catalog export", "all files, as CSV"},
+		{"catalog export tapes", ""},
+		{"catalog export --versions --format jsonl", "older versions, too"},
+	}, failsOnly},
 	"catalog rebuild": {[][2]string{
 		{"catalog rebuild", "from all tapes in the library"},
 		{"catalog rebuild --tape AB0001L8", "read one tape again"},
@@ -241,12 +272,4 @@ func asWords(args []string) []string {
 // helpCmd is listed and completed; asWords turns it into --help before it is parsed.
 type helpCmd struct {
 	Command []string `arg:"" optional:"" help:"The command to explain."`
-}
-
-type versionCmd struct{}
-
-// Run prints the version.
-func (versionCmd) Run(a *app) error {
-	_, err := fmt.Fprintln(a.stdout, "tapefs "+version)
-	return err
 }

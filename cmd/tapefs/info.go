@@ -7,8 +7,11 @@ import (
 	"slices"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/inventory"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/fs/recall"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 type infoCmd struct {
@@ -18,7 +21,7 @@ type infoCmd struct {
 
 // infoJSON is all that is known of a path.
 type infoJSON struct {
-	pathJSON
+	ui.PathText
 	Versions []versionJSON `json:"versions"`
 }
 
@@ -58,25 +61,6 @@ type partJSON struct {
 	State string `json:"state"`
 }
 
-func copyStateName(s catalog.CopyState) string {
-	return nameOf(int(s), "owed", "writing", "written", "durable", "damaged", "dropped")
-}
-
-func partStateName(s catalog.PartState) string {
-	return nameOf(int(s), "writing", "written", "durable", "abandoned", "damaged", "lost")
-}
-
-func versionStateName(s catalog.VersionState) string {
-	return nameOf(int(s), "planned", "present", "void", "forgotten")
-}
-
-func nameOf(i int, names ...string) string {
-	if i < 0 || i >= len(names) {
-		return fmt.Sprintf("state %d", i)
-	}
-	return names[i]
-}
-
 func (c *infoCmd) Run(ctx context.Context, a *app) error {
 	conf, db, err := a.readCatalog(ctx)
 	if err != nil {
@@ -107,7 +91,7 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 	}
 	cached := cacheView(ctx, conf)
 	base := cleanPath(c.Path)
-	out := infoJSON{pathJSON: jsonPath(base)}
+	out := infoJSON{PathText: ui.NewPathText(base)}
 	for i := range versions {
 		described, err := describe(ctx, db, pools, base, &versions[i])
 		if err != nil {
@@ -124,9 +108,9 @@ func (c *infoCmd) Run(ctx context.Context, a *app) error {
 		out.Versions = append(out.Versions, described)
 	}
 	if a.JSON {
-		return printJSON(a.stdout, out)
+		return ui.WriteJSON(a.stdout, out)
 	}
-	fmt.Fprintln(a.stdout, printable(base))
+	fmt.Fprintln(a.stdout, ui.Printable(base))
 	for i := range out.Versions {
 		printVersion(a, &versions[i], &out.Versions[i])
 	}
@@ -138,23 +122,23 @@ func newerText(ctx context.Context, db *catalog.DB, v *catalog.Version, versions
 	for i := range versions {
 		if newest := &versions[i]; newest.ID == v.InsteadOf {
 			why, err := db.Unreadable(ctx, newest)
-			return fmt.Sprintf("version %d of %s cannot be read: %s", i+1, dateOr(&newest.Since, "an unknown day"), why), err
+			return fmt.Sprintf("version %d of %s cannot be read: %s", i+1, ui.DateOr(&newest.Since, "an unknown day"), why), err
 		}
 	}
 	return "", nil
 }
 
 // cacheView returns what tells how much of a version is in the cache: the process that owns it, or the folder.
-func cacheView(ctx context.Context, conf *config) func(id catalog.ID) (recall.FileUse, error) {
-	if owner, err := recall.AskOwner(conf.socketPath()); err == nil {
-		return func(id catalog.ID) (recall.FileUse, error) { return owner.File(ctx, id) }
+func cacheView(ctx context.Context, conf *settings) func(id catalog.ID) (cache.FileUse, error) {
+	if owner, err := recall.AskOwner(conf.SocketPath()); err == nil {
+		return func(id catalog.ID) (cache.FileUse, error) { return owner.File(ctx, id) }
 	}
-	cache, err := recall.InspectCache(conf.Cache.Dir, int64(conf.Cache.Max))
-	return func(id catalog.ID) (recall.FileUse, error) {
+	folder, err := cache.Inspect(conf.Cache.Dir, int64(conf.Cache.Max))
+	return func(id catalog.ID) (cache.FileUse, error) {
 		if err != nil {
-			return recall.FileUse{}, err
+			return cache.FileUse{}, err
 		}
-		return cache.Of(id), nil
+		return folder.Of(id), nil
 	}
 }
 
@@ -172,8 +156,8 @@ func poolNames(ctx context.Context, db *catalog.DB) (map[int64]string, error) {
 
 func describe(ctx context.Context, db *catalog.DB, pools map[int64]string, path string, v *catalog.Version) (versionJSON, error) {
 	d := versionJSON{
-		entryJSON: entryOf(path, v), Current: v.Current, State: versionStateName(v.State),
-		Since: timeOrNil(v.Since), Until: timeOrNil(v.Until), Inode: v.Inode, Links: v.Nlink,
+		entryJSON: entryOf(path, v), Current: v.Current, State: inventory.VersionStateName(v.State),
+		Since: ui.TimeOrNil(v.Since), Until: ui.TimeOrNil(v.Until), Inode: v.Inode, Links: v.Nlink,
 		Copies: []copyJSON{},
 	}
 	if lost, err := db.IsLost(ctx, v.ID); err != nil {
@@ -203,9 +187,9 @@ func describe(ctx context.Context, db *catalog.DB, pools map[int64]string, path 
 		if err != nil {
 			return d, err
 		}
-		listed := copyJSON{Pool: pools[one.Pool], State: copyStateName(one.State), Verified: timeOrNil(one.Verified), Parts: []partJSON{}}
+		listed := copyJSON{Pool: pools[one.Pool], State: inventory.CopyStateName(one.State), Verified: ui.TimeOrNil(one.Verified), Parts: []partJSON{}}
 		for _, p := range parts {
-			listed.Parts = append(listed.Parts, partJSON{Tape: p.Barcode, File: p.Name, Size: p.Size, State: partStateName(p.State)})
+			listed.Parts = append(listed.Parts, partJSON{Tape: p.Barcode, File: p.Name, Size: p.Size, State: inventory.PartStateName(p.State)})
 		}
 		d.Copies = append(d.Copies, listed)
 	}
@@ -214,49 +198,52 @@ func describe(ctx context.Context, db *catalog.DB, pools map[int64]string, path 
 
 func printVersion(a *app, v *catalog.Version, d *versionJSON) {
 	user, group := ownerText(v.Owner)
-	t := newTable(a.stdout)
-	t.row("  version", fmt.Sprintf("%d of %d (%s%s), id %d", d.Number, d.Of, d.State, map[bool]string{true: ", current"}[d.Current], d.ID))
+	t := ui.NewTable(a.stdout)
+	t.Row("  version", fmt.Sprintf("%d of %d (%s%s), id %d", d.Number, d.Of, d.State, map[bool]string{true: ", current"}[d.Current], d.ID))
 	if d.Newer != "" {
-		t.row("  newer", d.Newer+"; the path shows this one")
+		t.Row("  newer", d.Newer+"; the path shows this one")
 	}
-	t.row("  kind", d.Kind)
-	t.row("  mode, owner", modeText(v)+" "+user+":"+group)
+	t.Row("  kind", d.Kind)
+	t.Row("  mode, owner", modeText(v)+" "+user+":"+group)
 	if v.Kind == catalog.File {
-		t.row("  size", fmt.Sprintf("%d bytes (%s)", d.Size, bytesText(d.Size)))
+		t.Row("  size", fmt.Sprintf("%d bytes (%s)", d.Size, ui.Bytes(d.Size)))
 	}
 	if d.Target != nil {
-		t.row("  target", printable(v.Target))
+		t.Row("  target", ui.Printable(v.Target))
 	}
-	t.row("  modified", d.MTime.Format(time.RFC3339Nano))
+	t.Row("  modified", d.MTime.Time().Format(time.RFC3339Nano))
 	if d.SHA256 != "" {
-		t.row("  sha256", d.SHA256)
+		t.Row("  sha256", d.SHA256)
 	}
 	if d.Links > 1 {
-		t.row("  hard links", fmt.Sprintf("%d, inode %d", d.Links, d.Inode))
+		t.Row("  hard links", fmt.Sprintf("%d, inode %d", d.Links, d.Inode))
 	}
 	if d.Until != nil {
-		t.row("  replaced", dateOr(d.Until, ""))
+		t.Row("  replaced", ui.DateOr(d.Until, ""))
 	}
 	if d.Grew {
-		t.row("  grew", "while it was archived: this is what it held when it was listed")
+		t.Row("  grew", "while it was archived: this is what it held when it was listed")
 	}
 	if d.Vanished != nil {
-		t.row("  vanished", dateOr(d.Vanished, ""))
+		t.Row("  vanished", ui.DateOr(d.Vanished, ""))
+	}
+	if d.Removed != nil {
+		t.Row("  removed", ui.DateOr(d.Removed, "")+" from its source, after it was safe")
 	}
 	if d.Spooled != "" {
-		t.row("  spooled", printable(d.Spooled))
+		t.Row("  spooled", ui.Printable(d.Spooled))
 	}
 	if d.Cached > 0 || d.Pinned {
-		t.row("  cached", fmt.Sprintf("%s%s", bytesText(d.Cached), map[bool]string{true: ", pinned"}[d.Pinned]))
+		t.Row("  cached", fmt.Sprintf("%s%s", ui.Bytes(d.Cached), map[bool]string{true: ", pinned"}[d.Pinned]))
 	}
 	if d.Object != "" {
-		t.row("  object", fmt.Sprintf("%s, key %s, offset %d", d.Object, d.Key, d.Offset))
+		t.Row("  object", fmt.Sprintf("%s, key %s, offset %d", d.Object, d.Key, d.Offset))
 	}
 	for _, c := range d.Copies {
-		t.row("  copy in "+c.Pool, c.State)
+		t.Row("  copy in "+c.Pool, c.State)
 		for _, p := range c.Parts {
-			t.row("    on "+p.Tape, fmt.Sprintf("%s (%s, %s)", p.File, bytesText(p.Size), p.State))
+			t.Row("    on "+p.Tape, fmt.Sprintf("%s (%s, %s)", p.File, ui.Bytes(p.Size), p.State))
 		}
 	}
-	t.flush()
+	t.Flush()
 }

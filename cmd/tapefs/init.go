@@ -15,9 +15,10 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 //go:embed config.yaml.tmpl
@@ -58,7 +59,7 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 	configPath := c.configPath(a.Config)
 	state := a.State
 	if state == "" {
-		state = defaultState()
+		state = config.DefaultState()
 	}
 	if state, err = filepath.Abs(state); err != nil {
 		return usagef("state folder: %w", err)
@@ -75,8 +76,8 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 	for _, path := range []string{configPath, catalogPath} {
 		if _, err := os.Lstat(path); err == nil {
 			hint := "choose another --config and --state, or use what is there"
-			if c, err := loadConfig(configPath, a.State); path == configPath && err == nil {
-				if _, err := os.Lstat(c.catalogPath()); errors.Is(err, fs.ErrNotExist) {
+			if c, err := loadSettings(configPath, a.State); path == configPath && err == nil {
+				if _, err := os.Lstat(c.CatalogPath()); errors.Is(err, fs.ErrNotExist) {
 					hint = noCatalogHint(c) + "; for a new archive, move " + configPath + " away, run init, and bring over from it what you need"
 				}
 			}
@@ -127,13 +128,13 @@ func (c *initCmd) Run(ctx context.Context, a *app) error {
 	case c.Virtual != "":
 		fmt.Fprintf(a.stdout, "took the virtual library in %s as it is\n", c.Virtual)
 	}
-	fmt.Fprintf(a.stdout, "\nWithout the key %s the tapes are noise. Copy it to a safe place now:\n"+
+	fmt.Fprint(a.stdout, a.repeat(fmt.Sprintf("\nWithout the key %s the tapes are noise. Copy it to a safe place now:\n"+
 		"  tapefs key print                 text for the safe\n"+
-		"  tapefs key check --copy FILE     proves that the copy is good\n", key)
+		"  tapefs key check --copy FILE     proves that the copy is good\n", key)))
 	if c.Virtual == "" {
-		fmt.Fprintf(a.stdout, "\nNext: name your library and sources in %s, then: tapefs archive\n", configPath)
+		fmt.Fprintf(a.stdout, "\nNext: name your library and sources in %s, then: %s\n", configPath, a.repeat("tapefs archive"))
 	} else if len(sources) > 0 {
-		fmt.Fprintf(a.stdout, "\nNext: tapefs archive\n")
+		fmt.Fprintf(a.stdout, "\nNext: %s\n", a.repeat("tapefs archive"))
 	}
 	return nil
 }
@@ -148,7 +149,7 @@ func (c *initCmd) configPath(flag string) string {
 	case os.Geteuid() == 0 && os.Getenv("XDG_CONFIG_HOME") == "":
 		return "/etc/tapefs/config.yaml"
 	}
-	return cmp.Or(userConfigPath(), "/etc/tapefs/config.yaml")
+	return cmp.Or(config.UserPath(), "/etc/tapefs/config.yaml")
 }
 
 // virtualLibrary makes the library, or takes the one that is in the folder: after a disaster it holds the tapes.
@@ -184,7 +185,7 @@ func (c *initCmd) virtualLibrary(fill *initConfig) (made bool, err error) {
 
 // currentOrNewKey keeps a key that is there already: init overwrites nothing. A new one may be sealed with a passphrase.
 func currentOrNewKey(dir string, sealed bool) (id, path string, made bool, err error) {
-	conf := &config{Keys: keysConfig{Dir: dir}}
+	conf := &settings{Config: &config.Config{Keys: config.Keys{Dir: dir}}}
 	ring, err := conf.keyring()
 	if err != nil {
 		return "", "", false, err
@@ -214,7 +215,7 @@ func parseSources(args []string) ([]namedSource, error) {
 		if !ok || url == "" {
 			return nil, usagef("--source %q: write NAME=URL", arg)
 		}
-		if !sourceName.MatchString(name) {
+		if !config.NamePattern().MatchString(name) {
 			return nil, usagef("--source %q: names are made of a-z, 0-9, '.', '_', '-'", name)
 		}
 		if seen[name] {
@@ -259,7 +260,7 @@ func writeConfig(path string, fill initConfig) error {
 	if err != nil {
 		return err
 	}
-	if _, err := parseConfig([]byte(text)); err != nil {
+	if _, err := config.Parse([]byte(text)); err != nil {
 		return usagef("write configuration: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // archive is a state folder with a virtual library, as init makes them.

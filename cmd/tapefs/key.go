@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 type keyCmd struct {
@@ -20,6 +21,13 @@ type keyCmd struct {
 
 type keyNewCmd struct {
 	Passphrase bool `help:"Seal its file with a passphrase."`
+}
+
+// keyFile is a key file that was written.
+type keyFile struct {
+	Fingerprint string `json:"fingerprint"`
+	File        string `json:"file"`
+	Sealed      bool   `json:"sealed"` // with a passphrase
 }
 
 func (c *keyNewCmd) Run(ctx context.Context, a *app) error {
@@ -43,12 +51,15 @@ func (c *keyNewCmd) Run(ctx context.Context, a *app) error {
 	if _, err := db.EnsureKey(ctx, key.Fingerprint(), crypto.CTR, crypto.DefaultIterations); err != nil {
 		return fmt.Errorf("record key: %w", err)
 	}
+	if a.JSON {
+		return ui.WriteJSON(a.stdout, keyFile{key.Fingerprint(), path, c.Passphrase})
+	}
 	fmt.Fprintf(a.stdout, "wrote %s\nIt seals from now on; the keys before it stay for reading. Without it what it seals is noise: tapefs key print, tapefs key check --copy FILE\n", path)
 	return nil
 }
 
 // addKey saves a new key, sealed with a passphrase if it shall be.
-func (c *config) addKey(ring *crypto.Keyring, key *crypto.Key, sealed bool) (path string, err error) {
+func (c *settings) addKey(ring *crypto.Keyring, key *crypto.Key, sealed bool) (path string, err error) {
 	if !sealed {
 		return ring.Add(c.Keys.Dir, key)
 	}
@@ -85,17 +96,17 @@ func (c *keyListCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if a.JSON {
-		return printJSON(a.stdout, rows)
+		return ui.WriteJSON(a.stdout, rows)
 	}
-	t := newTable(a.stdout, "KEY", "SEALS", "PASSPHRASE", "SECOND COPY SEEN", "FILE")
+	t := ui.NewTable(a.stdout, "KEY", "SEALS", "PASSPHRASE", "SECOND COPY SEEN", "FILE")
 	for _, r := range rows {
 		file := r.File
 		if file == "" {
 			file = "MISSING: objects sealed with it cannot be read"
 		}
-		t.row(r.Fingerprint, yes(r.Current), yes(r.Sealed), dateOr(r.CopySeen, "never"), file)
+		t.Row(r.Fingerprint, ui.Yes(r.Current), ui.Yes(r.Sealed), ui.DateOr(r.CopySeen, "never"), file)
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func keyRows(ctx context.Context, db *catalog.DB, ring *crypto.Keyring) ([]keyRow, error) {
@@ -109,7 +120,7 @@ func keyRows(ctx context.Context, db *catalog.DB, ring *crypto.Keyring) ([]keyRo
 	for _, k := range known {
 		inCatalog[k.Fingerprint] = true
 		rows = append(rows, keyRow{Fingerprint: k.Fingerprint, Current: k.Fingerprint == current, Sealed: ring.IsSealed(k.Fingerprint),
-			File: ring.Path(k.Fingerprint), CopySeen: timeOrNil(k.CopySeen)})
+			File: ring.Path(k.Fingerprint), CopySeen: ui.TimeOrNil(k.CopySeen)})
 	}
 	for _, id := range ring.Fingerprints() {
 		if !inCatalog[id] {

@@ -12,10 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/crypto"
+	"github.com/tapefs/tapefs/fs/recall"
 )
 
 type keyCheckCmd struct {
@@ -43,7 +45,7 @@ func (c *keyCheckCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	var missing []string
+	missing := []string{}
 	var usable []string
 	for _, k := range known {
 		switch err := ring.Has(k.Fingerprint); {
@@ -55,21 +57,58 @@ func (c *keyCheckCmd) Run(ctx context.Context, a *app) error {
 			usable = append(usable, k.Fingerprint)
 		}
 	}
-	err = c.samples(ctx, a, conf, db, usable)
+	out := keyCheck{Keys: []checkedKey{}, Missing: missing}
+	err = c.samples(ctx, a, conf, db, usable, &out)
 	if c.Copy != "" {
-		if copyErr := c.checkCopy(ctx, a, conf, db, ring); copyErr != nil {
-			return errors.Join(err, copyErr)
+		if copyErr := c.checkCopy(ctx, a, conf, db, ring, &out); copyErr != nil {
+			return errors.Join(err, copyErr, out.print(a))
 		}
 	}
 	if len(missing) > 0 {
 		err = errors.Join(err, withHint(fmt.Errorf("check keys: no file for %s", strings.Join(missing, ", ")),
 			"put the key files back into %s", conf.Keys.Dir))
 	}
-	return err
+	return errors.Join(err, out.print(a))
+}
+
+// keyCheck is what key check found.
+type keyCheck struct {
+	Keys    []checkedKey `json:"keys"`
+	Missing []string     `json:"missing"`        // fingerprints that the catalog knows and that have no file
+	Copy    string       `json:"copy,omitempty"` // fingerprint of the key of which --copy is a good copy
+}
+
+// checkedKey is a key of which there is a file.
+type checkedKey struct {
+	Fingerprint string   `json:"fingerprint"`
+	Objects     int      `json:"objects"` // opened and compared
+	Wrong       []string `json:"wrong"`   // what was wrong with others
+}
+
+// print writes the JSON; people are told as it goes.
+func (k keyCheck) print(a *app) error {
+	if !a.JSON {
+		return nil
+	}
+	return ui.WriteJSON(a.stdout, k)
+}
+
+func (k checkedKey) print(a *app, fromTapes bool) {
+	for _, why := range k.Wrong {
+		fmt.Fprintf(a.stdout, "%s: %s\n", k.Fingerprint, why)
+	}
+	switch {
+	case k.Objects > 0:
+		fmt.Fprintf(a.stdout, "%s: good; %s opened and compared\n", k.Fingerprint, ui.Count(int64(k.Objects), "object", "objects"))
+	case fromTapes:
+		fmt.Fprintf(a.stdout, "%s: good; no object of it lies on these tapes\n", k.Fingerprint)
+	default:
+		fmt.Fprintf(a.stdout, "%s: good; no object of it is in the cache, --tapes N opens some from tape\n", k.Fingerprint)
+	}
 }
 
 // samples opens objects of each key and compares a file in each with the SHA-256 that the catalog has.
-func (c *keyCheckCmd) samples(ctx context.Context, a *app, conf *config, db *catalog.DB, keys []string) error {
+func (c *keyCheckCmd) samples(ctx context.Context, a *app, conf *settings, db *catalog.DB, keys []string, out *keyCheck) error {
 	queue, barcodes, err := c.sampleFrom(ctx, a, conf, db)
 	if err != nil {
 		return err
@@ -77,32 +116,27 @@ func (c *keyCheckCmd) samples(ctx context.Context, a *app, conf *config, db *cat
 	defer queue.Close(context.WithoutCancel(ctx))
 	var all error
 	for _, id := range keys {
-		proved := 0
+		key := checkedKey{Fingerprint: id, Wrong: []string{}}
 		for _, barcode := range barcodes {
-			err := c.sample(ctx, queue, db, id, barcode, &proved)
-			if err != nil {
+			if err := c.sample(ctx, queue, db, id, barcode, &key.Objects); err != nil {
 				all = errors.Join(all, fmt.Errorf("check key %s: %w", id, err))
-				fmt.Fprintf(a.stdout, "%s: %v\n", id, err)
+				key.Wrong = append(key.Wrong, err.Error())
 			}
 		}
-		switch {
-		case proved > 0:
-			fmt.Fprintf(a.stdout, "%s: good; %s opened and compared\n", id, count(int64(proved), "object", "objects"))
-		case c.Tapes > 0:
-			fmt.Fprintf(a.stdout, "%s: good; no object of it lies on these tapes\n", id)
-		default:
-			fmt.Fprintf(a.stdout, "%s: good; no object of it is in the cache, --tapes N opens some from tape\n", id)
+		if !a.JSON {
+			key.print(a, c.Tapes > 0)
 		}
+		out.Keys = append(out.Keys, key)
 	}
 	return all
 }
 
 // sampleFrom opens the queue to read samples through and lists the tapes to read them from. Without --tapes
 // the queue has no library and the only name is "": any tape.
-func (c *keyCheckCmd) sampleFrom(ctx context.Context, a *app, conf *config, db *catalog.DB) (*recall.Queue, []string, error) {
+func (c *keyCheckCmd) sampleFrom(ctx context.Context, a *app, conf *settings, db *catalog.DB) (*recall.Queue, []string, error) {
 	if c.Tapes == 0 {
 		alone := *conf
-		alone.Library = libraryConfig{}
+		alone.Library = config.Library{}
 		queue, err := a.newQueue(&alone, db, "")
 		return queue, []string{""}, err
 	}
@@ -188,7 +222,7 @@ type sampleReader struct {
 func (r sampleReader) ReadAt(p []byte, off int64) (int, error) { return r.file.ReadAt(r.ctx, p, off) }
 
 // checkCopy proves that a file holds one of our keys and is not that very key file.
-func (c *keyCheckCmd) checkCopy(ctx context.Context, a *app, conf *config, db *catalog.DB, ring *crypto.Keyring) error {
+func (c *keyCheckCmd) checkCopy(ctx context.Context, a *app, conf *settings, db *catalog.DB, ring *crypto.Keyring, out *keyCheck) error {
 	text, err := os.ReadFile(c.Copy)
 	if err != nil {
 		return fmt.Errorf("read copy: %w", err)
@@ -225,7 +259,9 @@ func (c *keyCheckCmd) checkCopy(ctx context.Context, a *app, conf *config, db *c
 	if err := db.SetKeyCopySeen(ctx, id, time.Now().UTC()); err != nil {
 		return fmt.Errorf("record copy: %w", err)
 	}
-	fmt.Fprintf(a.stdout, "%s: the copy %s is good\n", id, c.Copy)
+	if out.Copy = id; !a.JSON {
+		fmt.Fprintf(a.stdout, "%s: the copy %s is good\n", id, c.Copy)
+	}
 	return nil
 }
 

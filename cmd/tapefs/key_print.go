@@ -11,8 +11,9 @@ import (
 	"golang.org/x/term"
 	"rsc.io/qr"
 
-	"tapefs/archiver/volume"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 type keyPrintCmd struct {
@@ -45,7 +46,7 @@ func (c *keyPrintCmd) Run(a *app) error {
 	if err != nil {
 		return fmt.Errorf("print key: %w", err)
 	}
-	f, ok := rawOutput(a.stdout).(*os.File)
+	f, ok := ui.RawOutput(a.stdout).(*os.File)
 	lines := strings.Join(groups[:4], " ") + "\n" + strings.Join(groups[4:], " ")
 	host, _ := os.Hostname()
 	_, err = fmt.Fprintf(a.stdout, `tapefs key %s                          keep this page in a safe
@@ -53,7 +54,7 @@ func (c *keyPrintCmd) Run(a *app) error {
 %s
 
 `, key.Fingerprint(), lines)
-	_, e := io.WriteString(rawOutput(a.stdout), qrText(code, ok && term.IsTerminal(int(f.Fd()))))
+	_, e := io.WriteString(ui.RawOutput(a.stdout), qrText(code, ok && term.IsTerminal(int(f.Fd()))))
 	err = errors.Join(err, e)
 	_, e = fmt.Fprintf(a.stdout, `
 These are 64 hexadecimal digits, in two lines and as QR code (spaces and line ends do not

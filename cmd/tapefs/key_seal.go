@@ -8,7 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 type keySealCmd struct {
@@ -20,7 +21,7 @@ type keyUnsealCmd struct {
 }
 
 // keyFile finds the file that a command names by path or fingerprint.
-func (c *config) keyFile(name string) (string, error) {
+func (c *settings) keyFile(name string) (string, error) {
 	ring, err := c.keyring()
 	if err != nil {
 		return "", err
@@ -63,6 +64,9 @@ func (c *keySealCmd) Run(ctx context.Context, a *app) error {
 	if err := key.ReplaceSealed(path, passphrase); err != nil {
 		return fmt.Errorf("seal %s: %w", path, err)
 	}
+	if a.JSON {
+		return ui.WriteJSON(a.stdout, keyFile{key.Fingerprint(), path, true})
+	}
 	fmt.Fprintf(a.stdout, "sealed %s\nWho forgets the passphrase needs the page of tapefs key print, or a plain copy elsewhere: without any of them the tapes are noise.\n"+
 		"The plain text may still lie in unused blocks of the disk and in backups of it.\n"+
 		"By hand it opens with: openssl enc -d -aes-256-cbc -pbkdf2 -iter %d -md sha256 -in %s\n", path, crypto.SealedIterations, filepath.Base(path))
@@ -92,12 +96,15 @@ func (c *keyUnsealCmd) Run(a *app) error {
 	if err := key.ReplacePlain(path); err != nil {
 		return fmt.Errorf("unseal %s: %w", path, err)
 	}
+	if a.JSON {
+		return ui.WriteJSON(a.stdout, keyFile{key.Fingerprint(), path, false})
+	}
 	fmt.Fprintf(a.stdout, "%s is plain: who can read it can read the tapes\n", path)
 	return nil
 }
 
 // openSealed opens the text of a sealed key file that may lie anywhere; name is for the question.
-func (c *config) openSealed(text []byte, name string) (*crypto.Key, error) {
+func (c *settings) openSealed(text []byte, name string) (*crypto.Key, error) {
 	passphrase, err := c.passphrase(name, 1)
 	if err != nil {
 		return nil, err

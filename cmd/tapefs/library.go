@@ -6,8 +6,9 @@ import (
 	"io"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type libraryCmd struct {
@@ -74,10 +75,10 @@ func (c *libraryStatusCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		if a.JSON && c.Watch {
-			return printJSONLine(w, status)
+			return ui.WriteJSONLine(w, status)
 		}
 		if a.JSON {
-			return printJSON(w, status)
+			return ui.WriteJSON(w, status)
 		}
 		return status.print(w)
 	}
@@ -92,19 +93,19 @@ func (l *libraryJSON) print(w io.Writer) error {
 	l.printUnproved(w)
 	if len(l.Wanted) > 0 {
 		fmt.Fprintln(w)
-		t := newTable(w, "WANTED", "FOR", "SINCE", "WHERE IT IS")
+		t := ui.NewTable(w, "WANTED", "FOR", "SINCE", "WHERE IT IS")
 		for _, wanted := range l.Wanted {
-			t.row(wanted.Tape, wanted.Reason, dateOr(&wanted.Since, "-"), orDash(printable(wanted.Place)))
+			t.Row(wanted.Tape, wanted.Reason, ui.DateOr(&wanted.Since, "-"), ui.OrDash(ui.Printable(wanted.Place)))
 		}
-		if err := t.flush(); err != nil {
+		if err := t.Flush(); err != nil {
 			return err
 		}
 	}
 	if len(l.Checks) > 0 {
 		fmt.Fprintln(w)
-		t := newTable(w)
+		t := ui.NewTable(w)
 		printChecks(t, l.Checks)
-		if err := t.flush(); err != nil {
+		if err := t.Flush(); err != nil {
 			return err
 		}
 	}
@@ -112,22 +113,22 @@ func (l *libraryJSON) print(w io.Writer) error {
 		return nil // changer: none
 	}
 	fmt.Fprintln(w)
-	t := newTable(w, "SLOT", "TAPE", "POOL", "STATE", "FREE", "LAST USE")
+	t := ui.NewTable(w, "SLOT", "TAPE", "POOL", "STATE", "FREE", "LAST USE")
 	for _, s := range l.Slots {
 		name := fmt.Sprint(s.Slot)
 		if s.ImportExport {
 			name += " mail"
 		}
-		free, state := "-", orDash(s.State)
+		free, state := "-", ui.OrDash(s.State)
 		if s.Pool != "" {
-			free = bytesText(s.Free)
+			free = ui.Bytes(s.Free)
 		}
 		if s.Place != "" {
 			state += ", exported to " + s.Place
 		}
-		t.row(name, slotText(s.Full, s.Barcode), orDash(s.Pool), state, free, dateOr(s.Seen, "-"))
+		t.Row(name, slotText(s.Full, s.Barcode), ui.OrDash(s.Pool), state, free, ui.DateOr(s.Seen, "-"))
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func slotText(full bool, barcode string) string {
@@ -141,7 +142,7 @@ func slotText(full bool, barcode string) string {
 }
 
 // readLibrary looks at the library without waiting for anybody.
-func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer.Library) (*libraryJSON, error) {
+func readLibrary(ctx context.Context, conf *settings, db *catalog.DB, lib *changer.Library) (*libraryJSON, error) {
 	inv, err := lib.Inventory(ctx)
 	if err != nil {
 		return nil, err
@@ -169,7 +170,7 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 			if s.Element == d.Number {
 				row.Serial, row.Holder, row.Mounted = s.Serial, s.Holder, s.Mounted
 				row.Online, row.WriteProtected, row.WantsCleaning, row.Density = s.Status.Online, s.Status.WriteProtected, s.Status.Cleaning, s.Status.Density
-				row.Proved, row.Away = timeOrNil(s.Proof.At), s.Away
+				row.Proved, row.Away = ui.TimeOrNil(s.Proof.At), s.Away
 			}
 		}
 		out.Drives = append(out.Drives, row)
@@ -184,32 +185,38 @@ func readLibrary(ctx context.Context, conf *config, db *catalog.DB, lib *changer
 		} else if s.Barcode.WriteOnce() && known[string(s.Barcode)].Barcode == "" {
 			row.State = "write-once"
 		} else if t, ok := known[string(s.Barcode)]; ok && s.Full {
-			row.Pool, row.State, row.Free, row.Seen, row.Place = t.PoolName, t.State, t.Free, timeOrNil(t.Seen), t.Place
+			row.Pool, row.State, row.Free, row.Seen, row.Place = t.PoolName, t.State, t.Free, ui.TimeOrNil(t.Seen), t.Place
 		}
 		out.Slots = append(out.Slots, row)
 	}
 	return out, nil
 }
 
+// state says in a few words what a drive does.
+func (d driveJSON) state() string {
+	state := "empty"
+	switch {
+	case d.Mounted:
+		state = "mounted"
+	case d.Away:
+		state = "not there"
+	case d.Online && d.WriteProtected:
+		state = "loaded, write-protected"
+	case d.Online:
+		state = "loaded"
+	case d.Full:
+		state = "not ready"
+	}
+	if d.WantsCleaning {
+		state += ", wants cleaning"
+	}
+	return state
+}
+
 func printDrives(w io.Writer, drives []driveJSON) {
-	t := newTable(w, "DRIVE", "SERIAL", "TAPE", "FROM", "STATE", "USED BY")
+	t := ui.NewTable(w, "DRIVE", "SERIAL", "TAPE", "FROM", "STATE", "USED BY")
 	for _, d := range drives {
-		state := "empty"
-		switch {
-		case d.Mounted:
-			state = "mounted"
-		case d.Away:
-			state = "not there"
-		case d.Online && d.WriteProtected:
-			state = "loaded, write-protected"
-		case d.Online:
-			state = "loaded"
-		case d.Full:
-			state = "not ready"
-		}
-		if d.WantsCleaning {
-			state += ", wants cleaning"
-		}
+		state := d.state()
 		if d.Suspect != "" {
 			state += ", SUSPECT"
 		}
@@ -217,9 +224,9 @@ func printDrives(w io.Writer, drives []driveJSON) {
 		if d.FromSlot > 0 {
 			from = fmt.Sprintf("slot %d", d.FromSlot)
 		}
-		t.row(fmt.Sprint(d.Element), orDash(d.Serial), slotText(d.Full, d.Barcode), from, state, orDash(d.Holder))
+		t.Row(fmt.Sprint(d.Element), ui.OrDash(d.Serial), slotText(d.Full, d.Barcode), from, state, ui.OrDash(d.Holder))
 	}
-	t.flush()
+	t.Flush()
 	printSuspects(w, drives)
 }
 

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type libraryInventoryCmd struct {
@@ -55,11 +56,11 @@ func (c *libraryInventoryCmd) Run(ctx context.Context, a *app) error {
 		rows = append(rows, r)
 	}
 	if a.JSON {
-		if err := printJSON(a.stdout, rows); err != nil {
+		if err := ui.WriteJSON(a.stdout, rows); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(a.stdout, "%s known by its label, %d not\n", count(int64(known), "cartridge is", "cartridges are"), len(unknown))
+		fmt.Fprintf(a.stdout, "%s known by its label, %d not\n", ui.Count(int64(known), "cartridge is", "cartridges are"), len(unknown))
 		if len(unknown) > 0 && !c.Read {
 			fmt.Fprintln(a.stdout, "tapefs library inventory --read loads them and reads who they are")
 		}

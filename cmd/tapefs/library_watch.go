@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 	"golang.org/x/term"
 )
 
@@ -18,7 +19,7 @@ const clearScreen = "\x1b[H\x1b[2J"
 // watch prints again and again what show writes, until ctx ends: on a terminal in place of what was
 // there, elsewhere one text below the other. An error of show ends it.
 func (a *app) watch(ctx context.Context, show func(context.Context, io.Writer) error) error {
-	raw := rawOutput(a.stdout)
+	raw := ui.RawOutput(a.stdout)
 	f, ok := raw.(interface{ Fd() uintptr })
 	terminal := ok && term.IsTerminal(int(f.Fd()))
 	tick := time.NewTicker(watchEvery)

@@ -2,10 +2,14 @@
 // in an ordinary directory.
 package main
 
-import "os"
+import (
+	"os"
+
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+)
 
 func main() {
-	stderr := &terminal{out: os.Stderr}
+	stderr := ui.NewTerminal(os.Stderr)
 	ctx, stop := onSignals(stderr)
 	code := run(ctx, commandLine(os.Args), os.Stdin, os.Stdout, stderr)
 	stop()

@@ -19,14 +19,54 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain makes the test binary a tapefs in PATH: scripts, the virtual library's
-// programs and the tests below all run that.
+// TestMain puts a tapefs into PATH: scripts, the virtual library's programs and the tests below all run that.
 func TestMain(m *testing.M) {
 	// Scripts wait more than they compute: for programs, unmounts and syncs. A -parallel that is given counts more.
 	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
 		panic(err)
 	}
-	testscript.Main(m, map[string]func(){"tapefs": main, "mount.tapefs": main, "mount.fuse.tapefs": main, "bench-floor": benchFloor, "bench-loopback": benchLoopback})
+	testscript.Main(programs{m}, map[string]func(){"tapefs": tapefsOfTests, "mount.tapefs": main, "mount.fuse.tapefs": main, "bench-floor": benchFloor, "bench-loopback": benchLoopback})
+}
+
+// programs are the tests, which run the program as people build it. The test binary, of which testscript makes commands, has more to
+// initialize, and the tests start it many thousand times.
+type programs struct{ *testing.M }
+
+func (p programs) Run() int {
+	flag.Parse()
+	if ownProgram() {
+		bin, _, _ := strings.Cut(os.Getenv("PATH"), string(filepath.ListSeparator)) // where testscript put its copies
+		if err := buildProgram(bin, "tapefs", mountHelpers...); err != nil {
+			fmt.Fprintln(os.Stderr, "build the program that the tests run:", err)
+			return 1
+		}
+	}
+	return p.M.Run()
+}
+
+// ownProgram reports whether the tests run the program itself. A soak runs the test binary, which profiles its heap and has the race
+// detector if the tests do; where tests are only listed nothing is run.
+func ownProgram() bool {
+	return os.Getenv("TAPEFS_SOAK") == "" && flag.Lookup("test.list").Value.String() == "" && flag.Lookup("test.run").Value.String() != "^$"
+}
+
+// buildProgram builds tapefs into a folder, and gives it other names, too.
+func buildProgram(dir, name string, others ...string) error {
+	file := filepath.Join(dir, name)
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", file+".new", ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	for _, other := range others {
+		if err := os.Remove(filepath.Join(dir, other)); err != nil {
+			return err
+		}
+		if err := os.Link(file+".new", filepath.Join(dir, other)); err != nil {
+			return err
+		}
+	}
+	return os.Rename(file+".new", file)
 }
 
 func TestScripts(t *testing.T) {

@@ -14,8 +14,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"tapefs/changer/virtual"
-	"tapefs/cmd/tapefs/manual"
+	"github.com/tapefs/tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/manual"
 )
 
 type manCmd struct {
@@ -141,7 +142,7 @@ func hasNames(path []string) bool {
 
 // configTypeAt is the type of the value at a path of keys, nil when there is none.
 func configTypeAt(path []string) reflect.Type {
-	t := reflect.TypeFor[config]()
+	t := reflect.TypeFor[config.Config]()
 	for _, key := range path {
 		if t = below(t, key); t == nil {
 			return nil
@@ -179,7 +180,7 @@ func configKeyPaths() []string {
 		case t.Kind() == reflect.Map:
 			walk(t.Elem(), append(slices.Clone(path), "NAME"))
 			return
-		case t.Kind() == reflect.Struct && t != reflect.TypeFor[sshConfig]():
+		case t.Kind() == reflect.Struct && t != reflect.TypeFor[config.SSH]():
 			for f := range t.Fields() {
 				if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "" && name != "-" {
 					walk(f.Type, append(slices.Clone(path), name))
@@ -189,6 +190,6 @@ func configKeyPaths() []string {
 		}
 		paths = append(paths, strings.Join(path, "."))
 	}
-	walk(reflect.TypeFor[config](), nil)
+	walk(reflect.TypeFor[config.Config](), nil)
 	return paths
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/cmd/tapefs/manual"
+	"github.com/tapefs/tapefs/cmd/tapefs/manual"
 )
 
 // asRead undoes the roff of a manual page, as far as words go.
@@ -105,7 +105,7 @@ func TestConfigurationPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := keys.Markdown("Every configuration key", "Made from the comments of the file that `tapefs init` writes; `make docs` makes it anew. "+
-		"`tapefs config check` says what is wrong with yours, and where; `tapefs config show` how it is understood.")
+		"`tapefs config check` says what is wrong with yours, and where; `tapefs config show` how it is understood. `tapefs config schema` prints a JSON schema of it for editors: save what it prints, and begin the configuration with the line `# yaml-language-server: $schema=FILE`.")
 	const page = "../../docs/configuration.md"
 	if os.Getenv("TAPEFS_UPDATE") != "" {
 		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {

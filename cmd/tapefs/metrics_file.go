@@ -2,18 +2,20 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/cmd/tapefs/metrics"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/metrics"
+	"github.com/tapefs/tapefs/fs/recall"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // metricsRuns is how far back the last good run of a kind is looked for.
 const metricsRuns = 1000
 
 // writeMetrics puts what the catalog and the disk know into metrics_file, if there is one. A run fails for nothing of that.
-func (a *app) writeMetrics(ctx context.Context, conf *config, db *catalog.DB) {
+func (a *app) writeMetrics(ctx context.Context, conf *settings, db *catalog.DB) {
 	if conf.MetricsFile == "" {
 		return
 	}
@@ -24,13 +26,46 @@ func (a *app) writeMetrics(ctx context.Context, conf *config, db *catalog.DB) {
 		err = metrics.WriteFile(conf.MetricsFile, s)
 	}
 	if err != nil {
-		a.log.Warn("write metrics", "error", err)
+		a.log.Warn("write metrics", "err", err)
 	}
 }
 
-func snapshotOf(ctx context.Context, conf *config, db *catalog.DB) (metrics.Snapshot, error) {
-	s := metrics.Snapshot{At: time.Now(), Version: version, Spool: folderBytes(conf.Spool.Dir)}
-	for _, count := range []func(context.Context, *config, *catalog.DB, *metrics.Snapshot) error{
+// metricsHandler answers Prometheus on the page.
+func (a *app) metricsHandler(conf *settings, db *catalog.DB) http.Handler {
+	return metrics.Handler(func(ctx context.Context) (metrics.Snapshot, error) {
+		s, err := snapshotOf(ctx, conf, db)
+		if err == nil {
+			s.Queue = queueNow(ctx, conf)
+		}
+		return s, err
+	})
+}
+
+// queueNow asks the mount what its readers wait for; nil where none answers.
+func queueNow(ctx context.Context, conf *settings) *metrics.Queue {
+	owner, err := recall.AskOwner(conf.SocketPath())
+	if err != nil {
+		return nil
+	}
+	defer owner.Close()
+	live, err := owner.Live(ctx)
+	if err != nil {
+		return nil
+	}
+	q := &metrics.Queue{}
+	for _, w := range live.Waiting { // the oldest first
+		if q.Oldest.IsZero() {
+			q.Oldest = w.Since
+		}
+		q.Readers += w.Readers
+		q.Extents += w.Extents
+	}
+	return q
+}
+
+func snapshotOf(ctx context.Context, conf *settings, db *catalog.DB) (metrics.Snapshot, error) {
+	s := metrics.Snapshot{At: time.Now(), Version: programVersion(), Spool: folderBytes(conf.Spool.Dir)}
+	for _, count := range []func(context.Context, *settings, *catalog.DB, *metrics.Snapshot) error{
 		countFiles, countRuns, countCopies, countTapes, countDrives, countSources} {
 		if err := count(ctx, conf, db, &s); err != nil {
 			return s, err
@@ -39,7 +74,7 @@ func snapshotOf(ctx context.Context, conf *config, db *catalog.DB) (metrics.Snap
 	return s, nil
 }
 
-func countFiles(ctx context.Context, conf *config, db *catalog.DB, s *metrics.Snapshot) (err error) {
+func countFiles(ctx context.Context, conf *settings, db *catalog.DB, s *metrics.Snapshot) (err error) {
 	if s.Files, s.Bytes, err = db.Totals(ctx); err != nil {
 		return err
 	}
@@ -57,7 +92,7 @@ func countFiles(ctx context.Context, conf *config, db *catalog.DB, s *metrics.Sn
 		tapes[w.Barcode] = true
 	}
 	s.Wanted = len(tapes)
-	cache, err := recall.InspectCache(conf.Cache.Dir, int64(conf.Cache.Max))
+	cache, err := cache.Inspect(conf.Cache.Dir, int64(conf.Cache.Max))
 	if err != nil {
 		return err
 	}
@@ -66,7 +101,7 @@ func countFiles(ctx context.Context, conf *config, db *catalog.DB, s *metrics.Sn
 }
 
 // countRuns takes the last run of each kind that ended, and when one did all.
-func countRuns(ctx context.Context, _ *config, db *catalog.DB, s *metrics.Snapshot) error {
+func countRuns(ctx context.Context, _ *settings, db *catalog.DB, s *metrics.Snapshot) error {
 	runs, err := db.Runs(ctx, metricsRuns)
 	if err != nil {
 		return err
@@ -101,7 +136,7 @@ func countRuns(ctx context.Context, _ *config, db *catalog.DB, s *metrics.Snapsh
 const runDone = "done"
 
 // countCopies counts for each pool of the configuration, also where there is nothing: an alert sees 0, and not that a metric is gone.
-func countCopies(ctx context.Context, conf *config, db *catalog.DB, s *metrics.Snapshot) error {
+func countCopies(ctx context.Context, conf *settings, db *catalog.DB, s *metrics.Snapshot) error {
 	debts, err := db.Debts(ctx)
 	if err != nil {
 		return err
@@ -134,7 +169,7 @@ func countCopies(ctx context.Context, conf *config, db *catalog.DB, s *metrics.S
 	return nil
 }
 
-func countTapes(ctx context.Context, _ *config, db *catalog.DB, s *metrics.Snapshot) error {
+func countTapes(ctx context.Context, _ *settings, db *catalog.DB, s *metrics.Snapshot) error {
 	rows, err := tapeRows(ctx, db)
 	if err != nil {
 		return err
@@ -156,7 +191,7 @@ func countTapes(ctx context.Context, _ *config, db *catalog.DB, s *metrics.Snaps
 	return nil
 }
 
-func countDrives(ctx context.Context, _ *config, db *catalog.DB, s *metrics.Snapshot) error {
+func countDrives(ctx context.Context, _ *settings, db *catalog.DB, s *metrics.Snapshot) error {
 	drives, err := db.Drives(ctx)
 	if err != nil {
 		return err
@@ -167,7 +202,7 @@ func countDrives(ctx context.Context, _ *config, db *catalog.DB, s *metrics.Snap
 	return nil
 }
 
-func countSources(ctx context.Context, conf *config, db *catalog.DB, s *metrics.Snapshot) error {
+func countSources(ctx context.Context, conf *settings, db *catalog.DB, s *metrics.Snapshot) error {
 	sources, err := db.Sources(ctx)
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/cmd/tapefs/metrics"
+	"github.com/tapefs/tapefs/cmd/tapefs/metrics"
 )
 
 // promtool finds nothing wrong with the metrics and the alert rules; page, rules and dashboard name metrics that there are, and the
@@ -21,7 +21,7 @@ func TestMetrics(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tapefs.prom")
 	err := metrics.WriteFile(path, metrics.Snapshot{At: now, Version: "1", Runs: []metrics.Run{{Kind: "archive", Started: now, Ended: now}},
 		Owed: []metrics.Copies{{Pool: "main"}}, Damaged: []metrics.Copies{{Pool: "main"}}, Tapes: []metrics.Tapes{{Pool: "main", State: "open"}},
-		Drives: []metrics.Drive{{Serial: "1"}}, Sources: []metrics.Source{{Name: "photos"}}})
+		Drives: []metrics.Drive{{Serial: "1"}}, Sources: []metrics.Source{{Name: "photos"}}, Queue: &metrics.Queue{Readers: 1, Oldest: now}})
 	if err != nil {
 		t.Fatal(err)
 	}

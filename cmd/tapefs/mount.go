@@ -13,15 +13,16 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
-	"tapefs/fs"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
+	"github.com/tapefs/tapefs/fs"
+	"github.com/tapefs/tapefs/fs/recall"
 )
 
 type mountCmd struct {
@@ -31,6 +32,8 @@ type mountCmd struct {
 
 	Options []string `name:"options" short:"o" placeholder:"OPTION,..." help:"Options as mount(8) has them: allow_other, at=TIME, config=FILE and more; mount.tapefs(8) lists them."`
 	Sloppy  bool     `hidden:"" help:"Pass over unknown options (mount -s)."`
+
+	Listen string `help:"Also show the page for browsers (tapefs serve) at host:port or unix:/path." placeholder:"ADDRESS"`
 
 	At moment `help:"Show the archive as it was then: ${moment}." placeholder:"TIME"`
 
@@ -88,12 +91,19 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	if err := c.takeKeys(conf); err != nil {
 		return err
 	}
+	var shown *page
+	if c.Listen != "" {
+		if shown, err = a.openPage(conf, db, c.Listen); err != nil {
+			return err
+		}
+		defer shown.listener.Close()
+	}
 	queue, err := a.newQueue(conf, db, wantedByMount)
 	if err != nil {
 		return err
 	}
 	if err := forgetWanted(ctx, conf, db, wantedByMount); err != nil {
-		a.log.Warn("forget what earlier mounts wanted", "error", err)
+		a.log.Warn("forget what earlier mounts wanted", "err", err)
 	}
 	defer a.recoverDrives(ctx, conf)()
 	defer a.notifier(conf).watchCatalog(ctx, db)()
@@ -110,12 +120,13 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("mount %s: %w", dir, err), queue.Close(context.WithoutCancel(ctx)))
 	}
+	defer a.showPage(ctx, shown)()
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-		a.log.Warn("notify systemd", "error", err)
+		a.log.Warn("notify systemd", "err", err)
 	}
 	if c.ReadyFD > 0 {
 		if err := reportReady(c.ReadyFD); err != nil {
-			a.log.Warn("report readiness", "error", err)
+			a.log.Warn("report readiness", "err", err)
 		}
 	}
 	waited := make(chan error, 1)
@@ -126,7 +137,7 @@ func (c *mountCmd) serve(ctx context.Context, a *app, dir string) error {
 
 // recoverDrives unmounts, in the background, the tapes that a mount which was killed left behind: nobody may want those drives for long.
 // Call end.
-func (a *app) recoverDrives(ctx context.Context, conf *config) (end func()) {
+func (a *app) recoverDrives(ctx context.Context, conf *settings) (end func()) {
 	if conf.Library.Changer == "" || len(conf.Library.Drives) == 0 {
 		return func() {}
 	}
@@ -139,7 +150,27 @@ func (a *app) recoverDrives(ctx context.Context, conf *config) (end func()) {
 			err = lib.Recover(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			a.log.Warn("recover drives", "error", err)
+			a.log.Warn("recover drives", "err", err)
+		}
+	}()
+	return func() {
+		stop()
+		<-done
+	}
+}
+
+// showPage serves the page of a mount, if it has one. Call end.
+func (a *app) showPage(ctx context.Context, p *page) (end func()) {
+	if p == nil {
+		return func() {}
+	}
+	a.log.Info("the page is served", "at", p.url())
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := p.server.Serve(ctx, p.listener); err != nil {
+			a.log.Warn("the page is shown no longer", "err", err)
 		}
 	}()
 	return func() {
@@ -163,7 +194,7 @@ func (c *mountCmd) untilUnmounted(ctx context.Context, a *app, m *fs.Mount, wait
 			return <-waited
 		}
 		if !said {
-			a.log.Warn("files are open in the mount; waiting for them", "error", err)
+			a.log.Warn("files are open in the mount; waiting for them", "err", err)
 			said = true
 		}
 		select {
@@ -184,10 +215,10 @@ func (c *mountCmd) background(a *app, dir string) error {
 	if err != nil {
 		return fmt.Errorf("find the tapefs program: %w", err)
 	}
-	if err := os.MkdirAll(conf.runDir(), 0o700); err != nil {
+	if err := os.MkdirAll(conf.RunDir(), 0o700); err != nil {
 		return fmt.Errorf("make run folder: %w", err)
 	}
-	logPath := filepath.Join(conf.runDir(), "mount.log")
+	logPath := filepath.Join(conf.RunDir(), "mount.log")
 	logFile, err := os.OpenFile(logPath, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
@@ -208,13 +239,16 @@ func (c *mountCmd) background(a *app, dir string) error {
 		return err
 	}
 	defer keys.Close()
-	args := []string{"--config", conf.path, "--state", conf.State, "--log-format", a.LogFormat}
+	args := []string{"--config", conf.File(), "--state", conf.State, "--log-format", a.LogFormat}
 	if a.Verbose {
 		args = append(args, "-v")
 	}
 	args = append(args, "mount", "--ready-fd", "3", "--keys-fd", "4")
 	if c.AllowNonEmpty {
 		args = append(args, "--allow-non-empty")
+	}
+	if c.Listen != "" {
+		args = append(args, "--listen", c.Listen)
 	}
 	if !c.At.IsZero() {
 		args = append(args, "--at", c.At.Format(time.RFC3339Nano))
@@ -234,7 +268,7 @@ func (c *mountCmd) background(a *app, dir string) error {
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	cmd.ExtraFiles = []*os.File{report, keys}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if abs, err := filepath.Abs(conf.path); err == nil {
+	if abs, err := filepath.Abs(conf.File()); err == nil {
 		cmd.Args[2] = abs
 	}
 	err = cmd.Start()
@@ -261,7 +295,7 @@ func (c *mountCmd) background(a *app, dir string) error {
 
 // handOverKeys opens sealed keys here, where there is a terminal, and returns the end of a pipe from which the
 // process in the background reads them. Close it.
-func handOverKeys(conf *config) (*os.File, error) {
+func handOverKeys(conf *settings) (*os.File, error) {
 	ring, err := conf.keyring()
 	if err != nil {
 		return nil, err
@@ -291,7 +325,7 @@ func handOverKeys(conf *config) (*os.File, error) {
 }
 
 // takeKeys opens all keys that reading may need: nobody can be asked later.
-func (c *mountCmd) takeKeys(conf *config) error {
+func (c *mountCmd) takeKeys(conf *settings) error {
 	if c.KeysFD > 0 {
 		ring, err := conf.keyring()
 		if err != nil {
@@ -334,7 +368,7 @@ func reportReady(fd int) error {
 	return errors.Join(err, f.Close())
 }
 
-var userAllowOther = regexp.MustCompile(`(?m)^\s*user_allow_other\s*$`)
+var userAllowOther = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^\s*user_allow_other\s*$`) })
 
 // allowOtherPermitted: root may let others in, users when /etc/fuse.conf says so.
 func allowOtherPermitted() bool {
@@ -342,7 +376,7 @@ func allowOtherPermitted() bool {
 		return true
 	}
 	conf, err := os.ReadFile("/etc/fuse.conf")
-	return err == nil && userAllowOther.Match(conf)
+	return err == nil && userAllowOther().Match(conf)
 }
 
 // Who wants a tape, as the catalog keeps it.
@@ -353,7 +387,7 @@ const (
 
 // newQueue opens the recall queue of a mount, or of another process that works for long; key check gives no
 // reason and is not asked by others. Without a configured library it serves spool and cache.
-func (a *app) newQueue(conf *config, db *catalog.DB, reason string) (*recall.Queue, error) {
+func (a *app) newQueue(conf *settings, db *catalog.DB, reason string) (*recall.Queue, error) {
 	keys, err := conf.keyring()
 	if err != nil {
 		return nil, err
@@ -365,28 +399,34 @@ func (a *app) newQueue(conf *config, db *catalog.DB, reason string) (*recall.Que
 		Ahead: int64(*conf.Recall.Prefetch),
 		Want: func(barcode string, wanted bool) {
 			if err := recordWanted(conf, barcode, reason, wanted); err != nil {
-				a.log.Warn("record wanted tape", "error", err)
+				a.log.Warn("record wanted tape", "err", err)
 			}
 		},
 		Surveyed: func(s catalog.Surveyed) {
 			if err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.RecordSurvey(ctx, s) }); err != nil {
-				a.log.Warn("record sums of an imported file", "error", err)
+				a.log.Warn("record sums of an imported file", "err", err)
+			}
+		},
+		Moved: func(moves []catalog.Move) {
+			if err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.Moves().Record(ctx, moves) }); err != nil {
+				a.log.Warn("record what motions of a tape took", "err", err)
 			}
 		},
 		SpoolDamaged: func(id catalog.ID, why error) {
 			if err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.NoteSpoolRot(ctx, id, why) }); err != nil {
-				a.log.Warn("record damage in the spool", "error", err)
+				a.log.Warn("record damage in the spool", "err", err)
 			}
 		},
+		Timed: a.keepsTimes(conf),
 		Damaged: func(cp catalog.CopyPart, lost bool, why error) {
 			err := recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error { return db.FoundDamaged(ctx, cp, lost, cp.Size, why) })
 			if err != nil {
-				a.log.Warn("record damage", "error", err)
+				a.log.Warn("record damage", "err", err)
 			}
 		},
 	}
 	if reason != "" {
-		options.Socket = conf.socketPath()
+		options.Socket = conf.SocketPath()
 	}
 	if conf.Library.Changer == "" || len(conf.Library.Drives) == 0 {
 		return recall.New(db, keys, nil, options)
@@ -399,7 +439,7 @@ func (a *app) newQueue(conf *config, db *catalog.DB, reason string) (*recall.Que
 }
 
 // recordWanted notes in the catalog that a reader needs a tape, or that it is back.
-func recordWanted(conf *config, barcode, reason string, wanted bool) error {
+func recordWanted(conf *settings, barcode, reason string, wanted bool) error {
 	return recordInCatalog(conf, func(ctx context.Context, db *catalog.DB) error {
 		if !wanted {
 			return db.Unwant(ctx, barcode, reason)
@@ -410,10 +450,10 @@ func recordWanted(conf *config, barcode, reason string, wanted bool) error {
 }
 
 // recordInCatalog opens the catalog for writing just for one note: the mount itself only reads, and notes are rare.
-func recordInCatalog(conf *config, note func(ctx context.Context, db *catalog.DB) error) error {
+func recordInCatalog(conf *settings, note func(ctx context.Context, db *catalog.DB) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	db, err := catalog.Open(ctx, conf.catalogPath())
+	db, err := catalog.Open(ctx, conf.CatalogPath())
 	if err != nil {
 		return err
 	}
@@ -421,7 +461,7 @@ func recordInCatalog(conf *config, note func(ctx context.Context, db *catalog.DB
 }
 
 // forgetWanted takes back what earlier readers asked for: none waits when a mount or a prefetch begins.
-func forgetWanted(ctx context.Context, conf *config, db *catalog.DB, reason string) error {
+func forgetWanted(ctx context.Context, conf *settings, db *catalog.DB, reason string) error {
 	list, err := db.Wanted(ctx)
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // mountHelpers are the names by which mount(8) runs this program: for "mount -t tapefs" and for "mount -t fuse.tapefs".
@@ -42,7 +44,7 @@ func runMountHelper(ctx context.Context, args []string, stdin io.Reader, stdout,
 	}
 	words, err := mountWords(args)
 	if err != nil {
-		report(stderr, err)
+		report(stderr, err, globals{})
 		return mountUsage
 	}
 	if words == nil { // -f: all but the mount itself
@@ -101,7 +103,7 @@ func mountWords(args []string) ([]string, error) {
 		}
 	}
 	if len(places) != 2 {
-		return nil, withHint(usagef("a source and a directory belong here, not %s", count(int64(len(places)), "word", "words")), "mount.tapefs --help")
+		return nil, withHint(usagef("a source and a directory belong here, not %s", ui.Count(int64(len(places)), "word", "words")), "mount.tapefs --help")
 	}
 	source, dir := places[0], places[1]
 	o, err := parseMountOptions(options, sloppy)

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // mountOptions are what -o and fstab say of a mount; they go before the configuration.
@@ -18,7 +21,7 @@ type mountOptions struct {
 	noExec       bool
 	allowOther   *bool
 	owners       string
-	offlineWait  *period
+	offlineWait  *config.Period
 	hideVanished *bool
 }
 
@@ -49,7 +52,7 @@ var knownMountOptions = []mountOption{
 		return nil
 	}},
 	{"offline_wait=TIME", "How long a read waits for a tape that is outside the library: 30m. 0s: it fails at once.", func(o *mountOptions, v string) error {
-		p, err := parsePeriod(v)
+		p, err := config.ParsePeriod(v)
 		if err == nil && p < 0 {
 			err = fmt.Errorf("%s is negative", p)
 		}
@@ -108,14 +111,14 @@ func parseMountOptions(words []string, sloppy bool) (mountOptions, error) {
 		case slices.ContainsFunc(idlePrefixes, func(p string) bool { return strings.HasPrefix(word, p) }):
 		default:
 			names := slices.Concat(slices.Sorted(maps.Keys(known)), impliedOptions, idleOptions)
-			return result, withHint(usagef("there is no mount option %q%s", name, didYouMean(name, names)), "mount.tapefs(8) lists them")
+			return result, withHint(usagef("there is no mount option %q%s", name, ui.DidYouMean(name, names)), "mount.tapefs(8) lists them")
 		}
 	}
 	return result, nil
 }
 
 // apply puts what the options say into the configuration.
-func (o mountOptions) apply(conf *config) {
+func (o mountOptions) apply(conf *settings) {
 	m := &conf.Mount
 	m.AllowOther = cmp.Or(o.allowOther, m.AllowOther)
 	m.Owners = cmp.Or(o.owners, m.Owners)

@@ -14,8 +14,9 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
-	"tapefs/archiver"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // mountType is the type of our mounts in mountinfo.
@@ -43,13 +44,13 @@ func (c *mountCmd) mountPoint(a *app) (string, error) {
 }
 
 // mayMountOn reports, as an error, what stands against mounting on a directory.
-func (c *mountCmd) mayMountOn(conf *config, dir string) error {
+func (c *mountCmd) mayMountOn(conf *settings, dir string) error {
 	real := realPath(dir)
 	state := realPath(conf.State)
 	if isWithin(state, real) {
 		return withHint(usagef("mount point %s holds the state folder %s, which the mount would hide", dir, conf.State), "mount on another directory")
 	}
-	for _, used := range []string{conf.Keys.Dir, conf.Spool.Dir, conf.Cache.Dir, conf.runDir()} {
+	for _, used := range []string{conf.Keys.Dir, conf.Spool.Dir, conf.Cache.Dir, conf.RunDir()} {
 		if used = realPath(used); isWithin(used, real) || isWithin(real, used) {
 			return withHint(usagef("mount point %s is over or inside %s, where tapefs keeps files of its own", dir, used), "mount on another directory")
 		}
@@ -78,7 +79,7 @@ func (c *mountCmd) mayMountOn(conf *config, dir string) error {
 	defer f.Close()
 	names, err := f.Readdirnames(1)
 	if len(names) > 0 {
-		return withHint(usagef("mount point %s is not empty: it holds %s, which the mount would hide", dir, printable(names[0])), insist)
+		return withHint(usagef("mount point %s is not empty: it holds %s, which the mount would hide", dir, ui.Printable(names[0])), insist)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return usagef("mount point: %w", err)

@@ -120,8 +120,19 @@ func TestMutations(t *testing.T) {
 	t.Logf("%d killed, %d survived", len(chosen)-survived, survived)
 }
 
-// mutationSample is how many mutations are tried where nobody can say what changed.
-const mutationSample = 5
+const (
+	mutationSample = 5  // how many are tried where nobody can say what changed
+	mutationsMost  = 10 // how many of those that changed: each takes a build and a test, and make mutations tries all
+)
+
+// sample takes at most n entries, spread over the whole list.
+func sample(all []mutation, n int) (some []mutation) {
+	n = min(n, len(all))
+	for i := range n {
+		some = append(some, all[i*len(all)/n])
+	}
+	return some
+}
 
 func choose(t *testing.T, all []mutation, which, base string) (chosen []mutation) {
 	t.Helper()
@@ -144,16 +155,17 @@ func choose(t *testing.T, all []mutation, which, base string) (chosen []mutation
 	out, err := cmd.Output()
 	if base == "" || err != nil {
 		t.Logf("nothing to compare with (base %q, %v): a fixed sample", base, err)
-		for i := 0; i < len(all); i += max(1, len(all)/mutationSample) {
-			chosen = append(chosen, all[i])
-		}
-		return chosen
+		return sample(all, mutationSample)
 	}
 	changed := strings.Split(strings.TrimSpace(string(out)), "\n")
 	for _, m := range all {
 		if slices.Contains(changed, m.file) || slices.Contains(changed, "testdata/mutations/"+m.name+".txtar") {
 			chosen = append(chosen, m)
 		}
+	}
+	if len(chosen) > mutationsMost {
+		t.Logf("%d of the %d mutations whose files changed", mutationsMost, len(chosen))
+		chosen = sample(chosen, mutationsMost)
 	}
 	return chosen
 }
@@ -188,8 +200,9 @@ func (m *mutation) run(t *testing.T) (out string, killed bool, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), mutationLimit)
 	defer cancel()
 	run := func(args ...string) (string, error) {
-		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-overlay", list, "-vet=off"}, args...)...)
+		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-vet=off"}, args...)...)
 		cmd.Dir = "../.."
+		cmd.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -overlay="+list)) // TestMain builds the program, too
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}

@@ -18,7 +18,8 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // Events that the command of notify: is run for.
@@ -76,11 +77,16 @@ type notifier struct {
 	log     *slog.Logger
 }
 
-func (a *app) notifier(c *config) *notifier {
+func (a *app) notifier(c *settings) *notifier {
 	if len(c.Notify) == 0 {
 		return nil
 	}
-	return &notifier{argv: c.Notify, dir: c.runDir(), catalog: c.catalogPath(), timeout: notifyTimeout, log: a.log}
+	return &notifier{argv: c.Notify, dir: c.RunDir(), catalog: c.CatalogPath(), timeout: notifyTimeout, log: a.log}
+}
+
+// retryLater reports whether a command that failed is to be left alone still. A time that lies further ahead was noted by a clock that was wrong.
+func retryLater(retry, now time.Time) bool {
+	return now.Before(retry) && retry.Sub(now) <= notifyRetry
 }
 
 // tell compares what is the matter with what was told before, runs the command for what is new, and forgets what is over.
@@ -90,7 +96,7 @@ func (n *notifier) tell(ctx context.Context, now []condition, about func(key str
 		return
 	}
 	if err := n.update(ctx, now, about); err != nil {
-		n.log.Warn("notify", "error", err)
+		n.log.Warn("notify", "err", err)
 	}
 }
 
@@ -112,7 +118,7 @@ func (n *notifier) update(ctx context.Context, now []condition, about func(strin
 		err = json.Unmarshal(data, &before)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		n.log.Warn("what was told before is forgotten", "error", err)
+		n.log.Warn("what was told before is forgotten", "err", err)
 		before = map[string]told{}
 	}
 	after, changed := map[string]told{}, false
@@ -129,7 +135,7 @@ func (n *notifier) update(ctx context.Context, now []condition, about func(strin
 		}
 		switch {
 		case known && c.level <= was.Level && was.Retry.IsZero():
-		case known && !was.Retry.IsZero() && time.Now().Before(was.Retry):
+		case known && !was.Retry.IsZero() && retryLater(was.Retry, time.Now()):
 			t.Retry = was.Retry
 		case ctx.Err() != nil: // no time left: the next look tells it
 			if known {
@@ -138,7 +144,7 @@ func (n *notifier) update(ctx context.Context, now []condition, about func(strin
 			continue
 		default:
 			if err := n.run(ctx, c); err != nil {
-				n.log.Warn("notify command failed", "event", c.Event, "error", err)
+				n.log.Warn("notify command failed", "event", c.Event, "err", err)
 				t.Retry = time.Now().Add(notifyRetry).UTC()
 			}
 		}
@@ -160,7 +166,7 @@ func (n *notifier) update(ctx context.Context, now []condition, about func(strin
 func (n *notifier) run(ctx context.Context, c condition) error {
 	c.Time, c.Catalog = time.Now().UTC().Truncate(time.Second), n.catalog
 	c.Host, _ = os.Hostname() // "" says as much
-	c.Message = printable(c.Message)
+	c.Message = ui.Printable(c.Message)
 	text, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -187,7 +193,7 @@ func (n *notifier) run(ctx context.Context, c condition) error {
 		if i := strings.LastIndexByte(last, '\n'); i >= 0 {
 			last = last[i+1:]
 		}
-		return fmt.Errorf("run %s: %w: %.1000s", args[0], err, printable(last))
+		return fmt.Errorf("run %s: %w: %.1000s", args[0], err, ui.Printable(last))
 	}
 	return nil
 }
@@ -198,7 +204,7 @@ func (u *checkup) notify(ctx context.Context, test bool) {
 	const hint = "notify: is a list: the program, then its arguments; it gets JSON on standard input"
 	if n == nil {
 		if test {
-			u.fail("notify", "set notify: in "+u.conf.path, "no command is configured")
+			u.fail("notify", "set notify: in "+u.conf.File(), "no command is configured")
 		}
 		return
 	}

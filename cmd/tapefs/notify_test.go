@@ -71,3 +71,13 @@ func TestNotifyHangs(t *testing.T) {
 	n.tell(t.Context(), damage(3), all)
 	lines(4)
 }
+
+// TestRetryLater: a notify command that failed is left alone for a while, and not for the years that a clock was ahead then.
+func TestRetryLater(t *testing.T) {
+	now := time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC)
+	for retry, want := range map[time.Time]bool{now.Add(time.Minute): true, now.Add(notifyRetry): true, now: false, now.Add(-time.Minute): false, now.AddDate(50, 0, 0): false} {
+		if got := retryLater(retry, now); got != want {
+			t.Errorf("%s: %v; want %v", retry, got, want)
+		}
+	}
+}

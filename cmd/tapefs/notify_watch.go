@@ -7,9 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // notifyEvery is how often a process that works looks whether the catalog tells of something new.
@@ -40,7 +41,7 @@ func conditionsOf(ctx context.Context, db *catalog.DB) ([]condition, error) {
 		return nil, err
 	}
 	for _, t := range tapes {
-		if t.State == catalog.TapeSuspect {
+		if t.Suspect() {
 			out = append(out, condition{Event: eventTape, Tape: t.Barcode, Pool: t.PoolName, key: "tape/" + t.Barcode,
 				Message: fmt.Sprintf("tape %s is suspect, nothing more is written to it: %s", t.Barcode, t.Note), Hint: remedy(t)})
 		}
@@ -62,7 +63,7 @@ func conditionsOf(ctx context.Context, db *catalog.DB) ([]condition, error) {
 	}
 	for _, d := range damages {
 		out = append(out, condition{Event: eventDamage, Pool: d.Pool, Copies: d.Copies, key: "damage/" + d.Pool, level: int64(d.Copies),
-			Message: fmt.Sprintf("%s damaged in pool %s (%s)", count(int64(d.Copies), "copy is", "copies are"), d.Pool, bytesText(d.Bytes)),
+			Message: fmt.Sprintf("%s damaged in pool %s (%s)", ui.Count(int64(d.Copies), "copy is", "copies are"), d.Pool, ui.Bytes(d.Bytes)),
 			Hint:    "tapefs archive --heal"})
 	}
 	manifests, err := manifestRows(ctx, db)
@@ -71,7 +72,7 @@ func conditionsOf(ctx context.Context, db *catalog.DB) ([]condition, error) {
 	}
 	for _, m := range manifests {
 		out = append(out, condition{Event: eventDamage, Pool: m.Pool, key: "damage/" + m.Pool + "/manifests", level: int64(m.Manifests),
-			Message: fmt.Sprintf("%s lost in pool %s: what only that named would not be rebuilt", count(int64(m.Manifests), "manifest is", "manifests are"), m.Pool),
+			Message: fmt.Sprintf("%s lost in pool %s: what only that named would not be rebuilt", ui.Count(int64(m.Manifests), "manifest is", "manifests are"), m.Pool),
 			Hint:    "tapefs archive"})
 	}
 	return out, nil
@@ -95,7 +96,7 @@ func (n *notifier) watchCatalog(ctx context.Context, db *catalog.DB) (stop func(
 		defer cancel()
 		now, err := conditionsOf(ctx, db)
 		if err != nil {
-			n.log.Warn("notify", "error", err)
+			n.log.Warn("notify", "err", err)
 			return
 		}
 		n.tell(ctx, now, catalogKey)
@@ -151,13 +152,13 @@ func (n *notifier) ended(ctx context.Context, kind string, err error, arch *arch
 			for _, r := range rooms {
 				if r.Low {
 					now = append(now, condition{Event: eventPoolLow, Pool: r.Pool, key: "pool/" + r.Pool,
-						Message: fmt.Sprintf("pool %s is nearly out of tapes: room for %s on %s in the library, %s owed", r.Pool, bytesText(r.Room),
-							count(int64(r.Tapes), "tape", "tapes"), bytesText(r.Owed)),
+						Message: fmt.Sprintf("pool %s is nearly out of tapes: room for %s on %s in the library, %s owed", r.Pool, ui.Bytes(r.Room),
+							ui.Count(int64(r.Tapes), "tape", "tapes"), ui.Bytes(r.Owed)),
 						Hint: "put a blank tape into the library; tapefs tape format BARCODE --pool " + r.Pool})
 				}
 			}
 		} else {
-			n.log.Warn("notify", "error", err)
+			n.log.Warn("notify", "err", err)
 		}
 		if states, err := lib.Drives(ctx); err == nil {
 			looked["clean"] = true
@@ -172,7 +173,7 @@ func (n *notifier) ended(ctx context.Context, kind string, err error, arch *arch
 
 // working watches the catalog while a run works. The returned function, called with the run's error, tells how it ended and
 // writes metrics.
-func (a *app) working(ctx context.Context, kind string, conf *config, db *catalog.DB) (end func(error, *archiver.Archiver)) {
+func (a *app) working(ctx context.Context, kind string, conf *settings, db *catalog.DB) (end func(error, *archiver.Archiver)) {
 	n := a.notifier(conf)
 	stop := n.watchCatalog(ctx, db)
 	return func(err error, arch *archiver.Archiver) {

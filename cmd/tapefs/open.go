@@ -10,25 +10,27 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/archiver"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"golang.org/x/sys/unix"
+
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // configuration loads the configuration that the flags name.
-func (a *app) configuration() (*config, error) {
-	return loadConfig(a.Config, a.State)
+func (a *app) configuration() (*settings, error) {
+	return loadSettings(a.Config, a.State)
 }
 
 // readCatalog opens the catalog for reading. Close it.
-func (a *app) readCatalog(ctx context.Context) (*config, *catalog.DB, error) {
+func (a *app) readCatalog(ctx context.Context) (*settings, *catalog.DB, error) {
 	c, err := a.configuration()
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := catalog.OpenReadOnly(ctx, c.catalogPath())
+	db, err := catalog.OpenReadOnly(ctx, c.CatalogPath())
 	if err != nil {
 		return nil, nil, openError(err, c)
 	}
@@ -36,19 +38,19 @@ func (a *app) readCatalog(ctx context.Context) (*config, *catalog.DB, error) {
 }
 
 // writeCatalog opens the catalog for writing. Close it.
-func (a *app) writeCatalog(ctx context.Context) (*config, *catalog.DB, error) {
+func (a *app) writeCatalog(ctx context.Context) (*settings, *catalog.DB, error) {
 	c, err := a.configuration()
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := catalog.Open(ctx, c.catalogPath())
+	db, err := catalog.Open(ctx, c.CatalogPath())
 	if err != nil {
 		return nil, nil, openError(err, c)
 	}
 	return c, db, nil
 }
 
-func openError(err error, c *config) error {
+func openError(err error, c *settings) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return withHint(err, "%s", noCatalogHint(c))
 	}
@@ -56,20 +58,23 @@ func openError(err error, c *config) error {
 }
 
 // noCatalogHint is what to do when there is a configuration and no catalog: init refuses then.
-func noCatalogHint(c *config) string {
+func noCatalogHint(c *settings) string {
 	return fmt.Sprintf("is %s the right state folder, and is its disk mounted? If the catalog is lost, tapefs catalog rebuild reads it back from the tapes", c.State)
 }
 
 // library opens the configured library.
-func (a *app) library(c *config) (*changer.Library, error) {
+func (a *app) library(c *settings) (*changer.Library, error) {
 	if len(c.Library.Drives) == 0 || c.Library.Changer == "" {
 		return nil, withHint(usagef("no tape library is configured"),
-			"set library.changer and library.drives in %s", c.path)
+			"set library.changer and library.drives in %s", c.File())
 	}
-	if err := os.MkdirAll(c.runDir(), 0o700); err != nil {
+	if err := os.MkdirAll(c.RunDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("make run folder: %w", err)
 	}
-	settings := c.changerConfig()
+	if errno := unix.Access(c.RunDir(), unix.W_OK|unix.X_OK); errno != nil { // no lock can be taken, so no drive be used
+		return nil, fmt.Errorf("use run folder: %w", &fs.PathError{Op: "write", Path: c.RunDir(), Err: errno})
+	}
+	settings := c.ChangerConfig()
 	settings.Waits = a.waits
 	lib, err := changer.Open(settings, a.log)
 	if err != nil {
@@ -78,6 +83,8 @@ func (a *app) library(c *config) (*changer.Library, error) {
 	a.stopper.uses(lib.AtWork)
 	lib.Know(c.knownTapes)
 	lib.OnCheck(func(_ context.Context, found changer.Checked) error { return recordCheck(c, found) })
+	timed := a.keepsTimes(c)
+	lib.OnLoaded(func(took time.Duration) { timed(catalog.Timed{What: catalog.TimedLoad, Times: 1, Took: took}) })
 	lib.OnWear(func(w changer.Wear) {
 		err := recordInCatalog(c, func(ctx context.Context, db *catalog.DB) error { return volume.RecordWear(ctx, db, w) })
 		if err != nil { // no job depends on it
@@ -87,8 +94,18 @@ func (a *app) library(c *config) (*changer.Library, error) {
 	return lib, nil
 }
 
+// keepsTimes returns what records how long the library took, for estimates. No job depends on it.
+func (a *app) keepsTimes(c *settings) func(...catalog.Timed) {
+	return func(list ...catalog.Timed) {
+		err := recordInCatalog(c, func(ctx context.Context, db *catalog.DB) error { return db.AddTimed(ctx, list...) })
+		if err != nil {
+			a.log.Debug("record how long the library took", "err", err)
+		}
+	}
+}
+
 // recordCheck records what was found of a tape that was checked by itself, because a session died on it.
-func recordCheck(c *config, found changer.Checked) error {
+func recordCheck(c *settings, found changer.Checked) error {
 	return recordInCatalog(c, func(ctx context.Context, db *catalog.DB) error {
 		t, err := db.TapeByBarcode(ctx, string(found.Barcode))
 		if err != nil {
@@ -113,8 +130,8 @@ func (a *app) waits(w changer.Waiting) {
 }
 
 // knownTapes lists the tapes of the catalog, none while there is no catalog.
-func (c *config) knownTapes(ctx context.Context) ([]changer.Barcode, error) {
-	db, err := catalog.OpenReadOnly(ctx, c.catalogPath())
+func (c *settings) knownTapes(ctx context.Context) ([]changer.Barcode, error) {
+	db, err := catalog.OpenReadOnly(ctx, c.CatalogPath())
 	if err != nil {
 		return nil, err
 	}
@@ -137,34 +154,8 @@ func spelt(ctx context.Context, db *catalog.DB, word string) (string, error) {
 	return string(changer.Barcode(word).AmongSame(names)), err
 }
 
-// keyring reads the keys, once. Sealed ones are opened when they are needed.
-func (c *config) keyring() (*crypto.Keyring, error) {
-	if c.ring != nil {
-		return c.ring, nil
-	}
-	ring, err := crypto.LoadKeyring(c.Keys.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("read keys in %s: %w", c.Keys.Dir, err)
-	}
-	ring.OnSealed(c.passphrase)
-	c.ring = ring
-	return ring, nil
-}
-
-// openKeys opens all sealed keys, for work that must not stop half-way because nobody gives a passphrase.
-func (c *config) openKeys() error {
-	ring, err := c.keyring()
-	if err != nil {
-		return err
-	}
-	if err := ring.OpenAll(); err != nil {
-		return fmt.Errorf("read keys in %s: %w", c.Keys.Dir, err)
-	}
-	return nil
-}
-
 // newArchiver opens all else that writing to tape needs.
-func (a *app) newArchiver(c *config, db *catalog.DB, progress archiver.Progress) (*archiver.Archiver, error) {
+func (a *app) newArchiver(c *settings, db *catalog.DB, progress archiver.Progress) (*archiver.Archiver, error) {
 	keys, err := c.keyring()
 	if err != nil {
 		return nil, err
@@ -177,7 +168,7 @@ func (a *app) newArchiver(c *config, db *catalog.DB, progress archiver.Progress)
 }
 
 // newReader opens what looking at sources needs: no library, and nothing is written to the catalog.
-func (a *app) newReader(c *config, db *catalog.DB) (*archiver.Archiver, error) {
+func (a *app) newReader(c *settings, db *catalog.DB) (*archiver.Archiver, error) {
 	keys, err := c.keyring()
 	if err != nil {
 		return nil, err
@@ -186,17 +177,18 @@ func (a *app) newReader(c *config, db *catalog.DB) (*archiver.Archiver, error) {
 }
 
 // archiver wires an archiver.
-func (c *config) archiver(a *app, db *catalog.DB, keys *crypto.Keyring, lib *changer.Library, progress archiver.Progress) archiver.Config {
+func (c *settings) archiver(a *app, db *catalog.DB, keys *crypto.Keyring, lib *changer.Library, progress archiver.Progress) archiver.Config {
 	return archiver.Config{
 		DB:             db,
 		Keys:           keys,
 		Library:        lib,
 		SpoolDir:       c.Spool.Dir,
 		SpoolMax:       int64(c.Spool.Max),
-		RunDir:         c.runDir(),
+		RunDir:         c.RunDir(),
+		ReceiptDir:     filepath.Join(c.State, "receipts"),
 		Own:            c.ownFolders(),
-		Sources:        c.archiverSources(),
-		Pools:          c.archiverPools(),
+		Sources:        c.ArchiverSources(),
+		Pools:          c.ArchiverPools(),
 		Rsync:          c.Tools.Rsync,
 		SSH:            c.Tools.SSH,
 		SyncBytes:      int64(c.Tools.SyncBytes),
@@ -206,12 +198,12 @@ func (c *config) archiver(a *app, db *catalog.DB, keys *crypto.Keyring, lib *cha
 		Progress:       progress,
 		WriterSlice:    time.Duration(c.Recall.WriterSlice),
 		Waits:          a.waits,
-		Version:        version,
+		Version:        programVersion(),
 	}
 }
 
 // ownFolders are the folders with files of the archive itself.
-func (c *config) ownFolders() []string {
+func (c *settings) ownFolders() []string {
 	own := []string{c.State, c.Keys.Dir, c.Spool.Dir, c.Cache.Dir}
 	// The programs of a virtual library lie in its folder, beside its tapes.
 	if bin := filepath.Dir(c.Library.Programs.Mtx); filepath.IsAbs(bin) {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
 )
 
 // make install puts everything where people and programs look for it, and systemd has nothing against the units.
@@ -36,7 +38,7 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := parseConfig(example)
+	c, err := config.Parse(example)
 	if err != nil || c.State != "/var/lib/tapefs" {
 		t.Errorf("the example configuration has state %v, %v", c, err)
 	}

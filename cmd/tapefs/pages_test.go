@@ -44,7 +44,7 @@ exec "$SELF" "$@"
 	t.Cleanup(func() { unmountBelow(root) })
 	folder := regexp.MustCompile(`([ =])(/(?:srv|archive|media|tmp|var/lib/tapefs)\b)`)
 	// The first makes the archive, the last loses it.
-	pages := []string{"getting-started", "systemd", "rotation", "upgrading", "disaster-recovery"}
+	pages := []string{"getting-started", "systemd", "inventory", "rotation", "upgrading", "disaster-recovery"}
 	all, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
 		t.Fatal(err)

@@ -12,12 +12,12 @@ import (
 
 	"golang.org/x/term"
 
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // passphrase asks for that of a key: key_command, else the terminal. It is an Ask of crypto.Keyring.
-func (c *config) passphrase(fingerprint string, attempt int) ([]byte, error) {
+func (c *settings) passphrase(fingerprint string, attempt int) ([]byte, error) {
 	if len(c.KeyCommand) > 0 {
 		if attempt > 1 {
 			return nil, withHint(errors.New("key_command gave it"), "key_command must print the passphrase of key %s and nothing else", fingerprint)
@@ -31,7 +31,7 @@ func (c *config) passphrase(fingerprint string, attempt int) ([]byte, error) {
 }
 
 // newPassphrase asks for one that is to be: on a terminal twice.
-func (c *config) newPassphrase(fingerprint string) ([]byte, error) {
+func (c *settings) newPassphrase(fingerprint string) ([]byte, error) {
 	if len(c.KeyCommand) > 0 {
 		p, err := runKeyCommand(c.KeyCommand, fingerprint)
 		if err != nil {

@@ -7,15 +7,18 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/fs/recall"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 type prefetchCmd struct {
-	Paths []string `arg:"" name:"path" help:"Paths of the archive: /source/dir. Each comes with all below it."`
-	Pin   bool     `help:"Keep them in the cache until they are unpinned. Refused when they do not fit." xor:"pin"`
-	Unpin bool     `help:"Let the cache evict them again; nothing is read." xor:"pin"`
+	Paths  []string `arg:"" name:"path" help:"Paths of the archive: /source/dir. Each comes with all below it."`
+	Pin    bool     `help:"Keep them in the cache until they are unpinned. Refused when they do not fit." xor:"pin"`
+	DryRun bool     `help:"Only say what would come from which tapes, and about how long that takes. No tape moves." xor:"pin"`
+	Unpin  bool     `help:"Let the cache evict them again; nothing is read." xor:"pin"`
 }
 
 // prefetcher is who does the work: the process that owns the cache, or this one.
@@ -32,6 +35,11 @@ var (
 type prefetchJSON struct {
 	Plan   *recall.PrefetchPlan  `json:"plan"`
 	Result recall.PrefetchResult `json:"result"`
+}
+
+// unpinned is what --unpin did.
+type unpinned struct {
+	Files int `json:"unpinned"`
 }
 
 func (c *prefetchCmd) Run(ctx context.Context, a *app) error {
@@ -58,10 +66,13 @@ func (c *prefetchCmd) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		if a.JSON {
-			return printJSON(a.stdout, map[string]int{"unpinned": n})
+			return ui.WriteJSON(a.stdout, unpinned{n})
 		}
-		fmt.Fprintf(a.stdout, "unpinned: %s\n", count(int64(n), "file", "files"))
+		fmt.Fprintf(a.stdout, "unpinned: %s\n", ui.Count(int64(n), "file", "files"))
 		return nil
+	}
+	if c.DryRun {
+		return errors.Join(c.look(ctx, a, conf, db, who, ids), end())
 	}
 	return errors.Join(c.prefetch(ctx, a, conf, who, ids), end())
 }
@@ -71,9 +82,9 @@ func (c *prefetchCmd) Run(ctx context.Context, a *app) error {
 const ownerTries = 20
 
 // cacheOwner finds the process that owns the cache, or makes this one the owner. Call end.
-func (a *app) cacheOwner(ctx context.Context, conf *config, db *catalog.DB) (who prefetcher, end func() error, err error) {
+func (a *app) cacheOwner(ctx context.Context, conf *settings, db *catalog.DB) (who prefetcher, end func() error, err error) {
 	for range ownerTries {
-		owner, err := recall.AskOwner(conf.socketPath())
+		owner, err := recall.AskOwner(conf.SocketPath())
 		if err == nil {
 			return owner, func() error { owner.Close(); return nil }, nil
 		}
@@ -104,7 +115,7 @@ func (a *app) cacheOwner(ctx context.Context, conf *config, db *catalog.DB) (who
 		"it has %s open; end it", conf.Cache.Dir+"/.lock")
 }
 
-func (c *prefetchCmd) prefetch(ctx context.Context, a *app, conf *config, who prefetcher, ids []catalog.ID) error {
+func (c *prefetchCmd) prefetch(ctx context.Context, a *app, conf *settings, who prefetcher, ids []catalog.ID) error {
 	progress := newProgress(a)
 	var plan *recall.PrefetchPlan
 	result, err := who.Prefetch(ctx, recall.PrefetchRequest{IDs: ids, Pin: c.Pin}, func(e recall.PrefetchEvent) {
@@ -118,8 +129,8 @@ func (c *prefetchCmd) prefetch(ctx context.Context, a *app, conf *config, who pr
 			progress.Note("reading " + e.Tape)
 		}
 	})
-	if errors.Is(err, recall.ErrPinned) {
-		return withHint(err, "nothing was read or pinned; cache.max in %s is %s, of which nine tenths may be pinned", conf.path, bytesText(int64(conf.Cache.Max)))
+	if errors.Is(err, cache.ErrPinned) {
+		return withHint(err, "nothing was read or pinned; cache.max in %s is %s, of which nine tenths may be pinned", conf.File(), ui.Bytes(int64(conf.Cache.Max)))
 	}
 	if plan == nil {
 		return err
@@ -128,7 +139,7 @@ func (c *prefetchCmd) prefetch(ctx context.Context, a *app, conf *config, who pr
 		result.Kept = plan.Bytes - plan.Missing + result.Read
 	}
 	if a.JSON {
-		err = errors.Join(err, printJSON(a.stdout, prefetchJSON{plan, result}))
+		err = errors.Join(err, ui.WriteJSON(a.stdout, prefetchJSON{plan, result}))
 	} else if err == nil || ctx.Err() != nil {
 		fmt.Fprintln(a.stdout, prefetchLine(plan, result, c.Pin))
 	}
@@ -141,7 +152,7 @@ func (c *prefetchCmd) prefetch(ctx context.Context, a *app, conf *config, who pr
 		return withHint(fmt.Errorf("%w: %s", archiver.ErrNeedsOperator, strings.Join(result.Wanted, ", ")),
 			"put %s into the library and run it again: what is cached is skipped", strings.Join(result.Wanted, ", "))
 	case result.Failed > 0:
-		return &prefetchError{fmt.Errorf("%s could not be read: %s", bytesText(result.Failed), result.Why)}
+		return &prefetchError{fmt.Errorf("%s could not be read: %s", ui.Bytes(result.Failed), result.Why)}
 	case result.Left > 0 || plan.Lost > 0 || notKept(plan, result) > 0:
 		return &prefetchError{errors.New("not all is in the cache")}
 	}
@@ -149,22 +160,22 @@ func (c *prefetchCmd) prefetch(ctx context.Context, a *app, conf *config, who pr
 }
 
 // sayPlan says what is going to happen, before the first tape moves.
-func sayPlan(a *app, conf *config, p *recall.PrefetchPlan) {
+func sayPlan(a *app, conf *settings, p *recall.PrefetchPlan) {
 	if p.Missing == 0 {
 		return
 	}
 	var from []string
 	for _, t := range p.Tapes {
-		one := t.Barcode + " (" + bytesText(t.Bytes)
+		one := t.Barcode + " (" + ui.Bytes(t.Bytes)
 		if t.Outside {
 			one += ", not in the library"
 		}
 		from = append(from, one+")")
 	}
-	fmt.Fprintf(a.stdout, "to read: %s of %s, from %s\n", bytesText(p.Missing), count(p.Files, "file", "files"), strings.Join(from, ", "))
+	fmt.Fprintf(a.stdout, "to read: %s of %s, from %s\n", ui.Bytes(p.Missing), ui.Count(p.Files, "file", "files"), strings.Join(from, ", "))
 	if p.Room < p.Missing {
 		fmt.Fprintf(a.stdout, "the cache (%s) has room for %s of it: what comes first on its tape is read, and %s stay on tape\n",
-			bytesText(int64(conf.Cache.Max)), bytesText(p.Room), bytesText(p.Missing-p.Room))
+			ui.Bytes(int64(conf.Cache.Max)), ui.Bytes(p.Room), ui.Bytes(p.Missing-p.Room))
 	}
 }
 
@@ -174,27 +185,27 @@ func notKept(p *recall.PrefetchPlan, r recall.PrefetchResult) int64 {
 }
 
 func prefetchLine(p *recall.PrefetchPlan, r recall.PrefetchResult, pin bool) string {
-	line := fmt.Sprintf("prefetched: %s read, %s cached before, %s", bytesText(r.Read), bytesText(p.Bytes-p.Missing), count(p.Files, "file", "files"))
+	line := fmt.Sprintf("prefetched: %s read, %s cached before, %s", ui.Bytes(r.Read), ui.Bytes(p.Bytes-p.Missing), ui.Count(p.Files, "file", "files"))
 	if pin {
 		line += ", pinned"
 	}
 	if p.Spooled > 0 {
-		line += fmt.Sprintf("; %s in the spool", count(p.Spooled, "file", "files"))
+		line += fmt.Sprintf("; %s in the spool", ui.Count(p.Spooled, "file", "files"))
 	}
 	if gone := notKept(p, r); gone > 0 {
-		line += fmt.Sprintf("; %s kept, %s are gone from the cache again", bytesText(r.Kept), bytesText(gone))
+		line += fmt.Sprintf("; %s kept, %s are gone from the cache again", ui.Bytes(r.Kept), ui.Bytes(gone))
 	}
 	if r.Left > 0 {
-		line += fmt.Sprintf("; %s left on tape: the cache is full", bytesText(r.Left))
+		line += fmt.Sprintf("; %s left on tape: the cache is full", ui.Bytes(r.Left))
 	}
 	if r.Away > 0 {
-		line += fmt.Sprintf("; %s wait for %s", bytesText(r.Away), strings.Join(r.Wanted, ", "))
+		line += fmt.Sprintf("; %s wait for %s", ui.Bytes(r.Away), strings.Join(r.Wanted, ", "))
 	}
 	if r.Failed > 0 {
-		line += fmt.Sprintf("; %s failed", bytesText(r.Failed))
+		line += fmt.Sprintf("; %s failed", ui.Bytes(r.Failed))
 	}
 	if p.Lost > 0 {
-		line += fmt.Sprintf("; %s without bytes anywhere", count(p.Lost, "file", "files"))
+		line += fmt.Sprintf("; %s without bytes anywhere", ui.Count(p.Lost, "file", "files"))
 	}
 	return line
 }

@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // promise is what safe named: the SHA-256 that each file had at its source then, by source and path.
@@ -169,8 +169,22 @@ func (a *archive) tapesOf(pool string) (barcodes []string) {
 	decode(a.t, a.run("tape", "list", "--json"), &tapes)
 	for _, t := range tapes {
 		if t.UUID != "" && (pool == "" || t.Pool == pool) {
-			barcodes = append(barcodes, t.Barcode)
+			barcodes = append(barcodes, a.labelOf(t.Barcode))
 		}
 	}
 	return barcodes
+}
+
+// labelOf is the label of a cartridge in the library. A tape that was formatted while the library told labels without their suffix is
+// known without it, until it is loaded again.
+func (a *archive) labelOf(barcode string) string {
+	a.t.Helper()
+	if exists(a.path("library/tapes/" + barcode)) {
+		return barcode
+	}
+	found, err := filepath.Glob(a.path("library/tapes/" + barcode + "L*"))
+	if err != nil || len(found) != 1 {
+		a.t.Fatalf("tape %s is not in the library: %q, %v", barcode, found, err)
+	}
+	return filepath.Base(found[0])
 }

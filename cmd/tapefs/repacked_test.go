@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // TestRestoreAfterAnInterruptedSpan: an object's first parts were on a full tape when the run died. The next one

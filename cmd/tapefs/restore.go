@@ -10,66 +10,43 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type restoreCmd struct {
-	Paths     []string `arg:"" name:"path" help:"Paths of the archive: /source/dir. Each comes with all below it."`
+	Paths     []string `arg:"" optional:"" name:"path" help:"Paths of the archive: /source/dir. Each comes with all below it. One with *, ?, [a-z] or ** (any directories) is a pattern, unless something is called so."`
 	To        string   `required:"" help:"The directory to restore to: /source/dir becomes DIR/dir." placeholder:"DIR"`
+	FilesFrom string   `help:"Restore what this file lists, one path of the archive a line; - is standard input. Each comes back below DIR with its whole path." placeholder:"FILE"`
+	Null      bool     `name:"null" short:"0" help:"The names in --files-from end with a NUL byte, as find -0 writes them."`
+	Exclude   []string `help:"Leave out what matches, with all below it: a pattern without a slash is held against names, another against whole paths of the archive." placeholder:"PATTERN" sep:"none"`
+	DryRun    bool     `help:"Only say what would come from which tapes, and about how long that takes. No tape moves."`
 	Overwrite bool     `help:"Replace files that are there and differ."`
 	Number    int      `name:"version" help:"Restore the N-th version of the one file that is named, 1 the oldest; tapefs info --versions lists them." placeholder:"N"`
 	OneOf     int64    `name:"version-id" help:"The same by the version's id." placeholder:"ID"`
 	At        moment   `help:"Restore the tree as it was then: ${moment}." placeholder:"TIME"`
 }
 
-type restoreJSON struct {
-	Run     int64         `json:"run"`
-	Files   int64         `json:"files"`
-	Bytes   int64         `json:"bytes"`
-	Present int64         `json:"present"`
-	Failed  int64         `json:"failed"`
-	Without int64         `json:"attributes_refused"`
-	Older   int64         `json:"older"`
-	Tapes   []string      `json:"tapes"`
-	Missing []missingJSON `json:"missing"`
-}
-
-type missingJSON struct {
-	Tape  string `json:"tape"`
-	Files int64  `json:"files"`
-	Bytes int64  `json:"bytes"`
-}
-
 func (c *restoreCmd) Run(ctx context.Context, a *app) (err error) {
+	if err := c.check(); err != nil {
+		return err
+	}
 	to, err := filepath.Abs(c.To)
 	if err != nil {
 		return usagef("--to: %w", err)
 	}
-	if c.OneOf < 0 || c.Number < 0 || c.OneOf+int64(c.Number) > 0 && len(c.Paths) != 1 || c.OneOf > 0 && c.Number > 0 {
-		return usagef("--version and --version-id take one version, with the path of its file alone")
+	if c.DryRun {
+		return c.look(ctx, a, to)
 	}
 	conf, db, err := a.writeCatalog(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	for _, own := range conf.ownFolders() {
-		if own != "" && isWithin(realPath(to), realPath(own)) {
-			return withHint(usagef("--to %s lies in %s, where tapefs keeps files of its own", to, own), "restore to a folder outside of it")
-		}
-	}
-	if c.Number > 0 {
-		v, err := numbered(ctx, db, c.Paths[0], c.Number)
-		if err != nil {
-			return err
-		}
-		c.OneOf = int64(v.ID)
-	}
-	for _, p := range c.Paths {
-		if _, err := resolve(ctx, db.View(c.At.Time, false), p); err != nil && (c.OneOf == 0 || !errors.Is(err, catalog.ErrNotFound)) {
-			return err
-		}
+	o, err := c.options(ctx, a, conf, db, to)
+	if err != nil {
+		return err
 	}
 	if err := conf.openKeys(); err != nil {
 		return err
@@ -80,19 +57,12 @@ func (c *restoreCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := arch.Restore(ctx, c.Paths, archiver.RestoreOptions{To: to, Overwrite: c.Overwrite, Version: catalog.ID(c.OneOf), At: c.At.Time})
+	s, err := arch.Restore(ctx, c.Paths, o)
 	if s.Run == 0 {
 		return err
 	}
 	if a.JSON {
-		out := restoreJSON{s.Run, s.Files, s.Bytes, s.Present, s.Failed, s.Without, s.Older, s.Tapes, []missingJSON{}}
-		if out.Tapes == nil {
-			out.Tapes = []string{}
-		}
-		for _, m := range s.Missing {
-			out.Missing = append(out.Missing, missingJSON{m.Barcode, m.Files, m.Bytes})
-		}
-		err = errors.Join(err, printJSON(a.stdout, out))
+		err = errors.Join(err, ui.WriteJSON(a.stdout, &s))
 	} else {
 		fmt.Fprintln(a.stdout, restoreLine(s))
 	}
@@ -117,17 +87,18 @@ func numbered(ctx context.Context, db *catalog.DB, path string, n int) (catalog.
 		return catalog.Version{}, err
 	}
 	if n > len(list) {
-		return catalog.Version{}, withHint(fmt.Errorf("%s has %s, and none of them is number %d", printable(clean), count(int64(len(list)), "version", "versions"), n),
-			"tapefs info --versions %s lists them", printable(clean))
+		return catalog.Version{}, withHint(fmt.Errorf("%s has %s, and none of them is number %d", ui.Printable(clean), ui.Count(int64(len(list)), "version", "versions"), n),
+			"tapefs info --versions %s lists them", ui.Printable(clean))
 	}
 	return list[n-1], nil
 }
 
 func restoreLine(s archiver.RestoreSummary) string {
-	line := fmt.Sprintf("restored: %s, %s", count(s.Files, "file", "files"), bytesText(s.Bytes))
+	line := fmt.Sprintf("restored: %s, %s", ui.Count(s.Files, "file", "files"), ui.Bytes(s.Bytes))
 	if len(s.Tapes) > 0 {
 		line += " from " + strings.Join(s.Tapes, ", ")
 	}
+	line += symlinksAmong(s.Symlinks, "of the files restored")
 	if s.Present > 0 {
 		line += fmt.Sprintf("; %s there already", humanize.Comma(s.Present))
 	}
@@ -141,7 +112,7 @@ func restoreLine(s archiver.RestoreSummary) string {
 		line += fmt.Sprintf("; %s in an older state, as the newest cannot be read", humanize.Comma(s.Older))
 	}
 	for _, m := range s.Missing {
-		line += fmt.Sprintf("; %s (%s) wait for tape %s", count(m.Files, "file", "files"), bytesText(m.Bytes), m.Barcode)
+		line += fmt.Sprintf("; %s (%s) wait for tape %s", ui.Count(m.Files, "file", "files"), ui.Bytes(m.Bytes), m.Barcode)
 	}
 	return line
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // TestRestoreKilled: a restore from several tapes of two pools works with both drives; after

@@ -9,8 +9,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/archiver/job"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/job"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type runsCmd struct {
@@ -28,32 +29,23 @@ type runJSON struct {
 	Message string                      `json:"message,omitempty"`
 	Counts  map[string]map[string]int64 `json:"counts"`
 	Errors  []runErrorJSON              `json:"errors"`
-	Tapes   []runTapeJSON               `json:"tapes"`
+	Tapes   []catalog.RunTape           `json:"tapes"`
 }
 
 type runErrorJSON struct {
 	Source string `json:"source"`
-	pathJSON
+	ui.PathText
 	Message string `json:"message"`
 }
 
-type runTapeJSON struct {
-	Tape  string `json:"tape"`
-	Bytes int64  `json:"bytes"`
-	Parts int    `json:"parts"`
-}
-
 func runOf(r catalog.RunReport) runJSON {
-	out := runJSON{ID: r.ID, Kind: r.Kind, Args: r.Args, Started: r.Started, Ended: timeOrNil(r.Ended),
-		State: r.State, Message: r.Message, Counts: r.Counts, Errors: []runErrorJSON{}, Tapes: []runTapeJSON{}}
+	out := runJSON{ID: r.ID, Kind: r.Kind, Args: r.Args, Started: r.Started, Ended: ui.TimeOrNil(r.Ended),
+		State: r.State, Message: r.Message, Counts: r.Counts, Errors: []runErrorJSON{}, Tapes: r.Tapes}
 	if r.State == "running" && !job.Alive(r.Run) {
 		out.State, out.Message = "interrupted", catalog.Died
 	}
 	for _, e := range r.Errors {
-		out.Errors = append(out.Errors, runErrorJSON{e.Source, jsonPath(e.Path), e.Message})
-	}
-	for _, t := range r.Tapes {
-		out.Tapes = append(out.Tapes, runTapeJSON{t.Barcode, t.Bytes, t.Parts})
+		out.Errors = append(out.Errors, runErrorJSON{e.Source, ui.NewPathText(e.Path), e.Message})
 	}
 	return out
 }
@@ -80,19 +72,19 @@ func (c *runsCmd) Run(ctx context.Context, a *app) error {
 		rows = append(rows, runOf(report))
 	}
 	if a.JSON {
-		return printJSON(a.stdout, rows)
+		return ui.WriteJSON(a.stdout, rows)
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(a.stdout, "no runs yet")
 		return nil
 	}
-	t := newTable(a.stdout, "RUN", "KIND", "STARTED", "TOOK", "STATE", "NEW", "CHANGED", "WRITTEN", "ERRORS", "TAPES")
+	t := ui.NewTable(a.stdout, "RUN", "KIND", "STARTED", "TOOK", "STATE", "NEW", "CHANGED", "WRITTEN", "ERRORS", "TAPES")
 	for _, r := range rows {
-		t.row(fmt.Sprint(r.ID), r.Kind, dateOr(&r.Started, ""), took(r), r.State,
-			humanize.Comma(r.sum("new")), humanize.Comma(r.sum("changed")), bytesText(r.sum("written_bytes")),
-			fmt.Sprint(len(r.Errors)), orDash(strings.Join(r.tapes(), " ")))
+		t.Row(fmt.Sprint(r.ID), r.Kind, ui.DateOr(&r.Started, ""), took(r), r.State,
+			humanize.Comma(r.sum("new")), humanize.Comma(r.sum("changed")), ui.Bytes(r.sum("written_bytes")),
+			fmt.Sprint(len(r.Errors)), ui.OrDash(strings.Join(r.tapes(), " ")))
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func (c *runsCmd) one(ctx context.Context, a *app, db *catalog.DB) error {
@@ -102,13 +94,13 @@ func (c *runsCmd) one(ctx context.Context, a *app, db *catalog.DB) error {
 	}
 	r := runOf(report)
 	if a.JSON {
-		return printJSON(a.stdout, r)
+		return ui.WriteJSON(a.stdout, r)
 	}
 	fmt.Fprintf(a.stdout, "run %d: %s %s\n", r.ID, r.Kind, strings.Join(r.Args, " "))
-	t := newTable(a.stdout)
-	t.row("  state", r.State+" "+r.Message)
-	t.row("  started", r.Started.Local().Format(time.DateTime))
-	t.row("  took", took(r))
+	t := ui.NewTable(a.stdout)
+	t.Row("  state", r.State+" "+r.Message)
+	t.Row("  started", r.Started.Local().Format(time.DateTime))
+	t.Row("  took", took(r))
 	for _, source := range sortedKeys(r.Counts) {
 		for _, name := range sortedKeys(r.Counts[source]) {
 			value := r.Counts[source][name]
@@ -117,19 +109,19 @@ func (c *runsCmd) one(ctx context.Context, a *app, db *catalog.DB) error {
 				continue // times are in the rates
 			}
 			if strings.HasSuffix(name, "_bytes") {
-				text = bytesText(value) + rateText(value, r.Counts[source][timedBy[name]])
+				text = ui.Bytes(value) + rateText(value, r.Counts[source][timedBy[name]])
 			}
-			t.row("  "+strings.TrimSpace(source+" "+strings.ReplaceAll(name, "_", " ")), text)
+			t.Row("  "+strings.TrimSpace(source+" "+strings.ReplaceAll(name, "_", " ")), text)
 		}
 	}
 	for _, tape := range r.Tapes {
-		t.row("  tape "+tape.Tape, fmt.Sprintf("%s in %s", bytesText(tape.Bytes), count(int64(tape.Parts), "part", "parts")))
+		t.Row("  tape "+tape.Barcode, fmt.Sprintf("%s in %s", ui.Bytes(tape.Bytes), ui.Count(int64(tape.Parts), "part", "parts")))
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	for _, e := range report.Errors {
-		fmt.Fprintf(a.stdout, "  %s: %s: %s\n", orDash(e.Source), orDash(printable(e.Path)), e.Message)
+		fmt.Fprintf(a.stdout, "  %s: %s: %s\n", ui.OrDash(e.Source), ui.OrDash(ui.Printable(e.Path)), e.Message)
 	}
 	return nil
 }
@@ -141,7 +133,7 @@ func rateText(bytes, ms int64) string {
 	if ms <= 0 || bytes <= 0 {
 		return ""
 	}
-	return fmt.Sprintf(" at %s/s", bytesText(int64(float64(bytes)/float64(ms)*1000)))
+	return fmt.Sprintf(" at %s/s", ui.Bytes(int64(float64(bytes)/float64(ms)*1000)))
 }
 
 func (r *runJSON) sum(name string) (n int64) {
@@ -154,7 +146,7 @@ func (r *runJSON) sum(name string) (n int64) {
 func (r *runJSON) tapes() []string {
 	names := make([]string, len(r.Tapes))
 	for i, t := range r.Tapes {
-		names[i] = t.Tape
+		names[i] = t.Barcode
 	}
 	return names
 }

@@ -9,19 +9,22 @@ import (
 	"slices"
 	"strings"
 
-	"tapefs/archiver"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type safeCmd struct {
-	Source   string `arg:"" help:"A source by name. It is listed now; nothing is fetched."`
+	Source   string `arg:"" help:"A source by name. It is listed now."`
 	Copies   int    `help:"How many durable copies a file must have, each in another pool; else as many as the source asks for." placeholder:"N"`
 	Verified bool   `help:"Count only copies that were read back since they were written."`
 	Checksum bool   `help:"Compare the content of each file with what is archived: reads every file at the source."`
+	Delete   bool   `help:"Remove what is safe: each file is read again as it goes, and only goes if its bytes were read back from enough copies. A receipt is written of each. Only for sources on this machine."`
+	DryRun   bool   `help:"With --delete: only list what would be removed, and say how much."`
 	Null     bool   `short:"0" help:"End each name with a NUL instead of a newline, for xargs -0."`
 }
 
 type safeFileJSON struct {
-	pathJSON
+	ui.PathText
 	Size     int64  `json:"size"`
 	Safe     bool   `json:"safe"`
 	Why      string `json:"why,omitempty"`
@@ -39,6 +42,11 @@ type safeSummaryJSON struct {
 		Bytes    int64            `json:"safe_bytes"`
 		NotSafe  map[string]int64 `json:"not_safe"`
 		Filtered bool             `json:"filtered"`
+
+		Run          int64  `json:"run,omitempty"`           // of --delete
+		Removed      *int64 `json:"removed,omitempty"`       // files
+		RemovedBytes *int64 `json:"removed_bytes,omitempty"` // of them
+		Receipts     string `json:"receipts,omitempty"`      // the file with their receipts
 	} `json:"summary"`
 }
 
@@ -46,13 +54,20 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 	if c.Copies < 0 {
 		return usagef("--copies takes a number of copies, 1 or more")
 	}
-	conf, db, err := a.readCatalog(ctx)
+	if c.DryRun && !c.Delete {
+		return usagef("--dry-run goes with --delete: without it safe only lists files anyway")
+	}
+	open := a.readCatalog
+	if c.Delete && !c.DryRun {
+		open = a.writeCatalog
+	}
+	conf, db, err := open(ctx)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	if _, ok := conf.Sources[c.Source]; !ok {
-		return usagef("no source %q in %s%s", c.Source, conf.path, didYouMean(c.Source, slices.Sorted(maps.Keys(conf.Sources))))
+		return usagef("no source %q in %s%s", c.Source, conf.File(), ui.DidYouMean(c.Source, slices.Sorted(maps.Keys(conf.Sources))))
 	}
 	arch, err := a.newReader(conf, db)
 	if err != nil {
@@ -60,12 +75,10 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 	}
 	to := a.stdout
 	if c.Null {
-		to = rawOutput(to)
+		to = ui.RawOutput(to)
 	}
 	out := bufio.NewWriter(to)
-	sum, err := arch.Safe(ctx, c.Source, archiver.SafeOptions{Copies: c.Copies, Verified: c.Verified, Checksum: c.Checksum}, func(f archiver.SafeFile) error {
-		return c.print(a, out, f)
-	})
+	sum, err := c.judge(ctx, arch, func(f archiver.SafeFile) error { return c.print(a, out, f) })
 	if flushErr := out.Flush(); flushErr != nil {
 		return errors.Join(fmt.Errorf("print names: %w", flushErr), err)
 	}
@@ -76,9 +89,13 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 		var j safeSummaryJSON
 		j.Summary.Source, j.Summary.Copies, j.Summary.Files, j.Summary.Safe = c.Source, sum.Copies, sum.Files, sum.Safe
 		j.Summary.Bytes, j.Summary.NotSafe, j.Summary.Filtered = sum.SafeBytes, sum.NotSafe, sum.Filtered
-		return errors.Join(err, printJSONLine(a.stdout, j))
+		j.Summary.Run, j.Summary.Receipts = sum.Run, sum.Receipts
+		if c.Delete && !c.DryRun {
+			j.Summary.Removed, j.Summary.RemovedBytes = &sum.Removed, &sum.RemovedBytes
+		}
+		return errors.Join(err, ui.WriteJSONLine(a.stdout, j))
 	}
-	fmt.Fprintln(a.stderr, safeLine(c.Source, sum))
+	fmt.Fprintln(a.stderr, c.line(sum))
 	if err != nil {
 		suspects, serr := suspectRows(ctx, db)
 		for _, hint := range suspectHints(suspects) {
@@ -95,10 +112,40 @@ func (c *safeCmd) Run(ctx context.Context, a *app) error {
 	return err
 }
 
+// judge lists the source and, with --delete, removes what is safe there.
+func (c *safeCmd) judge(ctx context.Context, arch *archiver.Archiver, fn func(archiver.SafeFile) error) (archiver.DeleteSummary, error) {
+	o := archiver.SafeOptions{Copies: c.Copies, Verified: c.Verified || c.Delete, Checksum: c.Checksum}
+	if c.Delete && !c.DryRun {
+		sum, err := arch.SafeDelete(ctx, c.Source, o, fn)
+		if errors.Is(err, archiver.ErrNotHere) {
+			err = withHint(err, "tapefs safe %s --verified -0 lists what may be removed there, for a program that does so", c.Source)
+		}
+		return sum, err
+	}
+	sum, err := arch.Safe(ctx, c.Source, o, fn)
+	return archiver.DeleteSummary{SafeSummary: sum}, err
+}
+
+// line sums up what was found, or done.
+func (c *safeCmd) line(s archiver.DeleteSummary) string {
+	line := safeLine(c.Source, s.SafeSummary)
+	switch {
+	case c.DryRun:
+		return line + "; nothing was removed"
+	case c.Delete:
+		line = strings.Replace(line, ", safe with ", ", removed with ", 1)
+		line = strings.Replace(line, "; not safe:", "; left there:", 1)
+		if s.Receipts != "" {
+			line += "; receipts: " + s.Receipts
+		}
+	}
+	return line
+}
+
 // print writes a safe file's name; programs get them all.
 func (c *safeCmd) print(a *app, out *bufio.Writer, f archiver.SafeFile) error {
 	if a.JSON {
-		return printJSONLine(out, safeFileJSON{pathJSON: jsonPath(f.Path), Size: f.Size, Safe: f.Why == "", Why: f.Why,
+		return ui.WriteJSONLine(out, safeFileJSON{PathText: ui.NewPathText(f.Path), Size: f.Size, Safe: f.Why == "", Why: f.Why,
 			Version: int64(f.Version), Copies: f.Copies, Verified: f.Verified})
 	}
 	if f.Why != "" {
@@ -114,13 +161,13 @@ func (c *safeCmd) print(a *app, out *bufio.Writer, f archiver.SafeFile) error {
 		return err
 	}
 	// A newline in a name would make two names of it, of which one may be that of a file that is not safe.
-	_, err := fmt.Fprintln(out, printable(name))
+	_, err := fmt.Fprintln(out, ui.Printable(name))
 	return err
 }
 
 // safeLine is what people read.
 func safeLine(source string, s archiver.SafeSummary) string {
-	line := fmt.Sprintf("%s: %s, %s, safe with %s", source, count(s.Safe, "file", "files"), bytesText(s.SafeBytes), count(int64(s.Copies), "copy", "copies"))
+	line := fmt.Sprintf("%s: %s, %s, safe with %s", source, ui.Count(s.Safe, "file", "files"), ui.Bytes(s.SafeBytes), ui.Count(int64(s.Copies), "copy", "copies"))
 	if len(s.NotSafe) > 0 {
 		line += "; not safe:"
 		for i, why := range slices.Sorted(maps.Keys(s.NotSafe)) {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // TestSmallTapesOneDrive: 300 MiB in one file and 10,000 small files onto 64 MiB tapes with one drive. All

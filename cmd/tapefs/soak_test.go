@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 const (
@@ -170,6 +170,10 @@ func (s *soak) mount() {
 	s.must(os.Mkdir(s.mnt, 0o755))
 	s.mountCmd = s.archive.command("mount", s.mnt)
 	s.mountCmd.Stdout, s.mountCmd.Stderr = &s.mountOutput, &s.mountOutput
+	if dir := os.Getenv("TAPEFS_SOAK_HEAPS"); dir != "" {
+		s.must(os.MkdirAll(dir, 0o755))
+		s.mountCmd.Env = append(os.Environ(), soakHeap+"="+dir)
+	}
 	s.must(s.mountCmd.Start())
 	go func() {
 		s.mountEnded <- s.mountCmd.Wait()

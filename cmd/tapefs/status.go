@@ -11,22 +11,24 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/catalog"
-	"tapefs/fs/recall"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/fs/recall"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 type statusCmd struct{}
 
 type statusJSON struct {
-	Catalog string       `json:"catalog"`
-	Files   int64        `json:"files"`
-	Bytes   int64        `json:"bytes"`
-	Sources []sourceJSON `json:"sources"`
-	Tapes   []tapeJSON   `json:"tapes"`
-	Drives  []driveJSON  `json:"drives"`
-	Library string       `json:"library_error,omitempty"`
-	Owed    []owedJSON   `json:"owed"`
-	Damaged []owedJSON   `json:"damaged"`
+	Catalog string           `json:"catalog"`
+	Files   int64            `json:"files"`
+	Bytes   int64            `json:"bytes"`
+	Sources []sourceJSON     `json:"sources"`
+	Tapes   []tapeJSON       `json:"tapes"`
+	Drives  []driveJSON      `json:"drives"`
+	Library string           `json:"library_error,omitempty"`
+	Owed    []owedJSON       `json:"owed"`
+	Damaged []catalog.Damage `json:"damaged"`
 
 	Pending   []pendingJSON  `json:"pending"`           // changes that no manifest names yet
 	Manifests []missedJSON   `json:"missing_manifests"` // found lost, and not written anew yet
@@ -35,7 +37,7 @@ type statusJSON struct {
 	Checks    []checkDueJSON `json:"checks"` // tapes of sessions that died
 	Worse     []worseJSON    `json:"getting_worse"`
 	Spool     folderJSON     `json:"spool"`
-	Cache     folderJSON     `json:"cache"`
+	Cache     cacheJSON      `json:"cache"`
 	Recall    *recall.Live   `json:"recall,omitempty"` // what the process that owns the cache says of its queue
 
 	RecallError string   `json:"recall_error,omitempty"`
@@ -68,7 +70,10 @@ type folderJSON struct {
 	Dir   string `json:"dir"`
 	Bytes int64  `json:"bytes"`
 	Max   int64  `json:"max,omitempty"`
+}
 
+type cacheJSON struct {
+	folderJSON
 	Pinned int64 `json:"pinned,omitempty"`
 }
 
@@ -83,14 +88,14 @@ func (c *statusCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if a.JSON {
-		return printJSON(a.stdout, s)
+		return ui.WriteJSON(a.stdout, s)
 	}
 	s.print(a)
 	return nil
 }
 
-func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*statusJSON, error) {
-	s := &statusJSON{Catalog: conf.catalogPath(), Sources: []sourceJSON{}, Owed: []owedJSON{}, Drives: []driveJSON{}}
+func readStatus(ctx context.Context, a *app, conf *settings, db *catalog.DB) (*statusJSON, error) {
+	s := &statusJSON{Catalog: conf.CatalogPath(), Sources: []sourceJSON{}, Owed: []owedJSON{}, Drives: []driveJSON{}}
 	var err error
 	if s.Files, s.Bytes, err = db.Totals(ctx); err != nil {
 		return nil, err
@@ -103,11 +108,11 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 	for _, src := range sources {
 		listed[src.Name] = src
 		if _, ok := conf.Sources[src.Name]; !ok {
-			s.Sources = append(s.Sources, sourceJSON{src.Name, "(no longer configured) " + src.URL, timeOrNil(src.Listed)})
+			s.Sources = append(s.Sources, sourceJSON{src.Name, "(no longer configured) " + src.URL, ui.TimeOrNil(src.Listed)})
 		}
 	}
-	for _, src := range conf.archiverSources() {
-		s.Sources = append(s.Sources, sourceJSON{src.Name, src.URL, timeOrNil(listed[src.Name].Listed)})
+	for _, src := range conf.ArchiverSources() {
+		s.Sources = append(s.Sources, sourceJSON{src.Name, src.URL, ui.TimeOrNil(listed[src.Name].Listed)})
 	}
 	if s.Tapes, err = tapeRows(ctx, db); err != nil {
 		return nil, err
@@ -119,14 +124,14 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 	for _, d := range debts {
 		why := d.Stage.String()
 		if min := conf.Pools[d.Pool].MinBatch; d.Bytes < int64(min) && (d.Stage == catalog.DebtFetched || d.Stage == catalog.DebtInPlace) {
-			why += " when min_batch (" + bytesText(int64(min)) + ") or max_age is reached; archive --now does not wait"
+			why += " when min_batch (" + ui.Bytes(int64(min)) + ") or max_age is reached; archive --now does not wait"
 		}
 		s.Owed = append(s.Owed, owedJSON{d.Pool, why, d.Copies, d.Bytes})
 	}
 	if s.Wanted, err = wantedRows(ctx, db); err != nil {
 		return nil, err
 	}
-	if s.Damaged, err = damageRows(ctx, db); err != nil {
+	if s.Damaged, err = db.Damages(ctx); err != nil {
 		return nil, err
 	}
 	if s.Pending, err = pendingOf(ctx, conf, db); err != nil {
@@ -169,10 +174,10 @@ func readStatus(ctx context.Context, a *app, conf *config, db *catalog.DB) (*sta
 }
 
 // readCache asks the process that owns the cache, or looks at the folder when none does.
-func (s *statusJSON) readCache(ctx context.Context, conf *config) error {
-	s.Cache = folderJSON{Dir: conf.Cache.Dir, Max: int64(conf.Cache.Max)}
-	var use recall.CacheUse
-	owner, err := recall.AskOwner(conf.socketPath())
+func (s *statusJSON) readCache(ctx context.Context, conf *settings) error {
+	s.Cache.folderJSON = folderJSON{Dir: conf.Cache.Dir, Max: int64(conf.Cache.Max)}
+	var use cache.Use
+	owner, err := recall.AskOwner(conf.SocketPath())
 	if err == nil {
 		defer owner.Close()
 		var live recall.Live
@@ -184,7 +189,7 @@ func (s *statusJSON) readCache(ctx context.Context, conf *config) error {
 		if !errors.Is(err, recall.ErrNoOwner) {
 			s.RecallError = err.Error()
 		}
-		cache, err := recall.InspectCache(conf.Cache.Dir, int64(conf.Cache.Max))
+		cache, err := cache.Inspect(conf.Cache.Dir, int64(conf.Cache.Max))
 		if err != nil {
 			return fmt.Errorf("look at the cache: %w", err)
 		}
@@ -197,17 +202,17 @@ func (s *statusJSON) readCache(ctx context.Context, conf *config) error {
 // queueShown bounds how many lines of the queue are shown; --json has all.
 const queueShown = 10
 
-func printQueue(t *table, live *recall.Live) {
+func printQueue(t *ui.Table, live *recall.Live) {
 	for i, w := range live.Waiting {
 		if i == queueShown {
-			t.row("", fmt.Sprintf("and %s", count(int64(len(live.Waiting)-i), "object", "objects")))
+			t.Row("", fmt.Sprintf("and %s", ui.Count(int64(len(live.Waiting)-i), "object", "objects")))
 			break
 		}
 		who := "ahead"
 		if w.Readers > 0 {
-			who = count(int64(w.Readers), "reader", "readers")
+			who = ui.Count(int64(w.Readers), "reader", "readers")
 		}
-		t.row(map[bool]string{true: "queue"}[i == 0], fmt.Sprintf("%s of object %s on %s, %s, since %s", count(int64(w.Extents), "extent", "extents"),
+		t.Row(map[bool]string{true: "queue"}[i == 0], fmt.Sprintf("%s of object %s on %s, %s, since %s", ui.Count(int64(w.Extents), "extent", "extents"),
 			w.Object, w.Tapes, who, w.Since.Local().Format("15:04:05")))
 	}
 }
@@ -225,7 +230,7 @@ func wantedRows(ctx context.Context, db *catalog.DB) ([]wantedJSON, error) {
 }
 
 // readDrives looks at the library; status works without it too.
-func (s *statusJSON) readDrives(ctx context.Context, a *app, conf *config, db *catalog.DB) {
+func (s *statusJSON) readDrives(ctx context.Context, a *app, conf *settings, db *catalog.DB) {
 	lib, err := a.library(conf)
 	if err == nil {
 		s.Checks = checksDue(conf, lib)
@@ -245,7 +250,7 @@ func (s *statusJSON) readDrives(ctx context.Context, a *app, conf *config, db *c
 }
 
 func (s *statusJSON) print(a *app) {
-	fmt.Fprintf(a.stdout, "%s, %s in the archive\n\n", count(s.Files, "file", "files"), bytesText(s.Bytes))
+	fmt.Fprintf(a.stdout, "%s, %s in the archive\n\n", ui.Count(s.Files, "file", "files"), ui.Bytes(s.Bytes))
 	if s.Library != "" {
 		fmt.Fprintf(a.stdout, "library: %s\n", s.Library)
 		printSuspects(a.stdout, s.Drives)
@@ -258,42 +263,42 @@ func (s *statusJSON) print(a *app) {
 	}
 	if len(s.Sources) > 0 {
 		fmt.Fprintln(a.stdout)
-		t := newTable(a.stdout, "SOURCE", "LAST LISTED WHOLE", "URL")
+		t := ui.NewTable(a.stdout, "SOURCE", "LAST LISTED WHOLE", "URL")
 		for _, src := range s.Sources {
-			t.row(src.Name, dateOr(src.Listed, "never"), printable(src.URL))
+			t.Row(src.Name, ui.DateOr(src.Listed, "never"), ui.Printable(src.URL))
 		}
-		t.flush()
+		t.Flush()
 	}
 	fmt.Fprintln(a.stdout)
-	t := newTable(a.stdout)
+	t := ui.NewTable(a.stdout)
 	for _, d := range s.Owed {
-		t.row("owed to "+d.Pool, fmt.Sprintf("%s, %s: %s", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes), d.Why))
+		t.Row("owed to "+d.Pool, fmt.Sprintf("%s, %s: %s", ui.Count(int64(d.Copies), "copy", "copies"), ui.Bytes(d.Bytes), d.Why))
 	}
 	if len(s.Owed) == 0 {
-		t.row("owed", "nothing")
+		t.Row("owed", "nothing")
 	}
 	for _, w := range s.Wanted {
-		t.row("wanted", strings.TrimSpace(fmt.Sprintf("%s  %s since %s  %s", w.Tape, w.Reason, dateOr(&w.Since, ""), printable(w.Place))))
+		t.Row("wanted", strings.TrimSpace(fmt.Sprintf("%s  %s since %s  %s", w.Tape, w.Reason, ui.DateOr(&w.Since, ""), ui.Printable(w.Place))))
 	}
 	for _, p := range s.Pending {
-		t.row("pending in "+p.Pool, pendingText(p))
+		t.Row("pending in "+p.Pool, pendingText(p))
 	}
 	for _, m := range s.Manifests {
-		t.row("LOST in "+m.Pool, fmt.Sprintf("%s; the next tapefs archive names anew what only that named", count(int64(m.Manifests), "manifest", "manifests")))
+		t.Row("LOST in "+m.Pool, fmt.Sprintf("%s; the next tapefs archive names anew what only that named", ui.Count(int64(m.Manifests), "manifest", "manifests")))
 	}
 	printChecks(t, s.Checks)
 	printWorse(t, s.Worse)
 	for _, d := range s.Damaged {
-		t.row("DAMAGED in "+d.Pool, fmt.Sprintf("%s, %s: tapefs archive --heal", count(int64(d.Copies), "copy", "copies"), bytesText(d.Bytes)))
+		t.Row("DAMAGED in "+d.Pool, fmt.Sprintf("%s, %s: tapefs archive --heal", ui.Count(int64(d.Copies), "copy", "copies"), ui.Bytes(d.Bytes)))
 	}
 	if s.Lost.Versions > 0 {
-		t.row("LOST", fmt.Sprintf("%s, %s: no copy has the bytes any more; %d of them are shown (runs tells which; tapefs forget lets go of them)",
-			count(int64(s.Lost.Versions), "version", "versions"), bytesText(s.Lost.Bytes), s.Lost.Current))
+		t.Row("LOST", fmt.Sprintf("%s, %s: no copy has the bytes any more; %d of them are shown (runs tells which; tapefs forget lets go of them)",
+			ui.Count(int64(s.Lost.Versions), "version", "versions"), ui.Bytes(s.Lost.Bytes), s.Lost.Current))
 	}
-	t.row("spool", folderText(s.Spool))
-	t.row("cache", folderText(s.Cache))
+	t.Row("spool", folderText(s.Spool))
+	t.Row("cache", cacheText(s.Cache))
 	if s.RecallError != "" {
-		t.row("", s.RecallError)
+		t.Row("", s.RecallError)
 	}
 	if s.Recall != nil {
 		printQueue(t, s.Recall)
@@ -301,32 +306,39 @@ func (s *statusJSON) print(a *app) {
 	for _, k := range s.Keys {
 		switch {
 		case k.File == "":
-			t.row("key "+k.Fingerprint, "MISSING: objects sealed with it cannot be read")
+			t.Row("key "+k.Fingerprint, "MISSING: objects sealed with it cannot be read")
 		case k.Current && k.CopySeen == nil:
-			t.row("key "+k.Fingerprint, "no second copy was ever checked: tapefs key check --copy FILE")
+			t.Row("key "+k.Fingerprint, "no second copy was ever checked: tapefs key check --copy FILE")
 		case k.Current:
-			t.row("key "+k.Fingerprint, "second copy seen "+dateOr(k.CopySeen, ""))
+			t.Row("key "+k.Fingerprint, "second copy seen "+ui.DateOr(k.CopySeen, ""))
 		}
 	}
 	if r := s.LastRun; r != nil {
-		t.row("last run", fmt.Sprintf("%d, %s %s: %s, %s new, %s", r.ID, r.Kind, dateOr(&r.Started, ""), r.State,
-			humanize.Comma(r.sum("new")), count(int64(len(r.Errors)), "error", "errors")))
+		t.Row("last run", fmt.Sprintf("%d, %s %s: %s, %s new, %s", r.ID, r.Kind, ui.DateOr(&r.Started, ""), r.State,
+			humanize.Comma(r.sum("new")), ui.Count(int64(len(r.Errors)), "error", "errors")))
 		if r.Message != "" {
-			t.row("", r.Message)
+			t.Row("", r.Message)
 		}
 	}
-	t.flush()
+	t.Flush()
 }
 
-func folderText(f folderJSON) string {
-	text := bytesText(f.Bytes)
+func folderText(f folderJSON) string { return usedText(f) + "  " + f.Dir }
+
+func cacheText(c cacheJSON) string {
+	text := usedText(c.folderJSON)
+	if c.Pinned > 0 {
+		text += ", " + ui.Bytes(c.Pinned) + " pinned"
+	}
+	return text + "  " + c.Dir
+}
+
+func usedText(f folderJSON) string {
+	text := ui.Bytes(f.Bytes)
 	if f.Max > 0 {
-		text += " of " + bytesText(f.Max)
+		text += " of " + ui.Bytes(f.Max)
 	}
-	if f.Pinned > 0 {
-		text += ", " + bytesText(f.Pinned) + " pinned"
-	}
-	return text + "  " + f.Dir
+	return text
 }
 
 // folderBytes adds up the files below dir, as far as they can be read.

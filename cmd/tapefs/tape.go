@@ -10,14 +10,18 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/inventory"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type tapeCmd struct {
 	List   tapeListCmd   `cmd:"" help:"List the tapes of this catalog."`
 	Info   tapeInfoCmd   `cmd:"" help:"Say all the catalog knows of one tape."`
 	Files  tapeFilesCmd  `cmd:"" help:"List the files that lie on a tape, from the catalog alone."`
+	Page   tapePageCmd   `cmd:"" help:"Make a page for the shelf: what is on a tape, and how it is read without tapefs."`
+	Labels tapeLabelsCmd `cmd:"" help:"Print labels with bar codes for LTO cartridges."`
 	Load   tapeLoadCmd   `cmd:"" help:"Bring a tape into a drive."`
 	Unload tapeUnloadCmd `cmd:"" help:"Bring a tape back to its slot, or a free one."`
 	Move   tapeMoveCmd   `cmd:"" help:"Move a tape between slots and mail slots."`
@@ -70,13 +74,9 @@ func tapeOf(ctx context.Context, db *catalog.DB, t catalog.Tape) (tapeJSON, erro
 			unsafe++
 		}
 	}
-	free := t.Free // as last seen mounted: what was written since takes its room
-	if t.Capacity > 0 {
-		free = max(min(free, t.Capacity-t.Used-t.Leftover), 0)
-	}
 	return tapeJSON{Barcode: t.Barcode, UUID: t.UUID, Pool: t.PoolName, Number: t.Number, Generation: t.Generation,
-		State: t.State, Capacity: t.Capacity, Free: free, Used: t.Used, Leftover: t.Leftover, Objects: objects, Live: live, Unsafe: unsafe,
-		Formatted: timeOrNil(t.Formatted), Seen: timeOrNil(t.Seen), Loads: t.Loads, Place: t.Place, Note: t.Note, Remedy: remedy(t)}, err
+		State: t.State, Capacity: t.Capacity, Free: inventory.FreeOn(&t), Used: t.Used, Leftover: t.Leftover, Objects: objects, Live: live, Unsafe: unsafe,
+		Formatted: ui.TimeOrNil(t.Formatted), Seen: ui.TimeOrNil(t.Seen), Loads: t.Loads, Place: t.Place, Note: t.Note, Remedy: remedy(t)}, err
 }
 
 type tapeListCmd struct{}
@@ -106,7 +106,7 @@ func (c *tapeListCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	if a.JSON {
-		return printJSON(a.stdout, rows)
+		return ui.WriteJSON(a.stdout, rows)
 	}
 	if len(rows) == 0 {
 		fmt.Fprintln(a.stdout, "no tapes yet: tapefs tape format BARCODE makes one, or archive does where a pool says format_blank: true")
@@ -132,19 +132,19 @@ func tapeRows(ctx context.Context, db *catalog.DB) ([]tapeJSON, error) {
 }
 
 func printTapes(a *app, rows []tapeJSON) error {
-	t := newTable(a.stdout, "TAPE", "POOL", "NO", "STATE", "USED", "FREE", "LEFTOVER", "CAPACITY", "LIVE", "OBJECTS", "LAST USE", "NOTE")
+	t := ui.NewTable(a.stdout, "TAPE", "POOL", "NO", "STATE", "USED", "FREE", "LEFTOVER", "CAPACITY", "LIVE", "OBJECTS", "LAST USE", "NOTE")
 	for _, r := range rows {
 		note := r.Note
 		if r.Place != "" {
 			note = strings.TrimSpace("at " + r.Place + " " + note)
 		}
 		if r.Unsafe > 0 {
-			note = strings.TrimSuffix(fmt.Sprintf("%s not safe yet; %s", count(int64(r.Unsafe), "file", "files"), note), "; ")
+			note = strings.TrimSuffix(fmt.Sprintf("%s not safe yet; %s", ui.Count(int64(r.Unsafe), "file", "files"), note), "; ")
 		}
-		t.row(r.Barcode, orDash(r.Pool), fmt.Sprint(r.Number), r.State, bytesText(r.Used), bytesText(r.Free),
-			leftoverText(r.Leftover), bytesText(r.Capacity), shareText(r.Share), fmt.Sprint(r.Objects), dateOr(r.Seen, "-"), note)
+		t.Row(r.Barcode, ui.OrDash(r.Pool), fmt.Sprint(r.Number), r.State, ui.Bytes(r.Used), ui.Bytes(r.Free),
+			leftoverText(r.Leftover), ui.Bytes(r.Capacity), shareText(r.Share), fmt.Sprint(r.Objects), ui.DateOr(r.Seen, "-"), note)
 	}
-	err := t.flush()
+	err := t.Flush()
 	for _, hint := range suspectHints(rows) {
 		fmt.Fprintln(a.stdout, "hint: "+hint)
 	}
@@ -185,7 +185,7 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if r.UUID != "" {
-		if c, err := changer.ReadCounters(conf.runDir(), r.UUID); err == nil {
+		if c, err := changer.ReadCounters(conf.RunDir(), r.UUID); err == nil {
 			r.Counters = &c
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			a.log.Warn(err.Error())
@@ -195,48 +195,48 @@ func (c *tapeInfoCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if a.JSON {
-		return printJSON(a.stdout, r)
+		return ui.WriteJSON(a.stdout, r)
 	}
 	fmt.Fprintln(a.stdout, r.Barcode)
-	t := newTable(a.stdout)
-	t.row("  volume UUID", orDash(r.UUID))
-	t.row("  pool", fmt.Sprintf("%s, tape number %d", orDash(r.Pool), r.Number))
+	t := ui.NewTable(a.stdout)
+	t.Row("  volume UUID", ui.OrDash(r.UUID))
+	t.Row("  pool", fmt.Sprintf("%s, tape number %d", ui.OrDash(r.Pool), r.Number))
 	if r.Generation > 0 {
-		t.row("  generation", fmt.Sprintf("LTO-%d", r.Generation))
+		t.Row("  generation", fmt.Sprintf("LTO-%d", r.Generation))
 	}
-	t.row("  state", strings.TrimSpace(r.State+" "+r.Note))
+	t.Row("  state", strings.TrimSpace(r.State+" "+r.Note))
 	if r.Remedy != "" {
-		t.row("  remedy", r.Remedy)
+		t.Row("  remedy", r.Remedy)
 	}
-	t.row("  capacity", bytesText(r.Capacity))
-	t.row("  used", fmt.Sprintf("%s, %s of it in %s that live", bytesText(r.Used), bytesText(r.Live), count(int64(r.Objects), "object", "objects")))
-	t.row("  free", bytesText(r.Free))
+	t.Row("  capacity", ui.Bytes(r.Capacity))
+	t.Row("  used", fmt.Sprintf("%s, %s of it in %s that live", ui.Bytes(r.Used), ui.Bytes(r.Live), ui.Count(int64(r.Objects), "object", "objects")))
+	t.Row("  free", ui.Bytes(r.Free))
 	if r.Unsafe > 0 {
-		t.row("  not safe yet", count(int64(r.Unsafe), "file", "files")+" that the next archive reads back")
+		t.Row("  not safe yet", ui.Count(int64(r.Unsafe), "file", "files")+" that the next archive reads back")
 	}
 	if r.Leftover > 0 {
-		t.row("  leftover", bytesText(r.Leftover)+" of files that count for nothing")
+		t.Row("  leftover", ui.Bytes(r.Leftover)+" of files that count for nothing")
 	}
-	t.row("  formatted", dateOr(r.Formatted, "-"))
-	t.row("  last use", dateOr(r.Seen, "-"))
-	t.row("  loads", fmt.Sprint(r.Loads))
+	t.Row("  formatted", ui.DateOr(r.Formatted, "-"))
+	t.Row("  last use", ui.DateOr(r.Seen, "-"))
+	t.Row("  loads", fmt.Sprint(r.Loads))
 	if r.Place != "" {
-		t.row("  place", r.Place)
+		t.Row("  place", r.Place)
 	}
 	if c := r.Counters; c != nil {
-		t.row("  it said", fmt.Sprintf("%s, in drive %s:", dateOr(&c.Time, "-"), c.Drive))
-		t.row("    partitions", fmt.Sprintf("%s: data %s, %s free; index %s, %s free", orDash(c.Partitions), bytesText(c.DataCapacity), bytesText(c.DataFree),
-			bytesText(c.IndexCapacity), bytesText(c.IndexFree)))
-		t.row("    loads", numberOr(c.Loads))
-		t.row("    in its life", fmt.Sprintf("%s MiB written, %s MiB read", numberOr(c.MiBWritten), numberOr(c.MiBRead)))
-		t.row("    errors", fmt.Sprintf("writing: %s permanent, %s recovered; reading: %s permanent, %s recovered", numberOr(c.PermanentWriteErrors),
+		t.Row("  it said", fmt.Sprintf("%s, in drive %s:", ui.DateOr(&c.Time, "-"), c.Drive))
+		t.Row("    partitions", fmt.Sprintf("%s: data %s, %s free; index %s, %s free", ui.OrDash(c.Partitions), ui.Bytes(c.DataCapacity), ui.Bytes(c.DataFree),
+			ui.Bytes(c.IndexCapacity), ui.Bytes(c.IndexFree)))
+		t.Row("    loads", numberOr(c.Loads))
+		t.Row("    in its life", fmt.Sprintf("%s MiB written, %s MiB read", numberOr(c.MiBWritten), numberOr(c.MiBRead)))
+		t.Row("    errors", fmt.Sprintf("writing: %s permanent, %s recovered; reading: %s permanent, %s recovered", numberOr(c.PermanentWriteErrors),
 			numberOr(c.RecoveredWriteErrors), numberOr(c.PermanentReadErrors), numberOr(c.RecoveredReadErrors)))
 		if c.Alert != "" {
-			t.row("    ALERT", c.Alert)
+			t.Row("    ALERT", c.Alert)
 		}
 	}
 	printTapeWear(t, r.Wear)
-	return t.flush()
+	return t.Flush()
 }
 
 // numberOr shows a counter, "-" for one that is not known.
@@ -251,5 +251,5 @@ func leftoverText(n int64) string {
 	if n == 0 {
 		return "-"
 	}
-	return bytesText(n)
+	return ui.Bytes(n)
 }

@@ -7,9 +7,10 @@ import (
 	"io/fs"
 	"time"
 
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type tapeCheckCmd struct {
@@ -91,7 +92,7 @@ func (c *tapeCheckCmd) Run(ctx context.Context, a *app) (err error) {
 		row.State, row.Remedy = t.State, remedy(t)
 	}
 	if a.JSON {
-		err = errors.Join(printJSON(a.stdout, row), err)
+		err = errors.Join(ui.WriteJSON(a.stdout, row), err)
 	} else {
 		known := ""
 		switch {

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"tapefs/archiver"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type tapeEraseCmd struct {
@@ -38,14 +39,14 @@ func lossOf(e archiver.Erasure) lossJSON {
 func (l lossJSON) text() string {
 	text := l.Held
 	if l.Objects > 0 {
-		text += fmt.Sprintf(", %s of the catalog (%s)", count(int64(l.Objects), "copy", "copies"), bytesText(l.Bytes))
+		text += fmt.Sprintf(", %s of the catalog (%s)", ui.Count(int64(l.Objects), "copy", "copies"), ui.Bytes(l.Bytes))
 	}
 	if l.Versions > 0 {
 		var names []string
 		for _, path := range l.Last {
-			names = append(names, printable(path))
+			names = append(names, ui.Printable(path))
 		}
-		text += fmt.Sprintf(", AND THE LAST COPY of %s: %s", count(int64(l.Versions), "version", "versions"), strings.Join(names, ", "))
+		text += fmt.Sprintf(", AND THE LAST COPY of %s: %s", ui.Count(int64(l.Versions), "version", "versions"), strings.Join(names, ", "))
 		if len(l.Last) < l.Versions {
 			text += ", …"
 		}
@@ -74,7 +75,7 @@ func (c *tapeEraseCmd) Run(ctx context.Context, a *app) error {
 	}
 	row := lossOf(e)
 	if a.JSON {
-		return printJSON(a.stdout, row)
+		return ui.WriteJSON(a.stdout, row)
 	}
 	fmt.Fprintf(a.stdout, "erased %s; it held %s\n", c.Barcode, row.text())
 	return nil
@@ -103,9 +104,9 @@ func (c *tapeRetireCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if a.JSON {
-		return printJSON(a.stdout, lossJSON{Barcode: c.Barcode, Owed: owed})
+		return ui.WriteJSON(a.stdout, lossJSON{Barcode: c.Barcode, Owed: owed})
 	}
 	fmt.Fprintf(a.stdout, "%s is retired: nothing is written to it any more; %s to be made on other tapes\n", c.Barcode,
-		count(int64(owed), "copy is", "copies are"))
+		ui.Count(int64(owed), "copy is", "copies are"))
 	return nil
 }

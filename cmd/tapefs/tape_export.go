@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type tapeExportCmd struct {
@@ -81,7 +82,7 @@ func (c *tapeExportCmd) Run(ctx context.Context, a *app) error {
 		}
 	}
 	if a.JSON {
-		if err := printJSON(a.stdout, rows); err != nil {
+		if err := ui.WriteJSON(a.stdout, rows); err != nil {
 			return err
 		}
 	}
@@ -94,9 +95,9 @@ func (c *tapeExportCmd) Run(ctx context.Context, a *app) error {
 func (r exportJSON) print(a *app) {
 	switch {
 	case r.err != nil:
-		report(a.stderr, r.err)
+		report(a.stderr, r.err, a.globals)
 	case r.Slot == 0:
-		fmt.Fprintf(a.stdout, "%s is out of the library, at: %s\n", labelText(r.Barcode), printable(r.Place))
+		fmt.Fprintf(a.stdout, "%s is out of the library, at: %s\n", labelText(r.Barcode), ui.Printable(r.Place))
 	default:
 		fmt.Fprintf(a.stdout, "%s is in mail slot %d, for: %s\n", labelText(r.Barcode), r.Slot, r.Place)
 	}
@@ -183,7 +184,7 @@ func (e *export) out(ctx context.Context, word string) (exportJSON, error) {
 			if !e.force {
 				return row, err
 			}
-			report(e.stderr, err)
+			report(e.stderr, err, e.globals)
 		}
 		if inv, err = e.lib.Inventory(ctx); err != nil {
 			return row, err
@@ -223,9 +224,9 @@ func (e *export) mayLeave(ctx context.Context, t catalog.Tape) error {
 	case err != nil:
 		return err
 	case unsafe > 0:
-		return withHint(fmt.Errorf("%s on it not safe yet", count(int64(unsafe), "part", "parts")), "run tapefs archive first; --force takes the tape out all the same")
+		return withHint(fmt.Errorf("%s on it not safe yet", ui.Count(int64(unsafe), "part", "parts")), "run tapefs archive first; --force takes the tape out all the same")
 	case owed > 0:
-		return withHint(fmt.Errorf("%s owed, and this tape has the bytes", count(int64(owed), "copy", "copies")), "run tapefs archive first; --force takes the tape out all the same")
+		return withHint(fmt.Errorf("%s owed, and this tape has the bytes", ui.Count(int64(owed), "copy", "copies")), "run tapefs archive first; --force takes the tape out all the same")
 	}
 	return nil
 }

@@ -10,9 +10,11 @@ import (
 	"os"
 	"slices"
 
-	"tapefs/archiver/extsort"
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/archiver/extsort"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/inventory"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // tapeFilesCmd says what is on a tape, from the catalog alone.
@@ -23,24 +25,13 @@ type tapeFilesCmd struct {
 	Null    bool   `name:"null" short:"0" help:"End each path with a NUL byte, as xargs -0 reads it, and print it as it is."`
 }
 
-// ltfsBlock is the block size of the volumes that mkltfs makes unless it is told otherwise, bytes (mkltfs(8), --blocksize).
-const ltfsBlock = 512 << 10
-
 // tapeFileJSON is a file of which something lies on a tape.
 type tapeFileJSON struct {
 	entryJSON
-	Current bool            `json:"current"` // false: an older version
-	Object  string          `json:"object"`  // its name
-	Bytes   int64           `json:"bytes"`   // of it on this tape; fewer than size when it goes on elsewhere
-	Pieces  []tapePieceJSON `json:"pieces"`
-}
-
-// tapePieceJSON is what one part of an object holds of a file, sealed.
-type tapePieceJSON struct {
-	File    string `json:"file"`            // on the tape
-	Block   *int64 `json:"block,omitempty"` // on the data partition where the piece begins; absent: not known
-	Bytes   int64  `json:"bytes"`
-	Damaged bool   `json:"damaged,omitempty"`
+	Current bool              `json:"current"` // false: an older version
+	Object  string            `json:"object"`  // its name
+	Bytes   int64             `json:"bytes"`   // of it on this tape; fewer than size when it goes on elsewhere
+	Pieces  []inventory.Piece `json:"pieces"`
 }
 
 func (c *tapeFilesCmd) Run(ctx context.Context, a *app) error {
@@ -58,7 +49,7 @@ func (c *tapeFilesCmd) Run(ctx context.Context, a *app) error {
 	}
 	to := a.stdout
 	if c.Null {
-		to = rawOutput(to)
+		to = ui.RawOutput(to)
 	}
 	out := bufio.NewWriter(to)
 	if c.Sort == "position" {
@@ -99,21 +90,24 @@ func (c *tapeFilesCmd) byPath(ctx context.Context, a *app, db *catalog.DB, tape 
 
 func (c *tapeFilesCmd) print(a *app, out io.Writer, f *tapeFileJSON, path string) error {
 	if a.JSON {
-		return printJSONLine(out, f)
+		return ui.WriteJSONLine(out, f)
 	}
 	if c.Null {
 		_, err := fmt.Fprintf(out, "%s\x00", path)
 		return err
 	}
-	name := printable(path)
+	name := ui.Printable(path)
 	if f.Kind == "file" && f.Bytes < f.Size {
 		name += fmt.Sprintf("  (%d bytes of it)", f.Bytes)
 	}
-	if slices.ContainsFunc(f.Pieces, func(p tapePieceJSON) bool { return p.Damaged }) {
+	if slices.ContainsFunc(f.Pieces, func(p inventory.Piece) bool { return p.Damaged }) {
 		name += "  (damaged here)"
 	}
 	if f.Vanished != nil {
-		name += "  (vanished from the source " + f.Vanished.Local().Format("2006-01-02") + ")"
+		name += goneText(*f.Vanished, false)
+	}
+	if f.Removed != nil {
+		name += goneText(*f.Removed, true)
 	}
 	if !f.Current {
 		name += fmt.Sprintf("  (version %d, an older state)", f.ID)
@@ -129,7 +123,7 @@ func (c *tapeFilesCmd) print(a *app, out io.Writer, f *tapeFileJSON, path string
 	if sum == "" {
 		sum = "-"
 	}
-	_, err := fmt.Fprintf(out, "%9s %14d %s %-64s %s\n", block, f.Size, f.MTime.Local().Format("2006-01-02 15:04"), sum, name)
+	_, err := fmt.Fprintf(out, "%9s %14d %s %-64s %s\n", block, f.Size, f.MTime.Time().Local().Format("2006-01-02 15:04"), sum, name)
 	return err
 }
 
@@ -184,8 +178,8 @@ func eachMemberOn(ctx context.Context, db *catalog.DB, parts []catalog.TapePart,
 	for i := range members {
 		m := &members[i]
 		f := tapeFileJSON{Current: m.v.Current, Object: parts[0].OID}
-		for _, p := range parts {
-			if piece, ok := pieceIn(p, crypto.HeaderSize+m.at, dataSize(&m.v)); ok {
+		for i := range parts {
+			if piece, ok := inventory.PieceIn(&parts[i].CopyPart, parts[i].PartSize, crypto.HeaderSize+m.at, dataSize(&m.v)); ok {
 				f.Bytes += piece.Bytes
 				f.Pieces = append(f.Pieces, piece)
 			}
@@ -203,21 +197,6 @@ func eachMemberOn(ctx context.Context, db *catalog.DB, parts []catalog.TapePart,
 		}
 	}
 	return nil
-}
-
-// pieceIn is what a part holds of size bytes at an offset of the sealed object.
-func pieceIn(p catalog.TapePart, at, size int64) (tapePieceJSON, bool) {
-	start := int64(p.Number) * p.PartSize
-	from, to := max(at, start), min(at+size, start+p.Size)
-	if from > to || from == to && (size > 0 || at >= start+p.Size) {
-		return tapePieceJSON{}, false
-	}
-	piece := tapePieceJSON{File: p.Name, Bytes: to - from, Damaged: p.State == catalog.PartDamaged}
-	if p.StartBlock >= 0 {
-		block := p.StartBlock + (from-start)/ltfsBlock
-		piece.Block = &block
-	}
-	return piece, true
 }
 
 // dataSize is how many bytes of a version lie in its object's stream, behind its header.

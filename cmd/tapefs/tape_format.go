@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"strings"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type tapeFormatCmd struct {
@@ -37,7 +38,7 @@ func (c *tapeFormatCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer db.Close()
-	pool, err := c.pool(conf.archiverPools())
+	pool, err := c.pool(conf.ArchiverPools())
 	if err != nil {
 		return err
 	}
@@ -61,14 +62,14 @@ func (c *tapeFormatCmd) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return printJSON(a.stdout, row)
+		return ui.WriteJSON(a.stdout, row)
 	}
 	printFormatted(a, tape)
 	return nil
 }
 
 func printFormatted(a *app, t catalog.Tape) {
-	fmt.Fprintf(a.stdout, "formatted %s: tape %d, pool %s, volume %s, %s\n", t.Barcode, t.Number, t.PoolName, t.UUID, bytesText(t.Capacity))
+	fmt.Fprintf(a.stdout, "formatted %s: tape %d, pool %s, volume %s, %s\n", t.Barcode, t.Number, t.PoolName, t.UUID, ui.Bytes(t.Capacity))
 }
 
 // all formats every tape that may be a blank one of the pool, after one question that names them.
@@ -80,7 +81,7 @@ func (c *tapeFormatCmd) all(ctx context.Context, a *app, arch *archiver.Archiver
 	rows := []tapeJSON{}
 	if len(tapes) == 0 {
 		if a.JSON {
-			return printJSON(a.stdout, rows)
+			return ui.WriteJSON(a.stdout, rows)
 		}
 		fmt.Fprintf(a.stdout, "no tape in the library that pool %s takes is unknown to the catalog\n", pool)
 		return nil
@@ -89,7 +90,7 @@ func (c *tapeFormatCmd) all(ctx context.Context, a *app, arch *archiver.Archiver
 	for i, b := range tapes {
 		names[i] = string(b)
 	}
-	what := fmt.Sprintf("format for pool %s what is blank of %s: %s", pool, count(int64(len(tapes)), "tape", "tapes"), strings.Join(names, " "))
+	what := fmt.Sprintf("format for pool %s what is blank of %s: %s", pool, ui.Count(int64(len(tapes)), "tape", "tapes"), strings.Join(names, " "))
 	if err := a.confirm(c.Yes, what); err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func (c *tapeFormatCmd) all(ctx context.Context, a *app, arch *archiver.Archiver
 			if ctx.Err() != nil || errors.Is(err, changer.ErrLibraryOffline) || errors.Is(err, archiver.ErrOlder) {
 				return err
 			}
-			report(a.stderr, err)
+			report(a.stderr, err, a.globals)
 			failed++
 			continue
 		}
@@ -115,7 +116,7 @@ func (c *tapeFormatCmd) all(ctx context.Context, a *app, arch *archiver.Archiver
 		rows = append(rows, row)
 	}
 	if a.JSON {
-		if err := printJSON(a.stdout, rows); err != nil {
+		if err := ui.WriteJSON(a.stdout, rows); err != nil {
 			return err
 		}
 	}

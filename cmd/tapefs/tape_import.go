@@ -7,10 +7,11 @@ import (
 	"io/fs"
 	"os"
 
-	"tapefs/archiver"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type tapeImportCmd struct{}
@@ -44,7 +45,7 @@ type importJSON struct {
 
 func (r importJSON) print(a *app) {
 	text := map[string]string{
-		importKnown: "pool " + orDash(r.Pool) + ", " + r.State, importCleaning: "a cleaning cartridge",
+		importKnown: "pool " + ui.OrDash(r.Pool) + ", " + r.State, importCleaning: "a cleaning cartridge",
 		importOurs: "a tape of this catalog", importTapefs: "a tape of another catalog of tapefs",
 		importLTFS: "an LTFS volume, not of tapefs", importForeign: "data that is not LTFS", importBlank: "blank",
 		importUnknown: "nobody knows what",
@@ -75,7 +76,7 @@ func (c *tapeImportCmd) Run(ctx context.Context, a *app) error {
 		if rows == nil {
 			rows = []importJSON{}
 		}
-		if jerr := printJSON(a.stdout, rows); jerr != nil {
+		if jerr := ui.WriteJSON(a.stdout, rows); jerr != nil {
 			return jerr
 		}
 	} else if len(rows) == 0 && err == nil {
@@ -268,7 +269,7 @@ func (i *imports) label(v *changer.Volume, r *importJSON) error {
 		return err
 	}
 	defer root.Close() // an open folder would keep the volume from being unmounted
-	r.Is, r.Detail = importLTFS, "volume name "+printable(v.Name)
+	r.Is, r.Detail = importLTFS, "volume name "+ui.Printable(v.Name)
 	f, err := changer.OpenFile(root, "README.txt", os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strconv"
 
-	"tapefs/archiver"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type tapeLoadCmd struct {
@@ -38,7 +39,7 @@ type movedJSON struct {
 // print says where the tape is, in one line or as JSON.
 func (m movedJSON) print(a *app) error {
 	if a.JSON {
-		return printJSON(a.stdout, m)
+		return ui.WriteJSON(a.stdout, m)
 	}
 	where := fmt.Sprintf("slot %d", m.Slot)
 	switch {
@@ -70,7 +71,7 @@ func labelText(barcode string) string {
 // hand is what the commands of a person at the machine work with.
 type hand struct {
 	*app
-	conf *config
+	conf *settings
 	lib  *changer.Library
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 type tapeRepackCmd struct {
@@ -15,23 +17,11 @@ type tapeRepackCmd struct {
 	DryRun   bool     `help:"Say only what would be done."`
 }
 
-type repackedJSON struct {
-	Tape    string  `json:"tape"`
-	Share   float64 `json:"live_share"`
-	Files   int     `json:"files"`
-	Bytes   int64   `json:"bytes"`
-	Copied  int     `json:"copied"`
-	Packed  int     `json:"packed"`
-	Dropped int     `json:"dropped"`
-	Done    bool    `json:"done"`
-	Why     string  `json:"why,omitempty"`
-}
-
 func (c *tapeRepackCmd) Run(ctx context.Context, a *app) error {
 	below := 0.0
 	if c.Below != "" {
 		var err error
-		if below, err = percent(c.Below); err != nil {
+		if below, err = config.ParseShare(c.Below); err != nil {
 			return usagef("--below: %w", err)
 		}
 	} else if len(c.Barcodes) == 0 {
@@ -58,14 +48,13 @@ func (c *tapeRepackCmd) Run(ctx context.Context, a *app) error {
 		return withHint(err, "tapefs tape list shows the tapes of this catalog")
 	}
 	if a.JSON {
-		rows := []repackedJSON{}
-		for _, t := range sum.Tapes {
-			rows = append(rows, repackedJSON{t.Barcode, t.Share, t.Parts, t.Bytes, t.Copied, t.Packed, t.Dropped, t.Done, t.Why})
-		}
-		if jsonErr := printJSON(a.stdout, rows); err == nil {
+		if jsonErr := ui.WriteJSON(a.stdout, sum.Tapes); err == nil {
 			err = jsonErr
 		}
 	} else {
+		if err == nil && c.DryRun && len(sum.Tapes) > 0 {
+			err = sayRepackOutlook(ctx, a, arch, archiver.RepackOptions{Barcodes: c.Barcodes, Below: below})
+		}
 		if err == nil && len(sum.Tapes) == 0 {
 			fmt.Fprintln(a.stdout, "no full tape lives so little")
 		}
@@ -79,9 +68,21 @@ func (c *tapeRepackCmd) Run(ctx context.Context, a *app) error {
 	return err
 }
 
+// sayRepackOutlook says which tapes a repack would read, and how long all of it takes.
+func sayRepackOutlook(ctx context.Context, a *app, arch *archiver.Archiver, o archiver.RepackOptions) error {
+	out, err := arch.LookAtRepack(ctx, o)
+	if err != nil {
+		return fmt.Errorf("repack: %w", err)
+	}
+	if out.Files == 0 {
+		return nil
+	}
+	return errors.Join(sayOutlook(a, "repack would move", "file on tape", "files on tape", &out), outlookError(&out))
+}
+
 func repackLine(t archiver.RepackedTape, dry bool) string {
-	what := fmt.Sprintf("%s, %s: %s as they are, %s packed anew, %s that nobody needs", count(int64(t.Parts), "file", "files"), bytesText(t.Bytes),
-		fmt.Sprint(t.Copied), fmt.Sprint(t.Packed), count(int64(t.Dropped), "object", "objects"))
+	what := fmt.Sprintf("%s, %s: %s as they are, %s packed anew, %s that nobody needs", ui.Count(int64(t.Parts), "file", "files"), ui.Bytes(t.Bytes),
+		fmt.Sprint(t.Copied), fmt.Sprint(t.Packed), ui.Count(int64(t.Dropped), "object", "objects"))
 	switch {
 	case dry:
 		return fmt.Sprintf("%s: %s of it lives; would move %s", t.Barcode, shareText(&t.Share), what)

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // tapeTrustCmd takes back that a tape is suspect.
@@ -38,9 +39,9 @@ func (c *tapeTrustCmd) Run(ctx context.Context, a *app) error {
 		return withHint(err, "tapefs tape list shows the tapes of this catalog")
 	}
 	row := trustJSON{Barcode: t.Barcode, Was: t.State, State: t.State}
-	if t.State != catalog.TapeSuspect && (t.State != catalog.TapeFull || t.Suspected.IsZero()) {
+	if !t.Doubted() {
 		if a.JSON {
-			return printJSON(a.stdout, row)
+			return ui.WriteJSON(a.stdout, row)
 		}
 		fmt.Fprintf(a.stdout, "%s is %s, not suspect: nothing was changed\n", t.Barcode, t.State)
 		return nil
@@ -62,7 +63,7 @@ func (c *tapeTrustCmd) Run(ctx context.Context, a *app) error {
 	}
 	row.State = t.State
 	if a.JSON {
-		return printJSON(a.stdout, row)
+		return ui.WriteJSON(a.stdout, row)
 	}
 	fmt.Fprintf(a.stdout, "%s is trusted again, and %s\n", t.Barcode, t.State)
 	return nil
@@ -76,10 +77,10 @@ func doubtText(t catalog.Tape, d catalog.TapeDoubt) string {
 	}
 	var more []string
 	if d.Unread > 0 {
-		more = append(more, fmt.Sprintf("%s not read back well since", count(int64(d.Unread), "file was", "files were")))
+		more = append(more, fmt.Sprintf("%s not read back well since", ui.Count(int64(d.Unread), "file was", "files were")))
 	}
 	if d.Missing > 0 {
-		more = append(more, fmt.Sprintf("%s missing there", count(int64(d.Missing), "file is", "files are")))
+		more = append(more, fmt.Sprintf("%s missing there", ui.Count(int64(d.Missing), "file is", "files are")))
 	}
 	if len(more) > 0 {
 		text += "; " + strings.Join(more, ", ")
@@ -99,7 +100,7 @@ func suspectHints(rows []tapeJSON) (hints []string) {
 
 // remedy is what gets a tape out of suspicion; "" if it is not suspect.
 func remedy(t catalog.Tape) string {
-	if t.State != catalog.TapeSuspect {
+	if !t.Suspect() {
 		return ""
 	}
 	return volume.SuspectHint(t.Barcode)

@@ -72,10 +72,22 @@ type indexEntry struct {
 	Children []indexEntry `json:"children"`
 }
 
+// tapeFolder is where the virtual library keeps a tape. A tape that was formatted while the library left the suffix of its labels out is
+// in the catalog without it.
+func (w *tortured) tapeFolder(barcode string) string {
+	w.t.Helper()
+	found, err := filepath.Glob(w.path("library/tapes/" + barcode + "*"))
+	w.must(err)
+	if len(found) != 1 {
+		w.t.Fatalf("the tape %s is %d folders: %q", barcode, len(found), found)
+	}
+	return found[0]
+}
+
 // indexOf reads what the last index on a virtual tape lists, by path.
 func (w *tortured) indexOf(barcode string) map[string]indexed {
 	w.t.Helper()
-	dir := w.path("library/tapes/" + barcode)
+	dir := w.tapeFolder(barcode)
 	text, err := os.ReadFile(filepath.Join(dir, "index.json"))
 	w.must(err)
 	var x struct{ Root indexEntry }
@@ -222,7 +234,7 @@ func (w *tortured) quick() (losses []string) {
 			return err
 		}
 		if kind := map[fs.FileMode]string{0: "file", fs.ModeDir: "directory", fs.ModeSymlink: "symlink"}[info.Mode().Type()]; kind != e.Kind ||
-			kind == "file" && info.Size() != e.Size || !info.ModTime().Equal(e.MTime) || e.Vanished != nil {
+			kind == "file" && info.Size() != e.Size || !info.ModTime().Equal(e.MTime.Time()) || e.Vanished != nil {
 			loss("%s is %s, %d bytes, %v; archived is %+v", name, kind, info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano), e)
 		}
 		return nil

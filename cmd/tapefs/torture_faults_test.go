@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // faultTroubles are the ways of robots, drives and labels that no other trouble has.
@@ -62,7 +62,7 @@ func (w *tortured) faultTroubles() []trouble {
 			return easy(faults...)()
 		}},
 		{"changer offline", func() bool { w.emptyDrives(); return w.faulty("offline") }},
-		{"door open", func() bool { w.emptyDrives(); return w.faulty("door-open") }},
+		{"door open", easy("door-open")},
 		{"drive wants cleaning", w.cleaning},
 		{"mount stuck", func() bool { return w.stuck("stuck-mount", " ltfs ") }},
 		{"read stuck", w.stuckRead},

@@ -11,7 +11,13 @@ import (
 // live is the life of an archive: rounds with the troubles that are named, and its end.
 func (w *tortured) live(first int, rounds [][]string) {
 	w.t.Helper()
+	defer func() {
+		if w.t.Failed() {
+			w.all.failed(w.round, w.failures)
+		}
+	}()
 	troubles := w.troubles()
+	w.round = "the first archive, " + w.again
 	w.change(true)
 	w.settle("the first archive")
 	w.keep()
@@ -136,7 +142,7 @@ func (w *tortured) lastCompare() {
 
 func (w *tortured) fatal(losses []string) {
 	w.t.Helper()
-	if len(losses) > 0 {
+	if w.failures = losses; len(losses) > 0 {
 		w.t.Fatalf("%s:\n%s\nwhat it did:\n%s", w.round, strings.Join(losses, "\n"), w.log.String())
 	}
 }

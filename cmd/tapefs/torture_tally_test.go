@@ -19,6 +19,7 @@ type tally struct {
 	ends  tallied // of archives: verify, catalog check --tapes, six rebuilds
 	said  int     // files of which spoilt tapes had the only good copy: said to be lost, as they are
 	steps map[string]time.Duration
+	ended []string // rounds that ended with a failure, and its first lines
 }
 
 // tallied counts rounds of one kind: met are those in which the trouble came in time.
@@ -30,6 +31,17 @@ type tallied struct {
 
 func newTally() *tally {
 	return &tally{kinds: map[string]*tallied{}, steps: map[string]time.Duration{}}
+}
+
+// failed notes a round that failed, so that the end of the log names it, too: what the round did is long.
+func (a *tally) failed(round string, losses []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, loss := range losses {
+		first, _, _ := strings.Cut(loss, "\n")
+		round += "\n    " + first
+	}
+	a.ended = append(a.ended, round)
 }
 
 // of changes the count of a kind.

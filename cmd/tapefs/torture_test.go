@@ -60,6 +60,9 @@ func TestTorture(t *testing.T) {
 		}
 	})
 	t.Log("\n" + all.table())
+	for _, round := range all.ended {
+		t.Log("failed: " + round)
+	}
 	for _, kind := range all.neverMet() {
 		t.Errorf("%s: the trouble never came in time", kind)
 	}

@@ -75,9 +75,10 @@ func (w *tortured) killHeal() bool {
 		fmt.Fprintf(&w.log, "--- a byte of %s on tape %s is another one now\n", name, barcode)
 	}
 	w.proved = map[int64]bool{}
+	gone, _ := w.damaged() // before the catalog knows of it
 	w.runs("verify")
 	met := w.struck(nil, "archive", "--heal", "--accept-deletions", "-v")
-	w.heals()
+	w.heals(gone)
 	return met
 }
 
@@ -144,7 +145,8 @@ func (w *tortured) loseCatalog() bool {
 	w.runs(append([]string{"catalog", "rebuild"}, args...)...)
 	w.proved = map[int64]bool{}
 	if w.spoilt { // what was known of damage went with the catalog: reading finds it again
-		w.heals()
+		gone, _ := w.damaged()
+		w.heals(gone)
 	}
 	return met
 }

@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 const (
@@ -52,6 +52,7 @@ type tortured struct {
 	settling bool     // runs have no trouble now
 	lastCode int      // of a run in trouble
 	losses   []string // of the round
+	failures []string // of the round that failed
 }
 
 func newTortured(t *testing.T, r *rand.Rand, all *tally) *tortured {

@@ -6,26 +6,16 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/archiver"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/config"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
-
-// defaultScrub is how long what lies on tape is trusted unread where the configuration says nothing.
-const defaultScrub = period(180 * 24 * time.Hour)
-
-func percent(word string) (float64, error) {
-	f, err := strconv.ParseFloat(strings.TrimSuffix(word, "%"), 64)
-	if err != nil || !strings.HasSuffix(word, "%") || !(f > 0 && f <= 100) {
-		return 0, fmt.Errorf("%q is not a share such as 5%%", word)
-	}
-	return f / 100, nil
-}
 
 type verifyCmd struct {
 	Paths   []string `arg:"" optional:"" name:"path" help:"Verify what holds these files and directories: /source/dir/file."`
@@ -34,6 +24,7 @@ type verifyCmd struct {
 	Due     bool     `help:"Read what scrub: in the configuration says is due; for cron." xor:"how"`
 	Tape    string   `help:"Read only this tape." placeholder:"BARCODE"`
 	Source  string   `help:"Read only this source's objects." placeholder:"NAME"`
+	DryRun  bool     `help:"Only say which tapes would be read, and about how long that takes. No tape moves."`
 	Openssl bool     `name:"openssl" help:"Open each object with the openssl program too, and compare each file's SHA-256: the independent proof."`
 }
 
@@ -54,10 +45,10 @@ func (c *verifyCmd) args() []string {
 	return append(out, c.Paths...)
 }
 
-func (c *verifyCmd) options(ctx context.Context, conf *config, db *catalog.DB) (o archiver.VerifyOptions, err error) {
+func (c *verifyCmd) options(ctx context.Context, conf *settings, db *catalog.DB) (o archiver.VerifyOptions, err error) {
 	o = archiver.VerifyOptions{Tape: c.Tape, Source: c.Source, OpenSSL: c.Openssl, Args: c.args()}
 	if c.Sample != "" {
-		if o.Sample, err = percent(c.Sample); err != nil {
+		if o.Sample, err = config.ParseShare(c.Sample); err != nil {
 			return o, usagef("--sample: %w", err)
 		}
 	}
@@ -90,33 +81,50 @@ func (c *verifyCmd) options(ctx context.Context, conf *config, db *catalog.DB) (
 }
 
 type verifyJSON struct {
-	Run       int64        `json:"run"`
-	Parts     int          `json:"parts"`
-	Bytes     int64        `json:"bytes"`
-	Files     int          `json:"files"`
-	Skipped   int          `json:"skipped"`
-	Recovered int          `json:"recovered"`
-	Replaced  int          `json:"replaced"` // damaged as was known, and whole elsewhere in the pool or known as lost
-	Damaged   []damageJSON `json:"damaged"`
-	Manifests int          `json:"manifests"`
-	Snapshots int          `json:"snapshots"`
-	Lost      []damageJSON `json:"lost"`              // manifests and snapshots of the catalog that are not on tape as they were written
-	Unnamed   int          `json:"missing_manifests"` // that were lost, also earlier, and that no other replaces yet
-	Known     int          `json:"known_damaged"`     // copies that are damaged and not healed, also those found earlier
-	Trusted   []string     `json:"trusted"`           // tapes that are suspect no more
-	Suspect   []string     `json:"suspect"`           // tapes that still are
-	Wanted    []string     `json:"wanted"`
+	Run       int64                   `json:"run"`
+	Parts     int                     `json:"parts"`
+	Bytes     int64                   `json:"bytes"`
+	Files     int                     `json:"files"`
+	Skipped   int                     `json:"skipped"`
+	Recovered int                     `json:"recovered"`
+	Replaced  int                     `json:"replaced"` // damaged as was known, and whole elsewhere in the pool or known as lost
+	Damaged   []archiver.VerifyDamage `json:"damaged"`
+	Manifests int                     `json:"manifests"`
+	Snapshots int                     `json:"snapshots"`
+	Lost      []archiver.VerifyDamage `json:"lost"`              // manifests and snapshots of the catalog that are not on tape as they were written
+	Unnamed   int                     `json:"missing_manifests"` // that were lost, also earlier, and that no other replaces yet
+	Known     int                     `json:"known_damaged"`     // copies that are damaged and not healed, also those found earlier
+	Trusted   []string                `json:"trusted"`           // tapes that are suspect no more
+	Suspect   []string                `json:"suspect"`           // tapes that still are
+	Wanted    []string                `json:"wanted"`
 }
 
-type damageJSON struct {
-	Object string `json:"object"`
-	Pool   string `json:"pool"`
-	Tape   string `json:"tape"`
-	File   string `json:"file"`
-	Why    string `json:"why"`
+// look says what a verify would read.
+func (c *verifyCmd) look(ctx context.Context, a *app) error {
+	conf, db, err := a.readCatalog(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	o, err := c.options(ctx, conf, db)
+	if err != nil {
+		return err
+	}
+	arch, err := a.newArchiver(conf, db, nil)
+	if err != nil {
+		return err
+	}
+	out, err := arch.LookAtVerify(ctx, o)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	return errors.Join(sayOutlook(a, "verify would read", "file on tape", "files on tape", &out), outlookError(&out))
 }
 
 func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
+	if c.DryRun {
+		return c.look(ctx, a)
+	}
 	conf, db, err := a.writeCatalog(ctx)
 	if err != nil {
 		return a.notBegun(ctx, "verify", err)
@@ -142,21 +150,15 @@ func (c *verifyCmd) Run(ctx context.Context, a *app) (err error) {
 			err = serr
 		}
 		if a.JSON {
-			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Replaced: sum.Replaced, Damaged: []damageJSON{}, Lost: []damageJSON{},
+			j := verifyJSON{Run: sum.Run, Parts: sum.Parts, Bytes: sum.Bytes, Files: sum.Files, Skipped: sum.Skipped, Recovered: sum.Recovered, Replaced: sum.Replaced, Damaged: sum.Damaged, Lost: sum.Lost,
 				Manifests: sum.Manifests, Snapshots: sum.Snapshots, Unnamed: sum.Unnamed, Known: sum.Known, Trusted: []string{}, Suspect: []string{}, Wanted: append([]string{}, sum.Wanted...)}
-			for _, d := range sum.Damaged {
-				j.Damaged = append(j.Damaged, damageJSON{d.Object, d.Pool, d.Barcode, d.File, d.Why})
-			}
-			for _, d := range sum.Lost {
-				j.Lost = append(j.Lost, damageJSON{d.Object, d.Pool, d.Barcode, d.File, d.Why})
-			}
 			for _, t := range sum.Trusted {
 				j.Trusted = append(j.Trusted, t.Barcode)
 			}
 			for _, r := range suspects {
 				j.Suspect = append(j.Suspect, r.Barcode)
 			}
-			if jsonErr := printJSON(a.stdout, j); err == nil {
+			if jsonErr := ui.WriteJSON(a.stdout, j); err == nil {
 				err = jsonErr
 			}
 		} else {
@@ -200,24 +202,24 @@ func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 	for _, t := range s.Trusted {
 		fmt.Fprintf(a.stdout, "tape %s is suspect no more, and %s%s\n", t.Barcode, t.State, prefixed(": ", t.Note))
 	}
-	line := fmt.Sprintf("verified: %s, %s", count(int64(s.Parts), "part", "parts"), bytesText(s.Bytes))
+	line := fmt.Sprintf("verified: %s, %s", ui.Count(int64(s.Parts), "part", "parts"), ui.Bytes(s.Bytes))
 	if c.Openssl {
-		line += fmt.Sprintf("; %s compared by openssl", count(int64(s.Files), "file", "files"))
+		line += fmt.Sprintf("; %s compared by openssl", ui.Count(int64(s.Files), "file", "files"))
 	}
 	if s.Manifests > 0 {
-		line += fmt.Sprintf("; %s", count(int64(s.Manifests), "manifest", "manifests"))
+		line += fmt.Sprintf("; %s", ui.Count(int64(s.Manifests), "manifest", "manifests"))
 	}
 	if s.Recovered > 0 {
-		line += fmt.Sprintf("; %s that counted as damaged: good again", count(int64(s.Recovered), "part", "parts"))
+		line += fmt.Sprintf("; %s that counted as damaged: good again", ui.Count(int64(s.Recovered), "part", "parts"))
 	}
 	if s.Replaced > 0 {
-		line += fmt.Sprintf("; %s damaged as was known, and no loss: whole elsewhere in the pool, or given up", count(int64(s.Replaced), "part", "parts"))
+		line += fmt.Sprintf("; %s damaged as was known, and no loss: whole elsewhere in the pool, or given up", ui.Count(int64(s.Replaced), "part", "parts"))
 	}
 	if s.Skipped > 0 {
-		line += fmt.Sprintf("; %s proved before the run was cut short", count(int64(s.Skipped), "part", "parts"))
+		line += fmt.Sprintf("; %s proved before the run was cut short", ui.Count(int64(s.Skipped), "part", "parts"))
 	}
 	if n := len(s.Damaged); n > 0 {
-		line += fmt.Sprintf("; %s DAMAGED", count(int64(n), "part", "parts"))
+		line += fmt.Sprintf("; %s DAMAGED", ui.Count(int64(n), "part", "parts"))
 	}
 	manifests := int64(0)
 	for _, d := range s.Lost {
@@ -226,10 +228,10 @@ func (c *verifyCmd) print(a *app, s archiver.VerifySummary) {
 		}
 	}
 	if manifests > 0 {
-		line += fmt.Sprintf("; %s LOST", count(manifests, "manifest", "manifests"))
+		line += fmt.Sprintf("; %s LOST", ui.Count(manifests, "manifest", "manifests"))
 	}
 	if n := int64(len(s.Lost)) - manifests; n > 0 {
-		line += fmt.Sprintf("; %s of the catalog LOST", count(n, "snapshot", "snapshots"))
+		line += fmt.Sprintf("; %s of the catalog LOST", ui.Count(n, "snapshot", "snapshots"))
 	}
 	fmt.Fprintln(a.stdout, line)
 }
@@ -251,19 +253,6 @@ func suspectRows(ctx context.Context, db *catalog.DB) (rows []tapeJSON, err erro
 		}
 	}
 	return rows, err
-}
-
-// damageRows is what status shows of damage.
-func damageRows(ctx context.Context, db *catalog.DB) ([]owedJSON, error) {
-	damages, err := db.Damages(ctx)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]owedJSON, 0, len(damages))
-	for _, d := range damages {
-		rows = append(rows, owedJSON{Pool: d.Pool, Copies: d.Copies, Bytes: d.Bytes})
-	}
-	return rows, nil
 }
 
 // missedJSON is a pool with manifests that were lost and not written anew yet.

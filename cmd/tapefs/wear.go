@@ -7,9 +7,10 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"tapefs/archiver"
-	"tapefs/archiver/volume"
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/archiver"
+	"github.com/tapefs/tapefs/archiver/volume"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/cmd/tapefs/ui"
 )
 
 // wearJSON is what drives said of a tape or of themselves: the newest, the oldest that is kept, and what follows from them.
@@ -91,7 +92,7 @@ type worseJSON struct {
 }
 
 // gettingWorse lists tapes and configured drives that should be seen to before they fail. Tapes that are out of use are left out.
-func gettingWorse(ctx context.Context, conf *config, db *catalog.DB) ([]worseJSON, error) {
+func gettingWorse(ctx context.Context, conf *settings, db *catalog.DB) ([]worseJSON, error) {
 	rows := []worseJSON{}
 	ids, err := db.Wear().Tapes(ctx)
 	if err != nil {
@@ -132,32 +133,32 @@ func gettingWorse(ctx context.Context, conf *config, db *catalog.DB) ([]worseJSO
 	return rows, nil
 }
 
-func printWorse(t *table, rows []worseJSON) {
+func printWorse(t *ui.Table, rows []worseJSON) {
 	for _, r := range rows {
 		who := "tape " + r.Tape
 		if r.Drive != "" {
 			who = "drive " + r.Drive
 		}
-		t.row("GETS WORSE", who+"  "+r.Advice.String())
+		t.Row("GETS WORSE", who+"  "+r.Advice.String())
 	}
 }
 
 // printTapeWear shows a tape's wear: each count, and by how much it rose since the oldest day that is kept.
-func printTapeWear(t *table, w *wearJSON) {
+func printTapeWear(t *ui.Table, w *wearJSON) {
 	if w == nil {
 		return
 	}
 	n := w.Newest
 	if n.Loads >= 0 || n.MBWritten >= 0 {
-		t.row("  wear", fmt.Sprintf("%s, by drive %s:", dateOr(&n.Time, "-"), n.Drive))
-		t.row("    loads", w.trend(func(x *wornJSON) int64 { return x.Loads }))
-		t.row("    MB written", w.trend(func(x *wornJSON) int64 { return x.MBWritten }))
-		t.row("    MB read", w.trend(func(x *wornJSON) int64 { return x.MBRead }))
-		t.row("    corrected", "writing "+w.trend(func(x *wornJSON) int64 { return x.WriteRetries })+"; reading "+w.trend(func(x *wornJSON) int64 { return x.ReadRetries }))
-		t.row("    not corrected", "writing "+w.trend(func(x *wornJSON) int64 { return x.WriteErrors })+"; reading "+w.trend(func(x *wornJSON) int64 { return x.ReadErrors }))
+		t.Row("  wear", fmt.Sprintf("%s, by drive %s:", ui.DateOr(&n.Time, "-"), n.Drive))
+		t.Row("    loads", w.trend(func(x *wornJSON) int64 { return x.Loads }))
+		t.Row("    MB written", w.trend(func(x *wornJSON) int64 { return x.MBWritten }))
+		t.Row("    MB read", w.trend(func(x *wornJSON) int64 { return x.MBRead }))
+		t.Row("    corrected", "writing "+w.trend(func(x *wornJSON) int64 { return x.WriteRetries })+"; reading "+w.trend(func(x *wornJSON) int64 { return x.ReadRetries }))
+		t.Row("    not corrected", "writing "+w.trend(func(x *wornJSON) int64 { return x.WriteErrors })+"; reading "+w.trend(func(x *wornJSON) int64 { return x.ReadErrors }))
 	}
 	for _, a := range w.Advice {
-		t.row("  GETS WORSE", a.String())
+		t.Row("  GETS WORSE", a.String())
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"sort"
 	"time"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 func (y *years) tapes() (tapes []tapeJSON) {

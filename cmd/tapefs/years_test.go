@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 const (

@@ -10,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // Damage is remembered in memory, for a while: an extent of a file on tape that was read badly
@@ -60,7 +61,11 @@ func (q *Queue) markUnread(cp catalog.CopyPart, f *fetch, err error) {
 }
 
 func (q *Queue) markTrouble(barcode string, err error) {
-	q.trouble[barcode] = trouble{err, time.Now().Add(forgetTrouble)}
+	long := forgetTrouble
+	if errors.Is(err, changer.ErrNoDrive) { // it may be switched on any moment, and looking for it costs little
+		long = lookForDrive
+	}
+	q.trouble[barcode] = trouble{err, time.Now().Add(long)}
 	// What waits for this tape is decided again.
 	for _, f := range q.fetches {
 		if f.tape == barcode {
@@ -181,7 +186,7 @@ func (q *Queue) forgetProved(ctx context.Context, copies []catalog.CopyPart) {
 	for _, id := range ask {
 		at, err := q.db.ProvedAt(ctx, id)
 		if err != nil {
-			q.log.Debug("ask whether a damaged file was proved since", "copy part", id, "err", err)
+			q.log.Debug("ask whether a damaged file was proved since", "part", id, "err", err)
 			continue
 		}
 		q.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
 )
 
 func TestFlippedBitsOnTapeAreNeverServed(t *testing.T) {

@@ -3,12 +3,13 @@ package recall
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // dispatch decides, for requests that no session answers, which tape is to be loaded, and starts
@@ -68,13 +69,15 @@ func (q *Queue) undecided() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	found := false
-	q.dropIdle(false)
+	q.dropIdle()
 	for _, f := range q.fetches {
-		if f.active || q.covered(f) {
+		if f.active || f.idle || q.covered(f) {
 			continue
 		}
 		if len(q.usable(f, nil)) == 0 {
-			q.finish(f, nil, q.hopeless(f, nil))
+			if err := q.hopeless(f, nil); !errors.Is(err, changer.ErrDriveAway) || !q.waitsOffline(f, err) {
+				q.finish(f, nil, err)
+			}
 			continue
 		}
 		// A tape that was chosen and has no drive yet: nothing new to decide.
@@ -117,7 +120,7 @@ func (q *Queue) plan() {
 	}
 	var waiting []*fetch
 	for _, f := range q.fetches {
-		if !f.active && !q.covered(f) {
+		if !f.active && !f.idle && !q.covered(f) {
 			waiting = append(waiting, f)
 		}
 	}
@@ -192,6 +195,9 @@ type elsewhere struct {
 	room               bool // an unserved user is to have this session's drive
 }
 
+// any reports whether anybody waits.
+func (e elsewhere) any() bool { return !e.reader.IsZero() || !e.background.IsZero() }
+
 // waitingElsewhere looks for it. Called with the lock held.
 func (q *Queue) waitingElsewhere() elsewhere {
 	var oldest elsewhere
@@ -205,7 +211,7 @@ func (q *Queue) waitingElsewhere() elsewhere {
 		return oldest
 	}
 	for _, f := range q.fetches {
-		if f.tape == "" || f.active || q.covered(f) {
+		if f.tape == "" || f.active || f.idle || q.covered(f) {
 			continue
 		}
 		since := &oldest.reader

@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // The reader in the simulation of whom the fairness is for: he comes to two drives that one other user keeps busy with six threads, each
@@ -31,7 +31,7 @@ func simObject(barcode string, id int64, addr int64) *object {
 // first has six threads on two tapes.
 func firstByte(t *testing.T, slice, arrives time.Duration, barcode string, addr int64, drives int) (took time.Duration, mounts int) {
 	dir := t.TempDir()
-	l := &simLibrary{world: newWorld(t, 0), dir: dir, slots: []string{"T00000L8", "T00001L8", "T00002L8"}}
+	l := &simLibrary{world: newWorld(t, 0), kind: drives8, dir: dir, slots: []string{"T00000L8", "T00001L8", "T00002L8"}}
 	for _, b := range l.slots {
 		if err := os.MkdirAll(filepath.Join(dir, b), 0o700); err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func firstByte(t *testing.T, slice, arrives time.Duration, barcode string, addr 
 	synctest.Test(t, func(t *testing.T) {
 		l.free = make(chan *head, drives)
 		for range drives {
-			h := &head{}
+			h := &head{kind: drives8}
 			l.heads = append(l.heads, h)
 			l.free <- h
 		}
@@ -70,7 +70,7 @@ func firstByte(t *testing.T, slice, arrives time.Duration, barcode string, addr 
 				defer func() { done <- struct{}{} }()
 				p := make([]byte, 25)
 				for _, o := range objects {
-					if q.readExtent(ctx, 1000, o, 0, p, 0) != nil {
+					if q.readExtent(ctx, asker{user: 1000}, o, 0, p, 0) != nil {
 						return
 					}
 					time.Sleep(5 * time.Millisecond) // it does something with them
@@ -79,7 +79,7 @@ func firstByte(t *testing.T, slice, arrives time.Duration, barcode string, addr 
 		}
 		time.Sleep(arrives)
 		began := time.Now()
-		if err := q.readExtent(t.Context(), 2000, wanted, 0, make([]byte, 25), 0); err != nil {
+		if err := q.readExtent(t.Context(), asker{user: 2000}, wanted, 0, make([]byte, 25), 0); err != nil {
 			t.Error(err)
 		}
 		took = time.Since(began)

@@ -20,12 +20,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/crypto"
 )
 
-const es = catalog.ExtentSize
+const (
+	es  = catalog.ExtentSize
+	oid = "0123456789abcdef0123456789abcdef"
+)
 
 // world is a catalog, a key and a library made of folders: WORLD/tapes/BARCODE/NAME.
 type world struct {
@@ -164,6 +167,10 @@ func (w *world) ProvedAt(_ context.Context, copyPart int64) (time.Time, error) {
 	return w.proved[copyPart], nil
 }
 
+func (w *world) MovesOf(context.Context, int64) ([]catalog.Move, error) { return nil, nil }
+
+func (w *world) BestMoved(context.Context, int) (string, error) { return "", catalog.ErrNotFound }
+
 func (w *world) TapeByBarcode(_ context.Context, barcode string) (catalog.Tape, error) {
 	return catalog.Tape{Barcode: barcode, UUID: "uuid-" + barcode}, nil
 }
@@ -238,6 +245,8 @@ type fakeLease struct {
 	w *world
 	d *fakeDrive
 }
+
+func (l *fakeLease) Held() error { return nil }
 
 func (l *fakeLease) Wanted() bool {
 	l.w.mu.Lock()
@@ -385,6 +394,11 @@ func (w *world) version(id catalog.ID, o *sealed, data, size int64, places ...ca
 }
 
 // flip changes one bit of a file.
+// extentName is where the cache of a queue keeps an extent.
+func extentName(q *Queue, oid string, n int64) string {
+	return filepath.Join(q.o.CacheDir, oid[:2], oid, fmt.Sprintf("%06d", n))
+}
+
 func flip(t *testing.T, name string, off int64) {
 	t.Helper()
 	data, err := os.ReadFile(name)

@@ -8,7 +8,8 @@ import (
 	"os"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // fetch is the request for one missing extent, shared by all who want it. Its fields are
@@ -23,6 +24,7 @@ type fetch struct {
 	refs    int             // waiters, and files that asked for it ahead
 	users   map[uint32]int  // whose they are; nobody's are those of Prefetch
 	reading map[uint32]int  // whose the waiters are
+	asking  map[asker]int   // the waiters by file
 	active  bool            // a session reads it
 	tape    string          // the one the dispatcher chose to load for it; "" while undecided
 	stop    context.Context // of a survey, which may take hours: ends when nobody wants it any more
@@ -39,7 +41,7 @@ type fetch struct {
 
 // readExtent copies sealed bytes of extent n from offset on into dst: from the cache, or else from
 // tape. All of dst is verified bytes when the error is nil.
-func (q *Queue) readExtent(ctx context.Context, user uint32, o *object, n int64, dst []byte, offset int64) error {
+func (q *Queue) readExtent(ctx context.Context, who asker, o *object, n int64, dst []byte, offset int64) error {
 	sum, err := o.sum(ctx, q.db, n)
 	if err != nil {
 		return err
@@ -49,7 +51,7 @@ func (q *Queue) readExtent(ctx context.Context, user uint32, o *object, n int64,
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if ok, err := q.cache.read(ctx, o.oid, n, size, sum, dst, offset); ok || err != nil {
+		if ok, err := q.cache.Read(ctx, o.oid, n, size, sum, dst, offset); ok || err != nil {
 			if ok {
 				q.verifyNext(o, n)
 			}
@@ -60,25 +62,28 @@ func (q *Queue) readExtent(ctx context.Context, user uint32, o *object, n int64,
 			return nil
 		}
 		q.forgetProved(ctx, o.copies(n))
-		f, err := q.join(o, n, sum, reader, user)
+		f, err := q.join(o, n, sum, reader, who.user)
 		if err != nil {
 			return err
 		}
 		if f == nil {
 			continue // it came in between
 		}
-		giveBackPages(dst)
+		q.asks(f, who)
+		cache.GiveBackPages(dst)
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			q.waited(f, user)
-			q.leaveFor(f, user)
+			q.asked(f, who)
+			q.waited(f, who.user)
+			q.leaveFor(f, who.user)
 			return ctx.Err()
 		}
 		if f.err == nil {
 			copy(dst, f.data[offset:])
 		}
-		q.waited(f, user)
+		q.asked(f, who)
+		q.waited(f, who.user)
 		return f.err
 	}
 }
@@ -86,7 +91,7 @@ func (q *Queue) readExtent(ctx context.Context, user uint32, o *object, n int64,
 // verifyNext has another core hold the extent behind n against its sum, if it is in the cache and was not yet, and the one before n was:
 // then somebody reads from beginning to end, and would wait for it. One at a time; what is found to be bad is gone when he gets there.
 func (q *Queue) verifyNext(o *object, n int64) {
-	if !q.cache.wantsCheck(o.oid, n) {
+	if !q.cache.WantsCheck(o.oid, n) {
 		return
 	}
 	select {
@@ -108,7 +113,7 @@ func (q *Queue) verifyNext(o *object, n int64) {
 		sum, err := o.sum(q.soft, q.db, n+1)
 		if err == nil {
 			_, _, size := o.extent(n + 1)
-			_, err = q.cache.read(q.soft, o.oid, n+1, size, sum, nil, 0)
+			_, err = q.cache.Read(q.soft, o.oid, n+1, size, sum, nil, 0)
 		}
 		if err != nil && q.soft.Err() == nil {
 			q.log.Debug("cached extent is not verified ahead", "object", o.oid, "extent", n+1, "err", err) // its reader gets the error
@@ -173,7 +178,7 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest, us
 	f := q.fetches[key]
 	if f == nil {
 		// It may have come in since the caller looked.
-		if n != surveyExtent && (q.cache.has(o.oid, n) || q.memory.get(key) != nil) {
+		if n != surveyExtent && (q.cache.Has(o.oid, n) || q.memory.get(key) != nil) {
 			return nil, nil
 		}
 		copies := o.copies(n)
@@ -184,7 +189,7 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest, us
 			return nil, fmt.Errorf("object %s extent %d: %w: no library is configured (%s)", o.oid, n, ErrOffline, barcodes(copies))
 		}
 		f = &fetch{key: key, o: o, sum: sum, copies: copies, since: time.Now(), done: make(chan struct{}), background: who == background,
-			users: map[uint32]int{}, reading: map[uint32]int{}}
+			users: map[uint32]int{}, reading: map[uint32]int{}, asking: map[asker]int{}}
 		if n == surveyExtent {
 			f.stop, f.cancel = context.WithCancel(q.soft)
 		}
@@ -193,6 +198,7 @@ func (q *Queue) join(o *object, n int64, sum [sha256.Size]byte, who interest, us
 	}
 	if f.idle {
 		f.idle = false
+		q.idleFetches--
 		f.refs--
 	}
 	f.refs++
@@ -234,9 +240,9 @@ func (q *Queue) putBack(f *fetch) {
 }
 
 // less counts down, and forgets what nobody counts any more.
-func less(counts map[uint32]int, user uint32) {
-	if counts[user]--; counts[user] <= 0 {
-		delete(counts, user)
+func less[K comparable](counts map[K]int, who K) {
+	if counts[who]--; counts[who] <= 0 {
+		delete(counts, who)
 	}
 }
 
@@ -272,6 +278,10 @@ func (q *Queue) finish(f *fetch, data []byte, err error) {
 		f.cancel()
 	}
 	f.active = false
+	if f.idle {
+		f.idle = false
+		q.idleFetches--
+	}
 	if err == nil {
 		q.gave(f)
 	}

@@ -8,13 +8,10 @@ import (
 	"os"
 	"sync"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
-
-// maxWindow is how many extents a sequential reader asks for ahead: 256 MiB, a second of a drive
-// at full speed.
-const maxWindow = 64
 
 // sequentialBytes is how much must be read in one go before anything is asked for ahead: more than
 // what looks at a file's head or tail.
@@ -35,13 +32,14 @@ type File struct {
 
 	mu        sync.Mutex // protects all below
 	closed    bool
+	program   string     // that reads it; "" where that is not known
 	spool     *spoolFile // nil: read from the object
 	spoolTime catalog.Time
 	left      *spoolFile // a spool copy no longer used
 	object    *object
 	start     int64      // of the bytes in the object's plain stream
 	data      catalog.ID // the version they are a member of
-	held      *held
+	held      *cache.Held
 
 	next    int64            // where the last read ended
 	run     int64            // bytes read in one go
@@ -66,7 +64,7 @@ func (f *File) useObject(loc catalog.Location) error {
 	}
 	f.object, f.start, f.data = o, loc.Data, loc.Version.ID
 	first, last := f.extents()
-	if len(loc.Places) == 0 && f.q.cache.missing(o.oid, first, last) {
+	if len(loc.Places) == 0 && f.q.cache.Missing(o.oid, first, last) {
 		f.q.closeObject(o)
 		f.object = nil
 		return ErrNoBytes
@@ -124,10 +122,11 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 		return 0, os.ErrClosed
 	}
 	o, start, data := f.object, f.start, f.data
+	who := asker{f.user, f.id, f.program}
 	f.mu.Unlock()
 
 	if o.foreign != nil {
-		return f.readForeign(ctx, o, data, p, off)
+		return f.readForeign(ctx, who, o, data, p, off)
 	}
 	done := 0
 	for done < len(p) {
@@ -138,12 +137,12 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 			piece = piece[:rest]
 		}
 		f.readAhead(ctx, off+int64(done), int64(len(piece)), n, (at+int64(len(p)-done)-1)/catalog.ExtentSize)
-		if err := f.q.readExtent(ctx, f.user, o, n, piece, in); err != nil {
+		if err := f.q.readExtent(ctx, who, o, n, piece, in); err != nil {
 			return done, err
 		}
-		f.q.cache.note(f.id, o.oid, start+crypto.HeaderSize, f.size)
+		f.q.cache.Note(f.id, o.oid, start+crypto.HeaderSize, f.size)
 		if data != f.id {
-			f.q.cache.note(data, o.oid, start+crypto.HeaderSize, f.size)
+			f.q.cache.Note(data, o.oid, start+crypto.HeaderSize, f.size)
 		}
 		if err := o.unseal(piece, start+off+int64(done)); err != nil {
 			clear(piece)
@@ -155,13 +154,13 @@ func (f *File) readObject(ctx context.Context, p []byte, off int64) (int, error)
 }
 
 // readForeign is readObject for an object of an imported archive, which holds one file and nothing else.
-func (f *File) readForeign(ctx context.Context, o *object, data catalog.ID, p []byte, off int64) (int, error) {
+func (f *File) readForeign(ctx context.Context, who asker, o *object, data catalog.ID, p []byte, off int64) (int, error) {
 	if err := f.q.surveyed(ctx, f.user, o); err != nil {
 		return 0, err
 	}
 	at := crypto.HeaderSize + off
 	f.readAhead(ctx, off, int64(len(p)), at/catalog.ExtentSize, (at+int64(len(p))-1)/catalog.ExtentSize)
-	r, err := o.reader(sealedBytes{ctx, f.q, f.user, o})
+	r, err := o.reader(sealedBytes{ctx, f.q, who, o})
 	if err != nil {
 		return 0, fmt.Errorf("object %s: %w", o.oid, err)
 	}
@@ -174,7 +173,7 @@ func (f *File) readForeign(ctx context.Context, o *object, data catalog.ID, p []
 		return 0, err
 	}
 	for _, id := range []catalog.ID{f.id, data} {
-		f.q.cache.note(id, o.oid, crypto.HeaderSize, f.size)
+		f.q.cache.Note(id, o.oid, crypto.HeaderSize, f.size)
 	}
 	return n, nil
 }
@@ -182,7 +181,7 @@ func (f *File) readForeign(ctx context.Context, o *object, data catalog.ID, p []
 // readAhead follows the reader, who is about to read size bytes at off, in extent n, and asks for
 // the rest of the read, which ends in extent end, and for what a sequential reader will want next.
 func (f *File) readAhead(ctx context.Context, off, size, n, end int64) {
-	limit := f.q.cache.window()
+	limit := f.q.cache.Window()
 	f.mu.Lock()
 	if off > f.next+nearBytes || off < f.next-nearBytes {
 		f.run, f.window, f.asked = 0, 0, n
@@ -264,7 +263,7 @@ func (f *File) complete() bool {
 	}
 	if f.held == nil {
 		first, last := f.extents()
-		f.held = f.q.cache.hold(f.object.oid, first, last)
+		f.held = f.q.cache.Hold(f.object.oid, first, last)
 	}
 	return f.held != nil
 }
@@ -290,7 +289,7 @@ func (f *File) Close() error {
 	for _, w := range pending {
 		f.q.leaveFor(w, f.user)
 	}
-	f.q.cache.release(held)
+	f.q.cache.Release(held)
 	if o != nil {
 		f.q.closeObject(o)
 	}

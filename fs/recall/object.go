@@ -3,14 +3,14 @@ package recall
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // keepObjects is how many objects without an open file keep their derived key and sums: a tree of
@@ -49,12 +49,6 @@ func (o *object) extent(n int64) (part int, offset, size int64) {
 	return int(start / o.partSize), start % o.partSize, min(catalog.ExtentSize, o.sealed-start)
 }
 
-// validOID keeps what could be a path of its own out of the cache's folders.
-func validOID(oid string) bool {
-	_, err := hex.DecodeString(oid)
-	return err == nil && len(oid) == 32
-}
-
 // openObject returns the shared object of a location; each call is undone by closeObject.
 func (q *Queue) openObject(loc catalog.Location) (*object, error) {
 	lo := loc.Object
@@ -65,7 +59,7 @@ func (q *Queue) openObject(loc catalog.Location) (*object, error) {
 	}
 	bad := func(why string) error { return fmt.Errorf("object %s: the catalog is inconsistent: %s", lo.OID, why) }
 	switch {
-	case !validOID(lo.OID):
+	case !cache.ValidOID(lo.OID):
 		return nil, bad("object id is not 32 hex digits")
 	case lo.PartSize <= 0 || lo.PartSize%catalog.ExtentSize != 0:
 		return nil, bad(fmt.Sprintf("part size %d", lo.PartSize))

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // Tapes outside the library. What needs one fails at once, or waits for the tape as long as
@@ -58,6 +59,25 @@ func (q *Queue) Outside(ctx context.Context, barcode string) bool {
 	return q.looked != nil && q.looked.place(barcode) == outside
 }
 
+// NoDrive says why no tape can be read while the drive that would read it is not there; "": nobody asked since, or it is there.
+func (q *Queue) NoDrive() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.noDrive
+}
+
+// driveFor notes whether a tape found its drive. Called with the lock held.
+func (q *Queue) driveFor(err error) {
+	if !errors.Is(err, changer.ErrDriveAway) {
+		q.noDrive = ""
+		return
+	}
+	if q.noDrive == "" {
+		q.log.Warn("nothing can be read from tape: is the drive switched on?", "err", err)
+	}
+	q.noDrive = err.Error()
+}
+
 // Wanted lists the tapes that reads needed, that were outside the library and have not come back.
 func (q *Queue) Wanted() []string {
 	q.mu.Lock()
@@ -69,9 +89,13 @@ func (q *Queue) Wanted() []string {
 	return list
 }
 
-// waitsOffline notes that a fetch needs a tape outside the library, and tells whether it waits for
+// waitsOffline notes that a fetch needs a tape outside the library, or a drive that is switched off, and tells whether it waits for
 // it. Called with the lock held.
 func (q *Queue) waitsOffline(f *fetch, err error) bool {
+	if errors.Is(err, changer.ErrDriveAway) {
+		q.lookAgainIn(min(q.offlinePoll, lookForDrive))
+		return time.Since(f.since) < q.o.OfflineWait
+	}
 	if !errors.Is(err, ErrOffline) {
 		return false
 	}
@@ -145,11 +169,13 @@ func (q *Queue) later(note func()) {
 }
 
 // lookAgain makes the dispatcher look at the library in a while. Called with the lock held.
-func (q *Queue) lookAgain() {
+func (q *Queue) lookAgain() { q.lookAgainIn(q.offlinePoll) }
+
+func (q *Queue) lookAgainIn(while time.Duration) {
 	if q.lookTimer != nil || q.closed {
 		return
 	}
-	q.lookTimer = time.AfterFunc(q.offlinePoll, func() {
+	q.lookTimer = time.AfterFunc(while, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.lookTimer = nil

@@ -2,13 +2,13 @@ package recall
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/changer/lto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/lto"
+	"github.com/tapefs/tapefs/fs/recall/motion"
 )
 
 // The order in which a mounted tape is read. What follows closely along the tape is read forwards, as it
@@ -23,38 +23,22 @@ const tapeBlock = 512 << 10
 // speed, and less than a locate takes.
 const nearTape = 256 << 20
 
-// geometry estimates where along the tape a byte lies. Zero: not known, and bytes are taken for length.
-// It only orders: with an estimate that is wrong, far reads take as long as in the order of bytes.
-type geometry struct {
-	wrapBytes float64
-}
-
-func geometryOf(t catalog.Tape) geometry {
+// layoutOf is how a tape should be laid out by its format and capacity, and the name of what is laid out like it. It only
+// orders: with one that is wrong, far reads take as long as in the order of bytes.
+func layoutOf(t catalog.Tape) (motion.Layout, string) {
 	format, ok := changer.Barcode(t.Barcode).Format()
 	if !ok || format.Generation != t.Generation {
 		format, _ = lto.ByGeneration(t.Generation)
 	}
 	native, wraps := format.DataPartition() // what we write does not compress
 	if wraps == 0 {
-		return geometry{}
+		return motion.Layout{}, ""
 	}
 	capacity := t.Capacity
 	if capacity <= 0 {
 		capacity = native
 	}
-	return geometry{float64(capacity) / float64(wraps)}
-}
-
-// along is the place of a byte along the tape's length: 0 its beginning, 1 its end.
-func (g geometry) along(addr int64) float64 {
-	if g.wrapBytes <= 0 {
-		return float64(addr)
-	}
-	wrap, x := math.Modf(float64(max(0, addr)) / g.wrapBytes)
-	if int64(wrap)%2 == 1 {
-		return 1 - x
-	}
-	return x
+	return motion.Layout{WrapBytes: float64(capacity) / float64(wraps), BandWraps: int64(format.Wraps / lto.Bands)}, format.Name
 }
 
 // position is where something lies on a tape.
@@ -76,10 +60,12 @@ func (q *Queue) positionOf(o *object, cp catalog.CopyPart, n int64) position {
 
 // sweep is the head's way over a mounted tape.
 type sweep struct {
-	geometry geometry
-	at       position // of what was read last
-	back     bool     // on the way to the tape's beginning
-	turned   time.Time
+	layout motion.Layout
+	model  *motion.Model // nil: nothing was learned yet
+	round  round
+	at     position // of what was read last
+	back   bool     // on the way to the tape's beginning
+	turned time.Time
 }
 
 // near tells whether p comes so soon behind o that the drive streams on.
@@ -99,8 +85,9 @@ func (s *sweep) choose(waiting []position, patient bool, now time.Time) int {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(a, b int) int { return waiting[a].compare(waiting[b]) })
-	here := s.geometry.along(s.at.addr)
+	here := s.layout.Along(s.at.addr)
 	up, down, first, ahead := -1, -1, -1, -1 // the next one on either way; of all; when nothing else is left
+	var starts []int                         // of stretches
 	var upAt, downAt, firstAt float64
 	for k, i := range order {
 		if k > 0 && near(waiting[order[k-1]], waiting[i]) {
@@ -110,7 +97,8 @@ func (s *sweep) choose(waiting []position, patient bool, now time.Time) int {
 			ahead = i // it had its turn
 			continue
 		}
-		x := s.geometry.along(waiting[i].addr)
+		starts = append(starts, i)
+		x := s.layout.Along(waiting[i].addr)
 		if x >= here && (up < 0 || x < upAt) {
 			up, upAt = i, x
 		}
@@ -124,7 +112,9 @@ func (s *sweep) choose(waiting []position, patient bool, now time.Time) int {
 	switch {
 	case first < 0:
 		return max(ahead, 0)
-	case s.geometry.wrapBytes <= 0: // bytes are all that is known: forwards, and again from the beginning
+	case s.model != nil:
+		return s.nextOfRound(waiting, starts)
+	case !s.layout.Known(): // bytes are all that is known: forwards, and again from the beginning
 		if up < 0 {
 			return first
 		}
@@ -148,4 +138,26 @@ func (s *sweep) streamOn(waiting []position) int {
 		}
 	}
 	return best
+}
+
+// cheapDetour is by how many seconds a reader's way may become longer for each thing that is only foreseen.
+const cheapDetour = 10
+
+// onTheWay returns which of some positions the head passes first on its way to another one, or -1. It is known only once locates were
+// learned.
+func (s *sweep) onTheWay(to position, positions []position) int {
+	if s.model == nil {
+		return -1
+	}
+	first, least := -1, 0.0
+	for i, p := range positions {
+		before, longer := s.model.Detour(s.at.addr, []int64{to.addr}, p.addr)
+		if before != 0 || longer > cheapDetour {
+			continue
+		}
+		if seconds := s.model.Seconds(s.at.addr, p.addr); first < 0 || seconds < least {
+			first, least = i, seconds
+		}
+	}
+	return first
 }

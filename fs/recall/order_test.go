@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // walk lists the blocks in the order in which the head takes them.
@@ -27,8 +27,8 @@ func walk(s *sweep, patient bool, now time.Time, blocks ...int64) []int64 {
 func TestSweep(t *testing.T) {
 	const gb = 1907 // blocks, about
 	now := time.Now()
-	lto8 := geometryOf(catalog.Tape{Generation: 8})
-	wrap := int64(lto8.wrapBytes / tapeBlock)
+	lto8, _ := layoutOf(catalog.Tape{Generation: 8})
+	wrap := int64(lto8.WrapBytes / tapeBlock)
 	for _, c := range []struct {
 		name    string
 		s       sweep
@@ -44,13 +44,13 @@ func TestSweep(t *testing.T) {
 			[]int64{410, 420, 10 * gb}, []int64{10 * gb, 410, 420}},
 		{"but goes on when nobody waits elsewhere", sweep{at: position{block: 400, addr: 400 * tapeBlock}, turned: now.Add(-2 * maxSweep)}, true,
 			[]int64{410, 420, 10 * gb}, []int64{410, 420, 10 * gb}},
-		{"up the length of the tape and down again, whatever the wrap", sweep{geometry: lto8, turned: now}, true,
+		{"up the length of the tape and down again, whatever the wrap", sweep{layout: lto8, turned: now}, true,
 			// 1/4 of the length in wrap 4; 3/4 in wrap 1 (there the tape runs back); 1/2 in wrap 0 and 7.
 			[]int64{wrap/2 + 7*wrap, wrap + wrap/4, 4*wrap + wrap/4, wrap / 2},
 			[]int64{4*wrap + wrap/4, wrap / 2, wrap/2 + 7*wrap, wrap + wrap/4}},
-		{"a stretch in a wrap that runs back is read forwards", sweep{geometry: lto8, turned: now}, true,
+		{"a stretch in a wrap that runs back is read forwards", sweep{layout: lto8, turned: now}, true,
 			[]int64{wrap + 300, wrap + 100, wrap + 200}, []int64{wrap + 100, wrap + 200, wrap + 300}},
-		{"what lies behind is taken on the way back", sweep{geometry: lto8, turned: now, at: position{block: wrap / 2, addr: wrap / 2 * tapeBlock}}, true,
+		{"what lies behind is taken on the way back", sweep{layout: lto8, turned: now, at: position{block: wrap / 2, addr: wrap / 2 * tapeBlock}}, true,
 			[]int64{wrap / 4, wrap * 3 / 4, wrap / 8}, []int64{wrap * 3 / 4, wrap / 4, wrap / 8}},
 	} {
 		if got := walk(&c.s, c.patient, now, c.blocks...); !slices.Equal(got, c.want) {

@@ -14,7 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // Owner asks the process that owns the cache. Safe for concurrent use; closed by Close.
@@ -83,7 +84,7 @@ func (o *Owner) do(ctx context.Context, method, path string, body any) (io.ReadC
 		return nil, ErrOtherVersion
 	}
 	why, _ := io.ReadAll(io.LimitReader(answer.Body, 4096))
-	return nil, errors.New(strings.TrimSpace(string(why)))
+	return nil, &statusError{answer.StatusCode, strings.TrimSpace(string(why))}
 }
 
 // ask sends a request that is answered at once.
@@ -108,7 +109,7 @@ func (o *Owner) Live(ctx context.Context) (l Live, err error) {
 }
 
 // File asks what is cached of a version.
-func (o *Owner) File(ctx context.Context, id catalog.ID) (u FileUse, err error) {
+func (o *Owner) File(ctx context.Context, id catalog.ID) (u cache.FileUse, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	err = o.ask(ctx, http.MethodGet, fmt.Sprintf("/v1/file?id=%d", id), nil, &u)
@@ -148,7 +149,7 @@ func (o *Owner) Prefetch(ctx context.Context, r PrefetchRequest, report func(Pre
 		case line.Error == "":
 			return *line.Result, nil
 		case line.Pinned:
-			return *line.Result, fmt.Errorf("%w%s", ErrPinned, strings.TrimPrefix(line.Error, ErrPinned.Error()))
+			return *line.Result, fmt.Errorf("%w%s", cache.ErrPinned, strings.TrimPrefix(line.Error, cache.ErrPinned.Error()))
 		default:
 			return *line.Result, errors.New(line.Error)
 		}

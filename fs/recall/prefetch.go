@@ -9,8 +9,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // Prefetch brings a list of files into the cache. The whole list is planned before anything is read: which
@@ -21,6 +22,8 @@ import (
 type PrefetchRequest struct {
 	IDs []catalog.ID `json:"ids"`
 	Pin bool         `json:"pin"` // keep them until Unpin
+	// Look only makes the plan, and reports it: nothing is read or pinned.
+	Look bool `json:"look,omitempty"`
 }
 
 // PrefetchPlan is what is said before anything is read. All sizes are sealed bytes, of whole extents.
@@ -39,6 +42,8 @@ type PrefetchTape struct {
 	Barcode string `json:"barcode"`
 	Bytes   int64  `json:"bytes"`
 	Outside bool   `json:"outside"` // not in the library: wanted
+	Loaded  bool   `json:"loaded"`  // in a drive
+	Jumps   int64  `json:"locates"` // places between which the tape runs without reading
 }
 
 // PrefetchResult says what became of a plan, in sealed bytes.
@@ -77,7 +82,7 @@ type prefetch struct {
 // needed is what is wanted of one object.
 type needed struct {
 	o    *object
-	want bits
+	want cache.Bits
 }
 
 // tapePlan is what comes from one tape.
@@ -100,7 +105,7 @@ type readRun struct {
 func (q *Queue) Prefetch(ctx context.Context, r PrefetchRequest, report func(PrefetchEvent)) (PrefetchResult, error) {
 	p := &prefetch{q: q, objects: map[int64]*needed{}, report: report}
 	defer p.close()
-	if !q.cache.keeps() {
+	if !q.cache.Keeps() {
 		return p.result, errors.New("prefetch: this process has no cache to keep anything in")
 	}
 	if err := p.collect(ctx, r.IDs); err != nil {
@@ -114,6 +119,10 @@ func (q *Queue) Prefetch(ctx context.Context, r PrefetchRequest, report func(Pre
 		p.inv = inv
 	}
 	p.byTape()
+	if r.Look {
+		report(PrefetchEvent{Plan: &p.plan})
+		return p.result, nil
+	}
 	if r.Pin {
 		if err := p.pin(ctx, r.IDs); err != nil {
 			return p.result, err
@@ -130,21 +139,21 @@ func (q *Queue) Prefetch(ctx context.Context, r PrefetchRequest, report func(Pre
 }
 
 // OwnsCache tells whether this process keeps what is read.
-func (q *Queue) OwnsCache() bool { return q.cache.keeps() }
+func (q *Queue) OwnsCache() bool { return q.cache.Keeps() }
 
 // Unpin takes the pins of files back, and of all below directories. It returns how many were pinned.
 func (q *Queue) Unpin(ctx context.Context, ids []catalog.ID) (int, error) {
 	unpinned := 0
 	var page []catalog.ID
 	flush := func() error {
-		n, err := q.cache.unpin(page)
+		n, err := q.cache.Unpin(page)
 		unpinned += n
 		page = page[:0]
 		return err
 	}
 	for _, id := range ids {
 		if id == catalog.Root { // also versions that are in no listing any more
-			page = append(page, q.cache.allPinned()...)
+			page = append(page, q.cache.Pinned()...)
 			continue
 		}
 		err := q.db.Files(ctx, id, func(v *catalog.Version) error {
@@ -163,39 +172,39 @@ func (q *Queue) Unpin(ctx context.Context, ids []catalog.ID) (int, error) {
 	return unpinned, nil
 }
 
-// pin keeps all files of the list, or none.
+// Pin keeps all files of the list, or none.
 func (p *prefetch) pin(ctx context.Context, ids []catalog.ID) error {
 	if p.room < p.plan.Missing {
-		return fmt.Errorf("%w: %d bytes are to be read, and there is room for %d", ErrPinned, p.plan.Missing, p.room)
+		return fmt.Errorf("%w: %d bytes are to be read, and there is room for %d", cache.ErrPinned, p.plan.Missing, p.room)
 	}
 	var done []catalog.ID
 	for _, id := range ids {
 		err := p.q.db.Files(ctx, id, func(v *catalog.Version) error {
 			w, data, err := p.find(ctx, v)
-			if err != nil || w == nil || p.q.cache.isPinned(v.Inode) {
+			if err != nil || w == nil || p.q.cache.IsPinned(v.Inode) {
 				return err
 			}
-			if err := p.q.cache.pin(v.Inode, w.o.oid, data+crypto.HeaderSize, v.Size); err != nil {
+			if err := p.q.cache.Pin(v.Inode, w.o.oid, data+crypto.HeaderSize, v.Size); err != nil {
 				return err
 			}
 			done = append(done, v.Inode)
 			return nil
 		})
 		if err != nil {
-			_, uerr := p.q.cache.unpin(done)
+			_, uerr := p.q.cache.Unpin(done)
 			return errors.Join(err, uerr)
 		}
 	}
 	return nil
 }
 
-// note lets the cache know which files its extents belong to, as a reader would have.
+// Note lets the cache know which files its extents belong to, as a reader would have.
 func (p *prefetch) note(ctx context.Context, ids []catalog.ID) error {
 	for _, id := range ids {
 		err := p.q.db.Files(ctx, id, func(v *catalog.Version) error {
 			w, data, err := p.find(ctx, v)
 			if err == nil && w != nil {
-				p.q.cache.note(v.Inode, w.o.oid, data+crypto.HeaderSize, v.Size)
+				p.q.cache.Note(v.Inode, w.o.oid, data+crypto.HeaderSize, v.Size)
 			}
 			return err
 		})
@@ -246,7 +255,7 @@ func (p *prefetch) readTape(ctx context.Context, t *tapePlan) error {
 			p.q.leave(a.f)
 		}
 	}()
-	window := int(max(1, p.q.cache.window()))
+	window := int(max(1, p.q.cache.Window()))
 	left := t.Bytes
 	for _, r := range t.runs {
 		for n := r.first; n <= r.last; n++ {
@@ -313,7 +322,7 @@ func (p *prefetch) await(ctx context.Context, t *tapePlan, a asked) (gone bool, 
 		return true, ctx.Err()
 	}
 	switch {
-	case a.f.err == nil && !p.q.cache.has(a.o.oid, a.n):
+	case a.f.err == nil && !p.q.cache.Has(a.o.oid, a.n):
 		p.mu.Lock()
 		p.result.Left += a.size
 		p.room = 0 // it takes no more, whatever was counted

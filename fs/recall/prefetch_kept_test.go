@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // TestPrefetchSaysWhatWasKept: what somebody removed from the cache's folder is read again, and what goes while others are read is not
@@ -31,7 +31,7 @@ func TestPrefetchSaysWhatWasKept(t *testing.T) {
 	}
 	remove := func(n int64) {
 		t.Helper()
-		if err := os.Remove(q.cache.file(o.OID, n)); err != nil {
+		if err := os.Remove(extentName(q, o.OID, n)); err != nil {
 			t.Error(err)
 		}
 	}

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"slices"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // collect finds the extents of all files.
@@ -19,9 +20,9 @@ func (p *prefetch) collect(ctx context.Context, ids []catalog.ID) error {
 			if err != nil || w == nil {
 				return err
 			}
-			first, last := span{start: data + crypto.HeaderSize, size: v.Size}.extents()
+			first, last := cache.Extents(data+crypto.HeaderSize, v.Size)
 			for n := first; n <= last; n++ {
-				w.want.set(n, true)
+				w.want.Set(n, true)
 			}
 			return nil
 		})
@@ -35,7 +36,7 @@ func (p *prefetch) collect(ctx context.Context, ids []catalog.ID) error {
 	}
 	p.each(func(_ *object, _, size int64) { p.plan.Bytes += size })
 	p.plan.Missing = p.missing()
-	p.room = max(0, min(p.plan.Missing, p.q.cache.capacity(p.wants)-(p.plan.Bytes-p.plan.Missing)))
+	p.room = max(0, min(p.plan.Missing, p.q.cache.Capacity(p.wants)-(p.plan.Bytes-p.plan.Missing)))
 	p.plan.Room = p.room
 	return nil
 }
@@ -45,7 +46,7 @@ func (p *prefetch) each(fn func(o *object, n, size int64)) {
 	for _, w := range p.objects {
 		_, _, size := w.o.extent(0)
 		for n := int64(0); size > 0; n++ {
-			if _, _, size = w.o.extent(n); size > 0 && w.want.get(n) {
+			if _, _, size = w.o.extent(n); size > 0 && w.want.Get(n) {
 				fn(w.o, n, size)
 			}
 		}
@@ -55,7 +56,7 @@ func (p *prefetch) each(fn func(o *object, n, size int64)) {
 // missing is how many bytes of the list are not in the cache; those that are become the most recently used.
 func (p *prefetch) missing() (bytes int64) {
 	p.each(func(o *object, n, size int64) {
-		if !p.q.cache.touch(o.oid, n) {
+		if !p.q.cache.Touch(o.oid, n) {
 			bytes += size
 		}
 	})
@@ -65,7 +66,7 @@ func (p *prefetch) missing() (bytes int64) {
 // wants tells whether an extent is on the list.
 func (p *prefetch) wants(oid string, n int64) bool {
 	w := p.byOID[oid]
-	return w != nil && w.want.get(n)
+	return w != nil && w.want.Get(n)
 }
 
 // find returns the object that a file's bytes are read from, and where in its plain stream they begin. Nil
@@ -122,7 +123,7 @@ func (p *prefetch) byTape() {
 			if size <= 0 {
 				break
 			}
-			if !w.want.get(n) || p.q.cache.has(w.o.oid, n) {
+			if !w.want.Get(n) || p.q.cache.Has(w.o.oid, n) {
 				continue
 			}
 			copies := w.o.copies(n)
@@ -138,7 +139,7 @@ func (p *prefetch) byTape() {
 				if p.inv != nil {
 					t.place = p.inv.place(cp.Barcode)
 				}
-				t.Outside = t.place == outside
+				t.Outside, t.Loaded = t.place == outside, t.place == inDrive
 				tapes[cp.Barcode] = t
 				p.tapes = append(p.tapes, t)
 			}
@@ -153,6 +154,7 @@ func (p *prefetch) byTape() {
 	}
 	for _, t := range p.tapes {
 		slices.SortFunc(t.runs, func(a, b readRun) int { return a.at.compare(b.at) })
+		t.Jumps = jumps(t.runs)
 	}
 	// The longest work first: the drives end at about the same time.
 	slices.SortStableFunc(p.tapes, func(a, b *tapePlan) int {
@@ -179,4 +181,17 @@ func (p *prefetch) cost(tapes map[string]*tapePlan, cp catalog.CopyPart) int {
 		cost += 2
 	}
 	return cost + rank(cp.State != catalog.PartDurable)
+}
+
+// smallGap is how many extents of a part a drive reads over rather than to stop and run.
+const smallGap = 16
+
+// jumps counts the places of a tape between which more than a small gap lies.
+func jumps(runs []readRun) (n int64) {
+	for i, r := range runs {
+		if i == 0 || r.at.copyPart != runs[i-1].at.copyPart || r.first > runs[i-1].last+smallGap {
+			n++
+		}
+	}
+	return n
 }

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 func (q *Queue) prefetch(t *testing.T, pin bool, ids ...catalog.ID) (PrefetchPlan, PrefetchResult) {
@@ -57,9 +58,9 @@ func TestPrefetchLoadsEachTapeOnceAndGoesOn(t *testing.T) {
 		t.Errorf("%d bytes are known as cached", got)
 	}
 	// Some are gone: only these are read again.
-	q.cache.mu.Lock()
-	q.cache.drop(q.cache.entry(w.locs[4].Object.OID, 1))
-	q.cache.mu.Unlock()
+	if err := os.Remove(extentName(q, w.locs[4].Object.OID, 1)); err != nil {
+		t.Fatal(err)
+	}
 	if plan, result := q.prefetch(t, false, ids...); plan.Missing != es || result.Read != es {
 		t.Errorf("second time: plan %+v, result %+v", plan, result)
 	}
@@ -104,7 +105,7 @@ func TestPrefetchStaysWithinTheCache(t *testing.T) {
 	if got := q.CachedBytes(1); got != 4*es-16 {
 		t.Error("what was read first was pushed out again")
 	}
-	if _, err := q.Prefetch(context.Background(), PrefetchRequest{IDs: ids, Pin: true}, func(PrefetchEvent) {}); !errors.Is(err, ErrPinned) {
+	if _, err := q.Prefetch(context.Background(), PrefetchRequest{IDs: ids, Pin: true}, func(PrefetchEvent) {}); !errors.Is(err, cache.ErrPinned) {
 		t.Errorf("pinning all: %v", err)
 	}
 	if use := q.cache.Use(); use.Pinned != 0 {
@@ -132,7 +133,7 @@ func TestPinsSurviveRestartAndEviction(t *testing.T) {
 	if got := q.CachedBytes(1); got != 4*es-16 {
 		t.Errorf("%d bytes of a pinned file are left", got)
 	}
-	seen, err := InspectCache(q.o.CacheDir, 10*es)
+	seen, err := cache.Inspect(q.o.CacheDir, 10*es)
 	if err != nil || !seen.Of(1).Pinned || seen.Of(2).Pinned || seen.Use() != q.cache.Use() {
 		t.Errorf("from outside: %+v, %+v, %v", seen.Use(), q.cache.Use(), err)
 	}
@@ -188,7 +189,7 @@ func TestSocket(t *testing.T) {
 	if err != nil || result.Read != 2*es || !planned {
 		t.Errorf("%+v, %v, %v", result, planned, err)
 	}
-	if use, err := owner.File(ctx, 1); err != nil || use != (FileUse{2*es - 16, true}) {
+	if use, err := owner.File(ctx, 1); err != nil || use != (cache.FileUse{Cached: 2*es - 16, Pinned: true}) {
 		t.Errorf("%+v, %v", use, err)
 	}
 	if live, err := owner.Live(ctx); err != nil || live.PID != os.Getpid() || live.Cache != q.cache.Use() || !slices.Equal(live.Reading, []string{"A"}) {
@@ -214,7 +215,7 @@ func TestSocket(t *testing.T) {
 		}
 		defer next.Close()
 		use, err := next.File(ctx, 1)
-		return err == nil && use == FileUse{2*es - 16, true}
+		return err == nil && use == cache.FileUse{Cached: 2*es - 16, Pinned: true}
 	})
 	if !second.OwnsCache() {
 		t.Error("the cache is not owned")

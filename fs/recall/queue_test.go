@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
 )
 
 // TestMain makes the test binary the programs of the virtual library.
@@ -61,25 +61,6 @@ func (q *Queue) waiters() int {
 		n += f.waiters
 	}
 	return n
-}
-
-// order lists the extents in the order in which they came into the cache, by modification time.
-func order(t *testing.T, c *Cache) []string {
-	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var all []*entry
-	for _, o := range c.objects {
-		for _, e := range o.extents {
-			all = append(all, e)
-		}
-	}
-	slices.SortFunc(all, func(a, b *entry) int { return a.touched.Compare(b.touched) })
-	var names []string
-	for _, e := range all {
-		names = append(names, fmt.Sprintf("%s/%d", strings.TrimLeft(e.c.oid, "0"), e.n))
-	}
-	return names
 }
 
 func TestOneFetchForAllWhoWait(t *testing.T) {
@@ -184,6 +165,13 @@ func TestTapeIsReadForwards(t *testing.T) {
 	w := newWorld(t, 1, "A")
 	w.gate = make(chan struct{})
 	q := w.queue(Options{})
+	var mu sync.Mutex
+	var read []string
+	q.onRead = func(_ string, at position) {
+		mu.Lock()
+		defer mu.Unlock()
+		read = append(read, fmt.Sprintf("%d/%d", at.block, at.extent))
+	}
 	blocks := []int64{500, 100, 900, 300, 700}
 	var wait sync.WaitGroup
 	for i, block := range blocks {
@@ -204,11 +192,12 @@ func TestTapeIsReadForwards(t *testing.T) {
 	wait.Wait()
 	var want []string
 	for _, block := range slices.Sorted(slices.Values(blocks)) {
-		oid := strings.TrimLeft(w.locs[catalog.ID(slices.Index(blocks, block)+1)].Object.OID, "0")
-		want = append(want, oid+"/0", oid+"/2")
+		want = append(want, fmt.Sprintf("%d/0", block), fmt.Sprintf("%d/2", block))
 	}
-	if got := order(t, q.cache); !slices.Equal(got, want) {
-		t.Errorf("read in the order %v, not %v", got, want)
+	mu.Lock()
+	defer mu.Unlock()
+	if !slices.Equal(read, want) {
+		t.Errorf("read in the order %v, not %v", read, want)
 	}
 	if n := w.count("load A"); n != 1 {
 		t.Errorf("%d loads", n)
@@ -478,6 +467,44 @@ func TestCloseRunsOutOfTime(t *testing.T) {
 		t.Error(err)
 	}
 	q.running.Wait()
+}
+
+// TestDriveAway: a read whose only drive is switched off fails at once with that, or waits as long as it may wait for a tape outside the library.
+func TestDriveAway(t *testing.T) {
+	w := newWorld(t, 1, "A")
+	o := w.seal(es, 4*es)
+	w.version(1, o, 0, es, w.place(o, 0, "A"))
+	off := fmt.Errorf("drive 0 is not there: %w", errors.Join(changer.ErrNoDrive, changer.ErrDriveAway))
+	w.fail["A"] = off
+	q := w.queue(Options{})
+	f := w.open(q, 1)
+	if _, err := f.ReadAt(context.Background(), make([]byte, 10), 0); !errors.Is(err, changer.ErrDriveAway) {
+		t.Error(err)
+	}
+	if why := q.NoDrive(); !strings.Contains(why, "drive 0 is not there") {
+		t.Errorf("the mount says %q", why)
+	}
+
+	patient := w.queue(Options{OfflineWait: time.Hour})
+	f = w.open(patient, 1)
+	got := make(chan error)
+	go func() { _, err := f.ReadAt(context.Background(), make([]byte, 10), 0); got <- err }()
+	for patient.NoDrive() == "" {
+		select {
+		case err := <-got:
+			t.Fatalf("it did not wait: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	w.mu.Lock()
+	delete(w.fail, "A")
+	w.mu.Unlock()
+	if err := <-got; err != nil {
+		t.Errorf("with the drive switched on again: %v", err)
+	}
+	if why := patient.NoDrive(); why != "" {
+		t.Errorf("the mount still says %q", why)
+	}
 }
 
 func TestLibraryTrouble(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 func TestReadsAcrossExtentsAndParts(t *testing.T) {

@@ -10,9 +10,11 @@ import (
 	"sync"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/crypto"
+	"github.com/tapefs/tapefs/fs/recall/cache"
+	"github.com/tapefs/tapefs/fs/recall/motion"
 )
 
 // Errors that callers branch on. They are wrapped with what was attempted.
@@ -46,8 +48,13 @@ type Options struct {
 	// Surveyed is told what was learnt of an object of an imported archive when it was first read. May be nil: then it is
 	// read whole again by the next process. It is called while a tape is mounted, and may wait for the catalog.
 	Surveyed func(catalog.Surveyed)
-	// Ahead is how much of the files that come next in a directory is read from a mounted tape for who reads one
-	// after the other, bytes; 0: nothing.
+	// Moved is told what motions of a tape took, when it is given back, so that later processes read it in a better order. May
+	// be nil.
+	Moved func([]catalog.Move)
+	// Timed is told, when a tape's turn is over, how long its reads took. May be nil.
+	Timed func(...catalog.Timed)
+	// Ahead is how much of the files that come next in a directory is foreseen at least for who reads one after the
+	// other, bytes; 0: nothing.
 	Ahead int64
 	// Socket is where other processes ask this one while it owns the cache; "": nowhere.
 	Socket string
@@ -63,6 +70,9 @@ const (
 	forgetDamage  = 10 * time.Minute
 	forgetTrouble = time.Minute
 )
+
+// lookForDrive is when a drive that was not there is looked for again.
+const lookForDrive = 2 * time.Second
 
 // maxSweep is how long a waiting reader behind the head lets the head run on: a sequential reader
 // in front of it would otherwise keep it waiting to the end of the tape.
@@ -88,6 +98,9 @@ type store interface {
 	ForeignMD5(ctx context.Context, object int64) ([]byte, error)
 	// ProvedAt says when the bytes of a file on tape were last read and had their sums; zero: never since they were written.
 	ProvedAt(ctx context.Context, copyPart int64) (time.Time, error)
+	// MovesOf lists the locates of a tape that are remembered, and BestMoved names the tape of a generation of which most are.
+	MovesOf(ctx context.Context, tape int64) ([]catalog.Move, error)
+	BestMoved(ctx context.Context, generation int) (barcode string, err error)
 	// Files calls fn for a file, or for all files below a directory.
 	Files(ctx context.Context, id catalog.ID, fn func(*catalog.Version) error) error
 	// Next lists files and directories among the next limit entries of a directory, in the order of their ids, behind one.
@@ -104,6 +117,14 @@ type catalogStore struct {
 
 func (c catalogStore) Locate(ctx context.Context, id catalog.ID) (catalog.Location, error) {
 	return c.locator.Locate(ctx, id)
+}
+
+func (c catalogStore) MovesOf(ctx context.Context, tape int64) ([]catalog.Move, error) {
+	return c.Moves().Of(ctx, tape, catalog.MoveLocate)
+}
+
+func (c catalogStore) BestMoved(ctx context.Context, generation int) (string, error) {
+	return c.Moves().BestKnown(ctx, generation)
 }
 
 func (c catalogStore) Files(ctx context.Context, id catalog.ID, fn func(*catalog.Version) error) error {
@@ -153,9 +174,11 @@ type Queue struct {
 	db     store
 	keys   keyring
 	tapes  tapes // nil: no library
-	cache  *Cache
+	cache  *cache.Cache
 	memory *memory
 	log    *slog.Logger
+
+	learner *motion.Learner
 
 	// soft ends when Close is called: waits for drives and for work end with it. hard ends when
 	// Close runs out of time: it bounds what should not be cut short, moves and mounts.
@@ -186,11 +209,14 @@ type Queue struct {
 	lostParts    map[int64]mark
 	served       map[uint32]time.Time // when a user was last given something from tape, as long as he waits for more
 	unread       map[badExtent]trouble
-	trouble      map[string]trouble        // by barcode
-	short        map[string]time.Time      // tapes that cannot be reached for lack of something on this machine, and since when
-	following    map[catalog.ID]*following // by directory
-	wanted       map[string]bool           // tapes outside the library that reads needed
-	told         chan struct{}             // closed when the last note about a wanted tape was taken
+	trouble      map[string]trouble   // by barcode
+	short        map[string]time.Time // tapes that cannot be reached for lack of something on this machine, and since when
+	following    map[directoryReader]*following
+	idleFetches  int             // requests that nobody waits for
+	remembered   map[string]bool // tapes whose earlier motions the learner was given, by barcode
+	wanted       map[string]bool // tapes outside the library that reads needed
+	noDrive      string          // why no drive can read the tape that was tried last: it is not there
+	told         chan struct{}   // closed when the last note about a wanted tape was taken
 	lookTimer    *time.Timer
 	looking      chan struct{} // closed when the reading for Outside ends; nil: none is under way
 	looked       *inventory    // what it gave
@@ -232,13 +258,12 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	cache, err := OpenCache(o.CacheDir, o.CacheMax, o.Log)
+	kept, err := cache.Open(o.CacheDir, o.CacheMax, o.CacheReserve, o.Log)
 	if err != nil {
 		return nil, fmt.Errorf("open cache: %w", err)
 	}
-	cache.reserve = o.CacheReserve
 	q := &Queue{
-		o: o, db: db, keys: keys, tapes: t, cache: cache, memory: &memory{}, log: o.Log,
+		o: o, db: db, keys: keys, tapes: t, cache: kept, memory: &memory{}, log: o.Log, learner: &motion.Learner{}, remembered: map[string]bool{},
 		kick: make(chan struct{}, 1), poll: wantedPoll, linger: linger, inventoryLifetime: inventoryAge, offlinePoll: offlinePoll, patience: changer.Patience,
 		spoolBounds: spoolBoundsOf(), spoolReads: make(chan struct{}, maxSpoolReads), spoolSums: make(chan struct{}, maxSpoolSums), verifying: make(chan struct{}, 1), spoolFiles: map[catalog.ID]*spoolFile{}, spoolUsers: map[uint32]int{}, served: map[uint32]time.Time{},
 		fetches:  map[extentKey]*fetch{},
@@ -246,7 +271,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 		objects:  map[int64]*object{},
 		damaged:  map[badExtent]mark{}, damagedParts: map[int64]mark{}, lostParts: map[int64]mark{},
 		unread: map[badExtent]trouble{}, short: map[string]time.Time{},
-		trouble: map[string]trouble{}, wanted: map[string]bool{}, following: map[catalog.ID]*following{},
+		trouble: map[string]trouble{}, wanted: map[string]bool{}, following: map[directoryReader]*following{},
 	}
 	q.soft, q.endSoft = context.WithCancel(context.Background())
 	q.hard, q.endHard = context.WithCancel(context.Background())
@@ -254,7 +279,7 @@ func newQueue(db store, keys keyring, t tapes, o Options) (*Queue, error) {
 		q.running.Add(1)
 		go q.dispatch()
 	}
-	if o.Socket != "" && q.cache.dir != "" {
+	if o.Socket != "" && q.cache.Caches() {
 		q.serve(o.Socket)
 	}
 	return q, nil
@@ -333,7 +358,7 @@ func (q *Queue) openAt(id catalog.ID, loc catalog.Location, user uint32) (*File,
 // CachedBytes is how many plain bytes of a version are in the cache. It asks neither catalog nor
 // disk: it knows versions that were read through this cache, by this or an earlier process, and
 // says 0 for all others. A version in the spool has catalog.Version.Batch set.
-func (q *Queue) CachedBytes(id catalog.ID) int64 { return q.cache.bytesOf(id) }
+func (q *Queue) CachedBytes(id catalog.ID) int64 { return q.cache.Cached(id) }
 
 // Close gives up all drives, tapes stay loaded. Readers that wait get ErrClosed. When ctx ends
 // first, Close stops waiting for drives and returns its error.

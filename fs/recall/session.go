@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // session is one tape in one drive, from lease to release. One goroutine runs it.
@@ -21,17 +20,20 @@ type session struct {
 	leasing     context.Context // ends when nobody wants the tape any more
 	stopLeasing context.CancelFunc
 
-	ending  bool      // takes no more requests; protected by Queue.mu
-	mounted time.Time // since when it reads; protected by Queue.mu
-	way     sweep     // used by the session's goroutine alone, as all below
-	aside   bool      // what next took is for no reader
-	idle    bool      // and nobody waits for it
-	root    *os.Root
-	file    *os.File // the part read last
-	name    string
-	uuid    string // of the mounted volume
-	proved  bool   // by its UUID, or by a file that had its MD5
-	good    int    // extents read well
+	ending   bool      // takes no more requests; protected by Queue.mu
+	mounted  time.Time // since when it reads; protected by Queue.mu
+	way      sweep     // used by the session's goroutine alone, as all below
+	track    track
+	aside    bool          // what next took is for no reader
+	foreseen time.Duration // for how long what is only foreseen was read
+	idle     bool          // and nobody waits for it
+	root     *os.Root
+	file     *os.File // the part read last
+	name     string
+	uuid     string // of the mounted volume
+	proved   bool   // by its UUID, or by a file that had its MD5
+	good     int    // extents read well
+	clock    readClock
 }
 
 func (s *session) run() {
@@ -44,6 +46,9 @@ func (s *session) run() {
 	case err == nil:
 		delete(q.short, s.barcode)
 	case q.closed:
+	case errors.Is(err, changer.ErrDriveAway):
+		q.driveFor(err)
+		q.markTrouble(s.barcode, err)
 	case changer.FaultOf(err) == changer.Shortage:
 		s.lacking(err)
 	default:
@@ -70,8 +75,8 @@ func (s *session) lacking(err error) {
 	if !ok || time.Since(since) > forgetShort {
 		since = time.Now()
 		q.short[s.barcode] = since
+		q.log.Warn("tape could not be reached, and no fault of the tape", "barcode", s.barcode, "err", err)
 	}
-	q.log.Warn("tape could not be reached, and no fault of the tape", "barcode", s.barcode, "since", since, "err", err)
 	if time.Since(since) >= q.patience {
 		delete(q.short, s.barcode)
 		for _, f := range q.fetches {
@@ -97,12 +102,16 @@ func (s *session) serve() error {
 	if err != nil || le == nil {
 		return err
 	}
+	q.mu.Lock()
+	q.driveFor(nil)
+	q.mu.Unlock()
 	defer func() {
 		s.end()
 		if rerr := le.Release(q.hard); rerr != nil {
 			// The tape itself may be good. A drive that does not stand still stays leased until it does.
 			q.log.Warn("drive not given back in order", "barcode", s.barcode, "err", rerr)
 		}
+		s.tellMoves() // last: the drive need not wait for the catalog
 	}()
 	if s.endIfIdle() {
 		return nil
@@ -115,7 +124,8 @@ func (s *session) serve() error {
 	if tape.UUID == "" && tape.State != catalog.TapeForeign {
 		return fmt.Errorf("tape %s: %w: the catalog has no volume UUID", s.barcode, changer.ErrNotFormatted)
 	}
-	s.way.geometry = geometryOf(tape)
+	s.begin(tape)
+	began := time.Now()
 	if err := le.Load(q.hard, changer.Barcode(s.barcode)); err != nil {
 		// Without a changer, another tape or none in the drive is the same as one outside the library.
 		if errors.Is(err, changer.ErrNotInLibrary) || errors.Is(err, changer.ErrWrongVolume) || errors.Is(err, changer.ErrNoMedium) {
@@ -128,10 +138,12 @@ func (s *session) serve() error {
 		return fmt.Errorf("mount tape %s: %w", s.barcode, err)
 	}
 	s.uuid, s.proved = uuid, tape.UUID != ""
+	s.track.moves = append(s.track.moves, catalog.Move{Time: time.Now(), Tape: tape.ID, Kind: catalog.MoveChange, Took: time.Since(began)})
 	if s.root, err = os.OpenRoot(dir); err != nil {
 		return fmt.Errorf("open volume of tape %s: %w", s.barcode, err)
 	}
 	defer s.closeFiles()
+	defer s.clock.tell(q.o.Timed)
 	return s.answer(le)
 }
 
@@ -181,11 +193,11 @@ func (s *session) end() {
 	s.ending = true
 }
 
-// busy tells whether anything waits for this tape. What is being read just now another session reads, from a copy on its tape: this one
+// busy tells whether anybody waits for this tape: what is foreseen keeps none. What is being read just now another session reads, from a copy on its tape: this one
 // need not keep its drive from others for it. Called with the queue's lock held.
 func (s *session) busy() bool {
 	for _, f := range s.q.fetches {
-		if !f.active && s.answers(f) {
+		if !f.active && !f.idle && s.answers(f) {
 			return true
 		}
 	}
@@ -220,19 +232,22 @@ func (s *session) answer(le lease) error {
 		if q.soft.Err() != nil {
 			return nil
 		}
+		if err := le.Held(); err != nil {
+			q.log.Warn("the tape is given back, and loaded again for those who read it", "barcode", s.barcode, "err", err)
+			return nil
+		}
 		if read && time.Since(mounted) > q.o.ReaderSlice && le.Wanted() { // at least one, or the load was for nothing
 			return nil
 		}
-		f, cp, others := s.next()
-		if f != nil && s.idle && (!others.reader.IsZero() || le.Wanted()) {
+		f, cp, others := s.next(true)
+		if f != nil && s.idle && (le.Wanted() || others.any() && s.foreseen > q.o.MaxWait/2) {
 			q.mu.Lock()
 			q.putBack(f)
-			q.dropIdle(true)
 			q.mu.Unlock()
-			continue
+			f, cp, others = s.next(false)
 		}
 		aside := f == nil || s.aside
-		idle := aside && time.Since(idleSince) >= q.linger
+		idle := aside && time.Since(idleSince) >= q.linger && (f == nil || !s.idle)
 		// A tape that was brought has its turn, however long others waited before: else the robot would be
 		// busy and nothing read once there is more work than fits into MaxWait.
 		if !others.reader.IsZero() && (idle || time.Since(later(others.reader, mounted)) > q.o.MaxWait) ||
@@ -242,8 +257,12 @@ func (s *session) answer(le lease) error {
 			return nil
 		}
 		if f != nil {
+			began := time.Now()
 			err := s.fetch(f, cp)
 			read = true
+			if s.idle {
+				s.foreseen += time.Since(began)
+			}
 			if errors.Is(err, errGone) && s.good > 0 {
 				q.log.Warn("volume lost while it was read, loading it again", "barcode", s.barcode, "err", err)
 				return nil
@@ -292,52 +311,6 @@ func (s *session) giveBack(f *fetch) {
 	if f != nil {
 		s.q.putBack(f)
 	}
-}
-
-// next takes the request that the head comes to next, those of readers first. It also returns what waits
-// for a drive that none has.
-func (s *session) next() (*fetch, catalog.CopyPart, elsewhere) {
-	q := s.q
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var list []*fetch
-	var copies []catalog.CopyPart
-	var at []position
-	onlyBackground, patient := true, true
-	for _, f := range q.fetches {
-		if f.active || f.background && !onlyBackground {
-			continue
-		}
-		for _, cp := range q.usable(f, q.inventory) {
-			if cp.Barcode != s.barcode {
-				continue
-			}
-			if onlyBackground && !f.background {
-				onlyBackground = false
-				list, copies, at = list[:0], copies[:0], at[:0]
-			}
-			list, copies, at = append(list, f), append(copies, cp), append(at, q.positionOf(f.o, cp, f.key.extent))
-			patient = patient && (f.waiters == 0 || time.Since(f.since) < maxSweep)
-			break
-		}
-	}
-	others := q.waitingElsewhere()
-	others.room = q.makesRoom(s)
-	if len(list) == 0 {
-		return nil, catalog.CopyPart{}, others
-	}
-	if first := q.firstForHungry(list); len(first) < len(list) {
-		for i := len(list) - 1; i >= 0; i-- {
-			if !slices.Contains(first, list[i]) {
-				list, copies, at = slices.Delete(list, i, i+1), slices.Delete(copies, i, i+1), slices.Delete(at, i, i+1)
-			}
-		}
-	}
-	i := s.way.choose(at, patient, time.Now())
-	list[i].active = true
-	s.aside, s.idle = list[i].background, list[i].idle
-	s.way.at = at[i]
-	return list[i], copies[i], others
 }
 
 func later(a, b time.Time) time.Time {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // fetch reads one extent and hands it to all who wait. A bad one is read again once, then left to
@@ -18,10 +20,13 @@ import (
 func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
 	q := s.q
 	if f.key.extent == surveyExtent {
+		s.track.head = unknownPlace
 		return s.survey(f, cp)
 	}
 	var data []byte
+	began, tries := time.Now(), 0
 	read := func() (err error) {
+		tries++
 		data, err = s.read(f, cp)
 		return err
 	}
@@ -31,6 +36,11 @@ func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
 			"extent", f.key.extent, "err", err)
 		s.dropPages(f, cp)
 		err = changer.WithPatience(q.soft, q.patience, read)
+	}
+	if err == nil && tries == 1 {
+		s.readAt(int64(len(data)), time.Since(began))
+	} else {
+		s.track.head = unknownPlace
 	}
 	if err != nil {
 		gone := s.volumeGone(err)
@@ -43,7 +53,7 @@ func (s *session) fetch(f *fetch, cp catalog.CopyPart) error {
 		return s.judge(f, cp, err)
 	}
 	s.good++
-	if !q.cache.put(f.o.oid, f.key.extent, data) {
+	if !q.cache.Put(f.o.oid, f.key.extent, data) {
 		q.memory.put(f.key, data)
 	}
 	q.mu.Lock()
@@ -89,13 +99,15 @@ func (s *session) read(f *fetch, cp catalog.CopyPart) ([]byte, error) {
 	}
 	_, offset, size := f.o.extent(f.key.extent)
 	data := make([]byte, size)
+	began := time.Now()
 	if _, err := file.ReadAt(data, offset); err != nil {
 		return nil, fmt.Errorf("read %s at %d: %w", cp.Name, offset, err)
 	}
+	s.clock.read(cp.ID, offset, size, time.Since(began))
 	// The cache keeps the bytes: a second copy in the page cache would push out what others need.
 	_ = unix.Fadvise(int(file.Fd()), offset, size, unix.FADV_DONTNEED)
 	if sha256.Sum256(data) != f.sum {
-		return nil, fmt.Errorf("read %s at %d: %w", cp.Name, offset, errSum)
+		return nil, fmt.Errorf("read %s at %d: %w", cp.Name, offset, cache.ErrSum)
 	}
 	return data, nil
 }

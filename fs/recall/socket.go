@@ -15,13 +15,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // The process that owns the cache answers others on a unix socket: HTTP with JSON, paths below /v1.
 //
 //	GET  /v1/live        Live
 //	GET  /v1/file?id=N   FileUse
+//	GET  /v1/content     ?id=N&from=N&bytes=N: a range of a version's bytes
 //	POST /v1/prefetch    PrefetchRequest; answered by lines of PrefetchEvent, then one prefetchEnd
 //	POST /v1/unpin       PrefetchRequest; answered by unpinned
 //
@@ -30,7 +32,7 @@ import (
 // Live is what only the owner of the cache knows.
 type Live struct {
 	PID     int       `json:"pid"`
-	Cache   CacheUse  `json:"cache"`
+	Cache   cache.Use `json:"cache"`
 	Reading []string  `json:"reading"` // tapes that have a drive, or wait for one
 	Waiting []Waiting `json:"waiting"`
 	Wanted  []string  `json:"wanted"`
@@ -55,7 +57,7 @@ const eventEvery = 200 * time.Millisecond
 // serve answers on the socket from now on, or as soon as this process owns the cache, until the queue is closed.
 func (q *Queue) serve(path string) {
 	var l net.Listener
-	if q.cache.keeps() {
+	if q.cache.Keeps() {
 		if l = q.listen(path); l == nil {
 			return
 		}
@@ -79,10 +81,46 @@ func (q *Queue) serve(path string) {
 			os.Remove(path)
 			server.Close()
 		}()
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			q.log.Warn("others cannot ask this process any more", "err", err)
-		}
+		q.running.Add(1)
+		go func() {
+			defer q.running.Done()
+			q.keepSocket(path, server)
+		}()
+		q.serveOn(l, server)
 	}()
+}
+
+func (q *Queue) serveOn(l net.Listener, server *http.Server) {
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		q.log.Warn("others cannot ask this process any more", "err", err)
+	}
+}
+
+// keepSocket makes the socket anew when somebody removed it, with the run folder or alone, until the queue is closed.
+func (q *Queue) keepSocket(path string, server *http.Server) {
+	look := time.NewTicker(ownEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+		case <-q.soft.Done():
+			return
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		q.log.Warn("the socket on which others ask this process was removed, and is made anew", "path", path)
+		l := q.listen(path)
+		if l == nil {
+			look.Reset(time.Minute)
+			continue
+		}
+		q.running.Add(1)
+		go func() {
+			defer q.running.Done()
+			q.serveOn(l, server)
+		}()
+	}
 }
 
 // becomeOwner waits until the cache is ours. False: the queue is closed.
@@ -90,7 +128,7 @@ func (q *Queue) becomeOwner() bool {
 	look := time.NewTicker(ownEvery)
 	defer look.Stop()
 	for said := false; ; {
-		own, err := q.cache.acquire()
+		own, err := q.cache.Acquire()
 		if own {
 			q.log.Info("the cache is owned by this process now")
 			return true
@@ -128,7 +166,7 @@ func dirPath(path string) (*os.File, string, error) {
 
 // listen makes the socket. Called by the owner of the cache only.
 func listen(path string, log *slog.Logger) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -198,6 +236,7 @@ func (q *Queue) handler() http.Handler {
 		}
 		answer(w, q.cache.Of(catalog.ID(id)))
 	})
+	mux.HandleFunc("GET /v1/content", q.serveContent)
 	mux.HandleFunc("POST /v1/prefetch", q.servePrefetch)
 	mux.HandleFunc("POST /v1/unpin", func(w http.ResponseWriter, r *http.Request) {
 		request, ok := decodeRequest(w, r)
@@ -254,7 +293,7 @@ func (q *Queue) servePrefetch(w http.ResponseWriter, r *http.Request) {
 	})
 	end := prefetchEnd{Result: &result}
 	if err != nil {
-		end.Error, end.Pinned = err.Error(), errors.Is(err, ErrPinned)
+		end.Error, end.Pinned = err.Error(), errors.Is(err, cache.ErrPinned)
 	}
 	say(end)
 }

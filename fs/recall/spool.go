@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/fs/recall/beneath"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/fs/recall/beneath"
 )
 
 var errChanged = errors.New("the file is not the catalogued version any more")

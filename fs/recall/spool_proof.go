@@ -11,9 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/fs/recall/blocksums"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/fs/recall/blocksums"
+	"github.com/tapefs/tapefs/fs/recall/cache"
 )
 
 // What waits in the spool may lie there for weeks, on a disk that may rot. Whatever is read of it is held against what was fetched:
@@ -84,7 +85,7 @@ func (q *Queue) readSharedOnce(ctx context.Context, s *spoolFile, p []byte, off 
 			return err
 		}
 	}
-	if err := takeSlot(ctx, q.spoolReads, p); err != nil {
+	if err := cache.TakeSlot(ctx, q.spoolReads, p); err != nil {
 		return err
 	}
 	defer func() { <-q.spoolReads }()
@@ -95,7 +96,7 @@ func (q *Queue) readSharedOnce(ctx context.Context, s *spoolFile, p []byte, off 
 	case !large:
 		return s.readSmall(p, off)
 	}
-	return readBlocks(s.File, s.size, p, off, func(n int64, block []byte) (err error) {
+	return cache.ReadBlocks(s.File, s.size, p, off, func(n int64, block []byte) (err error) {
 		if !page.Has(n) {
 			if page, err = q.pageOf(ctx, s, n); err != nil {
 				return err
@@ -122,14 +123,14 @@ func (s *spoolFile) readSmall(p []byte, off int64) error {
 	buffer := smallBuffers.Get().(*[blocksums.Least]byte)
 	defer smallBuffers.Put(buffer)
 	data := buffer[:s.size]
-	if err := readAll(s.File, data, 0); err != nil {
+	if err := cache.ReadAll(s.File, data, 0); err != nil {
 		return err
 	}
 	s.proofMu.Lock()
 	mark, marked := s.mark, s.marked
 	s.proofMu.Unlock()
 	if marked {
-		if markOf(data) != mark {
+		if cache.MarkOf(data) != mark {
 			return errRot
 		}
 	} else {
@@ -137,7 +138,7 @@ func (s *spoolFile) readSmall(p []byte, off int64) error {
 			return errRot
 		}
 		s.proofMu.Lock()
-		s.mark, s.marked = markOf(data), true
+		s.mark, s.marked = cache.MarkOf(data), true
 		s.proofMu.Unlock()
 	}
 	copy(p, data[off:])

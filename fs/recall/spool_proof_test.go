@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/fs/recall/blocksums"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/fs/recall/blocksums"
+	"golang.org/x/sys/unix"
 )
 
 // large is a file of several blocks that ends within one.
@@ -294,4 +295,13 @@ func BenchmarkSpoolRead(b *testing.B) {
 			b.ReportMetric(100*float64(checked-plain)/float64(plain), "dearer-%")
 		})
 	}
+}
+
+// processorTime is what this process used so far.
+func processorTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // A file that waits in the spool, or is read where it always was, takes one descriptor, however often it is open. How many of them all

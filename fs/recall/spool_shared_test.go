@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // spooled puts a file of some bytes into the spool and the catalog.

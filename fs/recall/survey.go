@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // Objects of imported archives have an MD5 of the whole sealed file, and nothing else. Before the first byte
@@ -158,10 +158,10 @@ func (s *session) surveyFile(f *fetch, cp catalog.CopyPart) (catalog.Part, error
 		return catalog.Part{}, err
 	}
 	// What goes into the cache is proved by no sum yet: each extent is checked when it is first used.
-	defer s.q.cache.doubt(f.o.oid)
+	defer s.q.cache.Doubt(f.o.oid)
 	return SumForeign(f.stop, file, f.o.sealed, md5, func(n int64, b []byte) error {
-		if f.o.sealed <= s.q.cache.roomForSurvey() {
-			s.q.cache.put(f.o.oid, n, b)
+		if f.o.sealed <= s.q.cache.RoomForSurvey() {
+			s.q.cache.Put(f.o.oid, n, b)
 		}
 		_ = unix.Fadvise(int(file.Fd()), n*catalog.ExtentSize, int64(len(b)), unix.FADV_DONTNEED)
 		return s.q.soft.Err()
@@ -207,10 +207,10 @@ func (o *object) setSums(part int, sums []byte) {
 
 // sealedBytes reads an object's sealed bytes, each extent verified. It is one reader's, for the time of one call.
 type sealedBytes struct {
-	ctx  context.Context
-	q    *Queue
-	user uint32
-	o    *object
+	ctx context.Context
+	q   *Queue
+	who asker
+	o   *object
 }
 
 // ReadAt is that of io.ReaderAt.
@@ -223,7 +223,7 @@ func (s sealedBytes) ReadAt(p []byte, off int64) (int, error) {
 		n, in := at/catalog.ExtentSize, at%catalog.ExtentSize
 		_, _, size := s.o.extent(n)
 		piece := p[done:min(int64(len(p)), int64(done)+size-in)]
-		if err := s.q.readExtent(s.ctx, s.user, s.o, n, piece, in); err != nil {
+		if err := s.q.readExtent(s.ctx, s.who, s.o, n, piece, in); err != nil {
 			return done, err
 		}
 		done += len(piece)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"tapefs/changer"
+	"github.com/tapefs/tapefs/changer"
 )
 
 // tapes is what recall asks of the tape library.
@@ -16,6 +16,8 @@ type tapes interface {
 // lease is one drive that this process may use. Not safe for concurrent use.
 type lease interface {
 	Wanted() bool
+	// Held is an error once others may believe that the drive is free; it is to be given back then.
+	Held() error
 	Load(ctx context.Context, b changer.Barcode) error
 	// Mount returns the mount point of the volume with this UUID, mounted read-only; with none, of whatever is there.
 	Mount(ctx context.Context, uuid string) (dir, found string, err error)

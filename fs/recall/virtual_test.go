@@ -16,10 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"tapefs/catalog"
-	"tapefs/changer"
-	"tapefs/changer/virtual"
-	"tapefs/crypto"
+	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
+	"github.com/tapefs/tapefs/changer/virtual"
+	"github.com/tapefs/tapefs/crypto"
 )
 
 // archive is a virtual library, a catalog and a key.

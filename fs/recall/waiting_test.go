@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"tapefs/catalog"
+	"github.com/tapefs/tapefs/catalog"
 )
 
 // TestWaitingForShowsNobodyElse: a user sees what he waits for, and of others how much; root, and who runs the mount, see all.

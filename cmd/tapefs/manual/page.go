@@ -3,6 +3,7 @@ package manual
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Page is a manual page that is being written.
@@ -111,13 +112,13 @@ func marked(text string) string {
 var (
 	special = strings.NewReplacer(`\`, `\e`, `'`, `\(aq`, "`", `\(ga`, `^`, `\(ha`, `~`, `\(ti`, `"`, `\(dq`)
 	// option finds words whose hyphens must stay what the shell knows; between letters of prose they are hyphens.
-	option = regexp.MustCompile(`(^|[\s(\["'/=])(--?[A-Za-z0-9][A-Za-z0-9-]*)`)
+	option = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(^|[\s(\["'/=])(--?[A-Za-z0-9][A-Za-z0-9-]*)`) })
 )
 
 // escape keeps text from being read as requests, and its characters what they are when somebody copies them.
 func escape(text string) string {
 	text = special.Replace(text)
-	return option.ReplaceAllStringFunc(text, func(word string) string { return strings.ReplaceAll(word, "-", `\-`) })
+	return option().ReplaceAllStringFunc(text, func(word string) string { return strings.ReplaceAll(word, "-", `\-`) })
 }
 
 // Section is a part of a page that a caller puts together: paragraphs, then a list of words and what they mean.

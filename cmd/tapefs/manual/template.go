@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Template is what a commented configuration says of its keys.
@@ -28,9 +29,9 @@ type Key struct {
 func (k Key) String() string { return strings.Join(k.Path, ".") }
 
 var (
-	keyLine    = regexp.MustCompile(`^( *)(# )?(- )?([a-z_]+):( .*)?$`)
-	example    = regexp.MustCompile(`^( *)#(  .*)$`)
-	afterValue = regexp.MustCompile(`^(.*?)\s{2,}# (\S.*)$`)
+	keyLine    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^( *)(# )?(- )?([a-z_]+):( .*)?$`) })
+	example    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^( *)#(  .*)$`) })
+	afterValue = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(.*?)\s{2,}# (\S.*)$`) })
 )
 
 // templateReader keeps where in the template it is.
@@ -62,14 +63,14 @@ func ParseTemplate(text string, known, named func(path []string) bool) Template 
 }
 
 func (r *templateReader) line(line string) {
-	if m := example.FindStringSubmatch(line); m != nil {
+	if m := example().FindStringSubmatch(line); m != nil {
 		line = m[1] + m[2]
 	}
 	if strings.TrimSpace(line) == "" {
 		r.pause()
 		return
 	}
-	if m := keyLine.FindStringSubmatch(line); m != nil {
+	if m := keyLine().FindStringSubmatch(line); m != nil {
 		indent := len(m[1]) + len(m[3])
 		if path, ok := r.path(indent, m[4]); ok {
 			r.key(path, indent, strings.TrimSpace(m[5]), m[2] != "")
@@ -101,7 +102,7 @@ func (r *templateReader) key(path []string, indent int, value string, unset bool
 		r.levels = r.levels[:len(r.levels)-1]
 	}
 	r.levels = append(r.levels, level{indent, path[len(path)-1]})
-	if m := afterValue.FindStringSubmatch(value); m != nil {
+	if m := afterValue().FindStringSubmatch(value); m != nil {
 		value = m[1]
 		r.prose = append(r.prose, "", strings.ToUpper(m[2][:1])+m[2][1:]+".")
 	}
@@ -203,14 +204,14 @@ func (t Template) Markdown(title, before string) string {
 	return b.String()
 }
 
-var code = regexp.MustCompile("`[^`]*`")
+var code = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("`[^`]*`") })
 
 // markdownText keeps characters of prose from being read as Markdown; what stands between backquotes is code already.
 func markdownText(text string) string {
 	var b strings.Builder
 	at := 0
 	escape := strings.NewReplacer("*", `\*`, "_", `\_`, "<", `\<`, "[", `\[`, "]", `\]`)
-	for _, m := range code.FindAllStringIndex(text, -1) {
+	for _, m := range code().FindAllStringIndex(text, -1) {
 		b.WriteString(escape.Replace(text[at:m[0]]) + text[m[0]:m[1]])
 		at = m[1]
 	}

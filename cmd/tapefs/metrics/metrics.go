@@ -8,10 +8,13 @@
 package metrics
 
 import (
+	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // Snapshot is an archive at one moment.
@@ -30,6 +33,15 @@ type Snapshot struct {
 	Tapes   []Tapes
 	Drives  []Drive
 	Sources []Source
+
+	Queue *Queue // nil: no mount could be asked
+}
+
+// Queue is what readers wait for.
+type Queue struct {
+	Readers int
+	Extents int
+	Oldest  time.Time // since when the first of them waits; zero: nobody does
 }
 
 // Run is the last one of a kind that ended.
@@ -147,7 +159,28 @@ func (s Snapshot) Registry() *prometheus.Registry {
 	for _, src := range s.Sources {
 		listed(seconds(src.Listed), src.Name)
 	}
+	if s.Queue != nil {
+		g.vector("queue_readers", "Reads that wait for a tape.")(float64(s.Queue.Readers))
+		g.vector("queue_extents", "Extents of 4 MiB that are to be read from tape.")(float64(s.Queue.Extents))
+		waited := 0.0
+		if !s.Queue.Oldest.IsZero() {
+			waited = max(s.At.Sub(s.Queue.Oldest).Seconds(), 0)
+		}
+		g.vector("queue_oldest_wait_seconds", "How long the oldest request has waited for its tape; 0: none does.")(waited)
+	}
 	return g.registry
+}
+
+// Handler answers each request with what count counts then.
+func Handler(count func(ctx context.Context) (Snapshot, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, err := count(r.Context())
+		if err != nil {
+			http.Error(w, "count: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		promhttp.HandlerFor(s.Registry(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	})
 }
 
 // WriteFile writes the snapshot into a file that anybody may read, atomically: a reader sees the old file or the new one.

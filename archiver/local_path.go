@@ -1,7 +1,0 @@
-package archiver
-
-// LocalPath returns the directory of a source that is read in place; false for all others, and for what is no source.
-func LocalPath(url string) (string, bool) {
-	at, err := parseURL(url)
-	return at.path, err == nil && at.transport == inPlace
-}
