@@ -3,6 +3,7 @@ package archiver
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,7 @@ type ReceiptLine struct {
 	Run      int64                 `json:"run"`
 	Source   string                `json:"source"`
 	Path     string                `json:"path"`
-	PathHex  string                `json:"path_hex,omitempty"` // where the path is not UTF-8
+	Path64   string                `json:"path64,omitempty"` // its exact bytes in base64, where it is not UTF-8
 	Kind     string                `json:"kind"`
 	Size     int64                 `json:"size"`
 	SHA256   string                `json:"sha256,omitempty"`
@@ -105,7 +106,7 @@ func newReceiptLine(r *catalog.Receipt, source string) ReceiptLine {
 	l := ReceiptLine{Receipt: r.ID, Removed: r.At.UTC(), Run: r.Run, Source: source, Path: r.Path, Kind: kindWords[r.Kind], Size: r.Size,
 		SHA256: hex.EncodeToString(r.SHA256), Version: int64(r.Version), Verified: r.Copies}
 	if !utf8.ValidString(r.Path) {
-		l.PathHex = hex.EncodeToString([]byte(r.Path))
+		l.Path64 = base64.StdEncoding.EncodeToString([]byte(r.Path))
 	}
 	return l
 }
