@@ -87,7 +87,7 @@ func repackLine(t archiver.RepackedTape, dry bool) string {
 	case dry:
 		return fmt.Sprintf("%s: %s of it lives; would move %s", t.Barcode, shareText(&t.Share), what)
 	case t.Done:
-		return fmt.Sprintf("%s: moved %s; all of it was read back: the tape may be erased or retired", t.Barcode, what)
+		return fmt.Sprintf("%s: moved %s; what was moved was read back: the tape may be erased or retired", t.Barcode, what)
 	}
 	why := t.Why
 	if why == "" {
