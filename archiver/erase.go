@@ -202,6 +202,9 @@ type identity struct {
 
 // holds says in words what lies on a tape of this archive.
 func (is identity) holds() string {
+	if is.label.Number == 0 {
+		return fmt.Sprintf("a tape of this archive that has lost its label, with %d files of objects (%s)", is.files, humanize.IBytes(uint64(max(is.bytes, 0))))
+	}
 	return fmt.Sprintf("tape %d of this archive, pool %s, with %d files of objects (%s)", is.label.Number, is.label.Pool, is.files, humanize.IBytes(uint64(max(is.bytes, 0))))
 }
 
@@ -233,12 +236,12 @@ func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity
 	is = identity{content: changer.ContentLTFS, uuid: v.UUID, text: fmt.Sprintf("LTFS volume %s (%q)", v.UUID, v.Name)}
 	root, err := os.OpenRoot(v.Dir)
 	if err == nil {
-		f, ferr := changer.OpenFile(root, volume.ReadmeName, os.O_RDONLY, 0)
-		if ferr == nil {
-			if l, lerr := volume.ParseLabel(f); lerr == nil {
-				is.label = l
-			}
-			f.Close()
+		label, lost := volume.ReadLabel(root)
+		switch {
+		case lost == nil:
+			is.label = label
+		case volume.LabelLost(v, lost) && a.hasOurKeys(root):
+			is.label = TapeLabel{Catalog: a.env.DB.UUID(), Volume: v.UUID}
 		}
 		if is.label.Catalog == a.env.DB.UUID() {
 			err = a.lookAtOurs(ctx, v, root, &is)
@@ -246,6 +249,16 @@ func (a *Archiver) whoIs(ctx context.Context, lease *changer.Lease) (is identity
 		root.Close() // an open folder would keep the volume from being unmounted
 	}
 	return is, errors.Join(err, v.Unmount(ctx))
+}
+
+// hasOurKeys reports whether a mounted tape has a folder of a key that is at hand: what lies there was sealed by this archive.
+func (a *Archiver) hasOurKeys(root *os.Root) bool {
+	has := false
+	err := volume.EachName(root, "tapefs", func(name string) {
+		_, err := a.env.Keys.Key(name)
+		has = has || err == nil
+	})
+	return has || err != nil // what cannot be looked at is not called anybody else's
 }
 
 // lookAtOurs finds out what lies on a mounted tape whose label names this catalog, and whether the catalog knows of all of it.

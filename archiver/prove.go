@@ -130,7 +130,7 @@ func (pr *prover) tape(ctx context.Context, t catalog.Tape) (err error) {
 	if err != nil {
 		return fmt.Errorf("read tape %s back: %w", t.Barcode, err)
 	}
-	if err := volume.CheckLabel(pr.env, v, t); err != nil {
+	if err := volume.CheckLabelToRead(pr.env, v, t, nil); err != nil {
 		return err
 	}
 	if _, err := manifest.Check(ctx, pr.env, v, t, false); err != nil {

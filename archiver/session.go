@@ -85,7 +85,7 @@ func (s *session) mountToRead(ctx context.Context, t catalog.Tape) (*changer.Vol
 	if err != nil {
 		return nil, err
 	}
-	if err := volume.CheckLabel(s.env, v, t); err != nil {
+	if err := volume.CheckLabelToRead(s.env, v, t, nil); err != nil {
 		return nil, err
 	}
 	// What is copied from it is to be let go there: of a tape that holds more than the catalog knows nothing is.

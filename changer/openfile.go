@@ -10,8 +10,18 @@ import (
 
 // OpenFile opens a file of a mounted volume, below root. Reads and writes of it fail when the volume does:
 // of a cartridge that was taken away LTFS says EAGAIN, and a file that root opened by itself
-// would wait for ever until it is ready.
+// would wait for ever until it is ready. ErrAltered when what is to be read is no regular file: a pipe
+// would wait for ever for its other end.
 func OpenFile(root *os.Root, name string, flag int, perm os.FileMode) (*os.File, error) {
+	if flag&(os.O_WRONLY|os.O_RDWR) == 0 {
+		info, err := root.Stat(name)
+		if err != nil {
+			return nil, escaped(err)
+		}
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%w: %s is no regular file", ErrAltered, name)
+		}
+	}
 	f, err := root.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, escaped(err)

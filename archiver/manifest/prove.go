@@ -19,6 +19,7 @@ import (
 	"github.com/tapefs/tapefs/archiver/job"
 	"github.com/tapefs/tapefs/archiver/volume"
 	"github.com/tapefs/tapefs/catalog"
+	"github.com/tapefs/tapefs/changer"
 	"github.com/tapefs/tapefs/crypto"
 )
 
@@ -34,7 +35,7 @@ var ErrHalf = errors.New("it was not finished: the tape ended there, or the run"
 
 // SumOnTape is the MAC over text and a file on the tape, of which at most limit bytes are read. Nothing is copied.
 func SumOnTape(ctx context.Context, root *os.Root, name string, key *crypto.Key, text []byte, limit int64) ([]byte, error) {
-	in, err := root.Open(name)
+	in, err := changer.OpenFile(root, name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func SumOnTape(ctx context.Context, root *os.Root, name string, key *crypto.Key,
 // ReadProof reads the .mac file beside a manifest or snapshot: ErrHalf when there is none, or when it was cut off. It is
 // written last, so then nobody ever relied on either.
 func ReadProof(root *os.Root, name string) ([]byte, error) {
-	f, err := root.Open(MacName(name))
+	f, err := changer.OpenFile(root, MacName(name), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w (there is no .mac file)", ErrHalf)
 	}
@@ -94,7 +95,7 @@ func Prove(ctx context.Context, env *job.Env, root *os.Root, t catalog.Tape, nam
 	if err != nil {
 		return p, err
 	}
-	sealed, err := root.Open(name)
+	sealed, err := changer.OpenFile(root, name, os.O_RDONLY, 0)
 	if err != nil {
 		return p, err
 	}
@@ -121,7 +122,7 @@ func Prove(ctx context.Context, env *job.Env, root *os.Root, t catalog.Tape, nam
 
 // Unproved reports whether an error is about a manifest's content: it is there, and it does not hold.
 func Unproved(err error) bool {
-	return errors.Is(err, ErrUnproved) || errors.Is(err, ErrHalf) || errors.Is(err, fs.ErrNotExist)
+	return errors.Is(err, ErrUnproved) || errors.Is(err, ErrHalf) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, changer.ErrAltered)
 }
 
 // LacksKey reports whether a file lies in the folder of a key that is not at hand.
@@ -186,7 +187,7 @@ const sumsMax = 1 << 30
 
 // ProveSums holds the list of sums that was written with a manifest against the manifest and its list of links: restore.sh goes by it.
 func ProveSums(ctx context.Context, root *os.Root, f catalog.JournalFile) error {
-	in, err := root.Open(sumsName(f.Seq))
+	in, err := changer.OpenFile(root, sumsName(f.Seq), os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -218,7 +219,7 @@ func ProveSums(ctx context.Context, root *os.Root, f catalog.JournalFile) error 
 }
 
 func sha256OnTape(ctx context.Context, root *os.Root, name string) (string, error) {
-	in, err := root.Open(name)
+	in, err := changer.OpenFile(root, name, os.O_RDONLY, 0)
 	if err != nil {
 		return "", err
 	}

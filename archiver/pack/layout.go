@@ -133,6 +133,15 @@ func MemberName(source, p string) string {
 	return source + "/" + p
 }
 
+// SplitMember returns a member's source and its path within that.
+func SplitMember(name string) (source, p string, err error) {
+	source, p, _ = strings.Cut(strings.TrimSuffix(name, "/"), "/")
+	if source == "" || source == "." || source == ".." || path.Base(source) != source {
+		return "", "", fmt.Errorf("member %.80q has no source", name)
+	}
+	return source, p, CheckPath(p)
+}
+
 // CheckPath refuses what would leave the source's folder when it is extracted.
 func CheckPath(p string) error {
 	if p == "" {

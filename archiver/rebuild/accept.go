@@ -82,7 +82,7 @@ func (o *unprovedObject) members(ctx context.Context, a *catalog.Adopted) error 
 		if err != nil {
 			return fmt.Errorf("its tar headers: %w", err)
 		}
-		source, p, err := splitMember(h.Name)
+		source, p, err := pack.SplitMember(h.Name)
 		if err != nil {
 			return err
 		}

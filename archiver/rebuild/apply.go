@@ -192,6 +192,13 @@ func (b *rebuilder) adopt(ctx context.Context, tapes map[*survey]catalog.Tape) e
 				return err
 			}
 		}
+		if s.Label.Lost != "" {
+			if !vouched {
+				b.pass(s, s.Label.Lost)
+				continue
+			}
+			s.Label.Catalog, s.Label.Pool, s.Label.Number = b.uuid, t.PoolName, t.Number
+		}
 		if !empty && !vouched && !b.o.AcceptUnproved {
 			b.pass(s, "its label names this catalog, and nothing on it proves that; --accept-unproved takes it all the same")
 			b.claims = append(b.claims, s)

@@ -1,6 +1,7 @@
 package rebuild
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,10 +62,10 @@ func CheckTapes(ctx context.Context, env *job.Env, barcodes []string) ([]TapeChe
 				c.Unlabeled = true
 				return nil
 			}
-			if err != nil {
+			if err != nil && !volume.LabelLost(v, err) {
 				return err
 			}
-			return compareTape(ctx, env, v, t, &c)
+			return cmp.Or(compareTape(ctx, env, v, t, &c), err)
 		})
 		switch {
 		case ctx.Err() != nil:

@@ -86,7 +86,9 @@ func (b *rebuilder) choose() {
 			ours = append(ours, s)
 		case s.Catalog != "":
 			b.pass(s, fmt.Sprintf("a tape of catalog %s, not of %s", s.Catalog, b.uuid))
-		case s.Label.Catalog == b.uuid:
+		case s.Label.Lost != "" && b.uuid == "":
+			b.pass(s, s.Label.Lost)
+		case s.Label.Lost != "", s.Label.Catalog == b.uuid:
 			b.claims = append(b.claims, s)
 		case b.uuid == "":
 			b.pass(s, fmt.Sprintf("its label names catalog %s, and nothing on it proves that with the keys at hand", s.Label.Catalog))

@@ -27,7 +27,7 @@ import (
 // fetchFile copies a file of the tape, whose MAC was found right, into the survey's folder, where nobody changes it. What
 // is copied must have the MAC, too. An error of our own disk is a *localfs.DiskError.
 func (s *survey) fetchFile(ctx context.Context, root *os.Root, name, as string, key *crypto.Key, text, mac []byte) (_ *os.File, err error) {
-	in, err := root.Open(name)
+	in, err := changer.OpenFile(root, name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +259,7 @@ func (b *rebuilder) proveSnapshot(ctx context.Context, s *survey, root *os.Root,
 	s.Catalog = of
 	snap = foundSnapshot{Name: f.Name, Key: match[1], Size: f.Size, MAC: mac, Written: at}
 	if b.resumed || b.o.NoSnapshot {
-		snap.Salt, err = saltOf(root, f.Name)
+		snap.Salt, err = volume.SaltOf(root, f.Name)
 		return snap, err
 	}
 	sealed, err := s.fetchFile(ctx, root, f.Name, path.Base(f.Name), key, text, mac)

@@ -1,6 +1,7 @@
 package rebuild
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -285,7 +286,7 @@ func (b *rebuilder) read(ctx context.Context) error {
 		var why []error
 		for _, s := range b.claims {
 			b.report.Refused = append(b.report.Refused, s.Refused...)
-			b.pass(s, "its label names this catalog, and nothing on it proves that")
+			b.pass(s, cmp.Or(s.Label.Lost, "its label names this catalog, and nothing on it proves that"))
 		}
 		for _, p := range slices.Concat(b.report.Skipped, b.report.Refused, b.report.Passed) {
 			why = append(why, fmt.Errorf("tape %s: %s", p.Barcode, p.Why))

@@ -27,7 +27,7 @@ import (
 // rebuild that was stopped need not load the tape again.
 type survey struct {
 	Barcode    string
-	Label      volume.Label
+	Label      label
 	Generation int64 // of the index
 	Capacity   int64
 	Free       int64
@@ -47,6 +47,12 @@ type survey struct {
 
 	SnapshotFile string // base name of the newest proved snapshot, whose copy lies beside; "" none
 	dir          string
+}
+
+// label is what a tape's README.txt says, or, where that is lost, what its manifests prove.
+type label struct {
+	volume.Label
+	Lost string `json:",omitempty"` // why README.txt tells nothing
 }
 
 // tapeFile is a sealed file below tapefs/.
@@ -114,9 +120,17 @@ func (b *rebuilder) survey(ctx context.Context, code changer.Barcode) (_ *survey
 			return err
 		}
 		defer root.Close()
-		if s.Label, err = labelOf(root); err != nil {
-			return err
+		found, lost := volume.ReadLabel(root)
+		switch {
+		case volume.LabelLost(v, lost):
+			found = volume.Label{Volume: v.UUID}
+			s.Label.Lost = lost.Error()
+		case errors.Is(lost, volume.ErrNoLabel):
+			return &passError{lost.Error()}
+		case lost != nil:
+			return lost
 		}
+		s.Label.Label = found
 		if s.Label.Volume != v.UUID {
 			return fmt.Errorf("its label is of volume %s, and it is volume %s: %w", s.Label.Volume, v.UUID, changer.ErrWrongVolume)
 		}
@@ -127,7 +141,19 @@ func (b *rebuilder) survey(ctx context.Context, code changer.Barcode) (_ *survey
 		if s.Free, err = v.Free(); err != nil {
 			return err
 		}
-		return b.look(ctx, s, v, root)
+		if err := b.look(ctx, s, v, root); err != nil {
+			return err
+		}
+		switch nothing := s.Catalog == "" && len(s.Files) == 0; {
+		case nothing && errors.Is(lost, volume.ErrLabelMissing):
+			return &passError{"an LTFS volume without README.txt: not a tape of tapefs"}
+		case nothing && errors.Is(lost, volume.ErrNoLabel):
+			return &passError{lost.Error()}
+		case nothing && lost != nil:
+			return lost
+		}
+		s.relabel()
+		return nil
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -149,21 +175,19 @@ func (b *rebuilder) surveyed(dir string) (*survey, error) {
 	return s, json.Unmarshal(text, s)
 }
 
-// labelOf reads the first line of README.txt.
-func labelOf(root *os.Root) (volume.Label, error) {
-	f, err := root.Open(volume.ReadmeName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return volume.Label{}, &passError{"an LTFS volume without README.txt: not a tape of tapefs"}
+// relabel makes the label of a tape whose README.txt is lost from what its manifests prove: one bad block must not cost
+// all that lies behind it.
+func (s *survey) relabel() {
+	if s.Label.Lost == "" || s.Catalog == "" {
+		return
 	}
-	if err != nil {
-		return volume.Label{}, err
+	s.Label.Catalog = s.Catalog
+	for _, m := range s.Manifests {
+		if m.Pool != "" {
+			s.Label.Pool, s.Label.Number = m.Pool, m.Number
+		}
 	}
-	defer f.Close()
-	l, err := volume.ParseLabel(f)
-	if errors.Is(err, volume.ErrNoLabel) {
-		return l, &passError{err.Error()}
-	}
-	return l, err
+	s.remark(volume.ReadmeName, fmt.Errorf("%s; its manifests prove which tape it is", s.Label.Lost))
 }
 
 // tapeFilesMax bounds how many files of one tape are looked at. LTFS itself suffers above about a million.
@@ -172,7 +196,16 @@ const tapeFilesMax = 4_000_000
 // sealedFiles lists the files in the key folders of a tape, by name, with their blocks.
 func sealedFiles(root *os.Root, v *changer.Volume) ([]tapeFile, error) {
 	var files []tapeFile
-	keys, err := fs.ReadDir(root.FS(), "tapefs")
+	var keys []string
+	err := volume.EachEntry(root, "tapefs", func(e fs.DirEntry) error {
+		if len(keys) == tapeFilesMax {
+			return fmt.Errorf("more than %d folders lie on it: no tape of tapefs", tapeFilesMax)
+		}
+		if e.IsDir() {
+			keys = append(keys, e.Name())
+		}
+		return nil
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -180,11 +213,8 @@ func sealedFiles(root *os.Root, v *changer.Volume) ([]tapeFile, error) {
 		return nil, err
 	}
 	for _, k := range keys {
-		if !k.IsDir() {
-			continue
-		}
-		err := eachEntry(root, "tapefs/"+k.Name(), func(e fs.DirEntry) error {
-			f := tapeFile{Name: "tapefs/" + k.Name() + "/" + e.Name(), Start: -1}
+		err := volume.EachEntry(root, "tapefs/"+k, func(e fs.DirEntry) error {
+			f := tapeFile{Name: "tapefs/" + k + "/" + e.Name(), Start: -1}
 			info, err := e.Info()
 			if err != nil || !info.Mode().IsRegular() {
 				return err
@@ -207,29 +237,6 @@ func sealedFiles(root *os.Root, v *changer.Volume) ([]tapeFile, error) {
 	return files, nil
 }
 
-// eachEntry calls fn for the entries of a directory, which may be many, in no order.
-func eachEntry(root *os.Root, dir string, fn func(fs.DirEntry) error) error {
-	d, err := root.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	for {
-		entries, err := d.ReadDir(1000)
-		for _, e := range entries {
-			if err := fn(e); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // look sorts a tape's files and proves its manifests and snapshots. What the label says counts for nothing here.
 func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root *os.Root) error {
 	files, err := sealedFiles(root, v)
@@ -246,7 +253,7 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 		case volume.ObjectNames().MatchString(f.Name):
 			s.Files = append(s.Files, f)
 		case manifest.LinksNames().MatchString(f.Name): // the manifest beside it says the same, and is proved
-			salt, err := saltOf(root, f.Name)
+			salt, err := volume.SaltOf(root, f.Name)
 			if err != nil && volume.Excused(v, err) {
 				return err
 			}
@@ -283,7 +290,7 @@ func (b *rebuilder) look(ctx context.Context, s *survey, v *changer.Volume, root
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		switch salt, err := saltOf(root, f.Name); {
+		switch salt, err := volume.SaltOf(root, f.Name); {
 		case err == nil:
 			f.Salt = salt
 		case volume.Excused(v, err):
@@ -310,18 +317,4 @@ func (s *survey) refuse(name string, why error) {
 
 func (s *survey) remark(name string, why error) {
 	s.Remarks = append(s.Remarks, Refusal{Barcode: s.Barcode, Name: name, Why: why.Error()})
-}
-
-// saltOf reads the salt that a sealed file begins with.
-func saltOf(root *os.Root, name string) ([]byte, error) {
-	f, err := root.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	header := make([]byte, crypto.HeaderSize)
-	if _, err := io.ReadFull(f, header); err != nil {
-		return nil, err
-	}
-	return crypto.ParseHeader(header)
 }

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"slices"
-	"strings"
 
 	"github.com/tapefs/tapefs/archiver/pack"
 	"github.com/tapefs/tapefs/archiver/volume"
@@ -146,7 +144,7 @@ func openUnproved(root *os.Root, keys *crypto.Keyring, parts []Unproved) (_ *unp
 		if o.key, err = keys.Key(m[1]); err != nil {
 			return nil, err
 		}
-		f, err := root.Open(p.Name)
+		f, err := changer.OpenFile(root, p.Name, os.O_RDONLY, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -238,13 +236,4 @@ func (o *unprovedObject) ended() error {
 		return errors.New("its tar archive has no end: it was cut off")
 	}
 	return nil
-}
-
-// splitMember is a member's source and path within it.
-func splitMember(name string) (source, p string, err error) {
-	source, p, _ = strings.Cut(strings.TrimSuffix(name, "/"), "/")
-	if source == "" || source == "." || source == ".." || path.Base(source) != source {
-		return "", "", fmt.Errorf("member %.80q has no source", name)
-	}
-	return source, p, pack.CheckPath(p)
 }

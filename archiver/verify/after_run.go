@@ -35,7 +35,7 @@ func Written(ctx context.Context, env *job.Env, run catalog.Run, noted *job.Prob
 
 // Parts reads parts in the order in which they are given, and records how each one is. Tapes that are not in the library are wanted.
 func Parts(ctx context.Context, env *job.Env, run catalog.Run, noted *job.Problems, parts []catalog.VerifyPart) (err error) {
-	v := &verifier{env: env, run: run, noted: noted, away: map[string]error{}}
+	v := &verifier{env: env, run: run, noted: noted, away: map[string]error{}, unlabelled: map[string]bool{}}
 	for _, p := range parts {
 		if err = ctx.Err(); err != nil {
 			break

@@ -176,7 +176,7 @@ func (v *verifier) lostJournalFile(ctx context.Context, f catalog.JournalFile, w
 // dropCached lets this machine forget what it has read of files, so that they are read from tape once more.
 func dropCached(root *os.Root, names ...string) {
 	for _, name := range names {
-		if f, err := root.Open(name); err == nil {
+		if f, err := changer.OpenFile(root, name, os.O_RDONLY, 0); err == nil {
 			_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 			f.Close()
 		}

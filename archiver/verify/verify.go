@@ -76,7 +76,7 @@ func Run(ctx context.Context, env *job.Env, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	noted := job.NewProblems(env, run)
-	v := &verifier{env: env, run: run, noted: noted, openssl: o.OpenSSL, away: map[string]error{}, journal: map[string][]journalItem{}, closed: map[string]error{}, sum: Summary{Run: run.ID}}
+	v := &verifier{env: env, run: run, noted: noted, openssl: o.OpenSSL, away: map[string]error{}, unlabelled: map[string]bool{}, journal: map[string][]journalItem{}, closed: map[string]error{}, sum: Summary{Run: run.ID}}
 	err = v.verify(ctx, o)
 	err = errors.Join(err, v.leave(ctx))
 	if err == nil || errors.Is(err, job.ErrNeedsOperator) {
@@ -95,15 +95,16 @@ func Run(ctx context.Context, env *job.Env, o Options) (Summary, error) {
 }
 
 type verifier struct {
-	env     *job.Env
-	run     catalog.Run
-	noted   *job.Problems
-	openssl bool
-	away    map[string]error         // tapes that could not be read, and why
-	journal map[string][]journalItem // by tape: manifests and snapshots still to be read
-	closed  map[string]error         // keys that are not at hand, and why: what they seal of the journal was not proved
-	cut     bool                     // the budget left parts out
-	sum     Summary
+	env        *job.Env
+	run        catalog.Run
+	noted      *job.Problems
+	openssl    bool
+	away       map[string]error         // tapes that could not be read, and why
+	unlabelled map[string]bool          // tapes that were said to have lost their label
+	journal    map[string][]journalItem // by tape: manifests and snapshots still to be read
+	closed     map[string]error         // keys that are not at hand, and why: what they seal of the journal was not proved
+	cut        bool                     // the budget left parts out
+	sum        Summary
 
 	lease  *changer.Lease
 	volume *changer.Volume
@@ -217,10 +218,21 @@ func (v *verifier) load(ctx context.Context, barcode string) error {
 	if t.State == catalog.TapeForeign { // another program's: its files prove it
 		return v.env.DB.Unwant(ctx, barcode, wantedToVerify)
 	}
-	if err := volume.CheckLabel(v.env, v.volume, t); err != nil {
+	if err := volume.CheckLabelToRead(v.env, v.volume, t, v.labelLost(barcode)); err != nil {
 		return err
 	}
 	return v.env.DB.Unwant(ctx, barcode, wantedToVerify)
+}
+
+// labelLost tells once of each tape that its label is lost.
+func (v *verifier) labelLost(barcode string) func(error) {
+	return func(err error) {
+		if v.unlabelled[barcode] {
+			return
+		}
+		v.unlabelled[barcode] = true
+		v.noted.Add("", "", fmt.Errorf("%w (its other files are read all the same; no run writes to it: tapefs tape repack %s moves them)", err, barcode))
+	}
 }
 
 // leave unmounts and gives the drive back.

@@ -2,9 +2,11 @@ package volume
 
 import (
 	"io"
+	"os"
 	"regexp"
 	"sync"
 
+	"github.com/tapefs/tapefs/changer"
 	"github.com/tapefs/tapefs/crypto"
 )
 
@@ -23,6 +25,21 @@ var (
 func HeaderSalt(f io.ReaderAt) ([]byte, error) {
 	header := make([]byte, crypto.HeaderSize)
 	if _, err := f.ReadAt(header, 0); err != nil {
+		return nil, err
+	}
+	return crypto.ParseHeader(header)
+}
+
+// SaltOf reads the salt that a sealed file on a mounted tape begins with. io.EOF or io.ErrUnexpectedEOF: it is too short for one;
+// crypto.ErrNotSealed: it begins with something else.
+func SaltOf(root *os.Root, name string) ([]byte, error) {
+	f, err := changer.OpenFile(root, name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	header := make([]byte, crypto.HeaderSize)
+	if _, err := io.ReadFull(f, header); err != nil {
 		return nil, err
 	}
 	return crypto.ParseHeader(header)

@@ -25,6 +25,9 @@ import (
 // ErrNoLabel: the text is not the README.txt of a tapefs tape.
 var ErrNoLabel = errors.New("not a tape of tapefs")
 
+// ErrNewerFormat: the tape has a label, of a format that this program does not know. It comes with ErrNoLabel.
+var ErrNewerFormat = errors.New("use a newer tapefs")
+
 // Names at the root of every tape.
 const (
 	ReadmeName  = "README.txt"
@@ -172,7 +175,7 @@ func ParseLabel(r io.Reader) (Label, error) {
 		return Label{}, fmt.Errorf("read %s: %w", ReadmeName, ErrNoLabel)
 	}
 	if words[1] != strconv.Itoa(TapeFormat) {
-		return Label{}, fmt.Errorf("%w that this program can read: format %.20q, known is %d; use a newer tapefs", ErrNoLabel, words[1], TapeFormat)
+		return Label{}, fmt.Errorf("%w that this program can read: format %.20q, known is %d; %w", ErrNoLabel, words[1], TapeFormat, ErrNewerFormat)
 	}
 	var l Label
 	seen := map[string]bool{}

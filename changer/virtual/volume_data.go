@@ -52,7 +52,11 @@ func (v *volume) open(n *node) syscall.Errno {
 		if v.ro {
 			flags = os.O_RDONLY
 		}
-		f, err := os.OpenFile(filepath.Join(v.dir, n.data), flags, 0)
+		full := filepath.Join(v.dir, n.data)
+		if info, err := os.Stat(full); err == nil && !info.Mode().IsRegular() { // somebody's pipe would wait for its other end
+			return syscall.EIO
+		}
+		f, err := os.OpenFile(full, flags, 0)
 		for _, short := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 			if errors.Is(err, short) { // this machine's, and nothing of the tape
 				return short
