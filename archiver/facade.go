@@ -18,6 +18,7 @@ import (
 type (
 	Config      = job.Config
 	Source      = job.Source
+	Keep        = job.Keep
 	Pool        = job.Pool
 	Options     = job.Options
 	Progress    = job.Progress

@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/tapefs/tapefs/archiver/pack"
@@ -87,9 +88,16 @@ func (a *Archiver) dryRun(ctx context.Context, sources []Source, o Options) (Sum
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		counts := st.Counts()
+		if err == nil && !st.Doubtful() {
+			var kept ForgetSummary
+			if _, kept, err = a.keepSelects(ctx, catalog.Run{}, src); err == nil {
+				maps.Copy(counts, keptCounts(kept))
+			}
+		}
 		mu.Lock()
 		defer mu.Unlock()
-		sum.Counts[src.Name] = st.Counts()
+		sum.Counts[src.Name] = counts
 		sum.Skipped += int(st.Skipped)
 		for _, pool := range src.Copies {
 			if st.Planned > 0 {

@@ -30,7 +30,7 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 	if rule.VanishedBefore.IsZero() && rule.KeepVersions <= 0 && len(paths) == 0 {
 		return sum, errors.New("forget: name paths, or say which versions")
 	}
-	if err := a.oldEnough(ctx, rule); err != nil {
+	if err := a.oldEnough(ctx, 0, rule); err != nil {
 		return sum, fmt.Errorf("forget: %w", err)
 	}
 	if len(paths) == 0 {
@@ -41,12 +41,31 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 		return sum, fmt.Errorf("forget: %w", err)
 	}
 	defer unlock()
+	ids, err := a.forgettable(ctx, paths, rule, &sum, fn)
+	if err != nil {
+		return sum, err
+	}
+	if dry || len(ids) == 0 {
+		return sum, nil
+	}
+	run, err := a.env.StartRun(ctx, "forget", paths)
+	if err != nil {
+		return sum, fmt.Errorf("forget: %w", err)
+	}
+	sum.Run = run.ID
+	n, err := a.env.DB.Forget(ctx, run.ID, ids, time.Now())
+	state, message := job.EndOf(ctx, err)
+	ctx = context.WithoutCancel(ctx)
+	return sum, errors.Join(err, a.env.DB.Count(ctx, run.ID, "", map[string]int64{"forgotten": n}), a.env.DB.FinishRun(ctx, run.ID, state, message))
+}
+
+// forgettable selects what a rule forgets of paths, counts it in sum, and calls fn, which may be nil, with each version.
+func (a *Archiver) forgettable(ctx context.Context, paths []string, rule catalog.ForgetRule, sum *ForgetSummary, fn func(catalog.Forgettable) error) (ids []catalog.ID, err error) {
 	seen := map[catalog.ID]bool{}
-	var ids []catalog.ID
 	for _, p := range paths {
 		at, err := a.env.DB.Resolve(ctx, path.Clean("/"+p))
 		if err != nil {
-			return sum, fmt.Errorf("forget %q: %w", p, err)
+			return nil, fmt.Errorf("forget %q: %w", p, err)
 		}
 		err = a.env.DB.Forgettables(ctx, at, rule, func(f catalog.Forgettable) error {
 			if seen[f.ID] {
@@ -76,31 +95,20 @@ func (a *Archiver) Forget(ctx context.Context, paths []string, rule catalog.Forg
 			return fn(f)
 		})
 		if err != nil {
-			return sum, fmt.Errorf("forget %q: %w", p, err)
+			return nil, fmt.Errorf("forget %q: %w", p, err)
 		}
 	}
-	if dry || len(ids) == 0 {
-		return sum, nil
-	}
-	run, err := a.env.StartRun(ctx, "forget", paths)
-	if err != nil {
-		return sum, fmt.Errorf("forget: %w", err)
-	}
-	sum.Run = run.ID
-	n, err := a.env.DB.Forget(ctx, run.ID, ids, time.Now())
-	state, message := job.EndOf(ctx, err)
-	ctx = context.WithoutCancel(ctx)
-	return sum, errors.Join(err, a.env.DB.Count(ctx, run.ID, "", map[string]int64{"forgotten": n}), a.env.DB.FinishRun(ctx, run.ID, state, message))
+	return ids, nil
 }
 
 // oldEnough refuses a rule by age while the clock may have jumped: all that ever vanished would be old. A date means the same by any clock,
-// if something ran after it.
-func (a *Archiver) oldEnough(ctx context.Context, rule catalog.ForgetRule) error {
+// if something ran after it. Asked within a run, its number keeps its own beginning from being evidence; 0: outside of runs.
+func (a *Archiver) oldEnough(ctx context.Context, run int64, rule catalog.ForgetRule) error {
 	if rule.VanishedBefore.IsZero() {
 		return nil
 	}
 	var clock *job.ClockError
-	err := job.CheckMachineClock(ctx, a.env.DB, 0)
+	err := job.CheckMachineClock(ctx, a.env.DB, run)
 	if errors.As(err, &clock) && !rule.ByAge && !rule.VanishedBefore.After(clock.Last) {
 		return nil
 	}

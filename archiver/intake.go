@@ -21,6 +21,7 @@ type intake struct {
 	noted   *job.Problems
 	silent  *silentSources
 	ended   func(source string) // hears of each source of which nothing more comes
+	whole   *wholeSources       // hears of each source that was listed whole
 	skipped atomic.Int64
 	asking  chan struct{} // has room for the one that asks the writer for room
 	stuck   atomic.Bool   // the writer could release nothing, and nothing was fetched since
@@ -101,6 +102,8 @@ func (in *intake) source(ctx context.Context, src Source) error {
 		}
 	} else if st.Doubtful() {
 		in.noted.Partial()
+	} else {
+		in.whole.add(src.Name)
 	}
 	return nil
 }

@@ -51,12 +51,16 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 	for _, s := range chosen {
 		noted.Add(s.Name, "", a.endRemovals(ctx, run, s))
 	}
-	skipped, held, err := a.archive(ctx, run, chosen, locks, o, noted)
+	whole := &wholeSources{}
+	skipped, held, err := a.archive(ctx, run, chosen, locks, o, noted, whole)
 	if err == nil {
 		err = verify.Written(ctx, a.env, run, noted)
 	}
 	if err == nil {
 		err = a.emptyInboxes(ctx, run, chosen, noted)
+	}
+	if err == nil {
+		err = a.applyKeep(ctx, run, chosen, whole, o, noted)
 	}
 	if a.env.RunFailed(run.ID) {
 		noted.Partial()
@@ -79,7 +83,7 @@ func (a *Archiver) Archive(ctx context.Context, sources []string, o Options) (_ 
 }
 
 // archive runs the stages: sources are listed and fetched while what came of them before is written.
-func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, locks *job.SourceLocks, o Options, noted *job.Problems) (skipped int64, held []Held, err error) {
+func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Source, locks *job.SourceLocks, o Options, noted *job.Problems, whole *wholeSources) (skipped int64, held []Held, err error) {
 	rows := map[int64]Source{}
 	for _, s := range sources {
 		row, err := a.env.DB.EnsureSource(ctx, s.Name, s.URL)
@@ -108,7 +112,7 @@ func (a *Archiver) archive(ctx context.Context, run catalog.Run, sources []Sourc
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	in := a.newIntake(run, w, o, noted)
-	in.ended = locks.End
+	in.ended, in.whole = locks.End, whole
 	g.Go(func() error {
 		defer close(w.mail.done)
 		return in.all(ctx, sources)

@@ -45,6 +45,14 @@ type Source struct {
 	// StallTimeout is how long nothing may come from the source before it is given up for a run; 0: DefaultStall.
 	StallTimeout time.Duration
 	MinAge       time.Duration // files modified more recently are left for a later run; 0: none are
+
+	Keep Keep
+}
+
+// Keep says what of a source is forgotten at the end of a run that listed it whole. The zero value forgets nothing.
+type Keep struct {
+	Versions int           // of each path, those older than so many that can be read; 0: none
+	Vanished time.Duration // paths that the source has had no more for so long; 0: none
 }
 
 // Pool is one entry of the configuration's pools.

@@ -16,8 +16,9 @@ type Problems struct {
 
 	mu       sync.Mutex
 	count    int
-	files    bool  // whether any was of a source or a file
-	operator error // the first that needs an operator
+	files    bool            // whether any was of a source or a file
+	operator error           // the first that needs an operator
+	sources  map[string]bool // those of which something is wrong that is no single file's
 }
 
 // NewProblems gathers those of one run.
@@ -41,9 +42,22 @@ func (p *Problems) Add(source, path string, err error) {
 	defer p.mu.Unlock()
 	p.count++
 	p.files = p.files || source != "" || path != ""
+	if source != "" && path == "" {
+		if p.sources == nil {
+			p.sources = map[string]bool{}
+		}
+		p.sources[source] = true
+	}
 	if p.operator == nil && errors.Is(err, ErrNeedsOperator) {
 		p.operator = err
 	}
+}
+
+// Of reports whether something was wrong with a source that is no single file's.
+func (p *Problems) Of(source string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sources[source]
 }
 
 // Partial says that some files failed and are recorded already.

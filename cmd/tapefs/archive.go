@@ -207,6 +207,11 @@ func summaryLine(s archiver.Summary, dryRun bool) string {
 	if n := sum("unwritten"); n > 0 {
 		line += fmt.Sprintf("; %s not safe on a tape yet", ui.Count(n, "file is", "files are"))
 	}
+	if n := sum("forgotten"); n > 0 && dryRun {
+		line += fmt.Sprintf("; keep would forget %s, %s", ui.Count(n, "version", "versions"), ui.Bytes(sum("forgotten_bytes")))
+	} else if n > 0 {
+		line += fmt.Sprintf("; %s forgotten by keep, %s", ui.Count(n, "version", "versions"), ui.Bytes(sum("forgotten_bytes")))
+	}
 	for _, h := range s.Held {
 		line += fmt.Sprintf("; about %s wait in the spool for pool %s (min_batch %s, at the latest %s): no tape was moved for it",
 			ui.Bytes(h.Bytes), h.Pool, ui.Bytes(h.MinBatch), ui.DateOr(&h.Until, ""))

@@ -20,6 +20,9 @@ import (
 // maxStreams: sshd refuses at random from 10 connections on that are not through yet (MaxStartups).
 const maxStreams = 8
 
+// leastVanished: what is meant as 2m, two months, is two minutes.
+const leastVanished = Period(24 * time.Hour)
+
 // NamePattern is DESIGN's rule for names of sources and pools: they become parts of paths on tape.
 var NamePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`) })
 
@@ -97,6 +100,12 @@ func (c *Config) check() error {
 		}
 		if s.MinAge < 0 {
 			return fmt.Errorf("sources.%s.min_age: %s is negative", name, s.MinAge)
+		}
+		if n := s.Keep.Versions; n != nil && *n < 1 {
+			return fmt.Errorf("sources.%s.keep.versions: %d would keep none; leave the key out to keep all", name, *n)
+		}
+		if age := s.Keep.Vanished; age != nil && *age < leastVanished {
+			return fmt.Errorf("sources.%s.keep.vanished: %s is less than a day; leave the key out to keep what vanished for ever", name, *age)
 		}
 		for _, pool := range s.Copies {
 			if _, ok := c.Pools[pool]; !ok {

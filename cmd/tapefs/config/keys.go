@@ -106,6 +106,13 @@ type Source struct {
 	StallTimeout   Period   `yaml:"stall_timeout"`
 	OneFileSystem  bool     `yaml:"one_file_system"`
 	Inbox          bool     `yaml:"inbox"`
+	Keep           Keep     `yaml:"keep"`
+}
+
+// Keep says what archive forgets of a source at its end; nil: nothing by that rule.
+type Keep struct {
+	Versions *int    `yaml:"versions"`
+	Vanished *Period `yaml:"vanished"`
 }
 
 // Spool is the folder where fetched files wait until they are on tape.

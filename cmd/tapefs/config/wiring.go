@@ -80,8 +80,19 @@ func (c *Config) ArchiverSources() []archiver.Source {
 		sources = append(sources, archiver.Source{Name: name, URL: s.URL, Copies: s.Copies, SSH: s.SSH,
 			RsyncPath: s.RsyncPath, Include: s.Include, Exclude: s.Exclude,
 			BundleBelow: int64(s.BundleBelow), DedupMin: int64(s.DedupMin), BundleSize: int64(s.BundleSize),
-			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: time.Duration(s.MinAge), StallTimeout: time.Duration(s.StallTimeout), OneFileSystem: s.OneFileSystem, Inbox: s.Inbox})
+			Bandwidth: int64(s.BandwidthLimit), Streams: s.Streams, MinAge: time.Duration(s.MinAge), StallTimeout: time.Duration(s.StallTimeout), OneFileSystem: s.OneFileSystem, Inbox: s.Inbox, Keep: s.Keep.rule()})
 	}
 	slices.SortFunc(sources, func(a, b archiver.Source) int { return strings.Compare(a.Name, b.Name) })
 	return sources
+}
+
+// rule is the section as package archiver wants it.
+func (k Keep) rule() (rule archiver.Keep) {
+	if k.Versions != nil {
+		rule.Versions = *k.Versions
+	}
+	if k.Vanished != nil {
+		rule.Vanished = time.Duration(*k.Vanished)
+	}
+	return rule
 }
