@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -74,28 +76,38 @@ func TestKernelKeepsWhatStays(t *testing.T) {
 			t.Fatalf("the first look did not ask %s, only %v", want, asked)
 		}
 	}
-	// kept tells whether the kernel asked only what it must: opening and closing.
-	kept := func(when string, but ...string) {
+	// kept looks, and tells whether the kernel asked only what it must: opening and closing. A kernel that reclaims memory gives
+	// pages back as it likes, so where only bytes were asked for it is looked again: one look must do without.
+	kept := func(when string, look func(), but ...string) {
 		t.Helper()
-		asked := tr.requests()
-		for _, b := range but {
-			delete(asked, b)
-		}
-		for what := range asked {
-			var op string
-			var node int
-			if _, err := fmt.Sscan(what, &op, &node); err != nil {
-				t.Fatal(err)
+		var beyond []string
+		for range 20 {
+			look()
+			beyond = nil
+			for what := range tr.requests() {
+				var op string
+				var node int
+				if _, err := fmt.Sscan(what, &op, &node); err != nil {
+					t.Fatal(err)
+				}
+				switch op {
+				case "OPEN", "OPENDIR", "RELEASE", "RELEASEDIR", "FLUSH":
+				default:
+					if !slices.Contains(but, what) {
+						beyond = append(beyond, what)
+					}
+				}
 			}
-			switch op {
-			case "OPEN", "OPENDIR", "RELEASE", "RELEASEDIR", "FLUSH":
-			default:
-				t.Errorf("%s the kernel asked %s", when, what)
+			if len(beyond) == 0 {
+				return
+			}
+			if slices.ContainsFunc(beyond, func(what string) bool { return !strings.HasPrefix(what, "READ ") }) {
+				break
 			}
 		}
+		t.Errorf("%s the kernel asked %s", when, strings.Join(beyond, ", "))
 	}
-	look()
-	kept("the second time")
+	kept("the second time", look)
 
 	tr.add(dirs[0], 5, "new")
 	waitFor(t, "the new name shows", func() bool {
@@ -103,13 +115,13 @@ func TestKernelKeepsWhatStays(t *testing.T) {
 		return err == nil && len(list) == 4
 	})
 	tr.requests()
-	if got := lookAll(t, stays, "one"); !bytes.Equal(got, tr.content.bytes(files[1])) {
-		t.Errorf("%d bytes", len(got))
-	}
-	kept("of a directory that stayed as it was")
-	lookAll(t, changes, "one")
+	kept("of a directory that stayed as it was", func() {
+		if got := lookAll(t, stays, "one"); !bytes.Equal(got, tr.content.bytes(files[1])) {
+			t.Errorf("%d bytes", len(got))
+		}
+	})
 	// The changed directory's own attributes go with its listing; its files stay.
-	kept("of files in a directory that changed", fmt.Sprint("GETATTR ", dirs[0]), fmt.Sprint("READDIRPLUS ", dirs[0]), fmt.Sprint("LOOKUP ", dirs[0]))
+	kept("of files in a directory that changed", func() { lookAll(t, changes, "one") }, fmt.Sprint("GETATTR ", dirs[0]), fmt.Sprint("READDIRPLUS ", dirs[0]), fmt.Sprint("LOOKUP ", dirs[0]))
 }
 
 // Reads around the end of a file, of an empty file, and of nothing.
